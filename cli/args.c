@@ -196,6 +196,27 @@ int args_parse(int argc, char **argv, const struct arg_set *sets, size_t n_sets,
     return run_getopt(&parser, argc, argv, stops_at_positional, positional, err);
 }
 
+bool arg_is_given(const struct arg_option *option, const void *values)
+{
+    const void *field = (const char *)values + option->offset;
+    switch (option->kind) {
+    case ARG_FLAG:
+        return *(const bool *)field;
+    case ARG_TEXT:
+    case ARG_OPTIONAL:
+        return *(const char *const *)field != NULL;
+    case ARG_REPEATED:
+        return ((const struct arg_strings *)field)->count > 0;
+    case ARG_NUMBER:
+    case ARG_MIB:
+    case ARG_GIB:
+        return *(const uint32_t *)field != 0;
+    case ARG_DURATION:
+        return *(const int64_t *)field != 0;
+    }
+    return false;
+}
+
 void args_clear(const struct arg_option *options, void *values)
 {
     for (const struct arg_option *o = options; o && o->name; o++) {
@@ -243,8 +264,12 @@ const struct arg_option global_options[] = {
         "auto, always or never (NO_COLOR is obeyed)"},
     {"data-dir", 0, ARG_TEXT, offsetof(struct global_values, data_dir), "DIR",
         "instead of $XDG_DATA_HOME/vmctl"},
+    {"node", 0, ARG_TEXT, offsetof(struct global_values, node), "NODE",
+        "run the command on this node (see: vmctl node); local: on this host"},
     {"set", 0, ARG_REPEATED, offsetof(struct global_values, set), "NAME=VALUE",
         "a variable of the VMFile, or a field: vm.web.memory=4G"},
+    {"set-file", 0, ARG_REPEATED, offsetof(struct global_values, set_file), "NAME=PATH",
+        "the same, with the file's text as the value"},
     {"help", 'h', ARG_FLAG, offsetof(struct global_values, wants_help), NULL,
         "show the help of vmctl, or of a command"},
     {"version", 0, ARG_FLAG, offsetof(struct global_values, wants_version), NULL,

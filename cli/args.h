@@ -56,6 +56,9 @@ struct arg_set {
 int args_parse(int argc, char **argv, const struct arg_set *sets, size_t n_sets,
     bool stops_at_positional, struct arg_strings *positional, struct error *err);
 
+/* Whether the option has changed its field: a flag is set, a text or list not empty. */
+bool arg_is_given(const struct arg_option *option, const void *values);
+
 /* Frees the lists in `values` that ARG_REPEATED options filled. */
 void args_clear(const struct arg_option *options, void *values);
 
@@ -68,7 +71,8 @@ struct global_values {
     const char *output;
     const char *color;
     const char *data_dir;
-    struct arg_strings set;
+    const char *node;
+    struct arg_strings set, set_file;
     bool is_quiet;
     bool wants_help;
     bool wants_version;

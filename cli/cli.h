@@ -15,6 +15,7 @@
 #include "specs/base/paths.h"
 #include "specs/base/strings.h"
 
+struct buf;
 struct error;
 struct json_t;
 struct power_command;
@@ -33,8 +34,22 @@ struct cli {
     struct json_t *answer; /* cli/show/result.h: of a command that acts, with -o json; NULL: none */
     struct strings given;  /* --set: see vmfile_inputs */
     mode_t caller_umask;   /* for the programs that vmctl becomes: theirs are the caller's files */
-    struct proxies *proxies; /* of our environment: recorded with what we request */
-    bool knows_controller;   /* its version was checked: see controller_process.h */
+    struct proxies *proxies;  /* of our environment: recorded with what we request */
+    bool knows_controller;    /* its version was checked: see controller_process.h */
+    char **words;             /* of the command line, behind the program: as they were given */
+    struct strings cut_words; /* parts of them: cli/nodes/route.h */
+    const char *command_word; /* the one of them that is the command */
+    bool is_for_here;         /* of the VMFile's VMs those of other nodes are not meant */
+};
+
+/* Of which hosts the VMs may be that it means: see cli/nodes/spread.h. The values of all but
+ * REACH_HERE begin with a struct which_values. */
+enum command_reach {
+    REACH_HERE,    /* of this one */
+    REACH_ONE,     /* one VM, wherever it is */
+    REACH_NAMED,   /* those named, wherever they are, else this host's */
+    REACH_SEVERAL, /* those named, else the VMFile's, wherever they are */
+    REACH_FILE,    /* the same, and it reads the VMFile there */
 };
 
 struct command {
@@ -55,6 +70,9 @@ struct command {
     bool examines_data_dir; /* it says itself what is wrong with the data directory */
     bool
         acts; /* with -o json it prints one document on what became of each VM: cli/show/result.h */
+    enum command_reach reach;
+    const char *options_of_here; /* names of those that mean ports, keys or a display of this host:
+                                    refused where the VM is on another node; NULL: none */
     const struct power_command *power; /* run instead of run(): cli/request/power.h */
     /* Returns the exit status, or a negative error with *err set: main prints it. */
     int (*run)(
@@ -77,9 +95,9 @@ int cli_start_controller(struct cli *cli, struct error *err);
  * caller holds back is to end it. */
 int cli_ensure_controller(struct cli *cli, struct error *err);
 
-/* Path of the vmctld that belongs to this vmctl: beside it, in a build tree as in an installation.
- * free() it. */
-char *cli_controller_program(void);
+/* Path of a program of ours that belongs to this one: beside it, in a build tree as in an
+ * installation. free() it. */
+char *cli_program_beside(const char *name);
 
 /* cli/report.c: one shape for every error, on stderr:
  *   error[vmctl::vm::not_found]: there is no vm 'web'
@@ -87,5 +105,8 @@ char *cli_controller_program(void);
 void cli_print_error(const struct cli *cli, const struct error *err);
 void cli_print_blocker(
     const struct cli *cli, const char *code, const char *message, const char *help);
+/* Appends `text`, whose line begins at `column`; where stderr is a terminal lines end at a blank,
+ * where it would break them amid a word, and continue behind `indent`. Colours take no columns. */
+void cli_add_folded(struct buf *out, const char *text, size_t column, size_t indent);
 /* A line on stderr unless --quiet. */
 void cli_note(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

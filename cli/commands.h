@@ -2,11 +2,15 @@
 /* The descriptors of all commands, one a file: cli/commands/NAME.c. */
 #pragma once
 
+struct cli;
 struct command;
+struct error;
+struct follow_values;
 
 extern const struct command command_apply;
 extern const struct command command_completion;
 extern const struct command command_console;
+extern const struct command command_top;
 extern const struct command command_vnc;
 extern const struct command command_controller;
 extern const struct command command_cp;
@@ -26,6 +30,7 @@ extern const struct command command_import;
 extern const struct command command_init;
 extern const struct command command_list;
 extern const struct command command_log;
+extern const struct command command_node;
 extern const struct command command_port;
 extern const struct command command_port_forward;
 extern const struct command command_provision;
@@ -33,7 +38,11 @@ extern const struct command command_reload;
 extern const struct command command_restart;
 extern const struct command command_resume;
 extern const struct command command_run;
+extern const struct command command_serve;
 extern const struct command command_snapshot;
+extern const struct command command_clone;
+extern const struct command command_backup;
+extern const struct command command_export;
 extern const struct command command_template;
 extern const struct command command_ssh;
 extern const struct command command_ssh_config;
@@ -50,3 +59,9 @@ extern const struct command command_version;
 extern const struct command command_volume;
 extern const struct command command_wait;
 extern const struct command command_watch;
+
+/* `template build`, in a file of its own. `file`: the VMFile, NULL: the usual one. Until the
+ * template is there a VM that belongs to this command alone waits for it, as any would; it goes
+ * with the command, however that ends. As run() of a command; -ERR_TEMPLATE: it cannot be made. */
+int template_build(struct cli *cli, const char *file, const char *vm,
+    const struct follow_values *follow, struct error *err);

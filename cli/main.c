@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/nodes/route.h"
+#include "cli/nodes/spread.h"
 #include "cli/request/power.h"
 #include "cli/show/result.h"
 #include "specs/base/buf.h"
@@ -20,6 +22,8 @@
 #include "specs/base/mem.h"
 #include "specs/base/proxies.h"
 #include "specs/base/text.h"
+#include "specs/base/user_path.h"
+#include "store/source/vmfile_load.h"
 #include "store/store.h"
 
 /* The first command of each group of `vmctl --help`, and the group's heading. */
@@ -51,11 +55,25 @@ static void print_overview(void)
     printf("\nOptions of every command:\n%s"
            "\nEnvironment: VMCTL_FILE (VMFile instead of ./VMFile.kdl), VMCTL_LOG (error, warn,\n"
            "info, debug, trace, or module=level), VMCTL_ACCEL (kvm or tcg), XDG_DATA_HOME,\n"
-           "NO_COLOR.\n"
+           "XDG_CONFIG_HOME (nodes.kdl), NO_COLOR.\n"
            "Exit status: 0 done, 1 failed, 2 usage or invalid VMFile, 3 no such VM, 4 timeout,\n"
            "5 store or controller unusable, 6 conflict, 130 interrupted; ssh and exec: the\n"
            "guest's.\n",
         buf_str(&options));
+}
+
+/* Of "list | rm NAME" each on a line of its own. */
+static void print_usage(const struct command *command)
+{
+    static const char between[] = " | ";
+    const char *label = "Usage: ", *p = command->usage;
+    do {
+        const char *end = strstr(p, between);
+        int n = (int)(end ? (size_t)(end - p) : strlen(p));
+        printf("%svmctl %s%s%.*s\n", label, command->name, n > 0 ? " " : "", n, p);
+        label = "       ";
+        p = end ? end + strlen(between) : NULL;
+    } while (p);
 }
 
 /* NULL: of vmctl itself. */
@@ -65,8 +83,8 @@ static void print_help(const struct command *command)
         print_overview();
         return;
     }
-    printf("%s\n\nUsage: vmctl %s%s%s\n", command->summary, command->name,
-        command->usage[0] ? " " : "", command->usage);
+    printf("%s\n\n", command->summary);
+    print_usage(command);
     if (command->details) {
         printf("\n%s\n", command->details);
     }
@@ -129,16 +147,18 @@ static const struct {
     {"delete remove undefine",
         "vmctl destroy VM erases a VM and its disk; vmctl stop VM keeps both"},
     {"recreate rebuild",
-        "vmctl reload erases the disks and starts afresh; vmctl restart keeps them"},
+        "vmctl reload replaces the disks and starts afresh; vmctl restart keeps them"},
     {"kill", "to cut a VM's power: vmctl stop VM --timeout 0"},
     {"attach", "the serial console: vmctl console VM; a shell: vmctl ssh VM"},
+    {"debug",
+        "a shell where a step failed: vmctl provision VM --shell; why a VM is as it is: vmctl "
+        "describe VM"},
     {"edit", "edit VMFile.kdl, then: vmctl up"},
     {"pull", "vmctl image pull URL"},
     {"images", "vmctl image list"},
     {"rmi", "vmctl image rm IMAGE"},
     {"prune", "images that no VM uses: vmctl image prune"},
     {"launch", "from a VMFile: vmctl up; without one: vmctl create --start"},
-    {"top stats", "vmctl list -o wide"},
     {"scp", "vmctl cp SOURCE TARGET"},
     {"restore", "vmctl snapshot restore VM SNAPSHOT"},
     {"daemon", "vmctl controller"},
@@ -194,6 +214,16 @@ static int drop_kind(struct cli *cli, struct arg_strings *words, struct error *e
     return rc;
 }
 
+static void add_words(struct strings *list, const char *words)
+{
+    for (const char *p = words; p && *p; p += strspn(p, " ")) {
+        size_t n = strcspn(p, " ");
+        cleanup_free char *word = mem_strndup(p, n);
+        strings_append(list, word);
+        p += n;
+    }
+}
+
 static const struct command *find_command(const char *name, struct error *err)
 {
     const struct command *command = cli_find_command(name);
@@ -207,31 +237,56 @@ static const struct command *find_command(const char *name, struct error *err)
             return NULL;
         }
     }
-    const char *names[64];
-    size_t count = 0;
-    for (size_t i = 0; cli_commands[i] && count < ARRAY_LEN(names); i++) {
+    cleanup_with(strings_clear) struct strings names = {.count = 0};
+    for (size_t i = 0; cli_commands[i]; i++) {
         if (!cli_commands[i]->erases) {
-            names[count++] = cli_commands[i]->name;
+            strings_append(&names, cli_commands[i]->name);
+            add_words(&names, cli_commands[i]->aliases);
         }
     }
-    const char *nearest = text_nearest(name, names, count);
+    const char *nearest = text_nearest(name, (const char *const *)names.items, names.count);
     if (nearest) {
         (void)error_help(err, "did you mean `vmctl %s`?", nearest);
     }
     return NULL;
 }
 
-static int take_given(struct cli *cli, const struct arg_strings *set, struct error *err)
+/* The text without its last line end, which editors add. */
+static int add_file(struct strings *given, const char *item, const char *equals, struct error *err)
 {
-    for (size_t i = 0; i < set->count; i++) {
-        const char *equals = strchr(set->items[i], '=');
-        if (!equals || equals == set->items[i]) {
-            (void)error_set(err, ERR_USAGE, "--set '%s' gives no value", set->items[i]);
-            return error_help(err, "write --set NAME=VALUE, or --set vm.NAME.FIELD=VALUE");
-        }
-        strings_append(&cli->given, set->items[i]);
+    cleanup_buf struct buf text = BUF_INIT(VMFILE_LOAD_MAX);
+    if (user_path_read(equals + 1, &text, err) < 0) {
+        err->code = ERR_USAGE;
+        return error_wrap(err, "--set-file '%s'", item);
     }
+    if (memchr(buf_str(&text), '\0', text.len)) {
+        return error_set(err, ERR_USAGE, "--set-file '%s': the file is not text", item);
+    }
+    size_t n = text.len - (text.len > 0 && buf_str(&text)[text.len - 1] == '\n');
+    cleanup_free char *value =
+        mem_printf("%.*s%.*s", (int)(equals + 1 - item), item, (int)n, buf_str(&text));
+    strings_append(given, value);
     return 0;
+}
+
+static int take_given(
+    struct cli *cli, const struct arg_strings *set, bool is_file, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < set->count; i++) {
+        const char *equals = strchr(set->items[i], '='), *option = is_file ? "set-file" : "set";
+        if (!equals || equals == set->items[i]) {
+            (void)error_set(err, ERR_USAGE, "--%s '%s' gives no value", option, set->items[i]);
+            return error_help(err, "write --%s NAME=%s, or --%s vm.NAME.FIELD=%s", option,
+                is_file ? "PATH" : "VALUE", option, is_file ? "PATH" : "VALUE");
+        }
+        if (is_file) {
+            rc = add_file(&cli->given, set->items[i], equals, err);
+        } else {
+            strings_append(&cli->given, set->items[i]);
+        }
+    }
+    return rc;
 }
 
 static int run_parsed(struct cli *cli, const struct command *command, const void *values,
@@ -244,8 +299,14 @@ static int run_parsed(struct cli *cli, const struct command *command, const void
     cli->is_quiet = global->is_quiet;
     cli->use_color = wants_color(global->color, STDERR_FILENO);
     cli->use_color_stdout = wants_color(global->color, STDOUT_FILENO);
+    bool is_done = false;
     int rc = set_output(cli, global->output, err);
-    rc = rc == 0 ? take_given(cli, &global->set, err) : rc;
+    rc = rc == 0 ? take_given(cli, &global->set, false, err) : rc;
+    rc = rc == 0 ? take_given(cli, &global->set_file, true, err) : rc;
+    rc = rc == 0 ? route(cli, command, values, global, &is_done, err) : rc;
+    if (is_done) {
+        return rc;
+    }
     if (command->acts) {
         result_begin(cli);
     }
@@ -261,7 +322,14 @@ static int run_parsed(struct cli *cli, const struct command *command, const void
     if (rc == 0 && command->takes_kind) {
         rc = drop_kind(cli, words, err);
     }
-    if (rc < 0) {
+    const struct spread means = {.cli = cli,
+        .command = command,
+        .values = values,
+        .which = values,
+        .words = words,
+        .global = global};
+    rc = rc == 0 ? spread(&means, &is_done, err) : rc;
+    if (rc != 0 || is_done) {
         return rc;
     }
     return command->power ? power_run(cli, command->power, values, words, err)
@@ -337,6 +405,7 @@ static int run(struct cli *cli, int argc, char **argv, struct error *err)
         return -(int)err->code;
     }
     int skipped = argc - (int)words.count;
+    cli->command_word = argv[skipped];
     rc = run_command(cli, command, argc - skipped, argv + skipped, &global, err);
     args_clear(global_options, &global);
     return rc;
@@ -375,6 +444,7 @@ int main(int argc, char **argv)
     log_init(LOG_WARN);
     store_guard();
     cli.proxies = proxies_of_environment();
+    cli.words = argv + (argc > 0);
     int status = run(&cli, argc, argv, &err);
     if (status < 0) {
         cli_print_error(&cli, &err);
@@ -383,6 +453,7 @@ int main(int argc, char **argv)
     result_end(&cli, &err);
     store_close(cli.store);
     strings_clear(&cli.given);
+    strings_clear(&cli.cut_words);
     paths_clear(&cli.paths);
     proxies_free(cli.proxies);
     return finish_output(&cli, status);

@@ -14,6 +14,7 @@
 struct which_values {
     const char *file;
     struct arg_strings names;
+    const char *selector; /* NULL: not given */
     bool is_all;
 };
 
@@ -29,17 +30,24 @@ enum { FOLLOW_TIMEOUT_MS = 10 * 60 * 1000 + 1 };
 #define OPTION_FILE(type, letter_or_0)                                                             \
     {                                                                                              \
         "file", letter_or_0, ARG_TEXT, offsetof(type, which.file), "PATH",                         \
-            "the VMFile [default: $VMCTL_FILE, VMFile.kdl here or above]"                          \
+            "the VMFile, - for standard input [default: $VMCTL_FILE, VMFile.kdl here or above]"    \
     }
 #define OPTION_NAME(type)                                                                          \
+    {"name", 0, ARG_REPEATED, offsetof(type, which.names), "VM", "only this VM; may be repeated"}, \
     {                                                                                              \
-        "name", 0, ARG_REPEATED, offsetof(type, which.names), "VM",                                \
-            "only this VM; may be repeated"                                                        \
+        "selector", 'l', ARG_TEXT, offsetof(type, which.selector), "LABELS",                       \
+            "only VMs with these labels: tier=web,env!=prod"                                       \
     }
 /* Of a command that means one VM. */
 #define OPTION_ONE_NAME(type)                                                                      \
     {                                                                                              \
         "name", 0, ARG_REPEATED, offsetof(type, which.names), "VM", "which VM"                     \
+    }
+/* A `struct arg_strings shares`, for shares_add(). */
+#define OPTION_SHARE(type)                                                                         \
+    {                                                                                              \
+        "share", 0, ARG_REPEATED, offsetof(type, shares), "HOST:GUEST[:ro]",                       \
+            "let the guest see a directory of the host; may be repeated"                           \
     }
 /* A `struct arg_strings options`, for ssh_argv_begin(). */
 #define OPTION_SSH_OPT(type)                                                                       \

@@ -11,9 +11,13 @@
 #include "specs/base/error.h"
 #include "specs/base/text.h"
 
-/* Appends `text`, whose line begins at `column`; on a terminal lines end at a blank, where it would
- * break them amid a word, and continue behind `indent`. */
-static void add_folded(struct buf *out, const char *text, size_t column, size_t indent)
+/* The colour codes in front of `text` take no columns. */
+static size_t colors_length(const char *text)
+{
+    return text_starts_with(text, "\033[") ? strcspn(text, "m") + 1 : 0;
+}
+
+void cli_add_folded(struct buf *out, const char *text, size_t column, size_t indent)
 {
     struct winsize size;
     bool is_known = isatty(STDERR_FILENO) && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0;
@@ -21,7 +25,9 @@ static void add_folded(struct buf *out, const char *text, size_t column, size_t 
     for (size_t n = 0; *text; text += n) {
         size_t n_columns = 0, blanks = strspn(text, " ");
         for (n = blanks; text[n] && !strchr(" \n", text[n]); n++) {
-            n_columns += ((unsigned char)text[n] & 0xc0) != 0x80;
+            size_t n_color = colors_length(text + n);
+            n += n_color > 0 ? n_color - 1 : 0;
+            n_columns += n_color == 0 && ((unsigned char)text[n] & 0xc0) != 0x80;
         }
         if (column + blanks + n_columns > width && column > indent) {
             buf_printf(out, "\n%*s", (int)indent, "");
@@ -44,13 +50,13 @@ void cli_print_blocker(
     cleanup_buf struct buf shown = BUF_INIT(0), out = BUF_INIT(0);
     text_add_printable(&shown, message, strlen(message));
     buf_printf(&out, "%serror[%s]%s%s: ", red, code, off, bold);
-    add_folded(&out, buf_str(&shown), strlen("error[]: ") + strlen(code), strlen("  "));
+    cli_add_folded(&out, buf_str(&shown), strlen("error[]: ") + strlen(code), strlen("  "));
     buf_printf(&out, "%s\n", off);
     if (help && help[0]) {
         buf_reset(&shown);
         text_add_printable(&shown, help, strlen(help));
         buf_add_str(&out, "  help: ");
-        add_folded(&out, buf_str(&shown), strlen("  help: "), strlen("  help: "));
+        cli_add_folded(&out, buf_str(&shown), strlen("  help: "), strlen("  help: "));
         buf_add_char(&out, '\n');
     }
     fputs(buf_str(&out), stderr);
@@ -72,8 +78,9 @@ void cli_note(const struct cli *cli, const char *fmt, ...)
     int n = vasprintf(&text, fmt, ap);
     va_end(ap);
     if (n >= 0) {
-        cleanup_buf struct buf out = BUF_INIT(0);
-        add_folded(&out, text, 0, strlen("  "));
+        cleanup_buf struct buf shown = BUF_INIT(0), out = BUF_INIT(0);
+        text_add_printable(&shown, text, strlen(text));
+        cli_add_folded(&out, buf_str(&shown), 0, strlen("  "));
         buf_add_char(&out, '\n');
         fputs(buf_str(&out), stderr); /* one write: others may be at the same terminal or log */
     }

@@ -44,6 +44,7 @@ const struct command command_apply = {
     .examples = "  vmctl apply\n"
                 "  vmctl apply --no-provision  but run no appended steps\n"
                 "  vmctl apply --prune         and destroy what the file no longer names",
+    .reach = REACH_FILE,
     .options = options,
     .values_size = sizeof(struct project_values),
     .defaults = &project_defaults,

@@ -29,9 +29,9 @@ static int run(
         return error_set(err, ERR_USAGE, "config takes one file");
     }
     const char *file = words->count ? words->items[0] : config->which.file;
-    int rc = project_load(cli, file, &project, err);
+    int rc = project_load_whole(cli, file, &project, err);
     if (rc == 0) {
-        vmfile_load_print(&out, &project.load, &cli->given);
+        vmfile_load_print(&out, &project.load, NULL, &cli->given);
         fputs(buf_str(&out), stdout);
     }
     return rc;

@@ -189,6 +189,7 @@ const struct command command_console = {
         "Without a name: the VMFile's only VM.",
     .examples = "  vmctl console web\n"
                 "  printf 'id\\n' | vmctl console web",
+    .reach = REACH_ONE,
     .options = options,
     .values_size = sizeof(struct console_values),
     .run = run,

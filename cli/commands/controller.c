@@ -213,7 +213,7 @@ static int shut_down(struct cli *cli, struct error *err)
 static int run_in_foreground(struct cli *cli, struct error *err)
 {
     struct error ignored = {.code = ERR_NONE};
-    cleanup_free char *program = cli_controller_program();
+    cleanup_free char *program = cli_program_beside("vmctld");
     (void)keep_down(cli, 0, "", &ignored);
     char *const argv[] = {program, mem_strdup("--foreground"), mem_strdup("--data-dir"),
         mem_strdup(cli->paths.data_dir), NULL};
@@ -277,7 +277,7 @@ static void controller_print_data(
     if (process->pid) {
         json_put_int(json, "pid", process->pid);
         json_put_text(json, "version", process->version);
-        json_put_int(json, "startedAt", process->started_ms);
+        json_put_time(json, "startedAt", process->started_ms);
     }
     json_put_text(json, "dataDir", cli->paths.data_dir);
     json_put_int(json, "vms", (json_int_t)n_vms);

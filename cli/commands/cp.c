@@ -5,12 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/guest/scp_ssh.sh.h"
 #include "cli/guest/ssh_login.h"
+#include "cli/nodes/spread.h"
 #include "cli/options.h"
 #include "cli/request/targets.h"
 #include "specs/base/buf.h"
@@ -50,20 +53,34 @@ static const struct arg_option options[] = {
 
 /* ---- where from, where to ---- */
 
-/* Behind the colon of "VM:PATH", NULL: a path of this host, as everything with a '/' before its
- * first ':' is (scp(1)). */
-static const char *remote_path(const char *word)
+struct copying {
+    struct cli *cli;
+    const struct cp_values *cp;
+    const struct arg_strings *words;
+    const struct nodes *nodes; /* that a path may name */
+};
+
+/* Behind the colon of "VM:PATH" or "NODE/VM:PATH", NULL: a path of this host, as everything else
+ * with a '/' before its first ':' is (scp(1)). */
+static const char *remote_path(const struct copying *copying, const char *word)
 {
     size_t n = strcspn(word, ":/");
+    cleanup_free char *node = word[n] == '/' ? mem_strndup(word, n) : NULL;
+    bool is_node = node && node_name_is_valid(node) && !fs_exists(word) &&
+                   (nodes_find(copying->nodes, node) || !fs_exists(node));
+    if (is_node) {
+        n += 1 + strcspn(word + n + 1, ":/");
+    }
     return word[n] == ':' ? word + n + 1 : NULL;
 }
 
 /* The name before the colon, as it was written: "" means the VMFile's only VM. free() *ret. */
-static int find_vm_word(const struct arg_strings *words, char **ret, struct error *err)
+static int find_vm_word(const struct copying *copying, char **ret, struct error *err)
 {
+    const struct arg_strings *words = copying->words;
     cleanup_free char *found = NULL;
     for (size_t i = 0; i < words->count; i++) {
-        const char *path = remote_path(words->items[i]);
+        const char *path = remote_path(copying, words->items[i]);
         if (!path) {
             continue;
         }
@@ -103,13 +120,13 @@ static void add_remote_path(struct buf *out, const char *path, bool is_old, bool
 
 /* As scp is to read it; what begins like an option is made a path. free() it. */
 static char *scp_word(
-    const struct cp_values *cp, const char *vm_name, const char *word, bool is_target)
+    const struct copying *copying, const char *vm_name, const char *word, bool is_target)
 {
-    const char *path = remote_path(word);
+    const char *path = remote_path(copying, word);
     if (path) {
         struct buf out = BUF_INIT(0);
         buf_printf(&out, "%s:", vm_name);
-        add_remote_path(&out, path, cp->uses_old_protocol, is_target);
+        add_remote_path(&out, path, copying->cp->uses_old_protocol, is_target);
         return buf_steal(&out);
     }
     return word[0] == '-' ? mem_printf("./%s", word) : mem_strdup(word);
@@ -117,22 +134,22 @@ static char *scp_word(
 
 /* ---- the call ---- */
 
-static void make_argv(const struct cli *cli, const struct cp_values *cp, const char *vm_name,
-    const struct ssh_login *login, const struct arg_strings *words, struct ssh_argv *argv)
+static void add_words(const struct copying *copying, const char *vm_name, struct ssh_argv *argv)
 {
+    const struct cp_values *cp = copying->cp;
+    const struct arg_strings *words = copying->words;
     const struct {
         bool is_set;
         const char *word;
     } flags[] = {{cp->is_recursive, "-r"}, {cp->keeps_times, "-p"}, {cp->uses_old_protocol, "-O"},
-        {cli->is_quiet, "-q"}, {true, "--"}};
-    ssh_argv_begin(argv, "scp", login, &cp->options);
+        {copying->cli->is_quiet, "-q"}, {true, "--"}};
     for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
         if (flags[i].is_set) {
             ssh_argv_add(argv, mem_strdup(flags[i].word));
         }
     }
     for (size_t i = 0; i < words->count; i++) {
-        ssh_argv_add(argv, scp_word(cp, vm_name, words->items[i], i + 1 == words->count));
+        ssh_argv_add(argv, scp_word(copying, vm_name, words->items[i], i + 1 == words->count));
     }
 }
 
@@ -149,11 +166,12 @@ static int become_scp(struct cli *cli, const struct ssh_argv *argv, struct error
     return TRANSPORT_FAILED;
 }
 
-static int copy(struct cli *cli, const struct cp_values *cp, const char *vm_name,
-    const struct arg_strings *words, struct error *err)
+static int copy(const struct copying *copying, const char *vm_name, struct error *err)
 {
+    struct cli *cli = copying->cli;
+    const struct cp_values *cp = copying->cp;
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
-    cleanup_with(ssh_login_clear) struct ssh_login login = {.count = 0};
+    cleanup_with(ssh_login_clear) struct ssh_login login = {.uses_agent = false};
     cleanup_with(ssh_argv_clear) struct ssh_argv argv = {.count = 0};
     int rc = ssh_login_await(cli, vm_name, cp->user != NULL || cp->key != NULL, AWAIT_MS, err);
     if (rc != 0 || (rc = store_get(cli->store, vm_name, &record, err)) < 0) {
@@ -163,15 +181,66 @@ static int copy(struct cli *cli, const struct cp_values *cp, const char *vm_name
     if (rc < 0) {
         return rc;
     }
-    make_argv(cli, cp, vm_name, &login, words, &argv);
+    ssh_argv_begin(&argv, "scp", &login, &cp->options);
+    add_words(copying, vm_name, &argv);
     return become_scp(cli, &argv, err);
+}
+
+/* ---- the VM of another node, whose keys stay there ---- */
+
+/* A program that scp finds as the path of a descriptor, which stays open. free() it. */
+static char *open_scp_ssh(struct error *err)
+{
+    int fd = memfd_create("scp_ssh", 0);
+    cleanup_free char *text = mem_printf("#!/bin/sh\n%s", scp_ssh_sh);
+    if (fd < 0) {
+        (void)error_set_errno(err, ERR_IO, errno, "cannot make what scp runs");
+        return NULL;
+    }
+    return fs_write_all(fd, text, strlen(text), err) < 0 ? NULL
+                                                         : mem_printf("/proc/self/fd/%d", fd);
+}
+
+static int copy_there(
+    const struct copying *copying, const struct node *node, const char *vm_name, struct error *err)
+{
+    const struct cp_values *cp = copying->cp;
+    cleanup_with(ssh_argv_clear) struct ssh_argv argv = {.count = 0};
+    cleanup_buf struct buf line = BUF_INIT(0);
+    if (cp->key || cp->options.count > 0) {
+        (void)error_set(
+            err, ERR_USAGE, "vm '%s' is on node '%s', which has its keys", vm_name, node->name);
+        return error_help(err, "leave --key and --ssh-opt out");
+    }
+    cleanup_free char *program = open_scp_ssh(err);
+    if (!program) {
+        return -(int)err->code;
+    }
+    const char *const there[] = {node->program ? node->program : "vmctl", "ssh", vm_name,
+        node->data_dir ? "--data-dir" : NULL, node->data_dir, cp->user ? "--user" : NULL, cp->user};
+    for (size_t i = 0; i < ARRAY_LEN(there); i++) {
+        if (there[i]) {
+            buf_add_str(&line, i ? " " : "");
+            text_add_shell_word(&line, there[i]);
+        }
+    }
+    (void)setenv("VMCTL_SCP_ADDRESS", node->address, 1);
+    (void)setenv("VMCTL_SCP_SSH", buf_str(&line), 1);
+    ssh_argv_add(&argv, mem_strdup("scp"));
+    ssh_argv_add(&argv, mem_strdup("-S"));
+    ssh_argv_add(&argv, mem_strdup(program));
+    add_words(copying, vm_name, &argv);
+    return become_scp(copying->cli, &argv, err);
 }
 
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct cp_values *cp = values;
-    cleanup_free char *word = NULL, *name = NULL;
+    cleanup_with(nodes_clear) struct nodes nodes = {.count = 0};
+    const struct copying copying = {.cli = cli, .cp = cp, .words = words, .nodes = &nodes};
+    cleanup_free char *word = NULL, *name = NULL, *name_there = NULL;
+    const struct node *node = NULL;
     if (words->count < 2) {
         return error_set(err, ERR_USAGE, "name what to copy, and where to");
     }
@@ -180,11 +249,20 @@ static int run(
             return error_set(err, ERR_USAGE, "with --old-protocol no name may have a line end");
         }
     }
-    int rc = find_vm_word(words, &word, err);
+    int rc = nodes_load(cli, &nodes, err);
+    rc = rc == 0 ? find_vm_word(&copying, &word, err) : rc;
+    if (rc == 0) {
+        rc = spread_find_one(
+            cli, &cp->which, word[0] ? word : NULL, &nodes, &node, &name_there, err);
+    }
+    if (rc != 0 || node) {
+        return rc != 0 ? rc : copy_there(&copying, node, name_there, err);
+    }
+    cli->is_for_here = true;
     if (rc == 0) {
         rc = targets_find_one(cli, &cp->which, word[0] ? word : NULL, &name, err);
     }
-    return rc != 0 ? rc : copy(cli, cp, name, words, err);
+    return rc != 0 ? rc : copy(&copying, name, err);
 }
 
 const struct command command_cp = {
@@ -194,7 +272,8 @@ const struct command command_cp = {
     .details =
         "Files in a VM are written VM:PATH; a relative PATH starts at the user's home, :PATH is "
         "in\n"
-        "the VMFile's only VM. A file of this host with a colon in its name is written ./NAME.\n"
+        "the VMFile's only VM, and NODE/VM:PATH on another node. A file of this host with a colon "
+        "in its name is written ./NAME.\n"
         "Names are taken as they are: '*', '?' and '[' in them are no patterns.\n"
         "Becomes scp(1), with the keys of `vmctl ssh`, and ends with its exit status.",
     .examples = "  vmctl cp notes.txt web:/tmp/\n"

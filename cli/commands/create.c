@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/request/shares.h"
 #include "cli/request/vm_request.h"
 #include "cli/request/targets.h"
 #include "specs/base/buf.h"
@@ -20,18 +21,21 @@
 #include "specs/base/user_path.h"
 #include "specs/vm/vm_spec.h"
 #include "specs/vmfile/guest_text.h"
+#include "specs/vmfile/image_names.h"
 #include "store/store.h"
 
 struct create_values {
     struct follow_values follow;
     const char *name, *image, *image_url, *sha256, *bridge, *user_data, *ssh_key, *user, *backend;
     uint32_t vcpus, memory_mib, disk_gib;
+    struct arg_strings shares;
     bool starts, has_no_seed;
 };
 
 static const struct arg_option options[] = {
-    {"name", 0, ARG_TEXT, offsetof(struct create_values, name), "VM", "the VM's name; required"},
-    {"image", 0, ARG_TEXT, offsetof(struct create_values, image), "PATH", "local disk image"},
+    {"name", 0, ARG_TEXT, offsetof(struct create_values, name), "NAME", "the VM's name; required"},
+    {"image", 0, ARG_TEXT, offsetof(struct create_values, image), "PATH|NAME",
+        "local disk image, or one of vmctl image search"},
     {"image-url", 0, ARG_TEXT, offsetof(struct create_values, image_url), "URL",
         "disk image to download"},
     {"sha256", 0, ARG_TEXT, offsetof(struct create_values, sha256), "HEX",
@@ -42,6 +46,7 @@ static const struct arg_option options[] = {
         "memory, also as 512M or 2G [default: 1024]"},
     {"disk", 0, ARG_GIB, offsetof(struct create_values, disk_gib), "GB",
         "disk size, also as 20G [default: as the image]"},
+    OPTION_SHARE(struct create_values),
     {"bridge", 0, ARG_TEXT, offsetof(struct create_values, bridge), "NAME",
         "bridge for TAP networking [default: user networking]"},
     {"cloud-init", 0, ARG_TEXT, offsetof(struct create_values, user_data), "PATH",
@@ -112,12 +117,30 @@ static int set_sha256(struct spec_image *image, const char *text, struct error *
     return 0;
 }
 
+/* A file counts, as in a VMFile. */
+static int set_file_or_name(struct vm_spec *spec, const char *word, struct error *err)
+{
+    cleanup_with(image_names_clear) struct image_names names = {.count = 0};
+    struct stat st;
+    bool is_meant = image_name_is_meant(word) && user_path_stat(word, &st) < 0;
+    int rc = is_meant ? image_names_load(&names, err) : 0;
+    const struct named_image *image = rc == 0 ? image_names_find(&names, word) : NULL;
+    if (image) {
+        named_image_apply(image, spec);
+        return 0;
+    }
+    rc = rc < 0 ? rc : set_path(&spec->image.location, "image", word, err);
+    return rc < 0 && is_meant ? error_help(err, "images by name: vmctl image search") : rc;
+}
+
 static int set_image(struct vm_spec *spec, const struct create_values *values, struct error *err)
 {
     if (!values->image == !values->image_url) {
-        return error_set(err, ERR_USAGE, "create needs one of --image and --image-url");
+        (void)error_set(err, ERR_USAGE, "create needs one of --image and --image-url");
+        return error_help(
+            err, "such as: vmctl create --name %s --image debian:12 --start", spec->name);
     }
-    int rc = values->image ? set_path(&spec->image.location, "image", values->image, err)
+    int rc = values->image ? set_file_or_name(spec, values->image, err)
                            : set_url(&spec->image, values->image_url, err);
     return rc < 0 || !values->sha256 ? rc : set_sha256(&spec->image, values->sha256, err);
 }
@@ -214,6 +237,14 @@ static int fill_spec(struct vm_spec *spec, const struct create_values *values, s
     if (rc == 0 && values->backend) {
         rc = set_backend(spec, values->backend, err);
     }
+    if (rc == 0 && values->shares.count > 0 &&
+        (!vm_spec_expects_ssh(spec) || spec->backend == BACKEND_PROPOLIS)) {
+        (void)error_set(err, ERR_USAGE,
+            "--share needs a guest that vmctl reaches over SSH, and "
+            "backend \"qemu\"");
+        rc = error_help(err, "leave out --no-cloud-init");
+    }
+    rc = rc < 0 ? rc : shares_add(spec, &values->shares, err);
     return rc == 0 ? change_read_files(spec, err) : rc;
 }
 
@@ -222,14 +253,12 @@ static int fill_spec(struct vm_spec *spec, const struct create_values *values, s
 /* The same command twice succeeds twice; a VM of this name that is another one is a conflict. */
 static int check_name_is_free(struct cli *cli, const struct vm_spec *spec, struct error *err)
 {
-    char digest[DIGEST_SIZE];
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
     int rc = store_get(cli->store, spec->name, &record, err);
     if (rc < 0 || !record.desired) {
         return rc;
     }
-    vm_spec_digest(spec, digest);
-    if (text_eq(record.desired->spec_digest, digest)) {
+    if (vm_spec_equal(record.desired->spec, spec)) {
         return 0;
     }
     (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' exists already, and is different", spec->name);
@@ -262,16 +291,10 @@ static int find_name(const struct create_values *values, const struct arg_string
 {
     *ret = values->name ? values->name : words->count ? words->items[0] : NULL;
     if (!*ret || words->count > (values->name ? 0 : 1)) {
-        return error_set(err, ERR_USAGE, "create needs one name: --name VM");
+        (void)error_set(err, ERR_USAGE, "create needs one name: --name VM");
+        return error_help(err, "such as: vmctl create --name web --image debian:12 --start");
     }
-    if (!vm_spec_name_is_valid(*ret)) {
-        (void)error_set(err, ERR_USAGE, "'%s' cannot be the name of a VM", *ret);
-        return error_help(err,
-            "use up to %d letters, digits, '.', '_' and '-', a letter or digit "
-            "first",
-            SPEC_NAME_MAX);
-    }
-    return 0;
+    return vm_request_check_name(*ret, err);
 }
 
 static int run(
@@ -295,7 +318,7 @@ static int run(
 const struct command command_create = {
     .name = "create",
     .summary = "Create a VM without a VMFile",
-    .usage = "[OPTIONS] --name VM",
+    .usage = "[OPTIONS] --name NAME",
     .details = "Downloads the image where needed and makes the disk ready; --start also boots it.\n"
                "By cloud-init the guest gets its user, with a key made for the VM: vmctl ssh VM.",
     .examples = "  vmctl create --name demo --image-url https://example.com/image.img\n"

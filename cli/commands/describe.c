@@ -80,6 +80,7 @@ const struct command command_describe = {
                "where there is none.",
     .examples = "  vmctl describe web\n"
                 "  vmctl describe web -o json | jq .changes",
+    .reach = REACH_SEVERAL,
     .options = options,
     .values_size = sizeof(struct describe_values),
     .takes_kind = true,

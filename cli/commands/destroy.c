@@ -25,12 +25,13 @@ static const struct power_command destroy = {
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
-    const struct power_values *power = values;
-    if (words->count + power->which.names.count == 0 && !power->which.is_all) {
+    struct power_values power = *(const struct power_values *)values;
+    power.which.is_all |= power.which.selector != NULL;
+    if (words->count + power.which.names.count == 0 && !power.which.is_all) {
         (void)error_set(err, ERR_USAGE, "destroy: which VM?");
         return error_help(err, "name it, or all of a VMFile: vmctl down --destroy");
     }
-    return power_run(cli, &destroy, power, words, err);
+    return power_run(cli, &destroy, &power, words, err);
 }
 
 const struct command command_destroy = {
@@ -38,11 +39,14 @@ const struct command command_destroy = {
     .aliases = "rm",
     .summary = "Remove VMs with their disks",
     .usage = "[OPTIONS] VM...",
-    .details = "Ends the VM and removes its disk, logs, keys and record, at any moment of its\n"
-               "life and whatever has become of its VMFile. This cannot be undone: on a\n"
-               "terminal it asks first. Downloaded images stay.",
+    .details = "Ends the VM and removes its disk, snapshots, logs, keys and record, at any\n"
+               "moment of its life and whatever has become of its VMFile. Nothing is kept and\n"
+               "this cannot be undone: on a terminal it asks first. Downloaded images and\n"
+               "volumes stay.",
     .examples = "  vmctl destroy web\n"
+                "  vmctl destroy -l tier=test\n"
                 "  vmctl destroy --all -y",
+    .reach = REACH_SEVERAL,
     .options = options,
     .values_size = sizeof(struct power_values),
     .defaults = &power_defaults,

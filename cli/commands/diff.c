@@ -181,12 +181,13 @@ const struct command command_diff = {
     .details =
         "Prints what `vmctl up` would write down, as diff -u does and in the words of a VMFile:\n"
         "a hunk for each field, and behind @@ what the change needs: live (nothing more), start\n"
-        "(of a VM that is off), provision, restart, or recreate (erases the disk). Behind them\n"
+        "(of a VM that is off), provision, restart, or recreate (replaces the disk). Behind them\n"
         "the text of scripts and user-data that were edited, up to 256 KiB each. Ends with 0\n"
         "when nothing differs, 1 when something does, and more than 1 on errors. See also:\n"
         "vmctl up --dry-run.",
     .examples = "  vmctl diff\n"
                 "  vmctl diff --name web -o json",
+    .reach = REACH_FILE,
     .options = options,
     .values_size = sizeof(struct diff_values),
     .names_file_vms = true,

@@ -67,7 +67,7 @@ static void print_text(const struct doctor *doctor)
     }
     buf_printf(&out, "%zu ok, %zu warnings, %zu failures\n", count(doctor, DOCTOR_OK),
         count(doctor, DOCTOR_WARN), count(doctor, DOCTOR_FAIL));
-    fputs(buf_str(&out), stdout);
+    table_print_folded(buf_str(&out));
 }
 
 static void doctor_print_data(const struct cli *cli, const struct doctor *doctor)
@@ -112,7 +112,7 @@ const struct command command_doctor = {
     .summary = "Check what this host and the data directory can do",
     .usage = "[--repair]",
     .details =
-        "Checks KVM, QEMU and the other programs, the kernel, bridges, ports, disk space,\n"
+        "Checks KVM, QEMU, virtiofsd, other programs, the kernel, bridges, ports, disk space,\n"
         "the store, the controller, and files without a record. Changes\n"
         "nothing, and needs neither a controller nor a sound store. Ends with 0 when VMs\n"
         "can be run, 1 when something is broken (FAIL).\n"

@@ -109,8 +109,11 @@ static int run(
     if (rc == 0) {
         rc = keep_existing(cli, &chosen, &targets, err);
     }
+    if (rc == 0) {
+        rc = targets_narrow(cli, &down->which, &targets, err);
+    }
     if (rc == 0 && down->destroys) {
-        rc = confirm_erasure(cli, down->is_sure, &targets, err);
+        rc = confirm_erasure(cli, down->is_sure, false, &targets, err);
     }
     if (rc != 0 || targets.count == 0) {
         return rc;
@@ -137,6 +140,7 @@ const struct command command_down = {
     .examples = "  vmctl down                  all VMs of ./VMFile.kdl\n"
                 "  vmctl down --name web       only this one\n"
                 "  vmctl down --destroy        and remove them",
+    .reach = REACH_FILE,
     .options = options,
     .values_size = sizeof(struct down_values),
     .defaults = &defaults,

@@ -70,10 +70,11 @@ static int find_targets(struct reader *reader, const struct which_values *which,
             }
         }
     }
-    if (rc < 0 || words->count + which->names.count == 0) {
+    if (rc < 0 || (words->count + which->names.count == 0 && !which->selector)) {
         return rc;
     }
-    return targets_choose(&known, which, words, NULL, &reader->targets, err);
+    rc = targets_choose(&known, which, words, NULL, &reader->targets, err);
+    return rc < 0 ? rc : targets_narrow(reader->cli, which, &reader->targets, err);
 }
 
 static bool is_wanted(const struct reader *reader, const struct vm_event *event, int64_t from_ms)
@@ -260,6 +261,7 @@ const struct command command_events = {
         "  vmctl events\n"
         "  vmctl events web --since 10m\n"
         "  vmctl events -f -o json | jq -r --unbuffered 'select(.type == \"Warning\").message'",
+    .reach = REACH_NAMED,
     .options = options,
     .values_size = sizeof(struct events_values),
     .run = run,

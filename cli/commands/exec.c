@@ -78,6 +78,7 @@ const struct command command_exec = {
         "Ends with the command's exit status, or with 255 when the connection failed. Ctrl-C,\n"
         "SIGTERM and SIGHUP end the command in the guest: exit status 130, 143, 129.",
     .examples = "  vmctl exec web -- sh -c 'echo $HOME'",
+    .reach = REACH_ONE,
     .options = options,
     .values_size = sizeof(struct exec_values),
     .stops_at_positional = true,

@@ -31,6 +31,7 @@ static const char *const meanings[ERR_CODE_COUNT_] = {
     [ERR_STORE_STALE] = "Another command was faster; nothing was changed.",
     [ERR_STORE_VERSION] = "The data directory was written by a newer vmctl.",
     [ERR_CONTROLLER] = "The controller, vmctld, did not start or does not serve.",
+    [ERR_NODE] = "Another host, or the vmctl on it, cannot be reached by ssh.",
     [ERR_IMAGE_NOT_FOUND] = "The image does not exist.",
     [ERR_IMAGE_DOWNLOAD] = "The image could not be downloaded; it is tried again.",
     [ERR_IMAGE_CHECKSUM] = "The image is not the one that sha256 names.",
@@ -42,11 +43,17 @@ static const char *const meanings[ERR_CODE_COUNT_] = {
     [ERR_DISK_SHRINK] = "A disk only grows: the wanted one is smaller than the one there is.",
     [ERR_NO_SPACE] = "The file system is full.",
     [ERR_SNAPSHOT_NOT_FOUND] = "The machine has no snapshot of that name.",
+    [ERR_ARCHIVE] =
+        "The file is no export of a machine, or is damaged, cut off or of a newer vmctl: "
+        "nothing of it was imported.",
     [ERR_VOLUME_NOT_FOUND] = "There is no volume of that name, or the machine does not have it.",
     [ERR_VOLUME_IN_USE] = "Another machine uses the volume: it is one machine's at a time.",
+    [ERR_SHARE] = "A shared folder could not be mounted in the guest.",
     [ERR_MOUNT] = "A volume could not be mounted in the guest, or unmounted.",
     [ERR_TEMPLATE] = "A template could not be made, or is not as it was when it was made.",
     [ERR_TEMPLATE_NOT_FOUND] = "There is no template of that digest.",
+    [ERR_IDENTITY] = "A guest that was woken from the memory of a template did not get an "
+                     "identity of its own.",
     [ERR_SEED] = "The seed for cloud-init could not be made.",
     [ERR_KEYGEN] = "A key pair could not be made.",
     [ERR_KEY_UNREADABLE] = "A key could not be read.",
@@ -72,6 +79,7 @@ static const char *const meanings[ERR_CODE_COUNT_] = {
                               "the guest.",
     [ERR_PROVISION_LOST] = "A provision step was lost: the guest was restarted while it ran, or "
                            "its processes were killed.",
+    [ERR_SECRET] = "A secret of a provision step could not be had, and the step was not begun.",
     [ERR_PROBE] = "The ready probes of the VMFile have not passed for ten minutes.",
 };
 
@@ -88,7 +96,7 @@ static enum error_code find_code(const char *word)
     return meanings[code] ? code : ERR_NONE;
 }
 
-static void explain(enum error_code code, json_t *array)
+static void explain(const struct cli *cli, enum error_code code, json_t *array)
 {
     const struct error err = {.code = code};
     const char *help = error_help_text(&err);
@@ -99,6 +107,10 @@ static void explain(enum error_code code, json_t *array)
         json_put_text(json, "help", help);
         json_put_int(json, "exitStatus", error_exit_status(code));
         (void)json_array_append_new(array, json);
+        return;
+    }
+    if (cli->output == OUTPUT_NAME) {
+        puts(error_code_name(code));
         return;
     }
     printf("%s\n  %s\n", error_code_name(code), meanings[code]);
@@ -119,11 +131,11 @@ static int run(
             (void)error_set(err, ERR_USAGE, "there is no error '%s'", words->items[i]);
             return error_help(err, "see all: vmctl explain");
         }
-        explain(code, array);
+        explain(cli, code, array);
     }
     for (int i = ERR_NONE + 1; words->count == 0 && i < ERR_CODE_COUNT_; i++) {
         if (meanings[i]) {
-            explain((enum error_code)i, array);
+            explain(cli, (enum error_code)i, array);
         }
     }
     if (array) {

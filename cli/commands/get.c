@@ -18,12 +18,18 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/vm/selector.h"
 #include "store/store.h"
 
 struct get_values {
     struct which_values which;
     bool watches;
 };
+
+static bool has_labels(const struct selector *selector, const struct vm_record *record)
+{
+    return selector_matches(selector, record->desired ? record->desired->spec : NULL);
+}
 
 static const struct arg_option options[] = {
     {"watch", 'w', ARG_FLAG, offsetof(struct get_values, watches), NULL,
@@ -34,19 +40,22 @@ static const struct arg_option options[] = {
 };
 
 /* The VMs meant, from the snapshot that is printed, which keeps only these. */
-static int get_find(const struct get_values *values, const struct arg_strings *words,
-    struct vm_list *list, struct strings *ret, struct error *err)
+static int get_find(const struct get_values *values, const struct selector *selector,
+    const struct arg_strings *words, struct vm_list *list, struct strings *ret, struct error *err)
 {
     cleanup_with(strings_clear) struct strings known = {.count = 0};
     for (size_t i = 0; i < list->count; i++) {
-        strings_append(&known, list->records[i].name);
+        if (has_labels(selector, &list->records[i])) {
+            strings_append(&known, list->records[i].name);
+        }
     }
     int rc = targets_choose(&known, &values->which, words, NULL, ret, err);
     bool is_all = words->count + values->which.names.count == 0;
     size_t kept = 0;
     for (size_t i = 0; i < list->count; i++) {
         const char *name = list->records[i].name;
-        if (is_all ? !vm_spec_name_is_of_template(name) : strings_have(ret, name)) {
+        bool is_meant = is_all ? !vm_spec_name_is_of_template(name) : strings_have(ret, name);
+        if (is_meant && has_labels(selector, &list->records[i])) {
             list->records[kept++] = list->records[i];
         } else {
             vm_record_clear(&list->records[i]);
@@ -88,6 +97,7 @@ struct seen_vm {
 struct watch {
     struct cli *cli;
     const struct strings *targets; /* NULL: all */
+    const struct selector *selector;
     bool is_wide;
     struct table table;
     struct seen_vm *seen;
@@ -186,7 +196,7 @@ static void look_at(struct watch *watch, struct seen_vm *seen)
     seen->is_there = true;
     if (store_get_changed(
             watch->cli->store, seen->name, &seen->mark, &record, &is_changed, &ignored) == 0 &&
-        is_changed && (record.desired || record.status)) {
+        is_changed && (record.desired || record.status) && has_labels(watch->selector, &record)) {
         print_if_changed(watch, seen, &record);
     }
 }
@@ -201,7 +211,9 @@ static void print_deleted_ones(struct watch *watch)
             watch->seen[kept++] = *seen;
             continue;
         }
-        print_deleted(watch, seen);
+        if (seen->text) {
+            print_deleted(watch, seen);
+        }
         free(seen->name);
         free(seen->text);
     }
@@ -245,10 +257,13 @@ static void watch_clear(struct watch *watch)
 
 /* Each VM now and again when it changes, until a signal or the end of stdout's reader. `targets`
  * NULL: all, also those created later. */
-static int watch_vms(struct cli *cli, const struct strings *targets, struct error *err)
+static int watch_vms(struct cli *cli, const struct strings *targets,
+    const struct selector *selector, struct error *err)
 {
-    cleanup_with(watch_clear) struct watch watch = {
-        .cli = cli, .targets = targets, .is_wide = cli->output == OUTPUT_WIDE};
+    cleanup_with(watch_clear) struct watch watch = {.cli = cli,
+        .targets = targets,
+        .selector = selector,
+        .is_wide = cli->output == OUTPUT_WIDE};
     struct wait_loop loop = {.cli = cli, .check = print_changes, .context = &watch};
     vm_rows_begin(cli, &watch.table, watch.is_wide, true); /* the titles wait for the first row */
     vm_rows_make_room(&watch.table);
@@ -262,8 +277,8 @@ static int watch_vms(struct cli *cli, const struct strings *targets, struct erro
 
 /* One of many VMs is read alone; several come from one snapshot. */
 static int get_read(struct cli *cli, const struct get_values *values,
-    const struct arg_strings *words, struct vm_list *list, struct strings *targets,
-    struct error *err)
+    const struct selector *selector, const struct arg_strings *words, struct vm_list *list,
+    struct strings *targets, struct error *err)
 {
     const struct arg_strings *names = words->count > 0 ? words : &values->which.names;
     bool is_one = words->count + values->which.names.count == 1 && !values->which.is_all;
@@ -280,7 +295,7 @@ static int get_read(struct cli *cli, const struct get_values *values,
         return rc;
     }
     rc = rc < 0 ? rc : store_list(cli->store, list, err);
-    return rc < 0 ? rc : get_find(values, words, list, targets, err);
+    return rc < 0 ? rc : get_find(values, selector, words, list, targets, err);
 }
 
 static int run(
@@ -289,12 +304,15 @@ static int run(
     const struct get_values *get = values;
     cleanup_with(vm_list_clear) struct vm_list list = {.count = 0};
     cleanup_with(strings_clear) struct strings targets = {.count = 0};
-    int rc = get_read(cli, get, words, &list, &targets, err);
+    cleanup_with(selector_clear) struct selector selector = {.count = 0};
+    int rc = targets_selector(&get->which, words, &selector, err);
+    rc = rc < 0 ? rc : get_read(cli, get, &selector, words, &list, &targets, err);
     size_t n_names = words->count + get->which.names.count;
     if (rc == 0 && !get->watches) {
         get_print(cli, &list, &targets, n_names == 1);
     }
-    return rc < 0 || !get->watches ? rc : watch_vms(cli, n_names > 0 ? &targets : NULL, err);
+    return rc < 0 || !get->watches ? rc
+                                   : watch_vms(cli, n_names > 0 ? &targets : NULL, &selector, err);
 }
 
 const struct command command_get = {
@@ -308,8 +326,10 @@ const struct command command_get = {
         "a row for each change, with -o json an object a line, and a last one with the\n"
         "state Deleted when a VM is gone.",
     .examples = "  vmctl get web -o json\n"
+                "  vmctl get -l tier=web -o name\n"
                 "  vmctl get -w                      watch all VMs\n"
                 "  vmctl get web -w -o json | jq -r --unbuffered .display",
+    .reach = REACH_NAMED,
     .options = options,
     .values_size = sizeof(struct get_values),
     .takes_kind = true,

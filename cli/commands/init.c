@@ -21,29 +21,24 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
+#include "specs/base/user_path.h"
 #include "specs/vm/vm_spec.h"
 
 struct init_values {
-    const char *template;
+    const char *starter;
     const char *file;
     bool lists;
 };
 
 static const struct arg_option options[] = {
-    {"template", 't', ARG_TEXT, offsetof(struct init_values, template),
+    {"starter", 't', ARG_TEXT, offsetof(struct init_values, starter),
         "debian|ubuntu|alpine|ci|multi", "what to begin with [default: debian]"},
+    {"template", 0, ARG_TEXT, offsetof(struct init_values, starter), "NAME", NULL}, /* of 0.1.0 */
     {"file", 'f', ARG_TEXT, offsetof(struct init_values, file), "PATH",
         "where to write it [default: $VMCTL_FILE, ./VMFile.kdl]"},
-    {"list", 0, ARG_FLAG, offsetof(struct init_values, lists), NULL, "list the templates"},
+    {"list", 0, ARG_FLAG, offsetof(struct init_values, lists), NULL, "list the starters"},
     OPTIONS_END,
 };
-
-#define DEBIAN                                                                                     \
-    "https://cloud.debian.org/images/cloud/bookworm/latest/debian-12-genericcloud-amd64.qcow2"
-#define UBUNTU "https://cloud-images.ubuntu.com/noble/current/noble-server-cloudimg-amd64.img"
-#define ALPINE                                                                                     \
-    "https://dl-cdn.alpinelinux.org/alpine/v3.23/releases/cloud/"                                  \
-    "nocloud_alpine-3.23.4-x86_64-bios-cloudinit-r0.qcow2"
 
 #define HEAD                                                                                       \
     "// vmctl up      creates and starts what is described here\n"                                 \
@@ -52,17 +47,16 @@ static const struct arg_option options[] = {
     "// All that can be written here: man 5 VMFile.kdl\n"
 
 /* Of one distribution. */
-#define SINGLE(url, user, memory, disk, install)                                                   \
+#define SINGLE(image, memory, disk, install)                                                       \
     HEAD "vm \"@\" {\n"                                                                            \
-         "    // sha256=\"DIGEST\" behind the URL accepts these bytes only: give that of\n"        \
-         "    // a release that stays as it is (curl -sL URL | sha256sum)\n"                       \
-         "    image-url \"" url "\"\n"                                                             \
+         "    image \"" image                                                                      \
+         "\" // of vmctl image search; or image-url \"URL\", image \"PATH\"\n"                     \
          "    vcpus 2\n"                                                                           \
          "    memory " memory " // MB\n"                                                           \
          "    disk " disk " // GB\n"                                                               \
          "\n"                                                                                      \
          "    cloud-init // makes the user, with a key of vmctl's own and ssh-key \"PATH\"\n"      \
-         "    ssh user=\"" user "\"\n"                                                             \
+         "    ssh // as the image's user, or user=\"NAME\"\n"                                      \
          "\n"                                                                                      \
          "    // forward host=8080 guest=80\n"                                                     \
          "    // provision \"shell\" {\n"                                                          \
@@ -74,28 +68,27 @@ static const struct arg_option options[] = {
 static const struct {
     const char *name, *summary, *text;
     const char *suffix; /* the longest that it appends to the name */
-} templates[] = {
+} starters[] = {
     {"debian", "Debian 12",
-        SINGLE(
-            DEBIAN, "debian", "2048", "20", "sudo apt-get update && sudo apt-get install -y nginx"),
+        SINGLE("debian:12", "2048", "20", "sudo apt-get update && sudo apt-get install -y nginx"),
         ""},
     {"ubuntu", "Ubuntu 24.04",
         SINGLE(
-            UBUNTU, "ubuntu", "2048", "20", "sudo apt-get update && sudo apt-get install -y nginx"),
+            "ubuntu:24.04", "2048", "20", "sudo apt-get update && sudo apt-get install -y nginx"),
         ""},
-    {"alpine", "Alpine 3.23, the smallest",
-        SINGLE(ALPINE, "alpine", "512", "4", "doas apk add nginx"), ""},
+    {"alpine", "Alpine 3.22, the smallest", SINGLE("alpine:3.22", "512", "4", "doas apk add nginx"),
+        ""},
     {"ci", "a fresh machine for every job: vmctl run --rm -- make test",
         "// vmctl run --rm -- make test    in a fresh machine that is gone afterwards\n"
         "// The exit status is the command's.\n"
         "vm \"@\" {\n"
-        "    image-url \"" DEBIAN "\" // to pin it: sha256=\"DIGEST\"\n"
+        "    image \"debian:12\"\n"
         "    vcpus 2\n"
         "    memory 2048 // MB\n"
         "    disk 20 // GB\n"
         "\n"
         "    cloud-init\n"
-        "    ssh user=\"debian\"\n"
+        "    ssh\n"
         "    restart \"never\"\n"
         "\n"
         "    provision \"shell\" {\n"
@@ -109,13 +102,13 @@ static const struct {
         "// vmctl up @-db      only this one\n"
         "// vmctl ssh @-web    with several VMs a name is needed\n"
         "vm \"@-db\" {\n"
-        "    image-url \"" DEBIAN "\" // to pin it: sha256=\"DIGEST\"\n"
+        "    image \"debian:12\"\n"
         "    vcpus 2\n"
         "    memory 2048 // MB\n"
         "    disk 20 // GB\n"
         "\n"
         "    cloud-init\n"
-        "    ssh user=\"debian\"\n"
+        "    ssh\n"
         "    forward host=5432 guest=5432\n"
         "\n"
         "    provision \"shell\" {\n"
@@ -128,13 +121,13 @@ static const struct {
         "}\n"
         "\n"
         "vm \"@-web\" {\n"
-        "    image-url \"" DEBIAN "\" // to pin it: sha256=\"DIGEST\"\n"
+        "    image \"debian:12\"\n"
         "    vcpus 1\n"
         "    memory 1024 // MB\n"
         "    disk 10 // GB\n"
         "\n"
         "    cloud-init\n"
-        "    ssh user=\"debian\"\n"
+        "    ssh\n"
         "    forward host=8080 guest=80\n"
         "    depends-on \"@-db\"\n"
         "\n"
@@ -150,32 +143,32 @@ static const struct {
 };
 
 /* The count when there is none. */
-static size_t find_template(const char *name)
+static size_t find_starter(const char *name)
 {
     size_t i = 0;
-    while (i < ARRAY_LEN(templates) && !text_eq(templates[i].name, name)) {
+    while (i < ARRAY_LEN(starters) && !text_eq(starters[i].name, name)) {
         i++;
     }
     return i;
 }
 
-static int list_templates(const struct cli *cli)
+static int list_starters(const struct cli *cli)
 {
     cleanup_json json_t *array = json_array();
     cleanup_buf struct buf out = BUF_INIT(0);
     cleanup_with(table_clear) struct table table;
     table_init(&table, 2);
-    table_add(&table, "TEMPLATE");
+    table_add(&table, "STARTER");
     table_add(&table, "DESCRIPTION");
-    for (size_t i = 0; i < ARRAY_LEN(templates); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(starters); i++) {
         json_t *json = json_object();
-        json_put_text(json, "name", templates[i].name);
-        json_put_text(json, "description", templates[i].summary);
+        json_put_text(json, "name", starters[i].name);
+        json_put_text(json, "description", starters[i].summary);
         (void)json_array_append_new(array, json);
-        table_add(&table, templates[i].name);
-        table_add(&table, templates[i].summary);
+        table_add(&table, starters[i].name);
+        table_add(&table, starters[i].summary);
         if (cli->output == OUTPUT_NAME) {
-            puts(templates[i].name);
+            puts(starters[i].name);
         }
     }
     table_print(&table, &out);
@@ -209,6 +202,15 @@ static char *default_name(const char *path)
 static int write_new(
     const struct cli *cli, const char *path, const struct buf *text, struct error *err)
 {
+    struct stat st;
+    const char *slash = strrchr(path, '/');
+    cleanup_free char *directory =
+        slash ? mem_strndup(path, (size_t)(slash - path) + 1) : mem_strdup(".");
+    if (user_path_stat(directory, &st) < 0 &&
+        errno == ETIMEDOUT) { /* creating it would hang, too */
+        (void)error_set_errno(err, ERR_IO, errno, "cannot write '%s'", path);
+        return error_help(err, "see what serves it: findmnt -T '%s'", path);
+    }
     (void)umask(cli->caller_umask);
     cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0 && errno == EEXIST) {
@@ -225,22 +227,22 @@ static int write_new(
     return rc;
 }
 
-static int choose_template(
+static int choose_starter(
     const struct init_values *init, const char *name, size_t *ret, struct error *err)
 {
-    const char *names[ARRAY_LEN(templates)];
-    size_t named = name ? find_template(name) : ARRAY_LEN(templates);
-    *ret = init->template                 ? find_template(init->template)
-           : named < ARRAY_LEN(templates) ? named /* `init alpine`, of a machine "alpine" */
-                                          : 0;
-    if (*ret < ARRAY_LEN(templates)) {
+    const char *names[ARRAY_LEN(starters)];
+    size_t named = name ? find_starter(name) : ARRAY_LEN(starters);
+    *ret = init->starter                 ? find_starter(init->starter)
+           : named < ARRAY_LEN(starters) ? named /* `init alpine`, of a machine "alpine" */
+                                         : 0;
+    if (*ret < ARRAY_LEN(starters)) {
         return 0;
     }
-    for (size_t i = 0; i < ARRAY_LEN(templates); i++) {
-        names[i] = templates[i].name;
+    for (size_t i = 0; i < ARRAY_LEN(starters); i++) {
+        names[i] = starters[i].name;
     }
-    const char *nearest = text_nearest(init->template, names, ARRAY_LEN(names));
-    (void)error_set(err, ERR_USAGE, "there is no template '%s'", init->template);
+    const char *nearest = text_nearest(init->starter, names, ARRAY_LEN(names));
+    (void)error_set(err, ERR_USAGE, "there is no starter '%s'", init->starter);
     return nearest ? error_help(err, "did you mean '%s'? see: vmctl init --list", nearest)
                    : error_help(err, "see: vmctl init --list");
 }
@@ -254,24 +256,24 @@ static int run(
     cleanup_buf struct buf text = BUF_INIT(0);
     size_t chosen;
     if (init->lists) {
-        return list_templates(cli);
+        return list_starters(cli);
     }
     if (words->count > 1) {
         return error_set(err, ERR_USAGE, "init takes one name");
     }
     cleanup_free char *name = words->count ? mem_strdup(words->items[0]) : default_name(path);
-    int rc = choose_template(init, words->count ? name : NULL, &chosen, err);
+    int rc = choose_starter(init, words->count ? name : NULL, &chosen, err);
     if (rc < 0) {
         return rc;
     }
-    cleanup_free char *longest = mem_printf("%s%s", name, templates[chosen].suffix);
+    cleanup_free char *longest = mem_printf("%s%s", name, starters[chosen].suffix);
     if (!vm_spec_name_is_valid(longest)) {
         (void)error_set(err, ERR_USAGE, "'%s' cannot be the name of a VM", longest);
         return error_help(err,
-            "1 to %d of A-Z a-z 0-9 . _ -, a letter or digit first; templates: vmctl init --list",
+            "1 to %d of A-Z a-z 0-9 . _ -, a letter or digit first; starters: vmctl init --list",
             SPEC_NAME_MAX);
     }
-    for (const char *p = templates[chosen].text; *p; p++) {
+    for (const char *p = starters[chosen].text; *p; p++) {
         if (*p == '@') {
             buf_add_str(&text, name);
         } else {
@@ -280,7 +282,7 @@ static int run(
     }
     rc = write_new(cli, path, &text, err);
     if (rc == 0) {
-        printf("%s: written from '%s'\n", path, templates[chosen].name);
+        printf("%s: written from '%s'\n", path, starters[chosen].name);
         cli_note(cli, "next: look at it, then vmctl up");
     }
     return rc;
@@ -290,12 +292,11 @@ const struct command command_init = {
     .name = "init",
     .summary = "Write a VMFile to begin with",
     .usage = "[OPTIONS] [NAME]",
-    .details =
-        "Writes VMFile.kdl from a template, for a VM of that name; without one it is called\n"
-        "as the directory. A template's name alone chooses it: `vmctl init alpine`. A file\n"
-        "that is there is left alone.",
+    .details = "Writes VMFile.kdl from a starter, for a VM of that name; without one it is called\n"
+               "as the directory. A starter's name alone chooses it: `vmctl init alpine`. A file\n"
+               "that is there is left alone.",
     .examples = "  vmctl init && vmctl up\n"
-                "  vmctl init web --template ubuntu\n"
+                "  vmctl init web --starter ubuntu\n"
                 "  vmctl init --list",
     .options = options,
     .values_size = sizeof(struct init_values),

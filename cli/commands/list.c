@@ -4,6 +4,8 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/nodes/node_vms.h"
+#include "cli/nodes/nodes.h"
 #include "cli/options.h"
 #include "cli/request/targets.h"
 #include "cli/show/output.h"
@@ -12,11 +14,15 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/vm/selector.h"
 #include "store/store.h"
 
 struct list_values {
     struct which_values which;
     bool only_failed;
+    bool of_all_nodes;
+    bool shows_labels;
 };
 
 static const struct arg_option options[] = {
@@ -24,6 +30,10 @@ static const struct arg_option options[] = {
         "only VMs that have failed"},
     {"all", 'a', ARG_FLAG, offsetof(struct list_values, which.is_all), NULL,
         "all VMs, also those that are off, which is what is listed anyway"},
+    {"all-nodes", 'A', ARG_FLAG, offsetof(struct list_values, of_all_nodes), NULL,
+        "those of the other nodes, too (see: vmctl node)"},
+    {"show-labels", 0, ARG_FLAG, offsetof(struct list_values, shows_labels), NULL,
+        "a column with the labels of each"},
     OPTION_NAME(struct list_values),
     OPTIONS_END,
 };
@@ -33,16 +43,21 @@ static int choose(const struct vm_row_source *source, const struct list_values *
     const struct arg_strings *words, bool *ret, struct error *err)
 {
     cleanup_with(strings_clear) struct strings known = {.count = 0}, targets = {.count = 0};
+    cleanup_with(selector_clear) struct selector selector = {.count = 0};
     bool has_names = words->count + values->which.names.count > 0;
+    int rc = targets_selector(&values->which, words, &selector, err);
     for (size_t i = 0; has_names && i < source->count; i++) {
         strings_append(&known, source->at(source->list, i).name);
     }
-    int rc = has_names ? targets_choose(&known, &values->which, words, NULL, &targets, err) : 0;
+    if (rc == 0 && has_names) {
+        rc = targets_choose(&known, &values->which, words, NULL, &targets, err);
+    }
     for (size_t i = 0; i < source->count; i++) {
         struct vm_row row = source->at(source->list, i);
         bool is_meant =
             has_names ? strings_have(&targets, row.name) : !vm_spec_name_is_of_template(row.name);
-        ret[i] = is_meant && (!values->only_failed || vm_row_has_failed(&row));
+        ret[i] = is_meant && selector_matches(&selector, row.spec) &&
+                 (!values->only_failed || vm_row_has_failed(&row));
     }
     return rc;
 }
@@ -51,7 +66,9 @@ static void print_text(struct cli *cli, const struct vm_row_source *source)
 {
     for (size_t i = 0; cli->output == OUTPUT_NAME && i < source->count; i++) {
         if (source->chosen[i]) {
-            puts(source->at(source->list, i).name);
+            struct vm_row row = source->at(source->list, i);
+            bool is_elsewhere = row.node && !text_eq(row.node, NODE_HERE);
+            printf("%s%s%s\n", is_elsewhere ? row.node : "", is_elsewhere ? "/" : "", row.name);
         }
     }
     if (cli->output == OUTPUT_NAME) {
@@ -73,7 +90,8 @@ static int list_records(struct cli *cli, const struct list_values *values,
     struct vm_list list = {.count = 0};
     int rc = store_list(cli->store, &list, err);
     cleanup_free bool *chosen = mem_calloc(list.count + 1, sizeof(*chosen));
-    const struct vm_row_source source = {&list, list.count, vm_rows_at_record, chosen};
+    const struct vm_row_source source = {
+        &list, list.count, vm_rows_at_record, chosen, .has_labels = values->shows_labels};
     if (rc == 0 && (rc = choose(&source, values, words, chosen, err)) == 0) {
         if (output_is_data(cli)) {
             vm_rows_print_data(cli, &list, chosen, false);
@@ -84,6 +102,38 @@ static int list_records(struct cli *cli, const struct list_values *values,
     vm_list_clear(&list);
     return rc;
 }
+
+/* ---- of all nodes ---- */
+
+static struct vm_row at_node_vm(const void *list, size_t i)
+{
+    return node_vm_row(&((const struct node_vms *)list)->items[i]);
+}
+
+static int list_all_nodes(struct cli *cli, const struct list_values *values,
+    const struct arg_strings *words, struct error *err)
+{
+    cleanup_with(node_vms_clear) struct node_vms vms = {.count = 0};
+    int rc = node_vms_ask(cli, &vms, err);
+    cleanup_free bool *chosen = mem_calloc(vms.count + 1, sizeof(*chosen));
+    const struct vm_row_source source = {
+        &vms, vms.count, at_node_vm, chosen, .has_nodes = true, .has_labels = values->shows_labels};
+    rc = rc == 0 ? choose(&source, values, words, chosen, err) : rc;
+    cleanup_json json_t *array = json_array();
+    for (size_t i = 0; rc == 0 && output_is_data(cli) && i < vms.count; i++) {
+        if (chosen[i]) {
+            (void)json_array_append_new(array, node_vm_json(&vms.items[i]));
+        }
+    }
+    if (rc == 0 && output_is_data(cli)) {
+        output_print(cli, array);
+    } else if (rc == 0) {
+        print_text(cli, &source);
+    }
+    return rc;
+}
+
+/* ---- of this one ---- */
 
 static struct vm_row at_summary(const void *list, size_t i)
 {
@@ -100,14 +150,20 @@ static struct vm_row at_summary(const void *list, size_t i)
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
+    const struct list_values *list_values = values;
     struct vm_summary_list list = {.count = 0};
     int rc = cli_open_store(cli, err);
-    if (rc < 0 || output_is_data(cli) || cli->output == OUTPUT_WIDE) {
+    if (rc == 0 && list_values->of_all_nodes) {
+        return list_all_nodes(cli, list_values, words, err);
+    }
+    bool needs_labels = list_values->shows_labels || list_values->which.selector;
+    if (rc < 0 || output_is_data(cli) || cli->output == OUTPUT_WIDE || needs_labels) {
         return rc < 0 ? rc : list_records(cli, values, words, err);
     }
     rc = store_list_summaries(cli->store, &list, err);
     cleanup_free bool *chosen = mem_calloc(list.count + 1, sizeof(*chosen));
-    const struct vm_row_source source = {&list, list.count, at_summary, chosen};
+    const struct vm_row_source source = {
+        .list = &list, .count = list.count, .at = at_summary, .chosen = chosen};
     if (rc == 0 && (rc = choose(&source, values, words, chosen, err)) == 0) {
         print_text(cli, &source);
     }
@@ -126,10 +182,15 @@ const struct command command_list = {
         "cause of a failure, where there is one; on a terminal it is cut, or below its row,\n"
         "where it does not fit: vmctl status has it in full. -o wide adds restarts and the VNC\n"
         "address, -o name prints names only, -o json and -o yaml all that is known. When no\n"
-        "controller runs, what is shown is what the last one saw, with a note.",
+        "controller runs, what is shown is what the last one saw, with a note.\n"
+        "With -A all nodes are asked at once, for at most 3 seconds (half a second, if one did\n"
+        "not answer within the last minute); SEEN is when they said so. Of a node that does not\n"
+        "answer, what it said last is shown, as Unknown: its VMs run on without us.",
     .examples = "  vmctl list\n"
                 "  vmctl list web db\n"
                 "  vmctl list --failed\n"
+                "  vmctl list -l tier=web --show-labels\n"
+                "  vmctl list -A                     and those of the other nodes\n"
                 "  vmctl list -o json",
     .options = options,
     .values_size = sizeof(struct list_values),

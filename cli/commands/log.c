@@ -284,6 +284,7 @@ const struct command command_log = {
                 "  vmctl log -f web\n"
                 "  vmctl log web --provision -t --since 10m\n"
                 "  vmctl log -f                      of all VMs of the VMFile",
+    .reach = REACH_SEVERAL,
     .options = options,
     .values_size = sizeof(struct log_values),
     .run = run,

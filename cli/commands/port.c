@@ -44,9 +44,7 @@ static void add_port(json_t *array, const char *protocol, unsigned guest, const 
 static bool is_in(const struct spec_forward *forward, const struct spec_network *other)
 {
     for (size_t i = 0; other && i < other->n_forwards; i++) {
-        const struct spec_forward *at = &other->forwards[i];
-        if (at->protocol == forward->protocol && at->host_port == forward->host_port &&
-            at->guest_port == forward->guest_port) {
+        if (forward_equal(&other->forwards[i], forward)) {
             return true;
         }
     }
@@ -55,8 +53,8 @@ static bool is_in(const struct spec_forward *forward, const struct spec_network 
 
 static void add_forward(json_t *array, const struct spec_forward *forward, bool is_made)
 {
-    add_port(array, forward_protocol_name(forward->protocol), forward->guest_port, "127.0.0.1",
-        forward->host_port, is_made);
+    add_port(array, forward_protocol_name(forward->protocol), forward->guest_port,
+        forward_address(forward), forward->host_port, is_made);
 }
 
 /* What the running machine has, which may be less than the VMFile names, or still more. */
@@ -68,7 +66,7 @@ static json_t *list_ports(const struct vm_record *record)
     const struct vm_status *status = record->status;
     bool is_up = status && status->instance.pid > 0 && status->instance.intent == INTENT_NONE;
     const struct spec_network *made =
-        is_up && status->applied_spec && status->applied_spec->network.mode == NETWORK_USER
+        is_up && status->applied_spec && network_has_forwards(status->applied_spec->network.mode)
             ? &status->applied_spec->network
             : NULL;
     if (made && status->ssh_port) {
@@ -97,9 +95,10 @@ static int open_first(json_t *ports, const char *name, struct error *err)
         int64_t guest = json_int(json, "guestPort", 0);
         if (json_flag(json, "forwarded", false) && guest != SSH_PORT &&
             text_eq(json_text(json, "protocol"), "tcp")) {
-            cleanup_free char *url =
-                mem_printf("%s://%s:%d/", guest == HTTPS_PORT ? "https" : "http",
-                    json_text(json, "host"), (int)json_int(json, "hostPort", 0));
+            cleanup_free char *url = mem_printf("%s://%s:%d/",
+                guest == HTTPS_PORT ? "https" : "http",
+                text_eq(json_text(json, "host"), "0.0.0.0") ? "127.0.0.1" : json_text(json, "host"),
+                (int)json_int(json, "hostPort", 0));
             puts(url);
             (void)fflush(stdout);
             (void)execlp("xdg-open", "xdg-open", url, (char *)NULL);
@@ -158,6 +157,7 @@ const struct command command_port = {
         "was taken, is marked. Without a name: the VMFile's only VM.",
     .examples = "  vmctl port web\n"
                 "  vmctl port web --open",
+    .reach = REACH_ONE,
     .options = options,
     .values_size = sizeof(struct port_values),
     .run = run,

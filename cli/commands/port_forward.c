@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/guest/ssh_login.h"
+#include "cli/nodes/spread.h"
 #include "cli/options.h"
 #include "cli/request/targets.h"
 #include "cli/wait/wakeup.h"
@@ -38,11 +39,16 @@ static const struct arg_option options[] = {
 
 static const struct forward_values defaults = {.address = "127.0.0.1"};
 
-/* Whether ssh will be able to listen there; *port 0 becomes one that is free. */
-static int probe_port(const char *address, uint64_t *port, struct error *err)
+struct pair {
+    uint64_t host, guest;
+};
+
+/* Whether ssh will be able to listen there; a host's port 0 becomes one that is free. */
+static int probe_port(
+    const char *vm_name, const char *address, struct pair *pair, struct error *err)
 {
     const int on = 1;
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)*port)};
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)pair->host)};
     socklen_t size = sizeof(at);
     if (inet_pton(AF_INET, address, &at.sin_addr) != 1) {
         return error_set(err, ERR_USAGE, "--address: '%s' is not an IPv4 address", address);
@@ -52,35 +58,35 @@ static int probe_port(const char *address, uint64_t *port, struct error *err)
         bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, 1) < 0 ||
         getsockname(fd, (struct sockaddr *)&at, &size) < 0) {
         (void)error_set_errno(err, errno == EADDRINUSE ? ERR_PORT_TAKEN : ERR_IO, errno,
-            "cannot listen on %s:%u", address, (unsigned)*port);
-        return error_help(
-            err, "choose another port, or let vmctl choose: vmctl port-forward VM :GUEST");
+            "cannot listen on %s:%u", address, (unsigned)pair->host);
+        return error_help(err,
+            "choose another port, or let vmctl choose: vmctl port-forward %s :%u", vm_name,
+            (unsigned)pair->guest);
     }
-    *port = ntohs(at.sin_port);
+    pair->host = ntohs(at.sin_port);
     return 0;
 }
 
 /* "8080:80", "80" for the same on both sides, ":80" for a free port of the host. */
-static int parse_pair(const char *word, const char *address, uint64_t *ret_host,
-    uint64_t *ret_guest, struct error *err)
+static int parse_pair(const char *word, struct pair *ret, struct error *err)
 {
     const char *colon = strchr(word, ':');
     cleanup_free char *host = mem_strndup(word, colon ? (size_t)(colon - word) : strlen(word));
     const char *guest = colon ? colon + 1 : word;
-    *ret_host = 0;
-    if ((host[0] && !text_to_u64(host, 1, UINT16_MAX, ret_host)) ||
-        !text_to_u64(guest, 1, UINT16_MAX, ret_guest)) {
+    ret->host = 0;
+    if ((host[0] && !text_to_u64(host, 1, UINT16_MAX, &ret->host)) ||
+        !text_to_u64(guest, 1, UINT16_MAX, &ret->guest)) {
         (void)error_set(err, ERR_USAGE, "'%s' are no ports", word);
         return error_help(
             err, "such as 8080:80, 80 for the same on both sides, or :80 for any here");
     }
-    return probe_port(address, ret_host, err);
+    return 0;
 }
 
 /* ssh's own words, and the command by which it reports that it listens: ssh(1) runs that once all
  * forwards are made. */
-static int make_options(const struct forward_values *values, const char *const *pairs,
-    size_t n_pairs, struct strings *ret, struct error *err)
+static int make_options(const struct forward_values *values, const char *vm_name,
+    struct pair *pairs, size_t n_pairs, struct strings *ret, struct error *err)
 {
     static const char *const always[] = {
         "-N", "-n", "ExitOnForwardFailure=yes", "ServerAliveInterval=15", "PermitLocalCommand=yes"};
@@ -90,19 +96,19 @@ static int make_options(const struct forward_values *values, const char *const *
     }
     buf_add_str(&report, "LocalCommand=printf '%%s\\n'");
     for (size_t i = 0; i < n_pairs; i++) {
-        uint64_t host, guest;
-        int rc = parse_pair(pairs[i], values->address, &host, &guest, err);
+        int rc = probe_port(vm_name, values->address, &pairs[i], err);
         if (rc < 0) {
             return rc;
         }
+        unsigned host = (unsigned)pairs[i].host, guest = (unsigned)pairs[i].guest;
         cleanup_free char *forward =
-            mem_printf("-L%s:%u:localhost:%u", values->address, (unsigned)host, (unsigned)guest);
+            mem_printf("-L%s:%u:localhost:%u", values->address, host, guest);
         strings_append(ret, forward);
-        buf_printf(&report, " '%s:%u -> %u'", values->address, (unsigned)host, (unsigned)guest);
+        buf_printf(&report, " '%s:%u -> %u'", values->address, host, guest);
         if (i == 0) {
             bool is_any = text_eq(values->address, "0.0.0.0");
             buf_printf(&url, "%s://%s:%u/", guest == 443 ? "https" : "http",
-                is_any ? "127.0.0.1" : values->address, (unsigned)host);
+                is_any ? "127.0.0.1" : values->address, host);
         }
     }
     if (values->opens) {
@@ -110,6 +116,27 @@ static int make_options(const struct forward_values *values, const char *const *
     }
     strings_append(ret, buf_str(&report));
     return 0;
+}
+
+/* Its ports would be those of the other node: a second forward brings them here. */
+static int refuse_elsewhere(struct cli *cli, const struct forward_values *values, const char *word,
+    const struct pair *pair, struct error *err)
+{
+    cleanup_with(nodes_clear) struct nodes nodes = {.count = 0};
+    cleanup_free char *name = NULL;
+    const struct node *node = NULL;
+    int rc = nodes_load(cli, &nodes, err);
+    rc = rc == 0 ? spread_find_one(cli, &values->which, word, &nodes, &node, &name, err) : rc;
+    cli->is_for_here = true;
+    if (rc != 0 || !node) {
+        return rc;
+    }
+    (void)error_set(err, ERR_USAGE, "vm '%s' is on node '%s'", name, node->name);
+    enum { THERE = 10000 }; /* added: a port that is mostly free */
+    unsigned guest = (unsigned)pair->guest, here = (unsigned)(pair->host ? pair->host : guest);
+    unsigned there = guest + (guest < THERE ? THERE : 0);
+    return error_help(err, "ssh -t -L %u:127.0.0.1:%u %s vmctl port-forward %s %u:%u", here, there,
+        node->address, name, there, guest);
 }
 
 static int run(
@@ -125,9 +152,16 @@ static int run(
         (void)error_set(err, ERR_USAGE, "port-forward needs a port");
         return error_help(err, "such as: vmctl port-forward web 8080:80");
     }
-    int rc = targets_find_one(cli, &forward->which, has_name ? words->items[0] : NULL, &name, err);
-    if (rc != 0 || (rc = make_options(forward, words->items + has_name, words->count - has_name,
-                        &made, err)) < 0) {
+    size_t n_pairs = words->count - has_name;
+    cleanup_free struct pair *pairs = mem_calloc(n_pairs, sizeof(*pairs));
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < n_pairs; i++) {
+        rc = parse_pair(words->items[has_name + i], &pairs[i], err);
+    }
+    const char *word = has_name ? words->items[0] : NULL;
+    rc = rc == 0 ? refuse_elsewhere(cli, forward, word, &pairs[0], err) : rc;
+    if (rc != 0 || (rc = targets_find_one(cli, &forward->which, word, &name, err)) != 0 ||
+        (rc = make_options(forward, name, pairs, n_pairs, &made, err)) < 0) {
         return rc;
     }
     cleanup_with(arg_strings_clear) struct arg_strings ssh_options = {.count = 0};

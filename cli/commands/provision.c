@@ -108,6 +108,7 @@ const struct command command_provision = {
     .examples = "  vmctl provision\n"
                 "  vmctl provision --name web\n"
                 "  vmctl provision --name web --from 3 --shell",
+    .reach = REACH_FILE,
     .options = options,
     .values_size = sizeof(struct project_values),
     .defaults = &project_defaults,

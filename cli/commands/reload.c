@@ -12,6 +12,8 @@ static const struct arg_option options[] = {
         "make new disks from the image, not from a template (`warm`)"},
     {"no-provision", 0, ARG_FLAG, offsetof(struct project_values, skips_provision), NULL,
         "do not run the provision steps"},
+    {"no-keep", 0, ARG_FLAG, offsetof(struct project_values, erases_at_once), NULL,
+        "keep nothing of a disk that is recreated"},
     OPTION_YES(struct project_values),
     OPTIONS_FOLLOW(struct project_values),
     OPTIONS_END,
@@ -33,14 +35,18 @@ static int run(
 
 const struct command command_reload = {
     .name = "reload",
-    .summary = "Recreate the VMs of a VMFile; erases their disks",
+    .summary = "Recreate the VMs of a VMFile, with new disks",
     .usage = "[OPTIONS] [VM...]",
-    .details = "Ends each VM, drops its disk, and starts and provisions a fresh one as the\n"
-               "VMFile now is. On a terminal it asks first. To restart without losing the disk:\n"
-               "vmctl restart.",
+    .details =
+        "Ends each VM, takes its disk away, and starts and provisions a fresh one as the\n"
+        "VMFile now is. On a terminal it asks first. The old disk is kept for 24 hours as a\n"
+        "snapshot (vmctl snapshot list): less long if the VM is recreated three times\n"
+        "more, or less than 1 GiB of the file system is free; and not at all with\n"
+        "--no-keep. To restart without losing the disk: vmctl restart.",
     .examples = "  vmctl reload\n"
                 "  vmctl reload --name web\n"
                 "  vmctl reload --no-provision",
+    .reach = REACH_FILE,
     .options = options,
     .values_size = sizeof(struct project_values),
     .defaults = &project_defaults,

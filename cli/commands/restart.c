@@ -21,6 +21,7 @@ const struct command command_restart = {
                "last. The disk is kept and nothing is provisioned again. A stopped VM is\n"
                "started. Without a name: the VMs of the VMFile.",
     .examples = "  vmctl restart web",
+    .reach = REACH_SEVERAL,
     .options = power_options,
     .values_size = sizeof(struct power_values),
     .defaults = &power_defaults,

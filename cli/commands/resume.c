@@ -32,6 +32,7 @@ const struct command command_resume = {
                "set to the host's.\n"
                "Without a name: the VMs of the VMFile.",
     .examples = "  vmctl resume web",
+    .reach = REACH_SEVERAL,
     .options = power_options,
     .values_size = sizeof(struct power_values),
     .defaults = &power_defaults,

@@ -9,10 +9,12 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/guest/ssh_login.h"
+#include "cli/guest/work_tree.h"
 #include "cli/options.h"
 #include "cli/request/project.h"
 #include "cli/request/vm_request.h"
 #include "cli/request/run_vms.h"
+#include "cli/request/shares.h"
 #include "cli/wait/wakeup.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -25,11 +27,13 @@ struct run_values {
     struct follow_values follow;
     const char *user;
     const char *key;
+    struct arg_strings shares;
     bool removes;
     bool is_cold;
     bool keeps_failed;
     bool keeps_ports;
     bool wants_terminal;
+    bool syncs;
 };
 
 static const struct arg_option options[] = {
@@ -44,6 +48,9 @@ static const struct arg_option options[] = {
         "with --rm: keep the VM when the command fails"},
     {"service-ports", 0, ARG_FLAG, offsetof(struct run_values, keeps_ports), NULL,
         "forward from the VMFile's host ports, not from free ones"},
+    {"sync", 0, ARG_FLAG, offsetof(struct run_values, syncs), NULL,
+        "copy the current directory in, run the command there, and take back what it changed"},
+    OPTION_SHARE(struct run_values),
     {"user", 'u', ARG_TEXT, offsetof(struct run_values, user), "USER",
         "the guest's user [default: the VMFile's, vm]"},
     {"key", 'i', ARG_TEXT, offsetof(struct run_values, key), "PATH", "private key to try first"},
@@ -131,8 +138,8 @@ static void report_created(const struct cli *cli, const struct request *request,
     cli_note(cli, "%s: created", spec->name);
     for (size_t j = 0; j < spec->network.n_forwards; j++) {
         const struct spec_forward *forward = &spec->network.forwards[j];
-        cli_note(cli, "%s: 127.0.0.1:%u -> %u/%s", spec->name, forward->host_port,
-            forward->guest_port, forward_protocol_name(forward->protocol));
+        cli_note(cli, "%s: %s:%u -> %u/%s", spec->name, forward_address(forward),
+            forward->host_port, forward->guest_port, forward_protocol_name(forward->protocol));
     }
 }
 
@@ -176,6 +183,9 @@ static int bring_up(struct job *job, struct error *err)
         error_clear(err);
         rc = run_vms_make(
             &job->project, job->name, suffix, job->values->keeps_ports, &job->vms, err);
+        if (rc == 0) { /* the first is the VM itself, the others what it depends on */
+            rc = shares_add(job->vms.specs[0], &job->values->shares, err);
+        }
         if (rc == 0) {
             rc = bring_up_once(job, err);
         }
@@ -189,19 +199,26 @@ static int bring_up(struct job *job, struct error *err)
 
 static int run_command(struct job *job, struct error *err)
 {
+    bool syncs = job->values->syncs;
     cleanup_buf struct buf line = BUF_INIT(0);
     ssh_login_quote(&line, job->words, job->n_words);
-    const char *command = buf_str(&line);
+    cleanup_free char *command =
+        mem_printf("%s%s", syncs ? "cd " WORK_TREE " && " : "", buf_str(&line));
+    const char *words[] = {command};
     const struct ssh_call call = {
         .vm_name = job->vms.names.items[0],
         .user = job->values->user,
         .key = job->values->key,
         .wants_terminal =
             job->values->wants_terminal || (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)),
-        .words = &command,
+        .words = words,
         .n_words = 1,
     };
-    return ssh_login_run(job->cli, &call, &job->wakeup, err);
+    int rc = syncs ? work_tree_push(job->cli, &call, &job->wakeup, err) : 0;
+    if (rc == 0) {
+        rc = ssh_login_run(job->cli, &call, &job->wakeup, err);
+    }
+    return rc == 0 && syncs ? work_tree_pull(job->cli, &call, &job->wakeup, err) : rc;
 }
 
 /* ---- the end ---- */
@@ -290,6 +307,9 @@ static int run(
         return error_set_errno(err, ERR_KEY_UNREADABLE, errno, "cannot read the key '%s'", key);
     }
     int rc = find_command(&job, words, err);
+    if (rc == 0 && job.values->syncs) {
+        rc = work_tree_check(err);
+    }
     if (rc < 0 || (rc = find_vm(&job, words, err)) != 0) {
         return rc;
     }
@@ -307,8 +327,12 @@ const struct command command_run = {
         "--service-ports asks for those of the VMFile. Ends with the command's exit\n"
         "status, or with 255 when the connection failed. Only the command's output is on\n"
         "stdout. With --rm the VM is destroyed in the end, also on Ctrl-C, SIGTERM and\n"
-        "SIGHUP, and by the controller when vmctl itself is killed.",
+        "SIGHUP, and by the controller when vmctl itself is killed.\n"
+        "With --sync the command runs in a copy of the current directory, ~/work in the guest.\n"
+        "If it succeeds, files that are new or changed there are copied back and named; none\n"
+        "is deleted here, and one that is newer here stays. Both sides need rsync.",
     .examples = "  vmctl run --rm -- uname -a\n"
+                "  vmctl run --rm --sync -- make test\n"
                 "  vmctl run --rm ci/VMFile.kdl -- sh -c 'cd /tmp && make test'\n"
                 "  tar -c . | vmctl run --rm --name web -- tar -tv",
     .options = options,

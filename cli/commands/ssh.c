@@ -7,13 +7,15 @@
 #include "cli/request/targets.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "specs/base/strings.h"
 
 struct ssh_values {
     struct which_values which;
     const char *user;
     const char *key;
-    struct arg_strings options;
-    bool wants_terminal;
+    struct arg_strings options, local, remote, dynamic;
+    bool wants_terminal, wants_agent, wants_x11, wants_no_command;
 };
 
 static const struct arg_option options[] = {
@@ -22,11 +24,51 @@ static const struct arg_option options[] = {
     {"key", 'i', ARG_TEXT, offsetof(struct ssh_values, key), "PATH", "private key to try first"},
     {"tty", 't', ARG_FLAG, offsetof(struct ssh_values, wants_terminal), NULL,
         "a terminal for the command"},
+    {"local-forward", 'L', ARG_REPEATED, offsetof(struct ssh_values, local), "PORT:HOST:PORT",
+        "a port or socket of this host leads into the guest; repeatable"},
+    {"remote-forward", 'R', ARG_REPEATED, offsetof(struct ssh_values, remote), "PORT:HOST:PORT",
+        "a port or socket of the guest leads here; repeatable"},
+    {"dynamic-forward", 'D', ARG_REPEATED, offsetof(struct ssh_values, dynamic), "PORT",
+        "a SOCKS proxy here that leads into the guest; repeatable"},
+    {"no-command", 'N', ARG_FLAG, offsetof(struct ssh_values, wants_no_command), NULL,
+        "no shell and no command: only what is forwarded"},
+    {"forward-agent", 'A', ARG_FLAG, offsetof(struct ssh_values, wants_agent), NULL,
+        "the guest may use your ssh-agent, never by default"},
+    {"x11", 'X', ARG_FLAG, offsetof(struct ssh_values, wants_x11), NULL,
+        "programs of the guest show their windows here"},
     OPTION_SSH_OPT(struct ssh_values),
     OPTION_FILE(struct ssh_values, 'f'),
     OPTION_ONE_NAME(struct ssh_values),
     OPTIONS_END,
 };
+
+static void add_each(struct strings *added, const char *letter, const struct arg_strings *values)
+{
+    for (size_t i = 0; i < values->count; i++) {
+        cleanup_free char *option = mem_printf("%s%s", letter, values->items[i]);
+        strings_append(added, option);
+    }
+}
+
+/* As ssh(1) has them. The agent that a guest may use is still not asked for keys to log in with:
+ * IdentitiesOnly stands. */
+static void collect_options(const struct ssh_values *ssh, struct strings *added)
+{
+    add_each(added, "", &ssh->options);
+    add_each(added, "-L", &ssh->local);
+    add_each(added, "-R", &ssh->remote);
+    add_each(added, "-D", &ssh->dynamic);
+    if (ssh->wants_no_command) {
+        strings_append(added, "-N");
+    }
+    if (ssh->wants_x11) {
+        strings_append(added, "-X");
+    }
+    if (ssh->wants_agent) {
+        strings_append(added, "ForwardAgent=yes");
+        strings_append(added, "IdentityAgent=SSH_AUTH_SOCK");
+    }
+}
 
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
@@ -40,11 +82,17 @@ static int run(
     if (rc != 0) {
         return rc;
     }
+    cleanup_with(strings_clear) struct strings added = {.count = 0};
+    cleanup_with(arg_strings_clear) struct arg_strings all = {.count = 0};
+    collect_options(ssh, &added);
+    for (size_t i = 0; i < added.count; i++) {
+        arg_strings_add(&all, added.items[i]);
+    }
     const struct ssh_call call = {
         .vm_name = name,
         .user = ssh->user,
         .key = ssh->key,
-        .options = &ssh->options,
+        .options = &all,
         .wants_terminal = ssh->wants_terminal,
         .words = words->items + first,
         .n_words = words->count - first,
@@ -57,17 +105,22 @@ const struct command command_ssh = {
     .aliases = "shell login",
     .summary = "Log in to a VM, or run a command in it",
     .usage = "[OPTIONS] [VM] [-- COMMAND...]",
-    .details = "Waits up to 30 seconds for the guest's SSH server, then becomes ssh(1). Keys are\n"
-               "tried in this order: --key, the VM's own, the VMFile's private-key,\n"
-               "~/.ssh/id_ed25519, id_ecdsa, id_rsa. Ends with the command's exit status, or\n"
-               "with 255 when the connection failed. Without a name: the VMFile's only VM.\n"
-               "~/.ssh/config takes no part: what is wanted of it is an --ssh-opt. An ssh-agent\n"
-               "does where the guest does not know the VM's own key.",
+    .details =
+        "Waits up to 30 seconds for the guest's SSH server, then becomes ssh(1). Keys are\n"
+        "tried in this order: --key, the VM's own, the VMFile's private-key,\n"
+        "~/.ssh/id_ed25519, id_ecdsa, id_rsa. Ends with the command's exit status, or\n"
+        "with 255 when the connection failed. Without a name: the VMFile's only VM.\n"
+        "~/.ssh/config takes no part: what is wanted of it is an --ssh-opt. An ssh-agent\n"
+        "does where the guest does not know the VM's own key. -L, -R, -D, -N, -A and -X are\n"
+        "those of ssh(1), for a VM of this host.",
     .examples = "  vmctl ssh\n"
                 "  vmctl ssh web --user root --key ~/.ssh/special_key\n"
                 "  vmctl ssh web -- uname -a\n"
-                "  vmctl ssh web --ssh-opt -L8080:localhost:80\n"
-                "  vmctl ssh web --ssh-opt ForwardAgent=yes --ssh-opt IdentityAgent=SSH_AUTH_SOCK",
+                "  vmctl ssh -N -L 8080:localhost:80 web\n"
+                "  vmctl ssh -A web -- git push\n"
+                "  vmctl ssh web --ssh-opt ServerAliveInterval=15",
+    .reach = REACH_ONE,
+    .options_of_here = "key local-forward remote-forward dynamic-forward forward-agent x11",
     .options = options,
     .values_size = sizeof(struct ssh_values),
     .run = run,

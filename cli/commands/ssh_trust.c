@@ -19,6 +19,8 @@
 #include "specs/base/public_key.h"
 #include "specs/base/strings.h"
 #include "specs/base/text.h"
+#include "specs/vm/ssh_options.h"
+#include "specs/vm/vm_spec.h"
 #include "store/store.h"
 
 struct trust_values {
@@ -78,12 +80,11 @@ static int read_known(
     if (!record->desired) {
         return error_set(err, ERR_VM_NOT_FOUND, "there is no vm '%s'", record->name);
     }
-    const struct spec_cloud_init *cloud_init = &record->desired->spec->cloud_init;
-    if (!cloud_init->is_set || cloud_init->user_data.path || !fs_exists(ours)) {
+    if (!vm_spec_has_our_seed(record->desired->spec) || !fs_exists(ours)) {
         return error_set(err, ERR_VM_INVALID_STATE,
             "vmctl gave vm '%s' no host key, and accepts any", record->name);
     }
-    if (!status || !status->ssh_host || !status->ssh_port || !status->instance.instance_id[0]) {
+    if (!ssh_options_has_address(status)) {
         (void)error_set(
             err, ERR_VM_INVALID_STATE, "vm '%s' has no address: it is not running", record->name);
         return error_help(err, "start it: vmctl start %s", record->name);

@@ -20,6 +20,7 @@ const struct command command_start = {
                "have now, and follows until they are ready. Does not provision again: `vmctl up`\n"
                "does. Without a name: the VMs of the VMFile.",
     .examples = "  vmctl start web",
+    .reach = REACH_SEVERAL,
     .options = power_options,
     .values_size = sizeof(struct power_values),
     .defaults = &power_defaults,

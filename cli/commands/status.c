@@ -141,6 +141,7 @@ const struct command command_status = {
         "the VMFile, or all where there is none.",
     .examples = "  vmctl status web\n"
                 "  vmctl status web -o yaml",
+    .reach = REACH_SEVERAL,
     .options = options,
     .values_size = sizeof(struct status_values),
     .run = run,

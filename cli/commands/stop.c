@@ -66,6 +66,7 @@ const struct command command_stop = {
                "Without a name: the VMs of the VMFile.",
     .examples = "  vmctl stop web\n"
                 "  vmctl stop web --timeout 2m     more time to shut down",
+    .reach = REACH_SEVERAL,
     .options = options,
     .values_size = sizeof(struct stop_values),
     .defaults = &defaults,

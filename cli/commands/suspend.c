@@ -37,6 +37,7 @@ const struct command command_suspend = {
     .details = "Stops the vCPUs; the guest stays in memory exactly as it is until `vmctl resume`.\n"
                "Without a name: the VMs of the VMFile.",
     .examples = "  vmctl suspend web",
+    .reach = REACH_SEVERAL,
     .options = power_options,
     .values_size = sizeof(struct power_values),
     .defaults = &power_defaults,

@@ -26,15 +26,17 @@
 #include "store/store.h"
 
 struct template_values {
+    struct which_values which; /* build: its file alone */
     bool is_dry_run;
     struct follow_values follow;
 };
 
 static const struct arg_option options[] = {
+    OPTION_FILE(struct template_values, 'f'),
     {"dry-run", 0, ARG_FLAG, offsetof(struct template_values, is_dry_run), NULL,
         "prune: only show what would be removed"},
     {"timeout", 0, ARG_DURATION, offsetof(struct template_values, follow.timeout_ms), "DURATION",
-        "rm, prune: stop following after this long [default: 1h]"},
+        "build, rm, prune: stop following after this long [default: 1h]"},
     OPTIONS_END,
 };
 
@@ -54,15 +56,23 @@ static json_t *describe(const struct cli *cli, const char *digest,
     enum { STAT_BLOCK = 512 };
     struct stat st;
     cleanup_free char *path = template_path(&cli->paths, digest, "");
-    cleanup_free char *disk = template_path(&cli->paths, digest, "disk.qcow2");
+    static const char *const parts[] = {"disk.qcow2", TEMPLATE_MEMORY, TEMPLATE_STATE};
     cleanup_free char *file = template_path(&cli->paths, digest, "template.json");
     json_t *json = record ? template_record_to_json(record) : json_object();
     json_put_text(json, "digest", digest);
     json_put_text(json, "state", record ? "Ready" : "Unusable");
     json_put_text(json, "message", record ? NULL : err->message);
     json_put_text(json, "path", path);
-    json_put_int(json, "size", stat(disk, &st) == 0 ? (int64_t)st.st_blocks * STAT_BLOCK : 0);
-    json_put_int(json, "used", stat(file, &st) == 0 ? (int64_t)st.st_mtim.tv_sec * 1000 : 0);
+    int64_t size = 0;
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        cleanup_free char *part = template_path(&cli->paths, digest, parts[i]);
+        size += stat(part, &st) == 0 ? (int64_t)st.st_blocks * STAT_BLOCK : 0;
+    }
+    json_put_int(json, "size", size);
+    json_put_time(json, "used", stat(file, &st) == 0 ? (int64_t)st.st_mtim.tv_sec * 1000 : 0);
+    if (record) {
+        json_put_time(json, "created", record->created_ms);
+    }
     json_put(json, "clones", json_array());
     return json;
 }
@@ -108,7 +118,7 @@ static void add_builder(const struct vm_record *vm, json_t *list)
     json_put_text(json, "state", failure ? "Failed" : "Building");
     json_put_text(json, "message",
         failure ? failure : reason_name(status ? vm_display(status) : REASON_PENDING));
-    json_put_int(json, "created", vm->desired->created_ms);
+    json_put_time(json, "created", vm->desired->created_ms);
     json_put(json, "clones", json_array());
     (void)json_array_append_new(list, json);
 }
@@ -207,10 +217,7 @@ static int list_templates(
     int rc = read_templates(cli, &templates, err);
     (void)values;
     (void)words;
-    table_init(&table, ARRAY_LEN(titles));
-    for (size_t i = 0; i < ARRAY_LEN(titles); i++) {
-        table_add(&table, titles[i]);
-    }
+    table_begin(&table, titles, ARRAY_LEN(titles));
     for (size_t i = 0; i < json_array_size(templates); i++) {
         add_row(&table, json_array_get(templates, i));
         if (cli->output == OUTPUT_NAME) {
@@ -245,6 +252,7 @@ static void print_template(const json_t *template)
     print_line("Message:", json_text(template, "message"));
     print_line("VM:", json_text(template, "vm"));
     print_line("Image:", json_text(template, "imagePath"));
+    print_line("Memory:", json_text(json_object_get(template, "memory"), "host"));
     print_line("Created:", created);
     print_line("Took:", json_int(template, "tookMs", 0) ? took : NULL);
     print_line("Cloned:", json_int(template, "used", 0) ? used : NULL);
@@ -276,25 +284,33 @@ static int show(
 
 /* ---- verify ---- */
 
+static int verify_file(const char *digest, const char *path, const char *wanted, struct error *err)
+{
+    char found[DIGEST_SIZE];
+    int rc = digest_file(path, NULL, found, err);
+    if (rc < 0 || text_eq(found, wanted)) {
+        return rc;
+    }
+    (void)error_set(err, ERR_TEMPLATE,
+        "template %.*s: the bytes of '%s' are not those that were sealed", TEMPLATE_DIGITS, digest,
+        path);
+    return error_help(
+        err, "destroy its clones, and: vmctl template rm %.*s", TEMPLATE_DIGITS, digest);
+}
+
 /* By its bytes; its size and times are looked at whenever it is cloned. */
 static int verify_one(const struct cli *cli, const json_t *template, struct error *err)
 {
-    char found[DIGEST_SIZE];
     const char *digest = json_text(template, "digest"), *state = json_text(template, "state");
     const char *message = json_text(template, "message");
+    const char *of_memory = json_text(json_object_get(template, "memory"), "stateSha256");
     cleanup_free char *disk = template_path(&cli->paths, digest, "disk.qcow2");
+    cleanup_free char *machine = template_path(&cli->paths, digest, TEMPLATE_STATE);
     if (!text_eq(state, "Ready")) {
         return error_set(err, ERR_TEMPLATE, "%s", message ? message : state);
     }
-    int rc = digest_file(disk, NULL, found, err);
-    if (rc == 0 && !text_eq(found, json_text(template, "diskSha256"))) {
-        rc = error_set(err, ERR_TEMPLATE,
-            "template %.*s: the bytes of '%s' are not those that were "
-            "sealed",
-            TEMPLATE_DIGITS, digest, disk);
-        (void)error_help(
-            err, "destroy its clones, and: vmctl template rm %.*s", TEMPLATE_DIGITS, digest);
-    }
+    int rc = verify_file(digest, disk, json_text(template, "diskSha256"), err);
+    rc = rc < 0 || !of_memory ? rc : verify_file(digest, machine, of_memory, err);
     if (rc == 0 && !cli->is_quiet) {
         printf("%.*s: as it was sealed\n", TEMPLATE_DIGITS, digest);
     }
@@ -393,9 +409,17 @@ static int prune(
     return request_removal(cli, values, NULL, err);
 }
 
+static int build(
+    struct cli *cli, const void *context, const struct arg_strings *words, struct error *err)
+{
+    const struct template_values *values = context;
+    return template_build(cli, values->which.file, words->items[1], &values->follow, err);
+}
+
 /* ---- the command ---- */
 
 static const struct verb items[] = {
+    {"build", "VM", 1, 1, build},
     {"list", "", 0, 0, list_templates},
     {"ls", "", 0, 0, list_templates},
     {"show", "DIGEST", 1, 1, show},
@@ -403,29 +427,31 @@ static const struct verb items[] = {
     {"rm", "DIGEST...", 1, 1000, remove_templates},
     {"prune", "[--dry-run]", 0, 0, prune},
 };
-static const struct verbs verbs = {
-    "template", items, ARRAY_LEN(items), "list, show, verify, rm, prune", "nothing else", NULL, 0};
+static const struct verbs verbs = {"template", items, ARRAY_LEN(items),
+    "build, list, show, verify, rm, prune", "nothing else", NULL, 0};
 
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
-    const struct verb *verb = verb_find(&verbs, words, err);
-    return verb ? verb->run(cli, values, words, err) : -ERR_USAGE;
+    return verb_run(&verbs, cli, values, words, err);
 }
 
 const struct command command_template = {
     .name = "template",
-    .summary = "Show and remove the disks that VMs with `warm` are clones of",
-    .usage = "list | show DIGEST | verify [DIGEST...] | rm DIGEST... | prune [--dry-run]",
+    .summary = "Make, show and remove the disks that VMs with `warm` are clones of",
+    .usage =
+        "build VM | list | show DIGEST | verify [DIGEST...] | rm DIGEST... | prune [--dry-run]",
     .details =
         "A VM whose VMFile says warm \"disk\" gets a clone of a template: a disk on which its\n"
         "provision steps up to the first `per-vm` one have run. It is made when a VM wants it\n"
-        "first, and once more when one of these steps, the image or what else decides what is on\n"
+        "first, or before by build, which waits until it is there, and once more when one of these "
+        "steps, the image or what else decides what is on\n"
         "the disk has changed; show prints that as its key. Several VMs, and the copies of run\n"
         "--rm, share one. rm removes one that no VM uses, and one that could not be made, so that\n"
         "it is tried again; prune all that no VM uses. What was not cloned for two weeks goes by\n"
         "itself. verify compares the bytes with what was sealed.",
-    .examples = "  vmctl template list\n"
+    .examples = "  vmctl template build ci\n"
+                "  vmctl template list\n"
                 "  vmctl template show 3f2ad08b11c5\n"
                 "  vmctl template prune --dry-run",
     .options = options,

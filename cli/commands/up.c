@@ -15,9 +15,11 @@ static const struct arg_option options[] = {
     {"restart", 0, ARG_FLAG, offsetof(struct project_values, restarts), NULL,
         "restart VMs whose changes need it"},
     {"recreate", 0, ARG_FLAG, offsetof(struct project_values, recreates), NULL,
-        "recreate the disk where changes need it; erases the old one"},
+        "recreate the disk where changes need it; the old one is kept for 24 h"},
     {"adopt", 0, ARG_FLAG, offsetof(struct project_values, adopts), NULL,
         "take over VMs of these names from another VMFile"},
+    {"no-keep", 0, ARG_FLAG, offsetof(struct project_values, erases_at_once), NULL,
+        "keep nothing of a disk that is recreated"},
     OPTION_YES(struct project_values),
     OPTION_PRUNE(struct project_values),
     OPTION_WATCH(struct project_values),
@@ -50,17 +52,19 @@ const struct command command_up = {
     .name = "up",
     .summary = "Bring up the VMs of a VMFile",
     .usage = "[OPTIONS] [VM...]",
-    .details = "Creates the VMs that do not exist, starts and provisions those that are stopped,\n"
-               "and shows what a changed VMFile means for those that run: what can be is changed\n"
-               "at once, and provision steps that were appended are run. Nothing is restarted or\n"
-               "erased without --restart or --recreate. Then follows until all are ready; Ctrl-C\n"
-               "stops the following, not the VMs. With names, what these VMs depend on is\n"
-               "brought up, too, but neither restarted nor erased.",
+    .details =
+        "Creates the VMs that do not exist, starts and provisions those that are stopped,\n"
+        "and shows what a changed VMFile means for those that run: what can be is changed\n"
+        "at once, and provision steps that were appended are run. Nothing is restarted or\n"
+        "recreated without --restart or --recreate. Then follows until all are ready; Ctrl-C\n"
+        "stops the following, not the VMs. With names, what these VMs depend on is\n"
+        "brought up, too, but neither restarted nor recreated.",
     .examples = "  vmctl up                      all VMs of ./VMFile.kdl\n"
                 "  vmctl up --name web           this one and what it depends on\n"
                 "  vmctl up --dry-run            only show what would be done\n"
                 "  vmctl up --no-provision       without the provision steps\n"
                 "  vmctl up -d                   in the background",
+    .reach = REACH_FILE,
     .options = options,
     .values_size = sizeof(struct project_values),
     .defaults = &project_defaults,

@@ -50,7 +50,7 @@ static int run(
         return error_set(err, ERR_USAGE, "validate takes one file");
     }
     const char *file = words->count ? words->items[0] : validate->which.file;
-    int rc = project_load(cli, file, &project, err);
+    int rc = project_load_whole(cli, file, &project, err);
     if (rc != 0) {
         return rc;
     }

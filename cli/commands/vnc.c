@@ -31,21 +31,6 @@ static const struct arg_option options[] = {
     OPTIONS_END,
 };
 
-/* Absolute path of a program in PATH; NULL: none. */
-static char *find_program(const char *name)
-{
-    const char *item = getenv("PATH");
-    while (item && *item) {
-        size_t n = strcspn(item, ":");
-        cleanup_free char *path = mem_printf("%.*s/%s", (int)n, item, name);
-        if (item[0] == '/' && access(path, X_OK) == 0) {
-            return TAKE_PTR(path);
-        }
-        item += n + (item[n] == ':');
-    }
-    return NULL;
-}
-
 /* These take the path of a socket as their argument (xtigervncviewer(1), ssvncviewer(1)). */
 static char *find_viewer(void)
 {
@@ -55,10 +40,10 @@ static char *find_viewer(void)
     bool has_display = (display && display[0]) || (wayland && wayland[0]);
     char *viewer = NULL;
     if (wanted && wanted[0]) {
-        return wanted[0] == '/' ? mem_strdup(wanted) : find_program(wanted);
+        return wanted[0] == '/' ? mem_strdup(wanted) : fs_find_program(wanted);
     }
     for (size_t i = 0; has_display && !viewer && i < ARRAY_LEN(viewers); i++) {
-        viewer = find_program(viewers[i]);
+        viewer = fs_find_program(viewers[i]);
     }
     return viewer;
 }
@@ -151,6 +136,7 @@ const struct command command_vnc = {
                "Without a name: the VMFile's only VM.",
     .examples = "  vmctl vnc web\n"
                 "  vmctl vnc web --print",
+    .reach = REACH_ONE,
     .options = options,
     .values_size = sizeof(struct vnc_values),
     .run = run,

@@ -93,7 +93,7 @@ static int attach(
     cleanup_free char *mount = mem_strdup(values->mount);
     struct spec_volume volume = {.name = name, .size_gib = values->size_gib, .mount = mount};
     int rc = check_name(name, err);
-    if (rc == 0 && mount && !volume_mount_is_valid(mount)) {
+    if (rc == 0 && mount && !mount_point_is_valid(mount)) {
         (void)error_set(
             err, ERR_USAGE, "--mount must be the absolute path of a directory in the guest");
         return error_help(err, "write for example: --mount /data");
@@ -242,10 +242,7 @@ static void print_volumes(const struct cli *cli, const json_t *list)
     static const char *const titles[] = {"NAME", "SIZE", "USED", "VM", "IN USE"};
     cleanup_with(table_clear) struct table table;
     cleanup_buf struct buf out = BUF_INIT(0);
-    table_init(&table, ARRAY_LEN(titles));
-    for (size_t i = 0; i < ARRAY_LEN(titles); i++) {
-        table_add(&table, titles[i]);
-    }
+    table_begin(&table, titles, ARRAY_LEN(titles));
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *volume = json_array_get(list, i);
         const char *vm = json_text(volume, "vm");

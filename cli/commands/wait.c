@@ -185,7 +185,8 @@ static int run(
     int64_t timeout_ms = wait->timeout_ms;
     int rc = choose_goal(wait, &goal, err);
     goal.is_patient = wait->timeout_ms != WAIT_TIMEOUT_MS;
-    bool means_file = words->count + wait->which.names.count == 0 && !wait->which.is_all;
+    bool means_file =
+        words->count + wait->which.names.count == 0 && !wait->which.is_all && !wait->which.selector;
     if (rc == 0 && goal.kind != GOAL_DELETED && means_file) {
         /* A watched VMFile that was just edited: its VMs match it only once vmctld has applied it.
          */
@@ -212,6 +213,7 @@ const struct command command_wait = {
     .examples = "  vmctl wait web --ready --timeout 2m\n"
                 "  vmctl wait --all --stopped\n"
                 "  vmctl wait web --for=condition=GuestReachable",
+    .reach = REACH_SEVERAL,
     .options = options,
     .values_size = sizeof(struct wait_values),
     .defaults = &defaults,

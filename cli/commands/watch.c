@@ -112,7 +112,10 @@ static void watch_print_data(
     cleanup_json json_t *array = json_array();
     for (size_t i = 0; i < list->count; i++) {
         if (!paths || strings_have(paths, list->items[i]->path)) {
-            (void)json_array_append_new(array, source_record_to_json(list->items[i]));
+            json_t *json = source_record_to_json(list->items[i]);
+            json_put_time(json, "since", list->items[i]->since_ms);
+            json_put_time(json, "appliedAt", list->items[i]->applied_ms);
+            (void)json_array_append_new(array, json);
         }
     }
     output_print(cli, array);

@@ -27,7 +27,7 @@ enum { LIMIT_MS = 10 * 1000, OUTPUT_MAX = 1 << 20 };
 /* NULL, and a finding, when it cannot be run. Caller owns. */
 static json_t *ask_vmctld(struct doctor *doctor)
 {
-    cleanup_free char *program = cli_controller_program();
+    cleanup_free char *program = cli_program_beside("vmctld");
     cleanup_buf struct buf out = BUF_INIT(OUTPUT_MAX);
     char option[] = "--probe";
     char *const argv[] = {program, option, NULL};
@@ -102,6 +102,20 @@ static void check_qemu(struct doctor *doctor, const json_t *qemu)
     text_add_printable(&line, buf_str(&out), strcspn(buf_str(&out), "\n"));
     doctor_add(doctor, "qemu", DOCTOR_OK, NULL, "%s: %s", path, buf_str(&line));
     check_devices(doctor, path);
+}
+
+/* Only `share` needs it, and has 9p where there is none. */
+static void check_shares(struct doctor *doctor, const json_t *shares)
+{
+    const char *path = json_text(shares, "path"), *fault = json_text(shares, "error");
+    doctor_add(doctor, "shares", path ? DOCTOR_OK : DOCTOR_WARN,
+        path ? NULL
+             : "install virtiofsd (Debian 12: apt-get install qemu-system-common), and let users "
+               "make user namespaces: sysctl user.max_user_namespaces",
+        path ? "shared folders by virtiofs: %s" : "shared folders by 9p, which is slower: %s",
+        path    ? path
+        : fault ? fault
+                : "not probed");
 }
 
 /* ---- other programs ---- */
@@ -215,6 +229,7 @@ void doctor_check_host(struct doctor *doctor)
     if (probe) {
         check_kvm(doctor, json_object_get(probe, "kvm"));
         check_qemu(doctor, json_object_get(probe, "qemu"));
+        check_shares(doctor, json_object_get(probe, "shares"));
     }
     check_programs(doctor);
     check_kernel(doctor);

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/guest/child_run.h"
 #include "cli/guest/end_command.sh.h"
 #include "cli/wait/follow.h"
 #include "cli/wait/wakeup.h"
@@ -29,31 +29,10 @@
 
 /* ---- options ---- */
 
-static void ssh_login_add(struct ssh_login *login, const char *keyword, char *value_take)
-{
-    mem_grow(login->options, login->count);
-    login->options[login->count++] = (struct ssh_option){keyword, value_take};
-}
-
-/* ssh expands '%' in paths and splits at spaces outside of quotes. */
-static char *quoted_path(const char *path)
-{
-    struct buf out = BUF_INIT(0);
-    buf_add_char(&out, '"');
-    for (; *path; path++) {
-        if (*path == '%' || *path == '"' || *path == '\\') {
-            buf_add_char(&out, *path == '%' ? '%' : '\\');
-        }
-        buf_add_char(&out, *path);
-    }
-    buf_add_char(&out, '"');
-    return buf_steal(&out);
-}
-
 static void add_key_if_there(struct ssh_login *login, const char *path)
 {
     if (path && access(path, R_OK) == 0) {
-        ssh_login_add(login, "IdentityFile", quoted_path(path));
+        ssh_options_add_path(&login->options, "IdentityFile", path);
     }
 }
 
@@ -99,18 +78,17 @@ static void add_agent(
     struct ssh_login *login, const struct vm_record *record, const char *key, const char *generated)
 {
     const struct vm_spec *spec = record->desired->spec;
-    bool is_ours = spec->cloud_init.is_set && !spec->cloud_init.user_data.path;
+    bool is_ours = vm_spec_has_our_seed(spec);
     bool has_own_key = is_ours && fs_exists(generated) && !is_refused(record);
     bool tries_all = !key && !is_ours && !spec->ssh.private_key && getenv("SSH_AUTH_SOCK");
     login->uses_agent = key || !has_own_key;
-    ssh_login_add(login, "IdentitiesOnly", mem_strdup(tries_all ? "no" : "yes"));
+    ssh_options_add(&login->options, "IdentitiesOnly", mem_strdup(tries_all ? "no" : "yes"));
 }
 
 /* A key the user names is used first; then those the controller itself would try. */
 static int add_keys(struct ssh_login *login, const struct cli *cli, const struct vm_record *record,
     const char *key, struct error *err)
 {
-    static const char *const standard[] = {"id_ed25519", "id_ecdsa", "id_rsa"};
     const struct vm_spec *spec = record->desired->spec;
     cleanup_free char *beside = vm_spec_key_beside(spec);
     cleanup_free char *generated = paths_vm(&cli->paths, record->name, VM_KEY);
@@ -125,30 +103,12 @@ static int add_keys(struct ssh_login *login, const struct cli *cli, const struct
     } else { /* a public key names the private one that an agent has */
         add_key_if_there(login, spec->cloud_init.is_set ? spec->cloud_init.ssh_key.path : NULL);
     }
-    for (size_t i = 0; i < ARRAY_LEN(standard); i++) {
-        cleanup_free char *path = mem_printf("%s/.ssh/%s", paths_home(), standard[i]);
+    for (size_t i = 0; i < SSH_STANDARD_KEYS; i++) {
+        cleanup_free char *path = mem_printf("%s/.ssh/%s", paths_home(), ssh_standard_keys[i]);
         add_key_if_there(login, path);
     }
     add_agent(login, record, key, generated);
     return 0;
-}
-
-/* With user-data of the user's own, or without a seed, the guest makes its host keys itself; a file
- * left over from an earlier spec does not apply. */
-static void add_host_key(
-    struct ssh_login *login, const struct cli *cli, const struct vm_record *record)
-{
-    const struct vm_spec *spec = record->desired->spec;
-    cleanup_free char *known_hosts = paths_vm(&cli->paths, record->name, VM_KNOWN_HOSTS);
-    bool is_pinned =
-        spec->cloud_init.is_set && !spec->cloud_init.user_data.path && fs_exists(known_hosts);
-    ssh_login_add(login, "UserKnownHostsFile",
-        is_pinned ? quoted_path(known_hosts) : mem_strdup("/dev/null"));
-    ssh_login_add(login, "GlobalKnownHostsFile", mem_strdup("/dev/null"));
-    ssh_login_add(login, "StrictHostKeyChecking", mem_strdup(is_pinned ? "yes" : "no"));
-    if (is_pinned) {
-        ssh_login_add(login, "HostKeyAlias", mem_printf("vmctl-%s", record->name));
-    }
 }
 
 static int ssh_login_refuse(const struct vm_record *record, struct error *err)
@@ -164,29 +124,20 @@ int ssh_login_init(struct ssh_login *login, struct cli *cli, const struct vm_rec
     const char *user, const char *key, struct error *err)
 {
     const struct vm_status *status = record->status;
-    *login = (struct ssh_login){.count = 0};
+    *login = (struct ssh_login){.uses_agent = false};
     if (!record->desired) {
         return error_set(err, ERR_VM_NOT_FOUND, "there is no vm '%s'", record->name);
     }
-    if (!status || !status->ssh_host || !status->ssh_port || !status->instance.instance_id[0]) {
+    if (!ssh_options_has_address(status)) {
         return ssh_login_refuse(record, err);
     }
-    const char *own_user = record->desired->spec->ssh.user;
-    ssh_login_add(login, "HostName", mem_strdup(status->ssh_host));
-    ssh_login_add(login, "Port", mem_printf("%u", status->ssh_port));
-    ssh_login_add(login, "User", mem_strdup(user ? user : own_user ? own_user : SPEC_DEFAULT_USER));
-    add_host_key(login, cli, record);
-    ssh_login_add(login, "LogLevel", mem_strdup("ERROR"));
+    ssh_options_add_guest(&login->options, &cli->paths, record->desired->spec, status, user);
     return add_keys(login, cli, record, key, err);
 }
 
 void ssh_login_clear(struct ssh_login *login)
 {
-    for (size_t i = 0; i < login->count; i++) {
-        free(login->options[i].value);
-    }
-    free(login->options);
-    *login = (struct ssh_login){.count = 0};
+    ssh_options_clear(&login->options);
 }
 
 /* ---- waiting ---- */
@@ -282,9 +233,10 @@ void ssh_argv_begin(struct ssh_argv *argv, const char *program, const struct ssh
         const char *option = options->items[i];
         ssh_argv_add(argv, mem_printf("%s%s", option[0] == '-' ? "" : "-o", option));
     }
-    for (size_t i = 0; i < login->count; i++) {
+    for (size_t i = 0; i < login->options.count; i++) {
+        const struct ssh_option *option = &login->options.items[i];
         ssh_argv_add(argv, mem_strdup("-o"));
-        ssh_argv_add(argv, mem_printf("%s=%s", login->options[i].keyword, login->options[i].value));
+        ssh_argv_add(argv, mem_printf("%s=%s", option->keyword, option->value));
     }
     if (!login->uses_agent) {
         ssh_argv_add(argv, mem_strdup("-o"));
@@ -306,8 +258,7 @@ static void make_argv(
     }
 }
 
-/* Waits until SSH answers; returns as follow() does. */
-static int prepare(
+int ssh_login_prepare(
     struct cli *cli, const struct ssh_call *call, struct ssh_login *login, struct error *err)
 {
     enum { TIMEOUT_MS = 30 * 1000 };
@@ -322,9 +273,9 @@ static int prepare(
 
 int ssh_login_exec(struct cli *cli, const struct ssh_call *call, struct error *err)
 {
-    cleanup_with(ssh_login_clear) struct ssh_login login = {.count = 0};
+    cleanup_with(ssh_login_clear) struct ssh_login login = {.uses_agent = false};
     cleanup_with(ssh_argv_clear) struct ssh_argv argv = {.count = 0};
-    int rc = prepare(cli, call, &login, err);
+    int rc = ssh_login_prepare(cli, call, &login, err);
     if (rc != 0) {
         return rc;
     }
@@ -352,68 +303,17 @@ void ssh_login_quote(struct buf *out, const char *const *words, size_t count)
 
 /* ---- as a child ---- */
 
-extern char **environ;
-
-/* Restores the signal mask: ssh must receive SIGINT. A `is_mute` one reads and prints nothing. */
-static int spawn_ssh(char *const *argv, const struct wakeup *wakeup, bool is_mute, pid_t *ret_pid)
-{
-    posix_spawnattr_t attributes;
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-    posix_spawnattr_setsigmask(&attributes, &wakeup->old_mask);
-    posix_spawn_file_actions_init(&actions);
-    for (int fd = 0; is_mute && fd <= STDERR_FILENO; fd++) {
-        posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
-    }
-    int rc = posix_spawnp(ret_pid, argv[0], &actions, &attributes, argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
-    return rc;
-}
-
-/* Returns the signal that came first; 0: the child ended by itself. It is not reaped here, so its
- * pid cannot come to mean another process. */
-static int await_end(pid_t pid, int pidfd, struct wakeup *wakeup)
-{
-    enum { GRACE_MS = 2000, NO_PIDFD_MS = 50 };
-    struct pollfd fds[] = {
-        {.fd = pidfd, .events = POLLIN}, {.fd = wakeup->signal_fd, .events = POLLIN}};
-    siginfo_t ended = {.si_pid = 0};
-    int number = 0, limit_ms = pidfd < 0 ? NO_PIDFD_MS : -1;
-    while (
-        waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid == 0) {
-        int n_ready = poll(fds, ARRAY_LEN(fds), limit_ms);
-        int caught = n_ready > 0 && fds[1].revents ? wakeup_wait(wakeup, 0) : 0;
-        if (caught > 0) {
-            (void)kill(pid, SIGTERM);
-            number = number ? number : caught;
-            limit_ms = GRACE_MS;
-        } else if (number > 0 && n_ready == 0) {
-            (void)kill(pid, SIGKILL);
-        }
-    }
-    return number;
-}
-
 static int run_argv(char *const *argv, struct wakeup *wakeup, int *ret_signal, struct error *err)
 {
     pid_t pid = -1;
     (void)fflush(stdout);
-    int rc = spawn_ssh(argv, wakeup, false, &pid);
+    int rc = child_spawn(argv, wakeup, NULL, &pid);
     if (rc != 0) {
         (void)error_set_errno(err, ERR_SSH, rc, "cannot run ssh");
         return error_help(err, "install the SSH client (package openssh-client)");
     }
-    cleanup_close int pidfd = pidfd_open(pid, 0);
-    int status = 0;
-    *ret_signal = await_end(pid, pidfd, wakeup);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
-    if (*ret_signal > 0) {
-        return wakeup_exit_status(*ret_signal);
-    }
-    return WIFEXITED(status) ? WEXITSTATUS(status) : SSH_TRANSPORT_FAILED;
+    rc = child_await(pid, wakeup, ret_signal);
+    return rc < 0 ? SSH_TRANSPORT_FAILED : rc;
 }
 
 /* By another connection: the first is gone, and sshd does not signal what ran in it. */
@@ -425,6 +325,8 @@ static void end_in_guest(const struct ssh_login *login, const struct ssh_call *c
     cleanup_buf struct buf command = BUF_INIT(0);
     const char *const words[] = {end_command_sh, "vmctl", token};
     pid_t pid = -1;
+    cleanup_close int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    const int mute[] = {null, null, null};
     buf_add_str(&command, "exec sh -c");
     ssh_login_quote(&command, words, ARRAY_LEN(words));
     ssh_argv_begin(&argv, "ssh", login, NULL);
@@ -433,7 +335,7 @@ static void end_in_guest(const struct ssh_login *login, const struct ssh_call *c
     for (size_t i = 0; i < ARRAY_LEN(rest); i++) {
         ssh_argv_add(&argv, mem_strdup(rest[i]));
     }
-    if (spawn_ssh(argv.words, wakeup, true, &pid) != 0) {
+    if (null < 0 || child_spawn(argv.words, wakeup, mute, &pid) != 0) {
         return;
     }
     cleanup_close int pidfd = pidfd_open(pid, 0);
@@ -464,9 +366,9 @@ int ssh_login_run(
 {
     char token[TEXT_ID_SIZE];
     int number = 0;
-    cleanup_with(ssh_login_clear) struct ssh_login login = {.count = 0};
+    cleanup_with(ssh_login_clear) struct ssh_login login = {.uses_agent = false};
     cleanup_with(ssh_argv_clear) struct ssh_argv argv = {.count = 0};
-    int rc = prepare(cli, call, &login, err);
+    int rc = ssh_login_prepare(cli, call, &login, err);
     if (rc != 0) {
         return rc;
     }

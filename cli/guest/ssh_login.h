@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/*
- * How ssh(1) gets into a guest: the options for its command line, or for a Host block of
- * ssh_config(5). Where vmctl gave the guest its host key, it is pinned; else it is not checked, as
- * the address is on this host or given by the guest itself.
- */
+/* How ssh(1) gets into a guest, with the keys that this user has now: the options for its command
+ * line, or for a Host block, and the call itself. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "specs/vm/ssh_options.h"
 
 struct arg_strings;
 struct buf;
@@ -17,15 +16,8 @@ struct error;
 struct vm_record;
 struct wakeup;
 
-/* One keyword of ssh_config(5) and its value, quoted as that file wants it. */
-struct ssh_option {
-    const char *keyword; /* static */
-    char *value;
-};
-
 struct ssh_login {
-    struct ssh_option *options;
-    size_t count;
+    struct ssh_options options;
     bool uses_agent; /* which no option says: ssh(1) uses the one of $SSH_AUTH_SOCK by itself */
 };
 
@@ -68,6 +60,10 @@ void ssh_argv_clear(struct ssh_argv *argv);
  */
 void ssh_argv_begin(struct ssh_argv *argv, const char *program, const struct ssh_login *login,
     const struct arg_strings *options);
+
+/* Waits until SSH answers, and finds out how it gets in; returns as follow() does. */
+int ssh_login_prepare(
+    struct cli *cli, const struct ssh_call *call, struct ssh_login *login, struct error *err);
 
 /* Becomes ssh: returns only when that failed. */
 int ssh_login_exec(struct cli *cli, const struct ssh_call *call, struct error *err);

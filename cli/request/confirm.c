@@ -90,7 +90,8 @@ static int read_victims(struct cli *cli, const struct strings *names, struct tab
     return rc;
 }
 
-int confirm_erasure(struct cli *cli, bool is_sure, const struct strings *names, struct error *err)
+int confirm_erasure(
+    struct cli *cli, bool is_sure, bool is_kept, const struct strings *names, struct error *err)
 {
     cleanup_with(table_clear) struct table rows, ignored;
     cleanup_free char(*asked)[TEXT_ID_SIZE] = mem_calloc(names->count, sizeof(*asked));
@@ -104,14 +105,17 @@ int confirm_erasure(struct cli *cli, bool is_sure, const struct strings *names, 
     if (rc < 0 || count == 0) {
         return rc;
     }
-    buf_printf(&text, "This erases the disk%s of %zu VM%s:\n", count > 1 ? "s" : "", count,
-        count > 1 ? "s" : "");
+    buf_printf(&text, "This %s the disk%s of %zu VM%s:\n", is_kept ? "replaces" : "erases",
+        count > 1 ? "s" : "", count, count > 1 ? "s" : "");
     table_print(&rows, &text);
     if (count > rows.count / N_COLUMNS) {
         buf_printf(&text, "  … and %zu more\n", count - rows.count / N_COLUMNS);
     }
-    buf_printf(&text, "What is on %s cannot be restored. Erase %s? [y/N] ",
-        count > 1 ? "them" : "it", count > 1 ? "them" : "it");
+    const char *what = count > 1 ? "them" : "it";
+    buf_printf(&text,
+        is_kept ? "What is on %s is kept as a snapshot for 24 hours. Replace %s? [y/N] "
+                : "What is on %s cannot be restored. Erase %s? [y/N] ",
+        what, what);
     rc = confirm(buf_str(&text), err);
     rc = rc < 0 ? rc : read_victims(cli, names, &ignored, now, &count_now, err);
     for (size_t i = 0; rc == 0 && i < names->count; i++) {

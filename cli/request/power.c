@@ -31,7 +31,7 @@ int power_run(struct cli *cli, const struct power_command *command,
         }
     }
     if (rc == 0 && command->change.deletes) {
-        rc = confirm_erasure(cli, values->is_sure, &targets, err);
+        rc = confirm_erasure(cli, values->is_sure, false, &targets, err);
     }
     if (rc != 0) {
         return rc;

@@ -91,8 +91,24 @@ static struct found find_file(struct cli *cli, const char *file_option)
                : (struct found){mem_strdup(given ? given : DEFAULT_FILE), NULL, false};
 }
 
+/* What a VMFile of standard input is called whose commands another host's vmctl gives. */
+static const char *given_project(void)
+{
+    const char *given = getenv("VMCTL_PROJECT");
+    return given && given[0] == '/' ? given : NULL;
+}
+
+bool project_is_part(void)
+{
+    return given_project() != NULL;
+}
+
 static int resolve(const char *written, char **ret, struct error *err)
 {
+    if (text_eq(written, "-") && given_project()) {
+        *ret = mem_strdup(given_project());
+        return 0;
+    }
     cleanup_free char *cwd = getcwd(NULL, 0);
     cleanup_free char *absolute = fs_resolve(written, cwd ? cwd : "/", paths_home());
     cleanup_free char *directory = vmfile_load_directory(absolute);
@@ -116,14 +132,31 @@ int project_path(struct cli *cli, const char *file_option, char **ret, struct er
     return resolve(found.written, ret, err);
 }
 
-int project_load(struct cli *cli, const char *file_option, struct project *ret, struct error *err)
+/* All of standard input: it can be read once. */
+static int read_stdin(struct buf *text, struct error *err)
+{
+    char piece[65536];
+    for (size_t n; (n = fread(piece, 1, sizeof(piece), stdin)) > 0;) {
+        if (!buf_add(text, piece, n)) {
+            return error_set(
+                err, ERR_VMFILE_INVALID, "the VMFile on standard input is larger than 1 MiB");
+        }
+    }
+    return ferror(stdin) ? error_set_errno(err, ERR_IO, errno, "cannot read standard input") : 0;
+}
+
+int project_load_whole(
+    struct cli *cli, const char *file_option, struct project *ret, struct error *err)
 {
     cleanup_free char *path = NULL;
     cleanup_with(found_clear) struct found found = find_file(cli, file_option);
     const char *written = found.written;
     struct vmfile_load load = {.path = NULL};
-    const struct vmfile_inputs inputs = {&cli->given, true};
+    cleanup_buf struct buf text = BUF_INIT(VMFILE_LOAD_MAX);
+    bool is_stdin = text_eq(written, "-");
+    const struct vmfile_inputs inputs = {&cli->given, true, is_stdin ? &text : NULL};
     int rc = resolve(written, &path, err);
+    rc = rc == 0 && is_stdin ? read_stdin(&text, err) : rc;
     if (rc < 0 || (rc = vmfile_load(path, written, &inputs, &load, err)) < 0) {
         return rc == -ERR_VMFILE_NOT_FOUND && found.foreign
                    ? error_help(err,
@@ -142,8 +175,42 @@ int project_load(struct cli *cli, const char *file_option, struct project *ret, 
         vmfile_load_clear(&load);
         return error_exit_status(ERR_VMFILE_INVALID);
     }
-    *ret = (struct project){.path = TAKE_PTR(path), .file = load.file, .load = load};
+    *ret = (struct project){
+        .path = TAKE_PTR(path), .file = load.file, .load = load, .is_stdin = is_stdin};
     return 0;
+}
+
+/* Leaves those of this host. */
+static int keep_own(const struct cli *cli, struct vmfile *file, struct error *err)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < file->n_vms; i++) {
+        const char *name = file->vms[i]->name, *place = file->places[i];
+        if (place && !cli->is_for_here) {
+            (void)error_set(err, ERR_USAGE, "vm '%s' is on node '%s'", name, place);
+            return error_help(err, "of this host's VMs alone: --node " NODE_HERE);
+        }
+        if (place) {
+            vm_spec_free(file->vms[i]);
+            free(file->places[i]);
+            continue;
+        }
+        file->vms[n] = file->vms[i];
+        file->positions[n] = file->positions[i];
+        file->places[n++] = NULL;
+    }
+    file->n_vms = n;
+    return 0;
+}
+
+int project_load(struct cli *cli, const char *file_option, struct project *ret, struct error *err)
+{
+    int rc = project_load_whole(cli, file_option, ret, err);
+    rc = rc == 0 ? keep_own(cli, ret->file, err) : rc;
+    if (rc < 0) {
+        project_clear(ret);
+    }
+    return rc;
 }
 
 void project_note_unused(const struct cli *cli, const struct vm_spec *spec)
@@ -168,6 +235,16 @@ struct vm_spec *project_find_vm(const struct project *project, const char *name,
         struct vm_spec *vm = project->file->vms[(likely + i) % n];
         if (text_eq(vm->name, name)) {
             return vm;
+        }
+    }
+    return NULL;
+}
+
+const char *project_place(const struct project *project, const char *name)
+{
+    for (size_t i = 0; i < project->file->n_vms; i++) {
+        if (text_eq(project->file->vms[i]->name, name)) {
+            return project->file->places[i];
         }
     }
     return NULL;

@@ -12,6 +12,7 @@ struct project {
     char *path;          /* absolute: what the VMs' desired records have as their source */
     struct vmfile *file; /* borrowed from `load` */
     struct vmfile_load load;
+    bool is_stdin; /* … of which nothing is left to be read */
 };
 
 /*
@@ -29,8 +30,19 @@ int project_path(struct cli *cli, const char *file_option, char **ret, struct er
 int project_load(struct cli *cli, const char *file_option, struct project *ret, struct error *err);
 void project_clear(struct project *project);
 
+/* The same for who only prints or checks it: VMs that are on other nodes stay in it, while else
+ * those are left out, or refused where they are meant (cli/nodes/spread.h). */
+int project_load_whole(
+    struct cli *cli, const char *file_option, struct project *ret, struct error *err);
+
+/* Whether other nodes do the rest of the command: $VMCTL_PROJECT. */
+bool project_is_part(void);
+
 /* Says what of the VM the guest will not get though the VMFile has it. */
 void project_note_unused(const struct cli *cli, const struct vm_spec *spec);
+
+/* Its `node`, borrowed; NULL: this host, or the file has no such VM. */
+const char *project_place(const struct project *project, const char *name);
 
 /* NULL: the file has no such VM. Who goes through many names gives their number as `likely`: they
  * mostly come in the order of the file. */

@@ -86,6 +86,7 @@ static int load(struct project_request *request, const struct arg_strings *words
         if (rc == 0) {
             rc = store_get(request->cli->store, change->name, &request->records[i], err);
         }
+        change->known = &request->records[i];
         if (rc == 0) {
             spec->image.is_of_disk = record_has_image(&request->records[i], spec);
         }
@@ -115,6 +116,10 @@ static int register_source(struct project_request *request, struct error *err)
     if (!request->request.extra) {
         (void)error_set(err, ERR_USAGE, "--watch is for a whole VMFile, not for some of its VMs");
         return error_help(err, "leave the names out, or --watch");
+    }
+    if (project->is_stdin) {
+        (void)error_set(err, ERR_USAGE, "--watch follows a file, and not standard input");
+        return error_help(err, "write it to a file, and give its name: --file PATH");
     }
     int rc = watched_source_check(project->path, err);
     if (rc == 0) {
@@ -164,6 +169,7 @@ static void set_change_and_goal(struct project_request *request, size_t i, bool 
     change->recreates =
         is_named && record->desired &&
         (action->recreates || (values->recreates && record_needs_new_disk(record, change->spec)));
+    change->erases_at_once = values->erases_at_once;
     change->restarts = is_named && values->restarts && !change->recreates &&
                        record_needs_restart(record, change->spec);
     bool has_failed = record->status && record->status->provision.is_failed;
@@ -298,11 +304,35 @@ static int confirm_all(struct project_request *request, struct error *err)
             strings_append(&victims, request->request.changes[i].name);
         }
     }
+    size_t n_recreated = victims.count;
     for (size_t i = 0; request->prune == SOURCE_PRUNE_DESTROY && i < request->removed.count; i++) {
         strings_append(&victims, request->removed.items[i]);
     }
     bool is_sure = request->values->is_sure || request->values->is_dry_run;
-    return victims.count > 0 ? confirm_erasure(request->cli, is_sure, &victims, err) : 0;
+    bool is_kept = victims.count == n_recreated && !request->values->erases_at_once;
+    return victims.count > 0 ? confirm_erasure(request->cli, is_sure, is_kept, &victims, err) : 0;
+}
+
+/* How to get back what was on the disks that were recreated; also when what followed failed. */
+static void note_kept(const struct project_request *request)
+{
+    struct cli *cli = request->cli;
+    for (size_t i = 0; i < request->request.count; i++) {
+        const struct change *change = &request->request.changes[i];
+        cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+        struct error ignored = {.code = ERR_NONE};
+        bool is_read = change->recreates && !change->erases_at_once &&
+                       store_get(cli->store, change->name, &record, &ignored) == 0;
+        for (uint32_t k = 0; is_read && record.status && k < record.status->n_snapshots; k++) {
+            const struct vm_snapshot *kept = &record.status->snapshots[k];
+            if (record.desired && text_eq(kept->file, record.desired->recreate_token)) {
+                cli_note(cli,
+                    "%s: its former disk is kept for 24 hours; to have it back:\n"
+                    "vmctl stop %s && vmctl snapshot restore %s %s && vmctl start %s",
+                    change->name, change->name, change->name, kept->name, change->name);
+            }
+        }
+    }
 }
 
 static int commit(struct project_request *request, struct error *err)
@@ -331,6 +361,7 @@ static int commit(struct project_request *request, struct error *err)
         return rc;
     }
     rc = vm_request_run(request->cli, changes, follow, err);
+    note_kept(request);
     if (rc >= 0 && request->registration) {
         cli_note(request->cli, "watching '%s' (end it: vmctl unwatch)", request->project.path);
     }

@@ -24,9 +24,10 @@ struct project_values {
     const char *prune; /* see prune_parse() */
     uint32_t from;     /* the provision step to begin with, from 1; 0: the first */
     bool skips_provision;
-    bool is_cold;   /* new disks are made from the image, whatever `warm` says */
-    bool restarts;  /* the VMs named whose changes need it */
-    bool recreates; /* likewise */
+    bool is_cold;        /* new disks are made from the image, whatever `warm` says */
+    bool restarts;       /* the VMs named whose changes need it */
+    bool recreates;      /* likewise */
+    bool erases_at_once; /* nothing is kept of the old disk */
     bool adopts;
     bool watches;
     bool is_alone; /* without what the VMs named depend on */

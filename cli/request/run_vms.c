@@ -64,6 +64,9 @@ int run_vms_make(const struct project *project, const char *name, const char *su
     for (size_t i = 0; i < originals.count; i++) {
         struct vm_spec *spec = vm_spec_copy(project_find_vm(project, originals.items[i], i));
         rename_all(spec, suffix);
+        spec->is_protected = false;
+        free(TAKE_PTR(spec->network.mac));
+        free(TAKE_PTR(spec->network.address));
         if (!keeps_ports) {
             for (size_t j = 0; j < spec->network.n_forwards; j++) {
                 struct spec_forward *forward = &spec->network.forwards[j];

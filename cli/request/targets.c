@@ -9,6 +9,7 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/vm/selector.h"
 #include "store/store.h"
 
 static int help_with_names(const struct strings *known, struct error *err)
@@ -41,6 +42,57 @@ static int choose_each(const struct strings *known, const struct arg_strings *st
     return 0;
 }
 
+/* ---- by labels ---- */
+
+static int check_selector(
+    const struct which_values *which, const struct arg_strings *words, struct error *err)
+{
+    bool is_both = which->selector && words->count + which->names.count > 0;
+    return is_both ? error_set(err, ERR_USAGE, "--selector and names of VMs exclude each other")
+                   : 0;
+}
+
+int targets_selector(const struct which_values *which, const struct arg_strings *words,
+    struct selector *ret, struct error *err)
+{
+    int rc = check_selector(which, words, err);
+    return rc < 0 || !which->selector ? rc : selector_parse(which->selector, ret, err);
+}
+
+static int check_any(
+    const struct which_values *which, const struct strings *targets, struct error *err)
+{
+    if (!which->selector || targets->count > 0) {
+        return 0;
+    }
+    (void)error_set(err, ERR_VM_NOT_FOUND, "no vm has the labels '%s'", which->selector);
+    return error_help(err, "see which they have: vmctl list --show-labels");
+}
+
+int targets_narrow(
+    struct cli *cli, const struct which_values *which, struct strings *targets, struct error *err)
+{
+    cleanup_with(selector_clear) struct selector selector = {.count = 0};
+    cleanup_with(strings_clear) struct strings kept = {.count = 0};
+    int rc = which->selector ? selector_parse(which->selector, &selector, err) : 0;
+    if (rc < 0 || selector.count == 0 || (rc = cli_open_store(cli, err)) < 0) {
+        return rc;
+    }
+    for (size_t i = 0; rc == 0 && i < targets->count; i++) {
+        cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+        rc = store_get(cli->store, targets->items[i], &record, err);
+        if (rc == 0 && record.desired && selector_matches(&selector, record.desired->spec)) {
+            strings_append(&kept, targets->items[i]);
+        }
+    }
+    strings_clear(targets);
+    *targets = kept;
+    kept = (struct strings){.count = 0};
+    return rc < 0 ? rc : check_any(which, targets, err);
+}
+
+/* ---- by name ---- */
+
 int targets_choose(const struct strings *known, const struct which_values *which,
     const struct arg_strings *words, const char *where, struct strings *ret, struct error *err)
 {
@@ -48,7 +100,8 @@ int targets_choose(const struct strings *known, const struct which_values *which
     if (which->is_all && words->count + which->names.count > 0) {
         return error_set(err, ERR_USAGE, "--all and names of VMs exclude each other");
     }
-    int rc = choose_each(known, words, where, &chosen, err);
+    int rc = check_selector(which, words, err);
+    rc = rc < 0 ? rc : choose_each(known, words, where, &chosen, err);
     if (rc < 0 || (rc = choose_each(known, &which->names, where, &chosen, err)) < 0) {
         return rc;
     }
@@ -89,11 +142,16 @@ int targets_of_project(const struct project *project, const struct which_values 
     const struct arg_strings *words, struct strings *ret, struct error *err)
 {
     cleanup_with(strings_clear) struct strings known = {.count = 0};
+    cleanup_with(selector_clear) struct selector selector = {.count = 0};
     cleanup_free char *where = mem_printf("'%s'", project->path);
-    for (size_t i = 0; i < project->file->n_vms; i++) {
-        strings_add(&known, project->file->vms[i]->name);
+    int rc = targets_selector(which, words, &selector, err);
+    for (size_t i = 0; rc == 0 && i < project->file->n_vms; i++) {
+        if (selector_matches(&selector, project->file->vms[i])) {
+            strings_append(&known, project->file->vms[i]->name); /* each has its own */
+        }
     }
-    return targets_choose(&known, which, words, where, ret, err);
+    rc = rc < 0 ? rc : check_any(which, &known, err);
+    return rc < 0 ? rc : targets_choose(&known, which, words, where, ret, err);
 }
 
 void targets_add_dependencies(const struct project *project, struct strings *targets)
@@ -162,13 +220,17 @@ static int help_to_bring_up(
     struct error ignored = {.code = ERR_NONE};
     cleanup_with(vmfile_load_clear) struct vmfile_load load = {.path = NULL};
     cleanup_free char *path = NULL;
-    const struct vmfile_inputs inputs = {&cli->given, true};
+    const struct vmfile_inputs inputs = {.given = &cli->given, .uses_environment = true};
     bool is_valid = project_path(cli, NULL, &path, &ignored) == 0 &&
                     vmfile_load(path, path, &inputs, &load, &ignored) == 0 &&
                     load.file->n_diagnostics == 0;
     const struct project project = {.file = load.file};
     for (size_t i = 0; is_valid && i < named->count; i++) {
-        const char *name = named->items[i];
+        const char *name = named->items[i], *place = project_place(&project, name);
+        if (place && !strings_have(known, name)) {
+            return error_help(
+                err, "'%s' has it on node '%s': vmctl --node %s …", path, place, place);
+        }
         if (!strings_have(known, name) && project_find_vm(&project, name, 0)) {
             return error_help(
                 err, "'%s' has it, but it was not brought up yet: vmctl up %s", path, name);
@@ -182,8 +244,9 @@ int targets_find_named(struct cli *cli, const struct which_values *which,
 {
     cleanup_with(strings_clear) struct strings named = {.count = 0};
     bool is_missing = which->is_all; /* --all with names is refused where all are known */
-    int rc = cli_open_store(cli, err);
-    if (rc < 0 || (rc = add_existing(cli, words, &named, &is_missing, err)) < 0 ||
+    int rc = check_selector(which, words, err);
+    if (rc < 0 || (rc = cli_open_store(cli, err)) < 0 ||
+        (rc = add_existing(cli, words, &named, &is_missing, err)) < 0 ||
         (rc = add_existing(cli, &which->names, &named, &is_missing, err)) < 0) {
         return rc;
     }
@@ -198,8 +261,9 @@ int targets_find_named(struct cli *cli, const struct which_values *which,
     return 0;
 }
 
+/* Where no VMFile is found: all, for a choice by labels and with `or_all`. */
 static int find(struct cli *cli, const struct which_values *which, const struct arg_strings *words,
-    bool is_for_one, struct strings *ret, struct error *err)
+    bool is_for_one, bool or_all, struct strings *ret, struct error *err)
 {
     cleanup_with(strings_clear) struct strings known = {.count = 0};
     if (words->count + which->names.count > 0) {
@@ -209,27 +273,27 @@ static int find(struct cli *cli, const struct which_values *which, const struct 
     if (rc < 0) {
         return rc;
     }
-    return which->is_all ? targets_choose(&known, which, words, NULL, ret, err)
-                         : find_by_project(cli, which->file, &known, is_for_one, ret, err);
+    rc = which->is_all ? 0 : find_by_project(cli, which->file, &known, is_for_one, ret, err);
+    if ((or_all || which->selector) && rc == -ERR_VMFILE_NOT_FOUND && !which->file) {
+        error_clear(err);
+        rc = 0;
+    }
+    if (rc == 0 && ret->count == 0) {
+        rc = targets_choose(&known, which, words, NULL, ret, err);
+    }
+    return rc == 0 ? targets_narrow(cli, which, ret, err) : rc;
 }
 
 int targets_find(struct cli *cli, const struct which_values *which, const struct arg_strings *words,
     struct strings *ret, struct error *err)
 {
-    return find(cli, which, words, false, ret, err);
+    return find(cli, which, words, false, false, ret, err);
 }
 
 int targets_find_or_all(struct cli *cli, const struct which_values *which,
     const struct arg_strings *words, struct strings *ret, struct error *err)
 {
-    int rc = targets_find(cli, which, words, ret, err);
-    if (rc == -ERR_VMFILE_NOT_FOUND && !which->file) {
-        cleanup_with(strings_clear) struct strings known = {.count = 0};
-        error_clear(err);
-        rc = targets_of_store(cli, &known, err);
-        rc = rc < 0 ? rc : targets_choose(&known, which, words, NULL, ret, err);
-    }
-    return rc;
+    return find(cli, which, words, false, true, ret, err);
 }
 
 int targets_find_one(struct cli *cli, const struct which_values *which, const char *word,
@@ -240,7 +304,7 @@ int targets_find_one(struct cli *cli, const struct which_values *which, const ch
     if (word) {
         arg_strings_add(&words, word);
     }
-    int rc = find(cli, which, &words, true, &targets, err);
+    int rc = find(cli, which, &words, true, false, &targets, err);
     if (rc != 0) {
         return rc;
     }

@@ -11,6 +11,7 @@ struct arg_strings;
 struct cli;
 struct error;
 struct project;
+struct selector;
 struct which_values;
 
 /*
@@ -20,6 +21,16 @@ struct which_values;
  */
 int targets_choose(const struct strings *known, const struct which_values *which,
     const struct arg_strings *words, const char *where, struct strings *ret, struct error *err);
+
+/* That of --selector; one without requirements where there is none. -ERR_USAGE: it is not valid, or
+ * VMs are named, too. selector_clear() it. */
+int targets_selector(const struct which_values *which, const struct arg_strings *words,
+    struct selector *ret, struct error *err);
+
+/* Keeps those of the store's VMs that --selector wants; without one all. -ERR_VM_NOT_FOUND when
+ * none of them is left. Opens the store. */
+int targets_narrow(
+    struct cli *cli, const struct which_values *which, struct strings *targets, struct error *err);
 
 /* All names in the store, sorted. */
 int targets_of_store(struct cli *cli, struct strings *ret, struct error *err);
@@ -39,8 +50,8 @@ int targets_of_project(const struct project *project, const struct which_values 
 /* Adds what those of the project depend on, and so on, after them. */
 void targets_add_dependencies(const struct project *project, struct strings *targets);
 
-/* For commands that work from the store; without any name those of the VMFile that exist. Returns
- * as project_load() does. */
+/* For commands that work from the store; without any name those of the VMFile that exist, with a
+ * selector and without a VMFile those of the store. Returns as project_load() does. */
 int targets_find(struct cli *cli, const struct which_values *which, const struct arg_strings *words,
     struct strings *ret, struct error *err);
 

@@ -34,3 +34,10 @@ const struct verb *verb_find(
     }
     return NULL;
 }
+
+int verb_run(const struct verbs *verbs, struct cli *cli, const void *values,
+    const struct arg_strings *words, struct error *err)
+{
+    const struct verb *verb = verb_find(verbs, words, err);
+    return verb ? verb->run(cli, values, words, err) : -ERR_USAGE;
+}

@@ -30,3 +30,7 @@ struct verbs {
  * words behind it is not its own. */
 const struct verb *verb_find(
     const struct verbs *verbs, const struct arg_strings *words, struct error *err);
+
+/* As command.run(): that verb's. */
+int verb_run(const struct verbs *verbs, struct cli *cli, const void *values,
+    const struct arg_strings *words, struct error *err);

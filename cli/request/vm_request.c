@@ -6,6 +6,8 @@
 
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "cli/request/project.h"
+#include "cli/request/secrets.h"
 #include "cli/request/targets.h"
 #include "cli/show/result.h"
 #include "cli/wait/follow.h"
@@ -95,12 +97,25 @@ static bool frees_room(const struct request *request)
     return true;
 }
 
+/* What is refused may have been asked for by a command that was killed, and is to come to its end.
+ */
+static bool may_be_under_way(const struct change *change, int rc)
+{
+    return (rc == -ERR_VM_CONFLICT && (change->snapshot || change->attaches)) ||
+           (rc == -ERR_VOLUME_NOT_FOUND && change->detaches);
+}
+
 static int carry_out(struct cli *cli, struct request *request, struct log_stream *streams,
     const struct follow_values *values, struct error *err)
 {
-    int rc = apply(cli, request, err);
+    int rc = secrets_hand_over(cli, request->changes, request->count, err);
+    rc = rc < 0 ? rc : apply(cli, request, err);
     if (rc < 0 && frees_room(request) && reserve_give_up(&cli->paths, err)) {
         rc = apply(cli, request, err);
+    }
+    if (rc < 0 && may_be_under_way(&request->changes[0], rc)) {
+        struct error ignored = {.code = ERR_NONE};
+        (void)cli_ensure_controller(cli, &ignored);
     }
     if (rc < 0) {
         return rc;
@@ -119,15 +134,36 @@ static int carry_out(struct cli *cli, struct request *request, struct log_stream
     return follow_all(cli, request, streams, values->timeout_ms, err);
 }
 
+int vm_request_check_name(const char *name, struct error *err)
+{
+    if (vm_spec_name_is_valid(name)) {
+        return 0;
+    }
+    (void)error_set(err, ERR_USAGE, "'%s' cannot be the name of a VM", name);
+    return error_help(err,
+        "use up to %d letters, digits, '.', '_' and '-', a letter or digit first", SPEC_NAME_MAX);
+}
+
+int vm_request_check_is_new(struct cli *cli, const char *name, struct error *err)
+{
+    bool is_taken = false;
+    int rc = vm_request_check_name(name, err);
+    rc = rc < 0 ? rc : cli_open_store(cli, err);
+    rc = rc < 0 ? rc : store_has(cli->store, name, &is_taken, err);
+    return rc == 0 && is_taken ? error_set(err, ERR_VM_CONFLICT, "vm '%s' exists already", name)
+                               : rc;
+}
+
 int vm_request_run(
     struct cli *cli, struct request *request, const struct follow_values *values, struct error *err)
 {
     /* From the logs' present ends: what is written after the change belongs to it. */
     struct log_stream *streams = mem_calloc(request->count, sizeof(*streams));
+    bool is_among = request->count > 1 || project_is_part();
     for (size_t i = 0; request->shows_provision && i < request->count; i++) {
         const char *name = request->changes[i].name;
         cleanup_free char *path = paths_vm(&cli->paths, name, VM_PROVISION_LOG);
-        cleanup_free char *prefix = request->count > 1 ? mem_printf("%s | ", name) : NULL;
+        cleanup_free char *prefix = is_among ? mem_printf("%s | ", name) : NULL;
         log_stream_open(&streams[i], path, prefix, true);
     }
     int rc = carry_out(cli, request, streams, values, err);

@@ -40,6 +40,12 @@ void vm_request_clear(struct request *request);
 /* Reports what the changes did, or would do: the outcomes are filled in. */
 void vm_request_report(const struct cli *cli, const struct request *request);
 
+/* Whether it can be the name of a new VM; -ERR_USAGE. */
+int vm_request_check_name(const char *name, struct error *err);
+/* The same, and that there is no VM of the name: -ERR_VM_CONFLICT. Before work is done for nothing:
+ * the change checks it once more. Opens the store. */
+int vm_request_check_is_new(struct cli *cli, const char *name, struct error *err);
+
 /* Returns what run() of a command is to return. */
 int vm_request_run(struct cli *cli, struct request *request, const struct follow_values *values,
     struct error *err);

@@ -64,7 +64,7 @@ static int check_file(const struct source_record *record, bool *ret_is_settled, 
     struct error ignored = {.code = ERR_NONE};
     char digest[DIGEST_SIZE];
     *ret_is_settled = true;
-    const struct vmfile_inputs inputs = {&record->inputs, false};
+    const struct vmfile_inputs inputs = {.given = &record->inputs};
     if (vmfile_load(record->path, record->path, &inputs, &load, &ignored) < 0 ||
         load.file->n_diagnostics > 0 || vmfile_load_referenced(&load, digest, &ignored) < 0) {
         return 0; /* the file's reader reports what is wrong with it, and better */

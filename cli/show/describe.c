@@ -68,7 +68,7 @@ const char *describe_needs(enum disposition disposition)
     case DISPOSITION_RESTART:
         return "restart";
     case DISPOSITION_RECREATE:
-        return "recreate (erases the disk)";
+        return "recreate (replaces the disk)";
     case DISPOSITION_PROVISION:
         return "provision";
     default:
@@ -185,7 +185,7 @@ json_t *describe_step_record_to_json(const struct vm_record *record, size_t inde
     json_put_text(json, "outcome", step_outcome_name(last->outcome));
     json_put_text(json, "content", last->content);
     json_put_int(json, "exitStatus", last->exit_status);
-    json_put_int(json, "endedAt", last->ended_at_ms);
+    json_put_time(json, "endedAt", last->ended_at_ms);
     json_put_int(json, "durationMs", last->duration_ms);
     return json;
 }
@@ -261,10 +261,7 @@ static void add_changes(struct buf *out, const struct vm_record *record)
     static const char *const titles[] = {"  FIELD", "NOW", "WANTED", "NEEDS"};
     cleanup_with(spec_diff_clear) struct spec_diff diff = describe_changes(record);
     cleanup_with(table_clear) struct table table;
-    table_init(&table, ARRAY_LEN(titles));
-    for (size_t i = 0; i < ARRAY_LEN(titles); i++) {
-        table_add(&table, titles[i]);
-    }
+    table_begin(&table, titles, ARRAY_LEN(titles));
     for (size_t i = 0; i < diff.count; i++) {
         const struct spec_change *change = &diff.changes[i];
         const char *cells[] = {
@@ -435,7 +432,7 @@ int describe_to_json(
     json_put(json, "files", files_to_json(cli, record));
     json_put(json, "events", TAKE_PTR(events));
     if (next_ms > 0) {
-        json_put_int(json, "nextTry", next_ms);
+        json_put_time(json, "nextTry", next_ms);
     }
     *ret = json;
     return 0;

@@ -79,7 +79,8 @@ void events_explain(struct cli *cli, const char *vm_name, const char *shown)
     cleanup_buf struct buf events = BUF_INIT(0), out = BUF_INIT(0);
     (void)events_list(cli, vm_name, SHOWN, shown, cli->use_color, &events, &ignored);
     if (events.len > 0) {
-        buf_printf(&out, "  last events of '%s':\n%s", vm_name, buf_str(&events));
+        buf_printf(&out, "  last events of '%s':\n", vm_name);
+        cli_add_folded(&out, buf_str(&events), 0, strlen("        "));
     }
     for (size_t i = 0; i < ARRAY_LEN(logs); i++) {
         cleanup_free char *path = paths_vm(&cli->paths, vm_name, logs[i]);
@@ -100,8 +101,8 @@ json_t *event_to_json(const struct vm_event *event)
     json_put_text(json, "reason", reason_name(event->reason));
     json_put_text(json, "message", buf_str(&message));
     json_put_int(json, "count", event->count);
-    json_put_int(json, "first", event->first_ms);
-    json_put_int(json, "last", event->last_ms);
+    json_put_time(json, "first", event->first_ms);
+    json_put_time(json, "last", event->last_ms);
     json_put_int(json, "sequence", (json_int_t)event->sequence);
     return json;
 }

@@ -151,7 +151,7 @@ static bool uses(const struct vm_record *vm, json_t *image)
 {
     const struct vm_status *status = vm->status;
     const struct spec_image *wanted = vm->desired ? &vm->desired->spec->image : NULL;
-    bool is_wanted = wanted && wanted->kind == IMAGE_URL &&
+    bool is_wanted = wanted && wanted->kind != IMAGE_FILE &&
                      (array_has(json_object_get(image, "urls"), wanted->location) ||
                          (wanted->sha256 && text_eq(wanted->sha256, json_text(image, "sha256"))));
     const char *path = json_text(image, "path");

@@ -100,7 +100,10 @@ int image_header_read(const char *path, json_t *image, struct error *err)
     struct image_file file = {.path = path, .fd = fd};
     struct stat st;
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        return error_set(err, ERR_IMAGE_FORMAT, "'%s' is not a regular file", path);
+        bool is_directory = S_ISDIR(st.st_mode);
+        (void)error_set(err, ERR_IMAGE_FORMAT, "'%s' is %s, and no disk image", path,
+            is_directory ? "a directory" : "not a regular file");
+        return error_help(err, "name the image's file, or one that vmctl has: vmctl image list");
     }
     ssize_t n = pread(fd, file.head, sizeof(file.head), 0);
     if (n < 0) {

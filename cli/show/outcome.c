@@ -51,6 +51,7 @@ struct outcome_view outcome_view_of(const struct vm_record *record, const struct
 {
     struct outcome_view view = {
         .name = change->name,
+        .spec = change->spec,
         .outcome = outcome,
         .pending = pending,
         .has_instance = record_has_instance(record),
@@ -64,7 +65,7 @@ struct outcome_view outcome_view_of(const struct vm_record *record, const struct
     uint32_t first = change->recreates ? 0 : first_appended(record, change->spec, "");
     if (change->provision == PROVISION_SKIP) {
         view.left_out_from = first;
-    } else if (record->desired &&
+    } else if (first > 0 && record->desired &&
                !first_appended(record, change->spec, record->desired->skipped_steps)) {
         view.resumed_from = first;
     }
@@ -207,6 +208,27 @@ const char *outcome_word(enum change_result result)
     return words[result];
 }
 
+/* Said when it begins, not at every `up`. */
+static void add_open_forwards(struct buf *out, const struct outcome_view *view)
+{
+    const struct spec_network *network = &view->spec->network;
+    const struct spec_forward *first = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < network->n_forwards; i++) {
+        if (forward_is_open(&network->forwards[i])) {
+            first = first ? first : &network->forwards[i];
+            n++;
+        }
+    }
+    if (first) {
+        buf_printf(out, "%s: other hosts can connect to port %u", view->name, first->host_port);
+        if (n > 1) {
+            buf_printf(out, " and %zu more", n - 1);
+        }
+        buf_printf(out, " (%s)\n", forward_address(first));
+    }
+}
+
 void outcome_describe(struct buf *out, const struct outcome_view *view)
 {
     size_t before = out->len;
@@ -221,8 +243,11 @@ void outcome_describe(struct buf *out, const struct outcome_view *view)
     }
     add_configured(out, view);
     add_waiting(out, view, DISPOSITION_RESTART, "vmctl up --restart");
-    add_waiting(out, view, DISPOSITION_RECREATE, "vmctl up --recreate; erases the disk");
+    add_waiting(out, view, DISPOSITION_RECREATE, "vmctl up --recreate; replaces the disk");
     add_steps(out, view);
+    if (view->spec && result != CHANGE_UNCHANGED && result != CHANGE_REQUESTED) {
+        add_open_forwards(out, view);
+    }
     if (out->len == before) {
         buf_printf(out, "%s: %s\n", view->name, outcome_word(result));
     }

@@ -14,6 +14,7 @@ struct buf;
 
 struct outcome_view {
     const char *name;
+    const struct vm_spec *spec; /* NULL: the change has none */
     const struct change_outcome *outcome;
     const struct spec_diff *pending; /* what the disk and the instance that exist do not have */
     bool has_instance;               /* a machine runs: a restart is needed for some changes */

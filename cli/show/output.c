@@ -28,8 +28,11 @@ static char *shown_text(const char *text)
 
 struct json_writer output_writer(struct buf *out, bool is_indented)
 {
-    return (struct json_writer){
-        .out = out, .is_indented = is_indented, .is_sorted = true, .shown = shown_text};
+    return (struct json_writer){.out = out,
+        .is_indented = is_indented,
+        .is_sorted = true,
+        .says_times = true,
+        .shown = shown_text};
 }
 
 void output_write_vm(struct json_writer *writer, const struct vm_record *record)
@@ -63,7 +66,7 @@ void output_write_vm(struct json_writer *writer, const struct vm_record *record)
 json_t *output_of_vm(const struct vm_record *record)
 {
     cleanup_buf struct buf text = BUF_INIT(0);
-    struct json_writer plain = {.out = &text};
+    struct json_writer plain = {.out = &text, .says_times = true};
     output_write_vm(&plain, record);
     return json_loadb(buf_str(&text), text.len, 0, NULL);
 }
@@ -105,17 +108,32 @@ static json_t *without_secrets(const json_t *value)
     return copy;
 }
 
-void output_print(const struct cli *cli, const json_t *shown)
+void output_add(struct buf *out, const json_t *shown)
 {
     cleanup_json json_t *value = without_secrets(shown);
-    if (cli->output == OUTPUT_YAML) {
-        cleanup_buf struct buf out = BUF_INIT(0);
-        yaml_add(&out, value);
-        fputs(buf_str(&out), stdout);
-        return;
-    }
     cleanup_free char *text = json_dumps(value, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_ENCODE_ANY);
-    printf("%s\n", text ? text : "null");
+    buf_add_str(out, text ? text : "null");
+    buf_add_char(out, '\n');
+}
+
+void output_print(const struct cli *cli, const json_t *shown)
+{
+    cleanup_buf struct buf out = BUF_INIT(0);
+    if (cli->output == OUTPUT_YAML) {
+        cleanup_json json_t *value = without_secrets(shown);
+        yaml_add(&out, value);
+    } else {
+        output_add(&out, shown);
+    }
+    fputs(buf_str(&out), stdout);
+}
+
+void output_add_next(struct buf *out, const json_t *value)
+{
+    cleanup_json json_t *shown = without_secrets(value);
+    cleanup_free char *text = json_canonical(shown);
+    buf_add_str(out, text);
+    buf_add_char(out, '\n');
 }
 
 void output_print_next(const struct cli *cli, const json_t *value)
@@ -125,7 +143,7 @@ void output_print_next(const struct cli *cli, const json_t *value)
         output_print(cli, value);
         return;
     }
-    cleanup_json json_t *shown = without_secrets(value);
-    cleanup_free char *text = json_canonical(shown);
-    puts(text);
+    cleanup_buf struct buf out = BUF_INIT(0);
+    output_add_next(&out, value);
+    fputs(buf_str(&out), stdout);
 }

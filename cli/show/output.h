@@ -7,6 +7,7 @@
 #include "specs/base/json.h"
 #include "specs/base/json_write.h"
 
+struct buf;
 struct cli;
 struct spec_change;
 struct vm_record;
@@ -24,8 +25,14 @@ struct json_writer output_writer(struct buf *out, bool is_indented);
 /* {field, old, new, disposition}, as in `diff -o json`. Caller owns. */
 json_t *output_of_change(const struct spec_change *change);
 
+/* Appends it as `-o json` prints it, its line end included. */
+void output_add(struct buf *out, const json_t *value);
+
 /* Prints in the output format of the command line, with sorted keys, on stdout. */
 void output_print(const struct cli *cli, const json_t *value);
+
+/* Appends it as a line of NDJSON. */
+void output_add_next(struct buf *out, const json_t *value);
 
 /* One of many such values, one after the other: JSON on a line of its own (NDJSON), a YAML
  * document. */

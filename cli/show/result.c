@@ -25,7 +25,7 @@ static void put_printable(json_t *json, const char *key, const char *text)
     json_put_text(json, key, buf_str(&shown));
 }
 
-static json_t *error_to_json(const struct error *err)
+json_t *result_of_error(const struct error *err)
 {
     json_t *json = json_object();
     json_put_text(json, "code", error_code_name(err->code));
@@ -62,7 +62,7 @@ void result_end(struct cli *cli, const struct error *err)
 void result_error(const struct cli *cli, const struct error *err)
 {
     if (cli->answer) {
-        json_put(cli->answer, "error", error_to_json(err));
+        json_put(cli->answer, "error", result_of_error(err));
     }
 }
 
@@ -70,6 +70,17 @@ void result_forget_error(const struct cli *cli)
 {
     if (cli->answer) {
         (void)json_object_del(cli->answer, "error");
+    }
+}
+
+void result_add(const struct cli *cli, const json_t *document)
+{
+    json_t *vms = json_object_get(document, "vms"), *error = json_object_get(document, "error");
+    if (cli->answer && vms) {
+        (void)json_array_extend(json_object_get(cli->answer, "vms"), vms);
+    }
+    if (cli->answer && error) {
+        (void)json_object_set(cli->answer, "error", error);
     }
 }
 
@@ -85,7 +96,7 @@ void result_invalid_file(const struct cli *cli, const struct vmfile *file)
     }
     struct error first = {.code = ERR_NONE};
     (void)error_set(&first, code_of(&file->diagnostics[0]), "%s", file->diagnostics[0].message);
-    json_t *json = error_to_json(&first);
+    json_t *json = result_of_error(&first);
     json_t *all = json_array();
     for (size_t i = 0; i < file->n_diagnostics; i++) {
         const struct vmfile_diagnostic *diagnostic = &file->diagnostics[i];
@@ -94,6 +105,9 @@ void result_invalid_file(const struct cli *cli, const struct vmfile *file)
         put_printable(entry, "message", diagnostic->message);
         if (diagnostic->hint) {
             put_printable(entry, "help", diagnostic->hint);
+        }
+        if (diagnostic->pos.source > 0) {
+            put_printable(entry, "file", file->sources[diagnostic->pos.source].path);
         }
         json_put_int(entry, "line", diagnostic->pos.line);
         json_put_int(entry, "column", diagnostic->pos.column);
@@ -206,6 +220,6 @@ void result_followed(const struct cli *cli, const char *vm_name, const char *goa
     json_put_text(vm, "result", result);
     (void)json_object_del(vm, "error");
     if (err->code != ERR_NONE) {
-        json_put(vm, "error", error_to_json(err));
+        json_put(vm, "error", result_of_error(err));
     }
 }

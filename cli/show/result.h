@@ -19,6 +19,7 @@
 
 struct cli;
 struct error;
+struct json_t;
 struct outcome_view;
 struct vmfile;
 struct change_outcome;
@@ -43,6 +44,12 @@ void result_followed(const struct cli *cli, const char *vm_name, const char *goa
 void result_error(const struct cli *cli, const struct error *err);
 void result_invalid_file(const struct cli *cli, const struct vmfile *file);
 void result_forget_error(const struct cli *cli); /* the command continues without the file */
+
+/* {"code", "message", "help"}, printable, "help" only where there is one. Caller owns. */
+struct json_t *result_of_error(const struct error *err);
+
+/* Adds the VMs, and the error, of such a document that another vmctl has printed. */
+void result_add(const struct cli *cli, const struct json_t *document);
 
 /* Prints it, with *err if that is set, and closes it. */
 void result_end(struct cli *cli, const struct error *err);

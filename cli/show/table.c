@@ -21,6 +21,14 @@ void table_init(struct table *table, size_t n_columns)
     table->widths = mem_calloc(n_columns, sizeof(*table->widths));
 }
 
+void table_begin(struct table *table, const char *const *titles, size_t n_columns)
+{
+    table_init(table, n_columns);
+    for (size_t i = 0; i < n_columns; i++) {
+        table_add(table, titles[i]);
+    }
+}
+
 void table_widen(struct table *table, size_t column, size_t width)
 {
     table->widths[column] = width > table->widths[column] ? width : table->widths[column];

@@ -18,6 +18,8 @@ struct table {
 };
 
 void table_init(struct table *table, size_t n_columns);
+/* The same, with a first row of titles, one a column. */
+void table_begin(struct table *table, const char *const *titles, size_t n_columns);
 void table_clear(struct table *table);
 void table_add(struct table *table, const char *text); /* the next cell; copied */
 /* `color` is an escape sequence, used if the table is coloured; "": none. */

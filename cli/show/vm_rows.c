@@ -23,6 +23,7 @@ struct vm_row vm_row_of_record(const struct vm_record *record)
         .is_damaged = record->is_damaged,
     };
     if (record->desired) {
+        row.spec = record->desired->spec;
         desired_summary_of(record->desired, &row.desired);
     }
     if (record->status) {
@@ -37,8 +38,8 @@ const char *vm_row_state(const struct vm_row *row)
     if (row->is_deleted) {
         return "Deleted";
     }
-    if (row->is_damaged) {
-        return "Damaged";
+    if (row->is_damaged || row->lost) {
+        return row->lost ? "Unknown" : "Damaged";
     }
     return row->has_desired ? vm_display_word(&row->desired, &row->status) : "Orphaned";
 }
@@ -47,6 +48,7 @@ enum vm_tone vm_row_tone(const struct vm_row *row)
 {
     bool is_known = row->has_desired && !row->is_damaged;
     return row->is_deleted ? TONE_OFF
+           : row->lost     ? TONE_WARN
            : is_known      ? vm_display_tone(&row->desired, &row->status)
                            : TONE_BAD;
 }
@@ -74,21 +76,45 @@ bool vm_row_has_cause(const struct vm_row *row)
            (tone == TONE_WARN || tone == TONE_BAD);
 }
 
-enum { COLUMN_PID = 5, COLUMN_SSH, COLUMN_STATE, COLUMN_AGE, NARROW, WIDE = NARROW + 2 };
+enum {
+    COLUMN_PID = 5,
+    COLUMN_SSH,
+    COLUMN_STATE,
+    COLUMN_AGE,
+    NARROW,
+    WIDE = NARROW + 2,
+    NODE_COLUMNS = 2
+};
 
-void vm_rows_begin(const struct cli *cli, struct table *table, bool is_wide, bool has_causes)
+static void begin(const struct cli *cli, struct table *table, bool is_wide,
+    const struct vm_row_source *source, bool has_causes)
 {
     static const char *const columns[WIDE] = {"NAME", "BACKEND", "VCPUS", "MEM", "NETWORK", "PID",
         "SSH", "STATE", "AGE", "RESTARTS", "VNC"};
     size_t count = is_wide ? WIDE : NARROW;
-    table_init(table, count + has_causes);
+    table_init(
+        table, count + (source->has_nodes ? NODE_COLUMNS : 0) + source->has_labels + has_causes);
     table->use_color = cli->use_color_stdout;
+    if (source->has_nodes) {
+        table_add(table, "NODE");
+    }
     for (size_t i = 0; i < count; i++) {
         table_add(table, columns[i]);
+    }
+    if (source->has_nodes) {
+        table_add(table, "SEEN");
+    }
+    if (source->has_labels) {
+        table_add(table, "LABELS");
     }
     if (has_causes) {
         table_add(table, "CAUSE");
     }
+}
+
+void vm_rows_begin(const struct cli *cli, struct table *table, bool is_wide, bool has_causes)
+{
+    begin(cli, table, is_wide, &(struct vm_row_source){.count = 0}, has_causes);
 }
 
 void vm_rows_make_room(struct table *table)
@@ -149,15 +175,24 @@ static void add_state(struct table *table, const struct vm_row *row)
 {
     bool has_source = row->has_desired && !row->is_deleted && row->status.source != REASON_NONE;
     const char *word = vm_row_state(row);
-    cleanup_free char *both =
-        has_source ? mem_printf("%s,%s", word, reason_name(row->status.source)) : NULL;
+    cleanup_free char *both = row->lost ? mem_printf("%s (was %s)", word, row->lost)
+                              : has_source
+                                  ? mem_printf("%s,%s", word, reason_name(row->status.source))
+                                  : NULL;
     table_add_colored(table, vm_tone_colors[vm_row_tone(row)], both ? both : word);
+}
+
+/* The row names the VM already. */
+static const char *without_name(const char *cause, const char *name)
+{
+    cleanup_free char *start = mem_printf("vm '%s': ", name);
+    return text_starts_with(cause, start) ? cause + strlen(start) : cause;
 }
 
 static void add_cause(struct table *table, const struct vm_row *row, int64_t now_ms)
 {
     cleanup_buf struct buf cell = BUF_INIT(0);
-    const char *cause = vm_row_has_cause(row) ? row->status.cause : "";
+    const char *cause = vm_row_has_cause(row) ? without_name(row->status.cause, row->name) : "";
     int64_t left_ms = row->status.not_before_ms - now_ms;
     if (vm_row_has_cause(row) && row->status.display == REASON_CRASH_LOOP_BACK_OFF && left_ms > 0) {
         char left[DURATION_SIZE];
@@ -168,10 +203,24 @@ static void add_cause(struct table *table, const struct vm_row *row, int64_t now
     table_add(table, buf_str(&cell));
 }
 
+void vm_rows_add_labels(struct buf *out, const struct vm_spec *spec)
+{
+    for (size_t i = 0; spec && i < spec->n_labels; i++) {
+        const struct spec_label *label = &spec->labels[i];
+        buf_printf(out, "%s%s=%s", i > 0 ? "," : "", label->key, label->value);
+    }
+    if (!spec || spec->n_labels == 0) {
+        buf_add_str(out, spec ? "-" : "?");
+    }
+}
+
 void vm_rows_add(struct table *table, const struct vm_row *row, bool is_wide, int64_t now_ms)
 {
     bool has_process = row->status.pid > 0;
     char age[DURATION_SIZE];
+    if (row->node) {
+        table_add(table, row->node);
+    }
     table_add(table, row->name);
     add_spec(table, row);
     add_number_or_dash(table, has_process ? (unsigned long long)row->status.pid : 0);
@@ -183,7 +232,18 @@ void vm_rows_add(struct table *table, const struct vm_row *row, bool is_wide, in
         table_add_number(table, row->status.restart_count);
         table_add(table, row->vnc ? row->vnc : "-");
     }
-    if (table->n_columns > (is_wide ? WIDE : NARROW)) {
+    if (row->node) {
+        duration_format(now_ms - row->asked_ms, age);
+        cleanup_free char *seen = row->asked_ms ? mem_printf("%s ago", age) : mem_strdup("now");
+        table_add(table, seen);
+    }
+    if (row->shows_labels) {
+        cleanup_buf struct buf labels = BUF_INIT(0);
+        vm_rows_add_labels(&labels, row->spec);
+        table_add(table, buf_str(&labels));
+    }
+    size_t fixed = (is_wide ? WIDE : NARROW) + (row->node ? NODE_COLUMNS : 0) + row->shows_labels;
+    if (table->n_columns > fixed) {
         add_cause(table, row, now_ms);
     }
 }
@@ -197,12 +257,13 @@ void vm_rows_print(const struct cli *cli, const struct vm_row_source *source)
         struct vm_row row = source->at(source->list, i);
         has_causes = (!source->chosen || source->chosen[i]) && vm_row_has_cause(&row);
     }
-    vm_rows_begin(cli, &table, is_wide, has_causes);
+    begin(cli, &table, is_wide, source, has_causes);
     table_fit_terminal(&table);
     int64_t now_ms = clock_wall_ms(clock_system());
     for (size_t i = 0; i < source->count; i++) {
         if (!source->chosen || source->chosen[i]) {
             struct vm_row row = source->at(source->list, i);
+            row.shows_labels = source->has_labels;
             vm_rows_add(&table, &row, is_wide, now_ms);
         }
     }
@@ -217,18 +278,16 @@ struct vm_row vm_rows_at_record(const void *vm_list, size_t i)
 
 void vm_rows_print_records(const struct cli *cli, const struct vm_list *list)
 {
-    const struct vm_row_source source = {list, list->count, vm_rows_at_record, NULL};
+    const struct vm_row_source source = {
+        .list = list, .count = list->count, .at = vm_rows_at_record};
     vm_rows_print(cli, &source);
 }
 
-/* YAML needs a tree; JSON, which is for many VMs, does not, nor does it wait for the last one. */
-void vm_rows_print_data(
-    const struct cli *cli, const struct vm_list *list, const bool *chosen, bool is_one)
+/* Each VM is handed on before the next one is read: all of them at once may be long. */
+static void write_json(const struct vm_list *list, const bool *chosen, bool is_one, struct buf *out,
+    void (*each)(struct buf *out))
 {
-    cleanup_json json_t *array = json_array();
-    cleanup_buf struct buf out = BUF_INIT(0);
-    struct json_writer writer = output_writer(&out, true);
-    bool is_json = cli->output == OUTPUT_JSON && !(is_one && list->count == 0);
+    struct json_writer writer = output_writer(out, true);
     if (!is_one) {
         json_write_open(&writer, '[');
     }
@@ -236,23 +295,49 @@ void vm_rows_print_data(
         if (chosen && !chosen[i]) {
             continue;
         }
-        if (!is_json) {
-            (void)json_array_append_new(array, output_of_vm(&list->records[i]));
-            continue;
-        }
         if (!is_one) {
             json_write_item(&writer);
         }
         output_write_vm(&writer, &list->records[i]);
-        fputs(buf_str(&out), stdout);
-        buf_reset(&out);
+        each(out);
     }
     if (!is_one) {
         json_write_close(&writer, ']');
     }
-    if (is_json) {
-        puts(buf_str(&out));
-    } else {
-        output_print(cli, is_one ? json_array_get(array, 0) : array);
+    buf_add_char(out, '\n');
+    each(out);
+}
+
+static void keep_text(struct buf *out)
+{
+    (void)out;
+}
+
+static void print_written(struct buf *out)
+{
+    fputs(buf_str(out), stdout);
+    buf_reset(out);
+}
+
+void vm_rows_add_json(struct buf *out, const struct vm_list *list, const bool *chosen, bool is_one)
+{
+    write_json(list, chosen, is_one, out, keep_text);
+}
+
+/* YAML needs a tree; JSON, which is for many VMs, does not. */
+void vm_rows_print_data(
+    const struct cli *cli, const struct vm_list *list, const bool *chosen, bool is_one)
+{
+    cleanup_buf struct buf out = BUF_INIT(0);
+    if (cli->output == OUTPUT_JSON && !(is_one && list->count == 0)) {
+        write_json(list, chosen, is_one, &out, print_written);
+        return;
     }
+    cleanup_json json_t *array = json_array();
+    for (size_t i = 0; i < list->count; i++) {
+        if (!chosen || chosen[i]) {
+            (void)json_array_append_new(array, output_of_vm(&list->records[i]));
+        }
+    }
+    output_print(cli, is_one ? json_array_get(array, 0) : array);
 }

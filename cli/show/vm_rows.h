@@ -7,10 +7,12 @@
 
 #include "specs/vm/vm_summary.h"
 
+struct buf;
 struct cli;
 struct table;
 struct vm_list;
 struct vm_record;
+struct vm_spec;
 
 /* What a row is made of. The texts are borrowed from what it was made of. */
 struct vm_row {
@@ -20,7 +22,12 @@ struct vm_row {
     bool is_deleted; /* it was there before */
     struct desired_summary desired;
     struct status_summary status;
-    const char *vnc; /* of the wide rows; NULL: none */
+    const struct vm_spec *spec; /* of a whole record; NULL: it is not known */
+    bool shows_labels;          /* in all rows of a table, or in none */
+    const char *vnc;            /* of the wide rows; NULL: none */
+    const char *node; /* of `list -A`, in all rows of its table; NULL in all of any other */
+    int64_t asked_ms; /* wall: when that node said so; 0: now */
+    const char *lost; /* the state word it had then, as the node does not answer; NULL: it does */
 };
 
 struct vm_row vm_row_of_record(const struct vm_record *record);
@@ -45,6 +52,8 @@ extern const char *const vm_tone_colors[];
 void vm_rows_begin(const struct cli *cli, struct table *table, bool is_wide, bool has_causes);
 /* Room for the values of VMs that do not run yet: a table that grows stays aligned. */
 void vm_rows_make_room(struct table *table);
+/* "env=prod,tier=web"; "-" where there are none, "?" of NULL. */
+void vm_rows_add_labels(struct buf *out, const struct vm_spec *spec);
 /* The cause also shows when a crash loop tries again; now: wall clock. */
 void vm_rows_add(struct table *table, const struct vm_row *row, bool is_wide, int64_t now_ms);
 
@@ -55,6 +64,8 @@ struct vm_row_source {
     size_t count;
     struct vm_row (*at)(const void *list, size_t i);
     const bool *chosen; /* those that are meant; NULL: all */
+    bool has_nodes;     /* its rows have a `node` */
+    bool has_labels;    /* there is a column for them */
 };
 
 /* The whole table on stdout, wide with -o wide, no wider than a terminal; of any source, of
@@ -67,3 +78,5 @@ void vm_rows_print_records(const struct cli *cli, const struct vm_list *list);
 /* The same for programs: an array, or the first one alone. */
 void vm_rows_print_data(
     const struct cli *cli, const struct vm_list *list, const bool *chosen, bool is_one);
+/* Appends what it prints with -o json. */
+void vm_rows_add_json(struct buf *out, const struct vm_list *list, const bool *chosen, bool is_one);

@@ -46,15 +46,16 @@ void vm_text_add_head(struct buf *out, const struct vm_record *record, bool use_
 
 static void add_network(struct buf *out, const struct vm_spec *spec)
 {
-    const char *of = spec->network.mode == NETWORK_TAP    ? spec->network.bridge
-                     : spec->network.mode == NETWORK_VNIC ? spec->network.vnic
-                                                          : NULL;
+    const char *of = spec->network.mode == NETWORK_TAP       ? spec->network.bridge
+                     : spec->network.mode == NETWORK_VNIC    ? spec->network.vnic
+                     : spec->network.mode == NETWORK_PROJECT ? spec->network.network
+                                                             : NULL;
     vm_text_field(out, "Network:", "%s%s%s%s", network_mode_name(spec->network.mode),
         of ? " (" : "", of ? of : "", of ? ")" : "");
     for (size_t i = 0; i < spec->network.n_forwards; i++) {
         const struct spec_forward *forward = &spec->network.forwards[i];
-        vm_text_field(out, "Forward:", "127.0.0.1:%u -> %u/%s", forward->host_port,
-            forward->guest_port, forward_protocol_name(forward->protocol));
+        vm_text_field(out, "Forward:", "%s:%u -> %u/%s", forward_address(forward),
+            forward->host_port, forward->guest_port, forward_protocol_name(forward->protocol));
     }
 }
 
@@ -87,6 +88,11 @@ static void add_spec(
         const struct spec_volume *volume = &spec->volumes[i];
         vm_text_field(out, "Volume:", "%s%s%s", volume->name, volume->mount ? " at " : "",
             volume->mount ? volume->mount : "");
+    }
+    for (size_t i = 0; i < spec->n_shares; i++) {
+        const struct spec_share *share = &spec->shares[i];
+        vm_text_field(out, "Share:", "%s at %s%s", share->host, share->guest,
+            share->is_readonly ? " (read-only)" : "");
     }
     for (size_t i = 0; i < spec->n_disks; i++) {
         const struct spec_disk *disk = &spec->disks[i];
@@ -135,6 +141,10 @@ void vm_text_add_instance(struct buf *out, const struct vm_status *status)
         vm_text_field(out, "SSH:", "-");
     }
     vm_text_field(out, "MAC:", "%s", status->mac ? status->mac : "-");
+    const struct vm_spec *running = vm_status_running_spec(status);
+    if (status->address && running && running->network.mode == NETWORK_PROJECT) {
+        vm_text_field(out, "Address:", "%s", status->address);
+    }
     if (status->restart.count) {
         vm_text_field(out, "Restarts:", "%u", status->restart.count);
     }
@@ -237,7 +247,7 @@ void vm_text_add_places(struct buf *out, const struct vm_status *status)
 {
     static const uint16_t web_ports[] = {80, 443, 3000, 5000, 8000, 8080, 8443};
     const struct vm_spec *spec = vm_status_running_spec(status);
-    size_t n = spec && spec->network.mode == NETWORK_USER ? spec->network.n_forwards : 0;
+    size_t n = spec && network_has_forwards(spec->network.mode) ? spec->network.n_forwards : 0;
     const char *separator = " (";
     if (status->ssh_port) {
         buf_printf(out, " (ssh %s:%u", status->ssh_host ? status->ssh_host : "127.0.0.1",
@@ -248,8 +258,9 @@ void vm_text_add_places(struct buf *out, const struct vm_status *status)
         const struct spec_forward *forward = &spec->network.forwards[i / ARRAY_LEN(web_ports)];
         uint16_t port = web_ports[i % ARRAY_LEN(web_ports)];
         if (forward->protocol == FORWARD_TCP && forward->guest_port == port) {
-            buf_printf(out, "%s%s://127.0.0.1:%u", separator,
-                port == 443 || port == 8443 ? "https" : "http", forward->host_port);
+            buf_printf(out, "%s%s://%s:%u", separator,
+                port == 443 || port == 8443 ? "https" : "http", forward_local_address(forward),
+                forward->host_port);
             separator = ", ";
             break;
         }
@@ -283,6 +294,11 @@ void vm_text_add_desired(struct buf *out, const struct vm_record *record)
         desired->spec->disk_gib > grown_gib ? desired->spec->disk_gib : grown_gib);
     vm_spec_free(whole);
     vm_text_field(out, "VMFile:", "%s", desired->source ? desired->source : "- (vmctl create)");
+    if (desired->spec->n_labels > 0) {
+        cleanup_buf struct buf labels = BUF_INIT(0);
+        vm_rows_add_labels(&labels, desired->spec);
+        vm_text_field(out, "Labels:", "%s", buf_str(&labels));
+    }
     duration_format(clock_wall_ms(clock_system()) - desired->created_ms, age);
     vm_text_field(out, "Age:", "%s", age);
 }

@@ -27,16 +27,16 @@
 
 extern char **environ;
 
-char *cli_controller_program(void)
+char *cli_program_beside(const char *name)
 {
     char self[4096];
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     if (n <= 0) {
-        return mem_strdup("vmctld");
+        return mem_strdup(name);
     }
     self[n] = '\0';
     *strrchr(self, '/') = '\0';
-    return fs_join(self, "vmctld");
+    return fs_join(self, name);
 }
 
 static int redirect(posix_spawn_file_actions_t *actions, const char *log_path)
@@ -133,7 +133,7 @@ struct own_child {
 static int start_child(struct cli *cli, struct own_child *child, struct error *err)
 {
     enum { ATTEMPTS = 5, CONTROLLER_LOG_MAX = 8 << 20 };
-    cleanup_free char *program = cli_controller_program();
+    cleanup_free char *program = cli_program_beside("vmctld");
     cleanup_free char *log_path = paths_path(&cli->paths, "controller.log");
     if (child->n_started > 0 && (child->n_started == ATTEMPTS || WEXITSTATUS(child->status) != 0)) {
         return not_started(log_path, child->status, err);

@@ -52,17 +52,20 @@ struct progress {
     size_t count;
 };
 
-/* The reason of Ready is the most informative. An error names the VM, as does the line. */
+/* Why it is not ready; if it is, why it has not yet got what changed. The line names the VM. */
 static char *message_of(const struct vm_record *record)
 {
-    const struct condition *ready =
-        record->status ? &record->status->conditions[CONDITION_READY] : NULL;
-    if (!ready || ready->state == CONDITION_TRUE || !ready->message) {
+    const struct condition *all = record->status ? record->status->conditions : NULL;
+    bool is_ready = all && all[CONDITION_READY].state == CONDITION_TRUE;
+    bool is_building = all && all[CONDITION_WARM].reason == REASON_TEMPLATE_BUILDING;
+    enum condition_type type = is_ready ? CONDITION_SYNCED : CONDITION_READY;
+    type = is_building && !is_ready ? CONDITION_WARM : type;
+    const char *full = all && all[type].state != CONDITION_TRUE ? all[type].message : NULL;
+    if (!full) {
         return NULL;
     }
     cleanup_free char *named = mem_printf("vm '%s': ", record->name);
-    const char *message = ready->message;
-    message += text_starts_with(message, named) ? strlen(named) : 0;
+    const char *message = full + (text_starts_with(full, named) ? strlen(named) : 0);
     struct buf out = BUF_INIT(0);
     text_add_printable(&out, message, strcspn(message, "\n"));
     return buf_steal(&out);
@@ -76,10 +79,7 @@ static char *last_console_line(const struct cli *cli, const struct vm_record *re
     struct stat st;
     char tail[TAIL];
     cleanup_free char *path = paths_vm(&cli->paths, record->name, VM_CONSOLE_LOG);
-    if (!vm_status_is_true(record->status, CONDITION_RUNNING)) {
-        return NULL;
-    }
-    if (lstat(path, &st) < 0 ||
+    if (!vm_status_is_true(record->status, CONDITION_RUNNING) || lstat(path, &st) < 0 ||
         (int64_t)st.st_mtime * 1000 + 999 < record->status->instance.started_at_ms) {
         return NULL;
     }
@@ -294,8 +294,10 @@ static void show_last_lines(const struct follower *follower, const struct follow
     cleanup_free char *path = paths_vm(&follower->cli->paths, target->name, VM_PROVISION_LOG);
     log_stream_open(&log, path, "  | ", false);
     log_stream_seek_tail(&log, LINES);
-    if (log_stream_read(&log, &out)) {
-        log_stream_end(&log, &out);
+    while (log_stream_read(&log, &out)) {
+    }
+    log_stream_end(&log, &out);
+    if (out.len > 0) {
         fprintf(stderr, "  the end of its output:\n%s", buf_str(&out));
     }
     log_stream_close(&log);
@@ -322,6 +324,11 @@ static void report_end(
         cleanup_buf struct buf places = BUF_INIT(0);
         vm_text_add_places(&places, record->status);
         cli_note(cli, "%s: ready%s", target->name, buf_str(&places));
+    }
+    if (target->result == GOAL_REACHED && record->desired && record->status &&
+        record->status->recreate_failure.code) {
+        cli_note(cli, "%s: warning: %s; see: vmctl status %s", target->name,
+            record->status->recreate_failure.message, target->name);
     }
 }
 
@@ -474,10 +481,13 @@ static int check_targets(void *context, bool *ret_is_done, struct error *err)
 static void report_interrupt(void *context)
 {
     struct follower *follower = context;
-    const struct follow_target *target = follower->targets;
+    const struct follow_target *target = NULL;
+    size_t n_pending = 0;
     live_block_erase(&follower->progress.block);
-    while (target + 1 < follower->targets + follower->count && target->result != GOAL_PENDING) {
-        target++;
+    for (size_t i = follower->count; i-- > 0;) {
+        bool is_pending = follower->targets[i].result == GOAL_PENDING;
+        target = is_pending || !target ? &follower->targets[i] : target;
+        n_pending += is_pending;
     }
     struct error ignored = {.code = ERR_NONE};
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
@@ -486,6 +496,10 @@ static void report_interrupt(void *context)
                   !record.desired->is_deleting && !record_has_instance(&record);
     if (target->is_for_us || is_off) { /* or nothing happens to it: `wait` of a stopped VM */
         cli_note(follower->cli, "interrupted");
+    } else if (n_pending > 1) {
+        cli_note(follower->cli,
+            "interrupted; '%s' and %zu more continue in the background: vmctl list", target->name,
+            n_pending - 1);
     } else {
         cli_note(follower->cli, "interrupted; '%s' continues in the background: vmctl status %s",
             target->name, target->name);

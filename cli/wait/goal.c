@@ -75,13 +75,23 @@ static bool is_pending(const char *asked, const char *handled)
     return asked[0] && !text_eq(asked, handled);
 }
 
-/* A restart or a new disk was requested and has not begun: what runs now does not count. */
-static bool is_renewing(const struct vm_record *record)
+static bool is_recreation_pending(const struct vm_record *record)
 {
-    const struct vm_desired *desired = record->desired;
-    const struct vm_status *status = record->status;
-    return is_pending(desired->restart_token, status->handled_restart_token) ||
-           is_pending(desired->recreate_token, status->handled_recreate_token);
+    return is_pending(record->desired->recreate_token, record->status->handled_recreate_token);
+}
+
+/* A new disk that cannot be made stays requested, whatever is requested besides. */
+static bool needs_recreation(const struct goal *goal)
+{
+    return (goal->kind == GOAL_READY && !goal->ignores_steps) || goal->kind == GOAL_PROVISIONED;
+}
+
+/* A restart or a new disk was requested and has not begun: what runs now does not count. */
+static bool is_renewing(const struct goal *goal, const struct vm_record *record)
+{
+    bool is_ignored = record->status->recreate_failure.code && !needs_recreation(goal);
+    return is_pending(record->desired->restart_token, record->status->handled_restart_token) ||
+           (is_recreation_pending(record) && !is_ignored);
 }
 
 static bool is_down(const struct vm_record *record, uint64_t generation)
@@ -134,11 +144,12 @@ static bool is_reached(const struct goal *goal, const struct vm_record *record, 
     const struct condition *ready = fresh(status, CONDITION_READY, generation);
     switch (goal->kind) {
     case GOAL_READY:
-        return is_ready(goal, status, generation) && !is_renewing(record) &&
+        return is_ready(goal, status, generation) && !is_renewing(goal, record) &&
                (has(status, CONDITION_SYNCED, CONDITION_TRUE, generation) ||
                    (goal->allows_drift && is_drift(status)));
     case GOAL_RUNNING:
-        return has(status, CONDITION_RUNNING, CONDITION_TRUE, generation) && !is_renewing(record);
+        return has(status, CONDITION_RUNNING, CONDITION_TRUE, generation) &&
+               !is_renewing(goal, record);
     case GOAL_STOPPED:
         return is_down(record, generation);
     case GOAL_SUSPENDED:
@@ -147,7 +158,7 @@ static bool is_reached(const struct goal *goal, const struct vm_record *record, 
         return has(status, CONDITION_PREPARED, CONDITION_TRUE, generation);
     case GOAL_PROVISIONED:
         return has(status, CONDITION_PROVISIONED, CONDITION_TRUE, generation) &&
-               !is_renewing(record) &&
+               !is_renewing(goal, record) &&
                !is_pending(record->desired->provision_token, status->handled_provision_token);
     case GOAL_SNAPSHOT:
         return !is_pending(record->desired->snapshot.token, status->handled_snapshot_token) &&
@@ -196,7 +207,8 @@ static bool needs_guest(const struct goal *goal)
         return goal->state == CONDITION_TRUE &&
                (goal->type == CONDITION_RUNNING || goal->type == CONDITION_GUEST_REACHABLE ||
                    goal->type == CONDITION_CLOUD_INIT_DONE || goal->type == CONDITION_MOUNTED ||
-                   goal->type == CONDITION_PROVISIONED || goal->type == CONDITION_READY);
+                   goal->type == CONDITION_SHARED || goal->type == CONDITION_PROVISIONED ||
+                   goal->type == CONDITION_READY);
     }
     return goal->kind == GOAL_READY || goal->kind == GOAL_RUNNING || goal->kind == GOAL_PROVISIONED;
 }
@@ -230,15 +242,35 @@ static bool is_taken_back(const struct question *question)
                                    (goal->kind == GOAL_SUSPENDED && power == POWER_RUNNING));
 }
 
-/* A failed cloud-init or provision step does not prevent a stop, a deletion, a suspension. */
+static bool has_recreation_failed(const struct question *question)
+{
+    const struct vm_status *status = question->record->status;
+    return status && status->recreate_failure.code && is_recreation_pending(question->record) &&
+           needs_recreation(question->goal);
+}
+
+/* A halt for the host's shutdown leaves the generation as it is, so what the status has is of
+ * before: a guest that nobody could log in to is shut down all the same. */
+static bool is_of_before_halt(const struct question *question, enum reason reason)
+{
+    return question->goal->kind == GOAL_STOPPED && question->record->desired->halt_owner &&
+           question->record->desired->power != POWER_STOPPED && reason != REASON_UNKILLABLE;
+}
+
+/* A failed cloud-init or provision step does not prevent a stop, a deletion, a suspension; nor does
+ * a new disk that cannot be made: the VM keeps the present one. */
 static bool is_stalled(const struct question *question)
 {
     const struct goal *goal = question->goal;
+    const struct vm_status *status = question->record->status;
     const struct condition *stalled =
-        question->record->status
-            ? fresh(question->record->status, CONDITION_STALLED, question->generation)
-            : NULL;
-    if (!stalled || stalled->state != CONDITION_TRUE || goal->kind == GOAL_SNAPSHOT) {
+        status ? fresh(status, CONDITION_STALLED, question->generation) : NULL;
+    if (stalled && status->recreate_failure.message &&
+        text_eq(status->recreate_failure.message, status->blocker.message)) {
+        return false;
+    }
+    if (!stalled || stalled->state != CONDITION_TRUE || goal->kind == GOAL_SNAPSHOT ||
+        is_of_before_halt(question, stalled->reason)) {
         return false;
     }
     if ((goal->is_patient && reason_is_lateness(stalled->reason)) ||
@@ -269,7 +301,8 @@ static bool has_drifted(const struct question *question, enum reason reason)
     const struct condition *synced =
         record->status ? fresh(record->status, CONDITION_SYNCED, question->generation) : NULL;
     return question->goal->kind == GOAL_READY && !question->goal->allows_drift && synced &&
-           !is_renewing(record) && synced->state == CONDITION_FALSE && synced->reason == reason;
+           !is_renewing(question->goal, record) && synced->state == CONDITION_FALSE &&
+           synced->reason == reason;
 }
 
 /* Why a goal cannot be reached; the first row that applies counts. In the texts {vm} is the VM's
@@ -279,7 +312,8 @@ static const struct refusal {
     bool (*applies)(const struct question *question);
     enum reason drift; /* instead: why the running VM does not match its spec */
     enum error_code code;
-    const char *text; /* NULL: the controller's own error */
+    const char *text; /* NULL: the controller's own error, … */
+    size_t blocker;   /* … which is there in its status */
     const char *help;
     const char *why;
 } refusals[] = {
@@ -299,8 +333,9 @@ static const struct refusal {
         .code = ERR_VM_FAILED,
         .text = "vm '{vm}' is not {goal}: another command started it since",
         .help = "see what it is meant to be: vmctl status {vm}"},
-    {.applies = has_snapshot_failed, .text = NULL},
-    {.applies = is_stalled, .text = NULL},
+    {.applies = has_snapshot_failed, .blocker = offsetof(struct vm_status, snapshot_failure)},
+    {.applies = has_recreation_failed, .blocker = offsetof(struct vm_status, recreate_failure)},
+    {.applies = is_stalled, .blocker = offsetof(struct vm_status, blocker)},
     {.drift = REASON_SOURCE_INVALID,
         .code = ERR_VMFILE_INVALID,
         .text = "vm '{vm}' does not match its current VMFile: {why}",
@@ -319,7 +354,7 @@ static const struct refusal {
     {.drift = REASON_RECREATE_REQUIRED,
         .code = ERR_VM_FAILED,
         .text = "vm '{vm}' does not match its spec: recreate required ({why})",
-        .help = "vmctl up --recreate (erases the disk), or accept it: --allow-drift",
+        .help = "vmctl up --recreate (replaces the disk), or accept it: --allow-drift",
         .why = ""},
 };
 
@@ -366,11 +401,9 @@ static bool goal_is_unreachable(
             continue;
         }
         if (!refusal->text) {
-            const struct vm_status *status = question->record->status;
-            report_blocker(subject, status,
-                question->goal->kind == GOAL_SNAPSHOT ? &status->snapshot_failure
-                                                      : &status->blocker,
-                err);
+            const char *status = (const char *)question->record->status;
+            report_blocker(subject, question->record->status,
+                (const struct vm_blocker *)(const void *)(status + refusal->blocker), err);
             return true;
         }
         cleanup_free char *text = expand(refusal->text, refusal, subject, question);

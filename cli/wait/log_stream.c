@@ -14,7 +14,7 @@
 #include "specs/base/log_file.h"
 #include "specs/base/mem.h"
 
-enum { CHUNK = 64 * 1024 };
+enum { CHUNK = 16 * 1024 };
 
 void log_stream_open(
     struct log_stream *stream, const char *path, const char *prefix, bool is_at_end)
@@ -106,7 +106,7 @@ static void turn_to_newer(struct log_stream *stream)
 
 bool log_stream_read(struct log_stream *stream, struct buf *out)
 {
-    cleanup_free char *chunk = mem_calloc(1, CHUNK);
+    char chunk[CHUNK];
     ssize_t n = 0;
     for (bool is_more = true; n <= 0 && is_more;) {
         cleanup_close int fd = open_at_offset(stream);

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * vmctl top: what the machines take of this host now, from proc(5) of their processes. Rates are of
+ * the time between two looks.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/request/targets.h"
+#include "cli/show/output.h"
+#include "cli/show/table.h"
+#include "cli/wait/live_block.h"
+#include "cli/wait/wait_loop.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "specs/base/proc_usage.h"
+#include "specs/base/text.h"
+#include "store/store.h"
+
+struct top_values {
+    struct which_values which;
+    bool is_once;
+    int64_t interval_ms;
+};
+
+enum { DEFAULT_INTERVAL_MS = 2000, MIN_INTERVAL_MS = 100 };
+
+static const struct top_values defaults = {.interval_ms = DEFAULT_INTERVAL_MS};
+
+static const struct arg_option options[] = {
+    {"once", 'n', ARG_FLAG, offsetof(struct top_values, is_once), NULL,
+        "print one table and end, as without a terminal"},
+    {"interval", 'i', ARG_DURATION, offsetof(struct top_values, interval_ms), "DURATION",
+        "between two looks [default: 2s]"},
+    OPTION_FILE(struct top_values, 'f'),
+    OPTION_NAME(struct top_values),
+    OPTIONS_END,
+};
+
+struct machine {
+    char *name;
+    int32_t pid;
+    uint32_t memory_mib;
+    uint64_t start_ticks;
+    struct proc_usage before, now;
+};
+
+struct top {
+    const struct top_values *values;
+    struct cli *cli;
+    struct strings names;
+    struct machine *machines; /* as many as names, in their order */
+    struct live_block block;
+    struct wait_loop loop;
+    bool is_once;
+    int64_t looked_ms; /* monotonic; 0: not yet */
+};
+
+/* Noop machines have no process of their own. */
+static int look_at_machines(struct top *top, struct error *err)
+{
+    for (size_t i = 0; i < top->names.count; i++) {
+        struct machine *machine = &top->machines[i];
+        cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+        int rc = store_get(top->cli->store, top->names.items[i], &record, err);
+        if (rc < 0 && rc != -ERR_VM_NOT_FOUND) {
+            return rc;
+        }
+        error_clear(err);
+        const struct vm_instance *instance = record.status ? &record.status->instance : NULL;
+        bool has_process = record.desired && record.desired->spec->backend == BACKEND_QEMU &&
+                           instance && text_eq(instance->boot_id, clock_boot_id(clock_system()));
+        bool is_same = has_process && machine->pid == instance->pid &&
+                       machine->start_ticks == instance->start_ticks;
+        machine->name = top->names.items[i];
+        machine->before = is_same ? machine->now : (struct proc_usage){.at_ms = 0};
+        machine->pid = has_process ? instance->pid : 0;
+        machine->start_ticks = has_process ? instance->start_ticks : 0;
+        machine->memory_mib = record.desired ? record.desired->spec->memory_mib : 0;
+        (void)proc_usage_read(machine->pid, machine->start_ticks, &machine->now);
+    }
+    top->looked_ms = clock_monotonic_ms(clock_system());
+    return 0;
+}
+
+/* Per second, of what grew from `before` to `now`. */
+static double rate(const struct machine *machine, uint64_t before, uint64_t now)
+{
+    int64_t ms = machine->now.at_ms - machine->before.at_ms;
+    return machine->before.at_ms && ms > 0 && now >= before
+               ? (double)(now - before) * 1000 / (double)ms
+               : 0;
+}
+
+static double cpu_percent(const struct machine *machine)
+{
+    return rate(machine, machine->before.cpu_ms, machine->now.cpu_ms) / 10;
+}
+
+static int compare_cpu(const void *a, const void *b)
+{
+    const struct machine *const *x = a, *const *y = b;
+    double left = cpu_percent(*x), right = cpu_percent(*y);
+    return left == right ? text_compare(&(*x)->name, &(*y)->name) : left < right ? 1 : -1;
+}
+
+static void add_cells(struct table *table, const struct machine *machine)
+{
+    const struct proc_usage *now = &machine->now, *before = &machine->before;
+    char cells[5][32] = {"-", "-", "-", "-", "-"};
+    enum { CPU, MEMORY, READ, WRITTEN, TIME };
+    if (now->at_ms) {
+        uint64_t seconds = now->cpu_ms / 1000;
+        (void)snprintf(cells[CPU], sizeof(cells[0]), "%.1f%%", cpu_percent(machine));
+        (void)snprintf(cells[MEMORY], sizeof(cells[0]), "%" PRIu64 " / %u MB",
+            now->resident_bytes >> 20, machine->memory_mib);
+        (void)snprintf(
+            cells[TIME], sizeof(cells[0]), "%" PRIu64 ":%02" PRIu64, seconds / 60, seconds % 60);
+    }
+    if (now->has_io) {
+        (void)snprintf(cells[READ], sizeof(cells[0]), "%.1f MB/s",
+            rate(machine, before->read_bytes, now->read_bytes) / 1e6);
+        (void)snprintf(cells[WRITTEN], sizeof(cells[0]), "%.1f MB/s",
+            rate(machine, before->written_bytes, now->written_bytes) / 1e6);
+    }
+    table_add(table, machine->name);
+    for (size_t i = 0; i < ARRAY_LEN(cells); i++) {
+        table_add(table, cells[i]);
+    }
+}
+
+/* Those that take most come first. */
+static void top_print(struct top *top)
+{
+    static const char *const titles[] = {"NAME", "CPU", "MEM", "READ", "WRITE", "TIME"};
+    cleanup_with(table_clear) struct table table;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    cleanup_free const struct machine **order = mem_calloc(top->names.count + 1, sizeof(*order));
+    for (size_t i = 0; i < top->names.count; i++) {
+        order[i] = &top->machines[i];
+    }
+    qsort(order, top->names.count, sizeof(*order), compare_cpu);
+    table_begin(&table, titles, ARRAY_LEN(titles));
+    for (size_t i = 0; i < top->names.count; i++) {
+        add_cells(&table, order[i]);
+    }
+    table_print(&table, &out);
+    if (top->is_once) {
+        (void)fputs(buf_str(&out), stdout);
+    } else {
+        live_block_draw(&top->block, buf_str(&out));
+    }
+}
+
+static void print_data(const struct top *top)
+{
+    cleanup_json json_t *list = json_array();
+    for (size_t i = 0; i < top->names.count; i++) {
+        const struct machine *machine = &top->machines[i];
+        const struct proc_usage *now = &machine->now, *before = &machine->before;
+        json_t *json = json_object();
+        json_put_text(json, "name", machine->name);
+        if (now->at_ms) {
+            json_put_int(json, "pid", machine->pid);
+            json_put(json, "cpuPercent", json_real(cpu_percent(machine)));
+            json_put_int(json, "cpuMs", (int64_t)now->cpu_ms);
+            json_put_int(json, "residentBytes", (int64_t)now->resident_bytes);
+        }
+        if (now->at_ms && now->has_io) {
+            json_put_int(json, "readBytes", (int64_t)now->read_bytes);
+            json_put_int(json, "writtenBytes", (int64_t)now->written_bytes);
+            json_put_int(json, "readBytesPerSecond",
+                (int64_t)rate(machine, before->read_bytes, now->read_bytes));
+            json_put_int(json, "writtenBytesPerSecond",
+                (int64_t)rate(machine, before->written_bytes, now->written_bytes));
+        }
+        (void)json_array_append_new(list, json);
+    }
+    output_print(top->cli, list);
+}
+
+/* A change in the store wakes the loop earlier than the next look is due. */
+static int top_check(void *context, bool *ret_is_done, struct error *err)
+{
+    struct top *top = context;
+    int64_t passed_ms = clock_monotonic_ms(clock_system()) - top->looked_ms;
+    bool is_first = top->looked_ms == 0;
+    bool is_due = is_first || passed_ms >= top->values->interval_ms;
+    int rc = is_due ? look_at_machines(top, err) : 0;
+    top->loop.sleep_max_ms = top->values->interval_ms - (is_due ? 0 : passed_ms);
+    if (rc < 0 || !is_due || (is_first && top->is_once)) {
+        return rc;
+    }
+    if (output_is_data(top->cli)) {
+        print_data(top);
+    } else {
+        top_print(top);
+    }
+    *ret_is_done = top->is_once;
+    return 0;
+}
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
+{
+    const struct top_values *chosen = values;
+    struct top top = {.values = chosen, .cli = cli};
+    if (chosen->interval_ms < MIN_INTERVAL_MS) {
+        return error_set(err, ERR_USAGE, "top: --interval is at least 100 ms");
+    }
+    live_block_open(&top.block, cli);
+    top.is_once = chosen->is_once || output_is_data(cli) || !isatty(STDOUT_FILENO) ||
+                  !top.block.is_live || cli->is_quiet;
+    int rc = targets_find_or_all(cli, &chosen->which, words, &top.names, err);
+    if (rc == 0) {
+        top.machines = mem_calloc(top.names.count + 1, sizeof(*top.machines));
+        top.loop = (struct wait_loop){.cli = cli, .check = top_check, .context = &top};
+        wait_loop_open(&top.loop, INT64_MAX);
+        rc = wait_loop_run(&top.loop, err);
+        live_block_leave(&top.block);
+        wait_loop_close(&top.loop);
+    }
+    live_block_close(&top.block);
+    free(top.machines);
+    strings_clear(&top.names);
+    return rc;
+}
+
+const struct command command_top = {
+    .name = "top",
+    .aliases = "stats",
+    .summary = "Show what the machines take of this host",
+    .usage = "[OPTIONS] [VM...]",
+    .details =
+        "CPU is of one processor, so a VM with two can have 200%; MEM what of its memory the\n"
+        "host holds, QEMU's own included; READ and WRITE go to the host's disks, '-' where they\n"
+        "are another user's to read; TIME is the processor time since the start. On a terminal\n"
+        "that moves its cursor it is drawn again until Ctrl-C; else, and with -q or -o json, "
+        "once,\n"
+        "after one interval.\n"
+        "Noop and Propolis VMs have no process here.",
+    .examples = "  vmctl top\n"
+                "  vmctl top --once --interval 500ms web\n"
+                "  vmctl top -o json",
+    .options = options,
+    .values_size = sizeof(struct top_values),
+    .defaults = &defaults,
+    .run = run,
+};

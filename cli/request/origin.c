@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/request/origin.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/options.h"
+#include "cli/request/targets.h"
+#include "cli/request/vm_request.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/digest.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/vm/vm_desired.h"
+
+static int order_snapshot(struct cli *cli, const struct origin *origin,
+    const struct snapshot_order *order, const struct follow_values *follow, struct error *err)
+{
+    cleanup_with(strings_clear) struct strings targets = {.count = 0};
+    struct change change = {.snapshot = order};
+    cleanup_with(vm_request_clear) struct request request = {.goal = {.kind = GOAL_SNAPSHOT}};
+    strings_add(&targets, origin->vm);
+    vm_request_init(&request, &targets, &change);
+    return vm_request_run(cli, &request, follow, err);
+}
+
+/* One that nobody takes goes by itself. */
+static int snapshot_present(struct cli *cli, const struct origin *origin,
+    const struct follow_values *follow, const char *help, struct snapshot_order *order,
+    struct error *err)
+{
+    enum { KEEP_MS = 3600 * 1000 };
+    char unique[TEXT_ID_SIZE];
+    struct follow_values until_done = *follow;
+    until_done.is_detached = false;
+    digest_random_id(unique);
+    order->keep_ms = KEEP_MS;
+    (void)snprintf(order->name, sizeof(order->name), "%s%s", SNAPSHOT_PASSING, unique);
+    int rc = order_snapshot(cli, origin, order, &until_done, err);
+    return rc == -ERR_VM_INVALID_STATE ? error_help(err, "%s", help) : rc;
+}
+
+int origin_check(struct cli *cli, const char *name, struct error *err)
+{
+    struct arg_strings word = {.items = &name, .count = 1};
+    cleanup_with(strings_clear) struct strings found = {.count = 0};
+    return targets_find_named(cli, &(struct which_values){.file = NULL}, &word, &found, err);
+}
+
+static int read_snapshot(
+    struct cli *cli, const char *name, bool is_taken, struct origin *ret, struct error *err)
+{
+    int rc = store_get(cli->store, ret->vm, &ret->record, err);
+    if (rc < 0) {
+        return rc;
+    }
+    const struct vm_snapshot *snapshot =
+        ret->record.status ? vm_status_snapshot(ret->record.status, name) : NULL;
+    if (!snapshot || !ret->record.desired) {
+        return error_set(
+            err, ERR_SNAPSHOT_NOT_FOUND, "vm '%s' has no snapshot '%s'", ret->vm, name);
+    }
+    ret->of = (struct vm_origin){.vm = ret->vm, .is_taken = is_taken, .snapshot = *snapshot};
+    return 0;
+}
+
+int origin_find(struct cli *cli, const char *word, const struct follow_values *follow,
+    const char *help, struct origin *ret, struct error *err)
+{
+    const char *at = strchr(word, '@');
+    struct snapshot_order order = {.verb = SNAPSHOT_CREATE};
+    ret->vm = mem_strndup(word, at ? (size_t)(at - word) : strlen(word));
+    int rc = origin_check(cli, ret->vm, err);
+    rc = rc == 0 && !at ? snapshot_present(cli, ret, follow, help, &order, err) : rc;
+    return rc != 0 ? rc : read_snapshot(cli, at ? at + 1 : order.name, !at, ret, err);
+}
+
+int origin_back_up(struct cli *cli, const char *vm, const char *since,
+    const struct follow_values *follow, struct origin *ret, struct error *err)
+{
+    struct snapshot_order order = {.verb = SNAPSHOT_CREATE, .begins_bitmap = true};
+    cleanup_free char *help = mem_printf("stop it first: vmctl stop %s", vm);
+    (void)snprintf(order.since, sizeof(order.since), "%s", since);
+    ret->vm = mem_strdup(vm);
+    int rc = origin_check(cli, vm, err);
+    rc = rc == 0 ? snapshot_present(cli, ret, follow, help, &order, err) : rc;
+    return rc != 0 ? rc : read_snapshot(cli, order.name, true, ret, err);
+}
+
+void origin_release(struct cli *cli, const struct origin *origin)
+{
+    enum { PATIENCE_MS = 10000 };
+    struct error ignored = {.code = ERR_NONE}; /* then it goes in an hour */
+    struct snapshot_order order = {.verb = SNAPSHOT_REMOVE};
+    if (origin->of.is_taken) {
+        bool was_quiet = cli->is_quiet;
+        (void)snprintf(order.name, sizeof(order.name), "%s", origin->of.snapshot.name);
+        cli->is_quiet = true;
+        (void)order_snapshot(
+            cli, origin, &order, &(struct follow_values){.timeout_ms = PATIENCE_MS}, &ignored);
+        cli->is_quiet = was_quiet;
+    }
+}
+
+void origin_clear(struct origin *origin)
+{
+    free(origin->vm);
+    vm_record_clear(&origin->record);
+}
+
+int origin_create_vm(struct cli *cli, const struct vm_spec *spec, const struct vm_origin *of,
+    bool starts, const struct origin_words *words, const struct follow_values *follow,
+    struct error *err)
+{
+    const struct change pattern = {
+        .spec = spec,
+        .must_be_new = true,
+        .holds_ports = true,
+        .origin = of,
+        .wants_prepared = true,
+        .sets_power = starts,
+        .power = POWER_RUNNING,
+    };
+    cleanup_with(strings_clear) struct strings targets = {.count = 0};
+    cleanup_with(vm_request_clear) struct request request = {
+        .goal = {.kind = starts ? GOAL_READY : GOAL_PREPARED, .allows_drift = true},
+        .begun = words->begun,
+        .done = starts ? words->started : words->done,
+    };
+    strings_add(&targets, spec->name);
+    vm_request_init(&request, &targets, &pattern);
+    return vm_request_run(cli, &request, follow, err);
+}
