@@ -61,4 +61,7 @@ teardown() { cli_teardown; }
     run vmctl image inspect "$work/nowhere"
     [ "$status" -eq 1 ]
     says "error[vmctl::image::not_found]"
+    run vmctl image inspect "$work"
+    [ "$status" -eq 1 ]
+    says "'$work' is a directory, and no disk image" "vmctl image list"
 }

@@ -39,6 +39,8 @@ zsh_offers() {
     [ "$output" = --dry-run ]
     run fish_offers "vmctl up --name w"
     [ "$output" = web ]
+    run fish_offers "vmctl create --name w" # a new one
+    [ -z "$output" ]
     run fish_offers "vmctl up --file VMF"
     [ "$output" = VMFile.kdl ]
     run fish_offers "vmctl controller st"
@@ -58,6 +60,17 @@ zsh_offers() {
     [ "$output" = resume ]
     run fish_offers "vmctl wait --for=condition=Prov"
     [ "$output" = --for=condition=Provisioned ]
+    run fish_offers "vmctl image pull debian:1"
+    says debian:12 debian:13
+    run fish_offers "vmctl create --image ubuntu:24"
+    [ "$output" = ubuntu:24.04 ]
+    vmctl -q up web
+    vmctl -q stop web
+    vmctl -q snapshot create web clean
+    run fish_offers "vmctl snapshot restore web "
+    [ "$output" = clean ]
+    run fish_offers "vmctl snapshot create web "
+    [ -z "$output" ]
     run fish_offers "vmctl cp we"
     [ "$output" = web: ]
 }
@@ -77,6 +90,8 @@ zsh_offers() {
     has --data-dir
     run zsh_offers vmctl up --name ''
     has web
+    run zsh_offers vmctl create --name '' # a new one
+    [ -z "$output" ]
     run zsh_offers vmctl up --file ''
     [ "$output" = FILES ]
     run zsh_offers vmctl -o json controller ''
@@ -99,6 +114,16 @@ zsh_offers() {
     run zsh_offers vmctl cp ''
     has web
     has FILES
+    run zsh_offers vmctl create --image ''
+    has debian:12
+    has FILES
+    vmctl -q up web
+    vmctl -q stop web
+    vmctl -q snapshot create web clean
+    run zsh_offers vmctl snapshot restore web ''
+    [ "$output" = clean ]
+    run zsh_offers vmctl snapshot --timeout 5 restore ''
+    has web
 }
 
 @test "zsh and fish read their scripts without a complaint" {

@@ -22,6 +22,10 @@ result() { awk -v check="$1" '$1 == check { print $2 }' <<<"$output"; }
         [ "$(result "$check")" = OK ]
     done
     says "not running; started when it is needed"
+    case $(vmctld --probe | jq .kvm.usable) in
+    true) [ "$(result kvm)" = OK ] ;;
+    *) [ "$(result kvm)" = WARN ] ;;
+    esac
     vmfile web
     vmctl -q up
     run vmctl doctor
@@ -61,6 +65,20 @@ result() { awk -v check="$1" '$1 == check { print $2 }' <<<"$output"; }
     [ "$(/usr/bin/awk '$2 == "FAIL" { print $1 }' <<<"$output" | /usr/bin/tr '\n' ' ')" = "qemu qemu-img ssh " ]
     says "cannot find the program '/nowhere/qemu' (from VMCTL_QEMU)"
     says "qemu-img: help: install it: apt-get install qemu-utils"
+}
+
+@test "without a virtiofsd that works shared folders are slower, and the reason is told" {
+    run vmctl doctor
+    [ "$(result shares)" = OK ]
+    says "shared folders by virtiofs: /usr/"
+    printf '#!/bin/sh\necho no namespaces here >&2\nexit 1\n' >"$work/virtiofsd"
+    chmod +x "$work/virtiofsd"
+    VMCTL_VIRTIOFSD=$work/virtiofsd run vmctl doctor
+    [ "$status" -eq 0 ]
+    [ "$(result shares)" = WARN ]
+    says "by 9p, which is slower: $work/virtiofsd does not run here: no namespaces here" "shares: help:"
+    VMCTL_VIRTIOFSD=/nowhere/virtiofsd run vmctl doctor
+    says "virtiofsd is not installed on this host"
 }
 
 @test "a QEMU without the devices is a failure" {

@@ -43,6 +43,8 @@ names() {
     says "'pipe' is a pipe, not a VMFile" "--file PATH"
     fails 2 timeout 20 vmctl up --file /dev/zero
     says "'/dev/zero' is a device, not a VMFile"
+    fails 2 vmctl validate .
+    says "'.' is a directory, not a VMFile" "name the file in it: ./VMFile.kdl"
 }
 
 @test "user-data that cloud-init would ignore is refused by validate, up and create, with its line" {
@@ -69,44 +71,44 @@ names() {
     fails 0 vmctl validate
 }
 
-@test "init: every template is valid and formatted, a file that is there is left alone" {
-    local template
+@test "init: every starter is valid and formatted, a file that is there is left alone" {
+    local starter
     mkdir "9 Läden" && cd "9 Läden"
-    for template in $(vmctl init --list -o name); do
-        fails 0 vmctl init --template "$template"
-        has "VMFile.kdl: written from '$template'"
+    for starter in $(vmctl init --list -o name); do
+        fails 0 vmctl init --starter "$starter"
+        has "VMFile.kdl: written from '$starter'"
         fails 0 vmctl validate
         says "VMFile.kdl: valid: 9-L--den"
         fails 0 vmctl fmt --check
         sed -i 's/vm /\/\/ mine\nvm /' VMFile.kdl
         cp VMFile.kdl mine
-        fails 1 vmctl init --template "$template"
+        fails 1 vmctl init --starter "$starter"
         says "there is 'VMFile.kdl' already, which stays as it is" "vmctl up"
         cmp VMFile.kdl mine
-        mv VMFile.kdl "$template.kdl"
+        mv VMFile.kdl "$starter.kdl"
     done
     [ "$(stat -c %a mine)" = "$(printf %o $((0666 & ~$(umask))))" ]
     [ "$(vmctl validate multi.kdl -o name)" = $'9-L--den-db\n9-L--den-web' ]
     [ "$(vmctl init --list -o json | jq -r '.[].name')" = "$(vmctl init --list -o name)" ]
 }
 
-@test "init: the VM's name, the template by its name alone, another file" {
+@test "init: the VM's name, the starter by its name alone, another file" {
     fails 2 vmctl up
     says "vmctl init"
     vmctl init web -f a.kdl
     [ "$(vmctl validate a.kdl -o name)" = web ]
-    grep -q 'image-url ".*/debian-12-' a.kdl
+    grep -q 'image "debian:12"' a.kdl
     vmctl init alpine -f b.kdl
     [ "$(vmctl validate b.kdl -o name)" = alpine ]
-    grep -q 'image-url ".*alpine-3' b.kdl
+    grep -q 'image "alpine:3' b.kdl
     VMCTL_FILE=c.kdl vmctl init debian -t ubuntu
     [ "$(vmctl validate c.kdl -o name)" = debian ]
-    grep -q 'image-url ".*ubuntu' c.kdl
+    grep -q 'image "ubuntu:' c.kdl
     cd /
     fails 0 vmctl init -f "$work/d.kdl"
     [ "$(vmctl validate "$work/d.kdl" -o name)" = "$(basename "$work" | tr -c 'a-zA-Z0-9._\n-' -)" ]
-    fails 2 vmctl init --template debain -f "$work/e.kdl"
-    says "there is no template 'debain'" "did you mean 'debian'"
+    fails 2 vmctl init --starter debain -f "$work/e.kdl"
+    says "there is no starter 'debain'" "did you mean 'debian'"
     fails 2 vmctl init hashicorp/bionic64 -f "$work/e.kdl"
     says "'hashicorp/bionic64' cannot be the name of a VM" "vmctl init --list"
     fails 2 vmctl init --template multi "$(printf 'a%.0s' {1..60})" -f "$work/e.kdl"
@@ -165,6 +167,7 @@ end_serving() {
         [ $call != getattr ] || says "no answer of the file system of '$PWD/mounted/"
         fails 1 timeout -s KILL 20 vmctl validate mounted/VMFile.kdl
         says "Connection timed out"
+        [ $call != getattr ] || fails 1 timeout -s KILL 20 vmctl init --file mounted/new.kdl
         fails 1 timeout -s KILL 20 vmctl image inspect mounted/disk.img
         run timeout -s KILL 20 vmctl create --name new --image "$PWD/mounted/disk.img" --start --timeout 5s
         [ "$status" -ne 0 ]
@@ -179,4 +182,29 @@ end_serving() {
         rm served.silent
         await vmctl validate mounted.kdl
     done
+}
+
+# the third MiB is not answered: the file opens, begins, and then its reader waits for ever
+@test "a file system that falls silent amid an image holds up its own VM, no other and no vmctld" {
+    serve_silently
+    command -v qemu-system-x86_64 >/dev/null || skip "needs QEMU"
+    local before image=$PWD/mounted/image.raw pinned
+    head -c 4M /dev/urandom >served/image.raw
+    pinned=$(sha256sum <served/image.raw | cut -d' ' -f1)
+    printf 'vm "other" { backend "noop"; image "%s"; }\n' "$work/image" >VMFile.kdl
+    printf 'vm "pinned" { image "%s" sha256="%s"; }\n' "$image" "$pinned" >pinned.kdl
+    vmctl up -q
+    echo middle >served.silent
+    run timeout -s KILL 40 vmctl up --file pinned.kdl --timeout 15s
+    [ "$status" -ne 0 ]
+    says "cannot read '$image': Connection timed out" "findmnt -T"
+    fails 1 timeout -s KILL 40 vmctl image pull "file://$image"
+    says "cannot read '$image': Connection timed out" "findmnt -T"
+    timeout -s KILL 20 vmctl restart -q other
+    timeout -s KILL 20 vmctl destroy -q -y pinned
+    before=$(controller_pid)
+    kill "$before"
+    await 10 has_ended "$before"
+    rm served.silent
+    await vmctl image pull -q "file://$image"
 }

@@ -138,6 +138,9 @@ said() {
     [ "${lines[0]} ${lines[1]}" = "<-F> </dev/null>" ]
     [ "${lines[2]} ${lines[3]}" = "<-L8080:localhost:80> <-oForwardAgent=yes>" ]
     has "<IdentityAgent=none>"
+    run vmctl ssh -NAX -L 8080:localhost:80 -R 9:localhost:9 -D1080 -L 81:localhost:81 --ssh-opt -4 web
+    [ "${lines[*]:2:8}" = "<-4> <-L8080:localhost:80> <-L81:localhost:81> <-R9:localhost:9> <-D1080> <-N> <-X> <-oForwardAgent=yes>" ]
+    [ "${lines[10]}" = "<-oIdentityAgent=SSH_AUTH_SOCK>" ]
     run vmctl exec --ssh-opt IdentityAgent=SSH_AUTH_SOCK web -- true
     [ "${lines[2]}" = "<-oIdentityAgent=SSH_AUTH_SOCK>" ]
     cp "$work/bin/ssh" "$work/bin/scp"
@@ -163,6 +166,67 @@ said() {
     copy=$(grep -o "$data/vms/web/private-key-[0-9a-f]*" <<<"$output")
     [ "$(stat -c %a "$copy")" = 600 ]
     cmp key "$copy"
+}
+
+@test "ssh-config --install: ssh(1) knows each VM while it is there" {
+    local ssh=/usr/bin/ssh config=$HOME/.ssh/config
+    [ -x "$ssh" ] || skip "no ssh"
+    printf 'vm "web" { backend "noop"; image "%s"; cloud-init; ssh { user "me"; }; }\n' "$work/image" >VMFile.kdl
+    run vmctl ssh-config --install
+    says "$config: includes the VMs from now on"
+    says "use ssh -F $config" # HOME is not that of passwd
+    [ "$(stat -c %a "$HOME/.ssh" "$config" | tr '\n' ' ')" = "700 600 " ]
+    run vmctl ssh-config --install
+    says "includes the VMs already"
+    vmctl up -q
+    resolved() { "$ssh" -G -F "$config" web | sed -n "s/^$1 //p"; }
+    [ "$(resolved hostname)" = 127.0.0.1 ]
+    [ "$(resolved user)" = me ]
+    [ "$(resolved port)" = "$(vmctl get web -o json | jq .status.sshPort)" ]
+    [ "$(resolved hostkeyalias)" = "$("$ssh" -G -F <(vmctl ssh-config web) web | sed -n 's/^hostkeyalias //p')" ]
+    [ "$(resolved identityfile | head -n1)" = "$data/vms/web/id_ed25519_generated" ]
+    sed -i 's/user "me"/user "other"/' VMFile.kdl # followed
+    vmctl up -q
+    [ "$(resolved user)" = other ]
+    rm "$data/vms/web/ssh_config" # as another program might
+    vmctl stop -q web
+    vmctl start -q web
+    [ "$(resolved user)" = other ]
+    # what another vmctld wrote is not written again; without a port there is none
+    local inode
+    inode=$(stat -c %i "$data/vms/web/ssh_config")
+    vmctl controller stop -q
+    vmctl stop -q web
+    vmctl start -q web
+    [ "$(stat -c %i "$data/vms/web/ssh_config")" = "$inode" ]
+    cp VMFile.kdl with-a-port.kdl
+    printf 'vm "web" { backend "noop"; image "%s"; network "none"; }\n' "$work/image" >VMFile.kdl
+    vmctl up -q --restart
+    await refute test -e "$data/vms/web/ssh_config"
+    cp with-a-port.kdl VMFile.kdl
+    vmctl up -q --restart
+    [ "$(resolved user)" = other ]
+    vmctl destroy -q -y web
+    [ "$(resolved hostname)" = web ]
+    fails 2 vmctl ssh-config --install --uninstall
+    fails 2 vmctl ssh-config --install web
+    # a link stays one, and what else is in the file stays
+    mkdir dotfiles
+    printf 'Host a\r\n  Port 1' >dotfiles/config
+    chmod 640 dotfiles/config
+    ln -sf "$PWD/dotfiles/config" "$config"
+    vmctl ssh-config --install
+    [ -L "$config" ]
+    [ "$(stat -c %a dotfiles/config)" = 640 ]
+    [ "$(tail -n +2 "$config"; echo .)" = "$(printf 'Host a\r\n  Port 1.')" ]
+    vmctl ssh-config --uninstall
+    [ -L "$config" ]
+    [ "$(cat "$config"; echo .)" = "$(printf 'Host a\r\n  Port 1.')" ]
+    run vmctl ssh-config --uninstall
+    says "does not include the VMs"
+    rm dotfiles/config
+    fails 1 vmctl ssh-config --install
+    says "leads to no file"
 }
 
 @test "ssh-config of a directory with a line end in its name is refused" {
@@ -258,7 +322,7 @@ print('listening', flush=True); signal.pause()" >"$work/listens" 3>&- &
     local pid=$!
     await grep -q listening "$work/listens"
     fails 1 vmctl port-forward web "$taken:80"
-    says "error[vmctl::network::port_taken]: cannot listen on 127.0.0.1:$taken" "vmctl port-forward VM :GUEST"
+    says "error[vmctl::network::port_taken]: cannot listen on 127.0.0.1:$taken" "vmctl port-forward web :80"
     kill "$pid"
 }
 
@@ -272,6 +336,8 @@ print('listening', flush=True); signal.pause()" >"$work/listens" 3>&- &
     done
     fails 2 vmctl port-forward
     says "port-forward needs a port"
+    fails 2 vmctl port-forward web
+    says "'web' are no ports"
     fails 2 vmctl port-forward --name web
     says "port-forward needs a port"
     fails 2 vmctl port-forward --address nowhere web :80

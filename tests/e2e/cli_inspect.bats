@@ -55,6 +55,8 @@ without_ages() { sed -E 's/ +[0-9]+s$//'; }
     [ "$(vmctl get web -o json | jq -r .display)" = Ready ]
     [ "$(vmctl get -o json | jq -r '.[].name' | tr '\n' ' ')" = "db web " ]
     [ "$(vmctl get db web -o json | jq length)" -eq 2 ]
+    vmctl get web -o json | jq -e '.desired | (.created / 1000 | floor) == (.createdTime | fromdate)'
+    vmctl events web -o json | jq -e 'all(.[]; (.last / 1000 | floor) == (.lastTime | fromdate))'
     run vmctl get web -o yaml
     has "name: web"
     run vmctl get nope
@@ -62,6 +64,44 @@ without_ages() { sed -E 's/ +[0-9]+s$//'; }
     says "vmctl::vm::not_found"
     run vmctl get web --all
     [ "$status" -eq 2 ]
+}
+
+@test "-l chooses by labels, wherever VMs can be named" {
+    cat >VMFile.kdl <<EOF
+vm "web" { backend "noop"; image "$work/image"; label "tier" "web"; label "stage" "a"; }
+vm "db" { backend "noop"; image "$work/image"; label "tier" "db"; }
+vm "bare" { backend "noop"; image "$work/image"; }
+EOF
+    vmctl up -q -l 'tier in (web, db)'
+    [ "$(vmctl list -o name)" = $'db\nweb' ]
+    vmctl up -q
+    [ "$(vmctl list -l tier=web -o name)" = web ]
+    [ "$(vmctl get -l '!tier' -o name)" = bare ]
+    [ "$(vmctl get -l tier!=web -o json | jq -c '[.[].name]')" = '["bare","db"]' ]
+    [ "$(vmctl get -l tier=nope -o json | jq -c .)" = '[]' ]
+    run vmctl list --show-labels
+    [[ "${lines[0]}" =~ \ AGE\ +LABELS$ ]]
+    [[ "${lines[1]}" =~ ^bare\ .*\ -$ ]]
+    [[ "${lines[3]}" =~ ^web\ .*\ stage=a,tier=web$ ]] || [[ "${lines[3]}" =~ ^web\ .*\ tier=web,stage=a$ ]]
+    [ "$(vmctl get web -o json | jq -c '.desired.spec.labels[] | select(.key == "stage").value')" = '"a"' ]
+    vmctl describe web | grep -q '^Labels: .*tier=web'
+    fails 2 vmctl stop web -l tier=web
+    fails 2 vmctl stop -l 'tier in web'
+    says "selector 'tier in web', character 9: '(' expected"
+    fails 3 vmctl stop -l tier=nope
+    says "vmctl list --show-labels"
+    local pid
+    pid=$(vmctl get web -o json | jq .status.instance.iid)
+    sed -i 's/label "stage" "a"/label "stage" "b"/' VMFile.kdl # live: nothing restarts
+    run vmctl up web
+    says 'configured (live): label'
+    [ "$(vmctl get web -o json | jq .status.instance.iid)" = "$pid" ]
+    [ "$(vmctl list -l stage=b -o name)" = web ]
+    cd "$HOME" # no VMFile: of all
+    vmctl stop -q -l tier=db
+    [ "$(vmctl list -l tier=db -o json | jq -r '.[].state')" = stopped ]
+    vmctl destroy -q -y -l '!tier'
+    [ "$(vmctl list -o name)" = $'db\nweb' ]
 }
 
 @test "the logs of no VM are nothing" {
@@ -407,6 +447,7 @@ answer() {
     [ "$status" -eq 1 ]
     has "controller: halted (SIGSTOP or a debugger)"
     says "kill -CONT $pid"
+    [ "$(vmctl controller status -o json | jq -c '[.running, .halted]')" = "[true,false]" ]
     run vmctl controller status
     [ "$status" -eq 0 ]
     has "controller: running"
@@ -514,4 +555,30 @@ answer() {
     vmctl up -q --restart
     run vmctl list
     [[ "${lines[1]}" =~ ^web\ +noop\ +3\ +2048\  ]]
+}
+
+@test "top: one table without a terminal; what has no process here has dashes" {
+    vmfile web db
+    vmctl up -q
+    run vmctl top --interval 100ms
+    has "NAME   CPU   MEM   READ   WRITE   TIME"
+    has "db     -     -     -      -       -"
+    run vmctl top -i 100ms web -o json
+    [ "$(jq -c . <<<"$output")" = '[{"name":"web"}]' ]
+    fails 3 vmctl top wbe
+    says "there is no vm 'wbe'"
+    fails 2 vmctl top --interval 99ms
+    says "at least 100 ms"
+}
+
+@test "top: a terminal's table stays until Ctrl-C" {
+    vmfile web
+    vmctl up -q
+    # In script's own place, as SIGINT is for vmctl: not each shell gives its place up by itself.
+    TERM=xterm follow drawn script -qefc "exec vmctl top --interval 100ms" /dev/null
+    await grep -q "^web " drawn
+    pkill -INT -P "$follower"
+    ends_with 130
+    run env TERM=dumb timeout 30 script -qefc "vmctl top --interval 100ms" /dev/null
+    [[ $status -eq 0 && $output == *"web  "* ]]
 }

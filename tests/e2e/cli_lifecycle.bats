@@ -96,6 +96,35 @@ teardown() { cli_teardown; }
     [ "$(vmctl snapshot list -o name | head -n1)" = before-restore ]
 }
 
+@test "clone: a VM of its own out of a stopped VM or its snapshot" {
+    printf 'vm "web" { backend "noop"; image "%s"; forward host=18080 guest=80; }\n' "$work/image" >VMFile.kdl
+    vmctl up -q
+    fails 1 vmctl clone web copy
+    says "vm 'web' is running" "vmctl stop web" "vmctl clone web@SNAPSHOT copy"
+    vmctl stop -q web
+    vmctl snapshot create -q web clean
+    vmctl clone web copy >out 2>notes
+    [ "$(cat out)" = "copy: cloned" ]
+    grep -Eq '^copy: guest port 80 is at host port [23][0-9]{4}, not 18080$' notes
+    [ "$(vmctl snapshot list -o name)" = clean ]
+    [ "$(field State copy)" = prepared ]
+    vmctl events copy | grep -q "its disk is a copy of that of vm 'web'"
+    fails 6 vmctl clone web copy
+    says "vm 'copy' exists already"
+    fails 1 vmctl clone web@never other
+    says "vm 'web' has no snapshot 'never'"
+    fails 3 vmctl clone wep other
+    says "did you mean 'web'"
+    fails 2 vmctl clone web ../x
+    fails 2 vmctl clone web
+    vmctl clone -q --start web@clean other
+    [ "$(field State other)" = running ]
+    vmctl destroy -q web
+    vmctl start -q copy
+    [ "$(field Status copy)" = Ready ]
+    vmctl destroy -q copy other
+}
+
 @test "destroy leaves nothing of the VM" {
     vmfile web
     vmctl up -q
@@ -228,6 +257,19 @@ teardown() { cli_teardown; }
     [ "$(cat "$data/vms/web/noop.disk")" -gt "$born" ]
     [ "$(field ID web)" = "$uid" ]
     [ "$(field Status web)" = Ready ]
+    vmctl snapshot list web | grep -Eq '^web +recreated-20[0-9]{6}-[0-9]{6} .* [0-9]+s +in 2[34]h'
+    vmctl reload 2>notes
+    local line name
+    name=$(vmctl snapshot list web -o name | tail -n 1)
+    line="vmctl stop web && vmctl snapshot restore web $name && vmctl start web"
+    grep -Fxq "web: its former disk is kept for 24 hours; to have it back:" notes
+    grep -Fxq "$line" notes
+    bash -ec "$line"
+    run vmctl snapshot rm -q web "$name" # of a VM that runs
+    [ "$output" = "web: snapshot '$name' removed" ]
+    vmctl reload --no-keep 2>notes
+    refute grep -q kept notes
+    [ "$(vmctl snapshot list web -o name | grep -c recreated)" -eq 1 ]
     local command
     for command in stop suspend destroy; do
         vmctl "$command" -q web

@@ -300,3 +300,34 @@ SCENE
     says "validate: 1" "up: 2" "no answer of the file system of '$work/far/disk.raw'" "start: 1" \
         "does not answer" "restart: 0" "stop: 0" "took 0 too long"
 }
+
+# As by errors=remount-ro: every descriptor stays open, and every write fails. Back is a mount after fsck.
+@test "a file system that turns read-only under vmctld: reading commands and stop work, and then all again" {
+    [ "$(id -u)" = 0 ] && command -v mkfs.ext4 fsck.ext4 >/dev/null || skip "needs root and e2fsprogs"
+    local verb
+    vmfile web
+    truncate -s 64M "$work/ext4"
+    mkfs.ext4 -q -F "$work/ext4"
+    mkdir "$work/small"
+    mount -o loop "$work/ext4" "$work/small" || skip "cannot mount here"
+    export XDG_DATA_HOME=$work/small
+    vmctl up -q
+    mount -o remount,abort "$work/small"
+    for verb in list "get web" "status web" "describe web" events "controller status"; do
+        # shellcheck disable=SC2086
+        fails 0 timeout 20 vmctl $verb
+    done
+    fails 5 timeout 20 vmctl restart web
+    says vmctl::store::unusable "Read-only file system" findmnt
+    fails 0 timeout 30 vmctl controller stop
+    fails 0 vmctl list
+    says web
+    await umount "$work/small"
+    fsck.ext4 -fy "$work/ext4" >/dev/null 2>&1 || true
+    mount -o loop "$work/ext4" "$work/small"
+    fails 0 vmctl up
+    fails 0 vmctl restart web
+    vmctl destroy -q -y web
+    vmctl controller stop
+    umount "$work/small"
+}

@@ -40,6 +40,66 @@ begin() {
     no_vms
 }
 
+# An ssh of whose guest the user's home is $GUEST_HOME; its command may be several words.
+guest_at_home() {
+    export GUEST_HOME=$work/home
+    mkdir -p "$GUEST_HOME"
+    cat >"$work/bin/ssh" <<'END'
+#!/bin/bash
+while :; do
+    case $1 in
+    -F | -o) shift 2 ;;
+    -t | --) shift ;;
+    *) break ;;
+    esac
+done
+shift # the host
+if [ "$1" = -- ]; then shift; fi
+cd "$GUEST_HOME" && SHELL=/bin/sh exec sh -c "$*"
+END
+}
+
+@test "run --sync: the work tree goes in, and what a success changed comes back" {
+    guest_at_home
+    mkdir "$work/it's a tree" && cd "$work/it's a tree"
+    vmfile web
+    mkdir src
+    echo old >src/a
+    echo mine >keep
+    echo secret >left-out
+    echo "- left-out" >.rsync-filter
+    run vmctl run --rm --sync -- sh -c 'test ! -e left-out && echo new >src/a && mkdir out &&
+        echo made >"out/a b" && ln -s /etc out/away && rm keep && chmod +x src/a'
+    echo "$output"
+    [ "$status" -eq 0 ]
+    grep -Eq '^web-run-[0-9a-f]{4}: changed: src/a$' <<<"$output"
+    grep -Eq '^web-run-[0-9a-f]{4}: new: out/a b$' <<<"$output"
+    [ "$(cat src/a keep "out/a b")" = $'new\nmine\nmade' ]
+    [ -x src/a ]
+    [ ! -L out/away ]
+    run vmctl run --rm --sync -- sh -c 'echo worse >src/a; exit 3'
+    [ "$status" -eq 3 ]
+    [ "$(cat src/a)" = new ]
+    run vmctl run --rm --sync -- true
+    says "nothing changed in the work tree"
+    no_vms
+}
+
+@test "run --sync without rsync: here nothing is made, in the guest it is said what to install" {
+    guest_at_home
+    vmfile web
+    sed -i 's/^cd /PATH=; cd /' "$work/bin/ssh"
+    run vmctl run --rm --sync -- true
+    [ "$status" -eq 1 ]
+    says "the guest needs rsync, too"
+    no_vms
+    rm "$work/bin/ssh"
+    PATH=$VMCTL_BIN:$work/bin run vmctl run --rm --sync -- true
+    [ "$status" -eq 2 ]
+    says "apt-get install rsync"
+    no_vms
+}
+
 @test "run of a VMFile that is named, and quietly" {
     mkdir "$work/ci"
     (cd "$work/ci" && vmfile web)

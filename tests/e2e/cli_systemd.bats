@@ -29,6 +29,12 @@ installed() {
         [ "$status" -eq 0 ]
         [[ $output != *vmctld.service* && $output != *vmctl-machines.service* ]]
     done
+    if command -v vmctl-serve >/dev/null; then
+        run env XDG_RUNTIME_DIR="$work" systemd-analyze verify --man=no --user "$prefix/lib/systemd/user/vmctl-serve."{service,socket}
+        echo "$output"
+        [ "$status" -eq 0 ]
+        [[ $output != *vmctl-serve* ]]
+    fi
 }
 
 @test "what the units run is there, and the VMs outlive the controller" {
@@ -42,7 +48,9 @@ installed() {
             count=$((count + 1))
         done < <(sed -n 's/^Exec[A-Za-z]*=//p' "$unit")
     done
-    [ "$count" -eq 8 ]
+    local expected=8
+    if command -v vmctl-serve >/dev/null; then expected=9; fi
+    [ "$count" -eq "$expected" ]
 }
 
 serves() { [ "$(controller_pid)" = "$1" ]; }
@@ -98,6 +106,7 @@ order() { vmctl events 2>/dev/null | sed -n 's/.* HostShutdown *[0-9]* *\([a-z]*
 is_down() { [ "$(field State "$1")" = stopped ]; }
 has_stopped_one() { is_down web; }
 
+# bats test_tags=long
 @test "a shutdown that is killed halfway starts what it has stopped" {
     fleet
     script '{"ignorePowerdown": true}' # db takes its 30 s
@@ -162,6 +171,17 @@ stopping() { vmctl list 2>/dev/null | grep -q "^$1 .*Stopping"; }
     is_down db
     vmctl controller start
     vmctl wait db web stuck --timeout 60s
+}
+
+# bats test_tags=long
+@test "a guest that nobody could log in to is shut down with the host, too" {
+    script '{"failProbe": 1000000, "refuseLogin": true, "powerdownMs": 1500}'
+    printf 'vm "web" { backend "noop"; image "%s"; ssh; }\n' "$work/image" >VMFile.kdl
+    fails 1 vmctl up
+    [ "$(field Status web)" = AuthFailed ]
+    fails 0 vmctl controller stop --shut-down-vms
+    is_down web
+    [ "$(running_reason web)" = HostShutdown ]
 }
 
 @test "controller: --shut-down-vms is for stop" {

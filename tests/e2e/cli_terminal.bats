@@ -53,7 +53,7 @@ is_drawn_below() { screen | grep -q '^vm-10 ' && tmux capture-pane -p -S - | gre
     tmux send-keys C-c
     await has_prompt
     run screen
-    has "interrupted; 'vm-10' continues in the background: vmctl status vm-10"
+    has "interrupted; 'vm-10' and 39 more continue in the background: vmctl list"
     [ "$(grep -c '^vm-' <<<"$output")" -eq 0 ]
 }
 
@@ -61,19 +61,24 @@ shows_line() { screen | grep -Fxq -- "$1"; }
 ends_with() { screen | tail -n 2 | head -n 1 | grep -Fxq -- "$1"; } # and a prompt follows
 
 @test "on a terminal a disk is erased only after a yes, which Ctrl-C and the end of the input are not" {
-    local question='What is on it cannot be restored. Erase it? [y/N]' no='error[vmctl::cancelled]: nothing is changed'
-    local command answer
+    local no='error[vmctl::cancelled]: nothing is changed'
+    local kept='What is on it is kept as a snapshot for 24 hours. Replace it? [y/N]'
+    local command answer question does
     printf 'vm "web" { backend "noop"; image "%s"; disk 20; }\n' "$work/image" >VMFile.kdl
     vmctl -q up >/dev/null
     mkdir -p "$data/vms/web"
     dd if=/dev/urandom of="$data/vms/web/overlay.qcow2" bs=1M count=3 status=none
     terminal 80 24
-    for command in 'destroy web' 'rm --all' 'down --destroy' reload; do
+    for command in 'destroy web' 'rm --all' 'down --destroy' 'reload --no-keep' reload; do
+        question='What is on it cannot be restored. Erase it? [y/N]' does=erases
+        if [ "$command" = reload ]; then
+            question=$kept does=replaces
+        fi
         for answer in n '' C-c C-d yo; do
             [[ $command == destroy* || $answer == C-c ]] || continue
             tmux send-keys "clear; vmctl $command; echo =\$?" Enter
             await shows_line "$question"
-            shows_line 'This erases the disk of 1 VM:'
+            shows_line "This $does the disk of 1 VM:"
             shows_line '  web   20 GB, 3 MB written   Ready'
             case $answer in
             C-?) tmux send-keys "$answer" ;;
@@ -86,14 +91,41 @@ ends_with() { screen | tail -n 2 | head -n 1 | grep -Fxq -- "$1"; } # and a prom
     [ "$(vmctl list -o name)" = web ]
     [ -s "$data/vms/web/overlay.qcow2" ]
     tmux send-keys "clear; vmctl reload; echo =\$?" Enter
-    await shows_line "$question"
+    await shows_line "$kept"
     tmux send-keys yes Enter
     await ends_with =0
     shows_line 'web: recreated'
+    shows_line 'web: its former disk is kept for 24 hours; to have it back:'
     tmux send-keys "clear; vmctl down -d; vmctl down --destroy -y; echo =\$?" Enter
     await ends_with =0
     tmux send-keys "clear; vmctl destroy --all; vmctl down --destroy; echo =\$?" Enter
     await ends_with =0 # nothing to ask about
+}
+
+@test "on a terminal a VM that came only after the question is not erased by the answer" {
+    vmfile web db
+    vmctl -q up web >/dev/null
+    terminal 80 24
+    tmux send-keys "clear; vmctl destroy --all; echo =\$?" Enter
+    await shows_line 'What is on it cannot be restored. Erase it? [y/N]'
+    vmctl -q destroy web -y
+    vmctl -q up web >/dev/null
+    tmux send-keys y Enter
+    await ends_with =6
+    run screen
+    has "error[vmctl::vm::conflict]: vm 'web' was made only while you were asked"
+    [ "$(vmctl list -o name)" = web ]
+}
+
+@test "on a terminal the events behind an error break between words" {
+    printf 'vm "web" { image-url "http://127.0.0.1:9/a-long-name-of-an-image.qcow2"; }\n' >VMFile.kdl
+    terminal 60 24
+    tmux send-keys "clear; vmctl up; echo =\$?" Enter
+    await ends_with =1
+    run screen
+    has "  last events of 'web':"
+    grep -Eq '^        [a-zA-Z0-9]' <<<"$output"
+    says " port 9 after " "Couldn't connect to server"
 }
 
 @test "on a terminal up asks once, about all that it would erase, and not in a dry run" {

@@ -82,7 +82,7 @@ names() { vmctl list -o name | sort | tr '\n' ' '; }
 
 @test "an unchanged VMFile: up tells again what waits, and with which word it is done" {
     local restart="web: restart required: memory 1024 -> 2048 (vmctl up --restart)"
-    local how="(vmctl up --recreate; erases the disk)"
+    local how="(vmctl up --recreate; replaces the disk)"
     vmfile web
     vmctl -q up
     : >"$work/other-image"

@@ -158,6 +158,10 @@ on_terminal() {
     run vmctl lst
     [ "$status" -eq 2 ]
     says 'did you mean `vmctl list`?'
+    fails 2 vmctl rebot web
+    says 'did you mean `vmctl reboot`?'
+    fails 2 vmctl destory web # erases: never suggested
+    [[ $output != *"did you mean"* ]]
     run vmctl up --tiemout 3
     [ "$status" -eq 2 ]
     says "did you mean --timeout?"
@@ -206,6 +210,7 @@ on_terminal() {
     local word
     run vmctl ls -o name
     [ "$output" = web ]
+    vmctl stats web --interval 100ms
     run vmctl inspect web
     [ "$status" -eq 0 ]
     run vmctl reboot web
@@ -213,7 +218,7 @@ on_terminal() {
     says "web: restarted"
     run vmctl shutdown web
     [ "$status" -eq 0 ]
-    for word in kill attach config edit pull images rmi prune launch top scp; do
+    for word in kill attach debug config edit pull images rmi prune launch scp; do
         run vmctl "$word" web
         [ "$status" -eq 2 ]
         says "help: "
@@ -279,6 +284,10 @@ END
         [ "$status" -eq 0 ]
         says "Usage: vmctl $name"
     done
+    run vmctl snapshot --help # each verb on a line of its own
+    has "Usage: vmctl snapshot create VM [NAME]"
+    has "       vmctl snapshot rm VM NAME"
+    [ "$(vmctl explain -o name | head -n 1)" = vmctl::io ]
 }
 
 @test "a missing VMFile ends with 2" {

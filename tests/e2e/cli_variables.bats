@@ -72,6 +72,7 @@ vm db disk=10 {
     run vmctl up --set memo=1
     [ "$status" -eq 2 ]
     [[ "$output" == *"--set memo=1: the file has no such variable"* ]]
+    [[ "$output" == *"did you mean"* ]]
     run vmctl up --set mem
     [ "$status" -eq 2 ]
     [[ "$output" == *"--set 'mem' gives no value"* ]]
@@ -94,4 +95,39 @@ vm db disk=10 {
     vcpus_are_5() { [ "$(vmctl get db -o json | jq .desired.spec.vcpus)" = 5 ]; }
     await vcpus_are_5
     has_memory web-2 700
+}
+
+@test "a VMFile includes others, is followed with them, and may come from standard input" {
+    mkdir lib
+    cat >lib/common.kdl <<END
+var "mem" default=512
+defaults { image "../base.img"; backend "noop"; memory "\${{ mem }}" }
+END
+    cp "$work/image" base.img
+    printf 'include "lib/common.kdl"\nvm "web" { provision "shell" { inline "${{ text }}" }; ssh; }\nvar "text"\n' >VMFile.kdl
+    printf 'echo one\necho "two"\n' >step.sh
+    vmctl -q up -d --watch --set-file text=step.sh
+    [ "$(vmctl get web -o json | jq -r .desired.spec.image.location)" = "$work/project/base.img" ]
+    [ "$(vmctl get web -o json | jq -r '.desired.spec.provision[0].command')" = $'echo one\necho "two"' ]
+
+    # a save of what is included is followed; an invalid one is reported with its place
+    sed -i 's/512/700/' lib/common.kdl
+    await has_memory web 700
+    echo 'vm "other" { memry 5 }' >>lib/common.kdl
+    is_reported() { vmctl watch --list | grep -q "ParseFailed.*in '$work/project/lib/common.kdl', line 3, column 14"; }
+    await is_reported || { vmctl watch --list; false; }
+    run vmctl validate --set text=x
+    [ "$status" -eq 2 ]
+    [[ $output == *"--> $work/project/lib/common.kdl:3:14"*"included from VMFile.kdl:1:9"* ]]
+    vmctl unwatch
+
+    run vmctl up -d --watch -f - <<<'vm "in" { image "base.img"; backend "noop" }'
+    [ "$status" -eq 2 ]
+    vmctl -q up -d -f - <<<'vm "in" { image "base.img"; backend "noop"; memory 600 }'
+    has_memory in 600
+    run vmctl validate -f - <<<'vm "in" { imge "x" }'
+    [ "$status" -eq 2 ]
+    [[ $output == *"--> -:1:11"* ]]
+    run vmctl up --set-file text=nosuch
+    [ "$status" -eq 2 ]
 }

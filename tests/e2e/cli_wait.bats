@@ -163,6 +163,15 @@ first_state() { vmctl "$@" 2>&1 | sed -n 's/^web: \([A-Z][A-Za-z]*\)$/\1/p' | he
     refute has "web: Starting"
 }
 
+@test "what a ready VM still waits for is told" {
+    printf 'vm "web" { backend "noop"; image "%s"; disk 1; ssh; }\n' "$work/image" >VMFile.kdl
+    script '{"growMs": 60000}'
+    vmctl -q up
+    sed -i 's/disk 1/disk 2/' VMFile.kdl
+    fails 4 vmctl up --timeout 2s
+    says "vm 'web' is not ready yet: Ready: the guest is being made to use what was added"
+}
+
 @test "a step that failed shows the end of its output where that was not followed" {
     vmfile web
     sed -i 's/}$/provision "shell" { inline "true"; } }/' VMFile.kdl
@@ -172,4 +181,8 @@ first_state() { vmctl "$@" 2>&1 | sed -n 's/^web: \([A-Z][A-Za-z]*\)$/\1/p' | he
     fails 1 vmctl -q up
     says "vmctl::provision::failed" "the end of its output:" $'\n  | 3\n' $'\n  | 12\n'
     refute has "  | 2"
+    seq -f '%.0f of the wide lines' 1 12 | sed "s/\$/ $(printf '%03000d' 0) whole/" >"$data/vms/web/provision.log" # of more than one read
+    fails 1 vmctl -q provision web
+    says $'\n  | 3 of the wide lines' $'\n  | 12 of the wide lines'
+    [ "$(grep -c ' whole$' <<<"$output")" -eq 10 ]
 }

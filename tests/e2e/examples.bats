@@ -14,6 +14,7 @@ setup() {
     : >"$HOME/images/debian-12-generic-amd64.qcow2"
     ssh-keygen -q -t ed25519 -N '' -f "$HOME/.ssh/id_ed25519"
     rm -f "$examples/quickstart/demo-guest.qcow2"
+    export OTHER=local # both VMs of two-boxes on this host
 }
 teardown() {
     local vm
@@ -64,6 +65,17 @@ pack_forger() {
         [ -z "$output" ]
         vmctl down --destroy -q --file "$file"
     done
+}
+
+@test "variables: three VMs, on the release that is set, each with its number" {
+    run vmctl config --set release=13 "$examples/variables/VMFile.kdl"
+    [ "$status" -eq 0 ]
+    [ "$(grep -c '^    image debian:13$' <<<"$output")" -eq 3 ]
+    [ "$(grep '^vm' <<<"$output" | tr '\n' ' ')" = "vm web-1 { vm web-2 { vm db { " ]
+    has "            NUMBER 2"
+    run vmctl validate --set relaese=13 "$examples/variables/VMFile.kdl"
+    [ "$status" -eq 2 ]
+    says 'did you mean `release`?'
 }
 
 @test "an example that lacks a file says which" {
@@ -123,8 +135,9 @@ pack_forger() {
 # its first lines beside that one, SIGTERM at the end.
 @test "container: the commands of its header work beside its main process" {
     local file=$examples/container/Containerfile main words
-    mapfile -t main < <(sed -n 's/^CMD //p' "$file" | jq -r '.[]')
-    [ "${main[0]}" = vmctl ]
+    mapfile -t main < <(sed -n 's/^ENTRYPOINT //p; s/^CMD //p' "$file" | jq -r '.[]')
+    [ "${main[*]}" = "vmctl controller run" ]
+    grep -Fxq 'ENTRYPOINT ["vmctl"]' "$file" # as the book's: docker run … vmctl list
     grep -q '^ENV XDG_DATA_HOME=' "$file"
     vmfile web
     "${main[@]}" 3>&- &
@@ -205,6 +218,7 @@ EOF
     [ -z "$(vmctl list -o name)" ]
 }
 
+# bats test_tags=long
 @test "ci: the GitLab job's scripts run the test and leave nothing" {
     guest
     python3 -c 'import yaml' || skip "no YAML for python3 (package python3-yaml)"
@@ -220,6 +234,7 @@ EOF
     [ -z "$(vmctl list -o name)" ]
 }
 
+# bats test_tags=long
 @test "imperative: the life of a VM, and nothing is left" {
     guest
     run env MEMORY=160 "$examples/imperative/run" "$VMCTL_TEST_GUEST"

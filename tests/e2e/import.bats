@@ -117,6 +117,7 @@ is_refused() {
     [ ! -e "$dir" ]
 }
 
+# bats test_tags=long
 @test "what a VMFile says of it counts from its first start on" {
     cat >VMFile.kdl <<END
 vm "web" {
@@ -144,6 +145,7 @@ END
     [ "$status" -eq 0 ]
 }
 
+# bats test_tags=long
 @test "a refused VM keeps no other from being taken over, and its port is chosen again if that is taken" {
     start_original
     jq '{web, other: (.web | .name = "other" | .pid = null | .overlay_path |= sub("/web/"; "/other/"))}' \

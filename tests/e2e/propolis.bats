@@ -114,6 +114,8 @@ state() {
     propolis_file 'network "vnic" { name "vnic0"; address "127.0.0.1"; }; cloud-init { }; vcpus 3'
     vmctl up -q --detach
     await grep -q 'GET /instance/state-monitor {"gen":3}' "$illumos/requests-web"
+    vmctl stop -q web
+    grep -qx 'PUT /instance/state "Stop"' "$illumos/requests-web"
     vmctl destroy -q web
     "$prism" mock --errors -p "$port" "$VMCTL_PROPOLIS_API" >"$work/prism.log" 2>&1 3>&- &
     servers+=($!)

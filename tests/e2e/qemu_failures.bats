@@ -374,6 +374,7 @@ END
     gone spam
 }
 
+# bats test_tags=long
 @test "cloud-init that is added to a VM without a key waits for a new disk, and the VM stays Ready" {
     vm keyless ''
     vmctl -q up
@@ -470,7 +471,11 @@ mount_data() {
     vmctl controller stop
     mount -o remount,ro "$XDG_DATA_HOME"
     fails 5 vmctl up
-    says vmctl::store::unusable "$DATA/store" "Read-only file system"
+    says vmctl::store::unusable "$DATA/store" "Read-only file system" dmesg
+    fails 0 vmctl list
+    says readonly
+    fails 0 vmctl describe readonly
+    fails 0 vmctl controller stop
     mount -o remount,rw "$XDG_DATA_HOME"
     fails 0 vmctl up
 }

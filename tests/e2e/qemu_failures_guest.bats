@@ -140,6 +140,7 @@ kill_qemu() {
     [ "$(state_of victim)" = Ready ]
 }
 
+# bats test_tags=long
 @test "two ups at once: both succeed, the steps run once" {
     local first second before
     vm 'provision "shell" { inline "echo run >>/var/tmp/runs || sudo sh -c \"echo run >>/root/runs\"" }'
@@ -157,6 +158,7 @@ kill_qemu() {
 
 # ---- reaching the guest ----
 
+# bats test_tags=long
 @test "another host key than the one vmctl gave is not trusted, and told; put back it heals" {
     local own=$DATA/vms/victim/ssh_host_ed25519_key.pub
     [ -e foreign ] || ssh-keygen -q -t ed25519 -N '' -f foreign
@@ -170,6 +172,7 @@ kill_qemu() {
     fails 0 vmctl wait victim --ready --timeout 60s
 }
 
+# bats test_tags=long
 @test "a host key that the guest made itself is accepted by ssh-trust, with both fingerprints, and not by erasing" {
     local before
     before=$(ssh-keygen -lf "$DATA/vms/victim/ssh_host_ed25519_key.pub" | cut -d' ' -f2)
@@ -209,6 +212,7 @@ completes_to() {
         printf "%s\n" "${COMPREPLY[@]}"' bash "$1" 2>/dev/null)" = "$2" ]
 }
 
+# bats test_tags=long
 @test "cp copies names of every form, both ways" {
     local name
     mkdir -p names
@@ -256,6 +260,7 @@ completes_to() {
     [ "$(pid_of victim)" = - ]
 }
 
+# bats test_tags=long
 @test "restart always: it comes back when it powers itself off" {
     local pid
     vm 'restart "always"'
@@ -268,6 +273,7 @@ completes_to() {
 
 # ---- at any moment ----
 
+# bats test_tags=long
 @test "up right after down -d: the guest is shut down and comes up again" {
     local pid
     pid=$(pid_of victim)
@@ -321,6 +327,7 @@ vm "victim" {
 END
 }
 
+# bats test_tags=long
 @test "a private key that is none fails up at once by its path; corrected it heals" {
     ssh-keygen -q -t ed25519 -N '' -f pair
     own_users pair.pub
@@ -333,6 +340,7 @@ END
     vmctl destroy -q victim
 }
 
+# bats test_tags=long
 @test "with a passphrase on the user's key the VM is Ready by its own key, and ssh by an agent where it has none" {
     ssh-keygen -q -t ed25519 -N secret -f locked
     victim 'ssh-key "locked.pub"' locked
@@ -360,6 +368,7 @@ END
     vmctl destroy -q victim
 }
 
+# bats test_tags=long
 @test "create without a key: its guest answers before it is Ready, and vmctl ssh gets in" {
     fails 0 vmctl create --name victim --image guest.qcow2 --memory 160 --start --timeout 120s
     says "victim: ready"

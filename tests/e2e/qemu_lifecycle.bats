@@ -64,6 +64,13 @@ snapshot_file() {
     [ "$status" -eq 0 ]
 }
 
+@test "with ssh-config --install the guest is known to ssh by its name" {
+    export HOME=$PROJECT/home
+    mkdir -p "$HOME"
+    vmctl ssh-config --install
+    [ "$(ssh -F "$HOME/.ssh/config" web hostname)" = web-host ]
+}
+
 @test "up again changes nothing" {
     local pid before
     pid=$(pid_of web)
@@ -95,6 +102,19 @@ END
     [[ $output == *'"status": "running"'* ]]
 }
 
+# What vmctl says that the machine takes, as a number.
+taken() { vmctl top web -i 300ms -o json | jq ".[0].$1 | floor"; }
+is_busy() { (($(taken cpuPercent) > 20)); }
+@test "top: what QEMU's process takes, and the CPU's share while the guest is busy" {
+    [ "$(taken pid)" = "$(pid_of web)" ]
+    (($(taken residentBytes) > 50000000 && $(taken cpuMs) > 500))
+    vmctl ssh web -- 'yes >/dev/null & echo $!' >busy
+    await is_busy
+    vmctl ssh web -- kill "$(cat busy)"
+    run vmctl stats web --once -i 300ms
+    says "web" "%" " MB"
+}
+
 @test "the forward reaches the guest on loopback only" {
     vmctl ssh web -- 'while :; do echo hi-from-guest | sudo nc -l -p 80; done >/dev/null 2>&1 &'
     await 20 bash -c 'socat -T 2 - TCP:127.0.0.1:18080 </dev/null | grep -q hi-from-guest'
@@ -108,11 +128,11 @@ END
 @test "a unix socket of the host leads into the guest, for its owner alone" {
     local dir tunnel
     dir=$(mktemp -d /tmp/vmctl-socket.XXXXXX) # a path that fits into an address
-    vmctl ssh web --ssh-opt -N --ssh-opt "-L$dir/ssh.sock:127.0.0.1:22" 3>&- &
+    vmctl ssh -N -L "$dir/ssh.sock:127.0.0.1:22" web 3>&- &
     tunnel=$!
     await 30 test -S "$dir/ssh.sock"
     [ "$(stat -c %a "$dir/ssh.sock")" = 600 ]
-    socat -T 5 - "UNIX-CONNECT:$dir/ssh.sock" </dev/null >"$dir/banner"
+    socat -t 20 -T 20 - "UNIX-CONNECT:$dir/ssh.sock" </dev/null >"$dir/banner"
     kill "$tunnel"
     grep -aq '^SSH-2.0' "$dir/banner"
     rm -r "$dir"
@@ -203,6 +223,75 @@ END
     [ "$status" -eq 1 ]
     [ "$(vmctl snapshot list web -o name)" = $'clean\nbefore-restore' ]
     qemu-img check -q "$DATA/vms/web/snapshots/$(snapshot_file before-restore).qcow2"
+}
+
+@test "a clone of the disk before a restore is another machine with what was on it" {
+    vmctl -q clone web@before-restore twin --start
+    run vmctl ssh twin -- 'cat new; hostname; cat /tmp/order'
+    [ "${lines[0]}" = new ]
+    [ "${lines[1]}" = twin ]
+    [ ! -e "$DATA/vms/twin/provision.log" ] # they count as run
+    refute cmp -s "$DATA"/vms/{web,twin}/ssh_host_ed25519_key.pub
+    refute cmp -s "$DATA"/vms/{web,twin}/id_ed25519_generated.pub
+    [ "$(vmctl get web twin -o json | jq -r '[.. | .mac? // empty] | unique | length')" -eq 2 ]
+    qemu-img check -q "$DATA/vms/web/snapshots/$(snapshot_file before-restore).qcow2"
+    vmctl destroy -q twin
+    [ "$(vmctl ssh web -- 'hostname')" = web-host ]
+}
+
+@test "a snapshot of the running guest is its disk at that moment, also when vmctld is killed amid it" {
+    vmctl ssh web -- 'echo before >moment; sync'
+    local pid
+    pid=$(pid_of web)
+    run vmctl snapshot create web live
+    [ "$status" -eq 0 ]
+    vmctl events web | grep -q "snapshot 'live' made (crash-consistent: its guest runs)"
+    vmctl -q suspend web # an export is the disk, bit for bit, where nothing writes to it
+    vmctl -q export web now.vmctl
+    tar --zstd -xOf now.vmctl disk.qcow2 >now.qcow2
+    qemu-img compare -q -U "$DATA/vms/web/overlay.qcow2" now.qcow2
+    vmctl -q resume web
+    vmctl snapshot create -d web again
+    kill_controller
+    vmctl ssh web -- 'echo after >moment; sync'
+    vmctl -q start web # another controller
+    await has_snapshot again
+    [ "$(pid_of web)" = "$pid" ]
+    refute ls "$DATA"/vms/web/snapshots/*.tmp-* 2>/dev/null
+    fails 1 vmctl snapshot restore web live
+    says "vm 'web' is running"
+    vmctl down -q
+    qemu-img check -q "$DATA/vms/web/snapshots/$(snapshot_file live).qcow2"
+    qemu-img check -q "$DATA/vms/web/snapshots/$(snapshot_file again).qcow2"
+    vmctl -q snapshot rm web again
+    vmctl snapshot restore web live
+    vmctl -q up --no-provision
+    [ "$(vmctl ssh web -- cat moment)" = before ]
+    vmctl -q snapshot rm web live
+}
+has_snapshot() { vmctl snapshot list web -o name | grep -qx "$1"; }
+
+@test "backups of the running guest: all of its disk, then what has changed, and the last one is a VM" {
+    local last pid
+    vmctl -q backup web backups
+    vmctl ssh web -- 'head -c 300000 /dev/urandom >changed; sync'
+    vmctl -q suspend web # nothing writes to the disk
+    last=$(vmctl backup -q web backups -o name)
+    [ "$(stat -c %s "$last")" -lt 4000000 ]
+    qemu-img compare -q -U "$DATA/vms/web/overlay.qcow2" "$last"
+    vmctl -q resume web
+    vmctl ssh web -- 'echo once more >changed; sync'
+    vmctl backup -q web backups
+    pid=$(pid_of web)
+    kill -9 "$pid"
+    await eval '[[ $(pid_of web) =~ ^[0-9]+$ && $(pid_of web) != '"$pid"' ]]' # that is noticed, too
+    vmctl -q wait web --ready
+    fails 0 vmctl backup web backups
+    says "all of its disk" "web: a full backup: what has changed" "or QEMU killed"
+    [ "$(ls backups/*-full.qcow2 | wc -l) $(ls backups/*-inc.qcow2 | wc -l)" = "2 2" ]
+    vmctl import -q "${last%.qcow2}.vmctl" --name twin
+    qemu-img compare -q "$last" "$DATA/vms/twin/overlay.qcow2"
+    vmctl destroy -q twin
 }
 
 @test "the store is lost while the guest runs: up starts it anew on its disk" {

@@ -170,6 +170,7 @@ remember() {
     is_unchanged
 }
 
+# bats test_tags=long
 @test "a guest that somebody reset is reached again" {
     remember
     qmp system_reset
@@ -180,6 +181,7 @@ remember() {
     [ "$output" -lt 60 ]
 }
 
+# bats test_tags=long
 @test "a QEMU that somebody quit is started again, with the new values from the start" {
     remember
     qmp quit || true

@@ -8,6 +8,7 @@ load qemu
 setup_file() {
     use_data_dir
     echo payload >"$PROJECT/payload"
+    echo 'of a file' >"$PROJECT/token"
     vm 'provision "shell" { inline "echo up" }'
     vmctl -q up --timeout 120s
 }
@@ -129,6 +130,7 @@ long_step='provision "shell" { inline "echo x >>runs; for i in 1 2 3 4 5 6 7 8 9
     [ "$(grep -v '^==>' "$LOG")" = "$(printf 'line %s\n' 1 2 3 4 5 6 7 8 9; echo last)" ]
 }
 
+# bats test_tags=long
 @test "QEMU killed in the middle: the step runs again, and says so" {
     local pid
     in_guest 'rm -f runs gate; sync'
@@ -144,6 +146,7 @@ long_step='provision "shell" { inline "echo x >>runs; for i in 1 2 3 4 5 6 7 8 9
     vmctl status steps | grep -q Interrupted
 }
 
+# bats test_tags=long
 @test "a guest that reboots itself under a step that may run once: Interrupted, for the user to judge" {
     begins 'provision "shell" run="once" { inline "echo rebooting; sudo reboot; sleep 600" }'
     fails 1 vmctl wait steps --provisioned --timeout 120s
@@ -315,4 +318,42 @@ has_order() { [ "$(in_guest 'cat order')" = "$1" ]; }
     fails 0 vmctl wait steps --provisioned --timeout 60s
     has_line attached
     in_guest 'sudo chmod 1777 /var/tmp'
+}
+
+@test "a secret is in the step's environment, and nowhere else" {
+    TOKEN=s3cret-value begins 'provision "shell" {
+        inline "echo \"<$TOKEN>\"; printf s3cret; sleep 1; echo -value; printf %s \"$TOKEN\" | md5sum; printf %s \"$FILE\" | md5sum; sudo find /var /home /tmp /etc -type f -exec grep -l s3cret[-]value {} + | grep . || echo nowhere"
+        secret "TOKEN" from-env="TOKEN"
+        secret "FILE" from-file="token"
+    }'
+    fails 0 vmctl wait steps --provisioned --timeout 60s
+    has_line "<************>"
+    has_line "************"
+    has_line "$(printf s3cret-value | md5sum)"
+    has_line "$(printf 'of a file' | md5sum)"
+    has_line nowhere
+    refute grep -rqF -e s3cret-value -e 'of a file' "$DATA"
+    run bash -c 'vmctl get steps -o json; vmctl config; vmctl log steps'
+    [[ $output == *'"from": "TOKEN"'* ]]
+    [[ $output != *s3cret-value* ]]
+}
+
+@test "a secret that cannot be had: nothing changes; one that got lost: the step waits for it" {
+    vm 'provision "shell" { inline "echo $TOKEN"; secret "TOKEN" from-command="echo asked >>asked; cat none" }'
+    fails 0 vmctl validate
+    fails 1 vmctl provision
+    [[ $output == *'runs "echo asked >>asked; cat none"'*'"TOKEN": "echo asked >>asked; cat none" exited with status 1'* ]]
+    [ "$(cat asked)" = asked ]
+    echo secret-four >none
+    vmctl -q apply -d # not provisioned: nothing is asked for
+    [ "$(cat asked)" = asked ]
+    vm 'provision "shell" { inline "sleep 2" }
+    provision "shell" { inline "echo done $TOKEN"; secret "TOKEN" from-command="cat none" }'
+    vmctl -q provision -d
+    kill_controller
+    fails 1 vmctl wait steps --provisioned --timeout 60s
+    [[ $output == *provision::secret_missing* ]]
+    vmctl get steps -o json | grep -qF '"reason": "SecretMissing"'
+    fails 0 vmctl up --timeout 60s
+    has_line "done ***********"
 }

@@ -112,6 +112,7 @@ is_another_pid() { [ "$(pid_of web)" != "$1" ] && [ "$(pid_of web)" != - ]; }
     vmctl wait web --ready --timeout 20s
 }
 
+# bats test_tags=long
 @test "a guest whose live probe fails is started anew, with the reason" {
     local pid
     pid=$(pid_of web)

@@ -22,6 +22,7 @@ teardown_file() {
 
 no_vms() { [ -z "$(vmctl list -o name)" ]; }
 
+# bats test_tags=long
 @test "a job that is killed takes its VM along, and the other ends as its command does" {
     local name pid victim other status=0
     vmctl run --rm -- sh -c 'echo reached; exec sleep 1000' >victim.out 2>victim.err 3>&- &

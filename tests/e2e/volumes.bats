@@ -124,10 +124,24 @@ is_free() { [ "$(volume late inUse)" = false ]; }
     vmctl -q reload -y
     [ "$(guest cat /data/log | tr '\n' ' ')" = "first first " ]
     [ "$(guest "sudo dd if=$(device scratch) bs=4 count=1 2>/dev/null | tr -d '\\000' | wc -c")" -eq 0 ]
+    guest 'echo mine >note; hostname >name; sync'
     vmctl -q stop
     [ ! -e "$DATA/vms/box/scratch-scratch.qcow2" ]
+    vmctl -q export box --with-volumes box.vmctl
+    fails 6 vmctl import box.vmctl --name crate
+    says "there is a volume 'data' already" "vmctl volume rm data"
     vmctl -q down --destroy -y
     [ "$(volume data inUse)" = false ]
+    vmctl volume rm data
+}
+
+@test "exported with its volume, it is brought back under another name" {
+    fails 0 vmctl import box.vmctl --name crate --start
+    says "crate: without its 1 provision steps" "crate: without disk '$PROJECT/given.img'"
+    [ "$(vmctl ssh crate -- cat note /data/log | tr '\n' ' ')" = "mine first first " ]
+    [ "$(vmctl ssh crate -- 'hostname | cmp - name && echo same')" = same ]
+    [ "$(volume data vm)" = crate ]
+    vmctl destroy -q crate
     vmctl volume rm data
     [ "$(vmctl volume list -o json)" = "[]" ]
     [ -z "$(ls "$DATA/volumes")" ]

@@ -26,7 +26,7 @@ static int dump_names(struct store *store, struct error *err)
 static int dump_leases(struct store *store, struct error *err)
 {
     struct lease_list list = {.count = 0};
-    int rc = store_list_leases(store, &list, err);
+    int rc = store_list_leases(store, NULL, &list, err);
     for (size_t i = 0; rc == 0 && i < list.count; i++) {
         printf("lease %s of %s\n", list.items[i].key, list.items[i].vm_name);
     }

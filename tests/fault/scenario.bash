@@ -7,11 +7,15 @@
 #   life=qemu   a VM of the QEMU backend with tests/support/fakeqemu.c in QEMU's place
 #   life=watch  a noop VM whose VMFile is watched: saved in place and by rename, broken, put right,
 #               and no longer watched
+#   life=disks  of the same backend: a snapshot, put back and removed; a clone and its end
+#   life=volumes  of the same backend: a volume of the VMFile, another one attached to the running
+#               machine and detached, and both removed in the end
+#   life=warm   noop VMs with a template: made by a builder, frozen, and two are woken from it
 # LIVES="watch" chooses among them.
 BIN=${VMCTL_BIN:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/build-test/bin}
 PATH=$BIN:$PATH
 SHIM=$BIN/libfault.so
-LIVES=${LIVES:-noop qemu watch}
+LIVES=${LIVES:-noop qemu watch disks volumes warm}
 # The sanitizers' library comes after the shim, and that is meant.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1}:verify_asan_link_order=0
 
@@ -28,8 +32,11 @@ scratch() {
     case $life in
     noop) STEPS=(up append change down again destroy) ;;
     watch) STEPS=(watch edit replace break repair unwatch destroy) ;;
-    qemu)
+    warm) STEPS=(up another recreate down again destroy untemplate) ;;
+    qemu | disks | volumes)
         STEPS=(up change recreate down again destroy)
+        [ "$life" != disks ] || STEPS=(up down snapshot restore unsnapshot clone unclone destroy)
+        [ "$life" != volumes ] || STEPS=(up attach detach down again destroy unvolume)
         qemu-img create -q -f qcow2 "$work/image" 64M
         printf '#!/bin/sh\necho "$$" >>"%s/launches"\nexec "%s/fakeqemu" "$@"\n' "$work" "$BIN" >"$work/qemu"
         chmod +x "$work/qemu"
@@ -50,6 +57,12 @@ vmfile_text() { # MEMORY [STOP-TIMEOUT | STEPS]
   provision "shell" { inline "true"; }
   provision "shell" { inline "false || true"; }
   '${2:-} ;;
+    volumes) more='network "none"; volume "data" size=1' ;;
+    warm)
+        more='backend "noop"; cloud-init; warm "auto"
+  provision "shell" { inline "true"; }
+  '
+        ;;
     watch) more="backend \"noop\"; stop-timeout ${2:-5}" ;;
     esac
     printf 'vm "web" {\n  image "%s"; accel "tcg"; memory %s\n  %s\n}\n' "$work/image" "$1" "$more"
@@ -67,6 +80,16 @@ step() {
     change) vmfile 768 "$appended"; vmctl up -q --restart --timeout "$patience" ;;
     recreate) vmctl reload -q --timeout "$patience" ;;
     down) vmctl down -q --timeout "$patience" ;;
+    snapshot) vmctl snapshot create -q web kept --timeout "$patience" || has_snapshot ;;
+    restore) vmctl snapshot restore -q web kept --timeout "$patience" ;;
+    unsnapshot) vmctl snapshot rm -q web kept --timeout "$patience" || lacks_snapshot ;;
+    clone) later vmctl clone -q web copy --timeout "$patience" || has_copy ;;
+    unclone) vmctl destroy -q -y copy --timeout "$patience" || [ -z "$(vmctl list -o name | grep copy)" ] ;;
+    attach) vmctl volume attach -q --size 1 web more --timeout "$patience" || has_volume ;;
+    detach) vmctl volume detach -q web more --timeout "$patience" || lacks_volume ;;
+    unvolume) for volume in data more; do vmctl volume rm -q $volume || [ ! -e "$data/volumes/$volume" ]; done ;;
+    another) vmfile_text 512 | sed 's/"web"/"db"/' >db.kdl; vmctl up -q --file db.kdl --timeout "$patience"; vmctl destroy -q -y db --timeout "$patience" || [ -z "$(vmctl list -o name | grep db)" ] ;;
+    untemplate) vmctl template prune -q --timeout "$patience" ;;
     again) vmctl up -q --timeout "$patience" ;;
     destroy) vmctl down -q --destroy --timeout "$patience" ;;
     watch) vmfile 512 5; vmctl up -q --watch --timeout "$patience" ;;
@@ -77,6 +100,29 @@ step() {
     unwatch) vmctl unwatch -q && vmfile 512 9 ;;
     esac
 }
+
+# What a command that was killed may have done already: given again it says so, and that is right.
+# So does one that finds the killed one's request under way: status 6.
+later() {
+    local status deadline=$((SECONDS + 10))
+    until "$@"; do
+        status=$?
+        [ $status = 6 ] && [ $SECONDS -lt $deadline ] || return $status
+    done
+}
+user_of_more() { vmctl volume list -o json | jq -r '.[] | select(.name == "more") | .vm'; }
+has_volume() { [ "$(user_of_more)" = web ]; }
+lacks_volume() {
+    local deadline=$((SECONDS + 10))
+    while [ "$(user_of_more)" = web ]; do [ $SECONDS -lt $deadline ] || return; done
+}
+has_snapshot() { come_to kept; }
+lacks_snapshot() { come_to ''; }
+come_to() { # NAME: what the list of snapshots has of that one, once the first request is carried out
+    local deadline=$((SECONDS + 10))
+    until [ "$(vmctl snapshot list web | grep -ow kept)" = "$1" ]; do [ $SECONDS -lt $deadline ] || return; done
+}
+has_copy() { vmctl wait copy --for=condition=Prepared --timeout "$patience"; }
 
 # with_fault PROGRAM COMMAND... : FAULT_DO, FAULT_AT … are set by the caller
 with_fault() {
@@ -96,24 +142,27 @@ is_pending() { [[ $(vmctl watch --list -o json 2>/dev/null) == *'"Pending"'* ]];
 # parent was killed. The noop backend's own temporary files
 # are no part of the product.
 world() {
-    local status deadline=$((SECONDS + 10))
+    local status passing deadline=$((SECONDS + 10))
     while status=$(vmctl status web -o json 2>/dev/null); { [[ $status == *'"Reconciling"'* ]] || has_trash || is_pending; } && [ $SECONDS -lt $deadline ]; do
         vmctl controller start >/dev/null 2>&1 # the one that was killed leaves its last step undone
     done
+    # a clone that was killed leaves the copy that was made for it, for an hour
+    passing=$(jq -r '.. | .snapshots? // empty | .[] | select(.name | startswith("~")) | .file' <<<"$status")
+    status=$(jq '(.. | .snapshots? | arrays) |= map(select(.name | startswith("~") | not)) | del(.. | objects | select(.snapshots == []).snapshots)' <<<"$status")
     vmctl list -o name 2>&1
     sed -E "s#$work#WORK#g"'
-        s/: [0-9]{13},?$/: TIME/; s/"(pid|startTicks|startDeadline|stopDeadline|revision)": [0-9]+/"\1": N/
-        s/"reason": "Adopted"/"reason": "Running"/; /"(observer|lastExitStatus|lastMessage|durationMs|imageSha256|imageSize)":/d' <<<"$status"
+        s/: [0-9]{13},?$/: TIME/; /": "[0-9T:-]+Z",?$/d; s/template [0-9a-f]{12}/template DIGEST/; s/"(pid|startTicks|startDeadline|stopDeadline|revision)": [0-9]+/"\1": N/
+        s/"reason": "Adopted"/"reason": "Running"/; /"message": "the guest shut down"/d; /"(observer|fileBytes|lastExitStatus|lastMessage|durationMs|imageSha256|imageSize)":/d' <<<"$status"
     dump "$data" | sed "s#$work#WORK#g"
-    (cd "$data" && find . -mindepth 1 -printf '%p %m\n' |
-        sed -E 's#images/[0-9a-f]{64}#images/DIGEST#' |
+    (cd "$data" && find . -mindepth 1 -printf '%p %m\n' | grep -vF "${passing:-no such file}" |
+        sed -E 's#(images|templates)/[0-9a-f]{64}#\1/DIGEST#; s#snapshots/[0-9a-f]{32}#snapshots/ID#' |
         grep -vE '^\./(trash|vms|images/\.part|images/\.by-source|images|controller.log|noop/images|noop) |/(noop\.(json|disk)|DIGEST)\.tmp-' | sort)
 }
 
 # Ids, digests, addresses and the ports we choose (others use the host, too) by the order in which
 # they appear, so that it still shows whether one stayed what it was: number_ids <WORLDS
 number_ids() {
-    perl -pe 's/"([0-9a-f-]{32,64}|52:54:00:[0-9a-f:]{8})"/"#" . ($known{$1} ||= ++$n)/ge;
+    perl -pe 's/"recreated-\d{8}-\d{6}"/"recreated-TIME"/; s/"(~?[0-9a-f-]{32,64}|52:54:00:[0-9a-f:]{8})"/"#" . ($known{$1} ||= ++$n)/ge;
         s/("sshPort": |lease tcp\/)(10\d{3})\b/"$1#" . ($known{$2} ||= ++$n)/ge;
         s/("\w*[gG]eneration": )(\d+)/"$1#" . ($known{"generation $2"} ||= ++$n)/ge'
 }

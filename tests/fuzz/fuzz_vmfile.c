@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Any bytes as a VMFile. What must hold: diagnostics are printable and within the file's bounds,
- * and every spec of a valid file comes back from its JSON with the same digest, as does its copy.
+ * Any bytes as a VMFile, and as a nodes.kdl. What must hold: diagnostics are printable and within
+ * the file's bounds, and every spec of a valid file comes back from its JSON with the same digest,
+ * as does its copy.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/strings.h"
+#include "specs/vmfile/nodes_file.h"
 #include "specs/vmfile/vmfile.h"
 #include "tests/support/json_records.h"
 
@@ -25,9 +27,10 @@ static void must(bool claim)
 }
 
 /* A world in which about half of the files exist. */
-static const char *file_problem(void *context, const char *path)
+static const char *file_problem(void *context, const char *path, bool is_directory)
 {
     (void)context;
+    (void)is_directory;
     return strlen(path) % 2 == 0 ? NULL : "no readable file at";
 }
 
@@ -43,6 +46,17 @@ static bool read_file(void *context, const char *path, struct buf *ret)
 {
     (void)context;
     return buf_add_str(ret, path);
+}
+
+/* Files that include each other, with errors in some, and in all a part of the input. */
+static const char *read_include(void *context, const char *path, struct buf *ret)
+{
+    size_t n = strlen(path);
+    const struct strings *input = context;
+    buf_printf(ret, "include \"x%s\"\ninclude \"%zu.kdl\"\n", path + 1, n % 5);
+    buf_add_str(ret, n % 3 ? "var \"included\" default=1\n" : "{\n");
+    buf_add_str(ret, input->items[0]);
+    return n % 4 ? NULL : "no readable file at";
 }
 
 static void check_spec(const struct vm_spec *spec)
@@ -79,11 +93,28 @@ static void check_diagnostics(
     }
 }
 
+static void check_nodes(const char *text, size_t size, const struct vmfile_env *env)
+{
+    struct nodes nodes;
+    nodes_parse(text, size, &nodes);
+    check_diagnostics(nodes.problems, text, size, env);
+    for (size_t i = 0; nodes.problems->n_diagnostics == 0 && i < nodes.count; i++) {
+        must(node_name_is_valid(nodes.items[i].name) &&
+             node_address_is_valid(nodes.items[i].address));
+        must(nodes_find(&nodes, nodes.items[i].name) == &nodes.items[i]);
+    }
+    nodes_clear(&nodes);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *text = (const char *)data;
     static char *values[] = {"tag=1", "vm.a.memory=${{ x }}", "vm.web1.vcpus=2"};
     const struct strings given = {values, sizeof(values) / sizeof(*values)};
+    char part[256] = "";
+    memcpy(part, data + size / 2, size / 2 < 255 ? size / 2 : 255);
+    char *parts[] = {part};
+    struct strings input = {parts, 1};
     const struct vmfile_env env = {
         .path = "VMFile.kdl",
         .base_dir = "/project",
@@ -92,7 +123,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .read_file = size % 3 ? read_file : NULL,
         .given = size % 5 ? NULL : &given,
         .environment = size % 7 ? environment : NULL,
+        .read_include = size % 11 ? read_include : NULL,
+        .context = &input,
     };
+    check_nodes(text, size, &env);
     struct vmfile *file = vmfile_parse(text, size, &env);
     check_diagnostics(file, text, size, &env);
     for (size_t i = 0; file->n_diagnostics == 0 && i < file->n_vms; i++) {
@@ -102,7 +136,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (file->n_diagnostics == 0) { /* what it stands for is valid and means the same */
         cleanup_buf struct buf printed = BUF_INIT(0);
         const struct vmfile_env plain = {.path = "x", .base_dir = "/project", .home = "/home/user"};
-        vmfile_print(&printed, text, size, &env);
+        vmfile_print(&printed, text, size, NULL, &env);
         struct vmfile *again = vmfile_parse(buf_str(&printed), printed.len, &plain);
         for (size_t i = 0; again->n_diagnostics == 0 && i < file->n_vms; i++) {
             char digest[DIGEST_SIZE], other[DIGEST_SIZE];

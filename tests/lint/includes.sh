@@ -49,8 +49,9 @@ only_in 'sys/inotify\.h' '^(store|controller)/'
 only_in 'ev\.h' '^controller/loop/loop\.c$'
 only_in 'libssh2(_sftp)?\.h' '^reconcilers/ssh/'
 only_in 'curl/curl\.h' '^reconcilers/(fetch|backend/propolis)/'
-only_in 'zstd\.h' '^reconcilers/archive/'
+only_in 'zstd\.h' '^(reconcilers|cli)/archive/'
 only_in 'archive(_entry)?\.h' '^reconcilers/archive/'
+only_in 'libwebsockets\.h' '^cli/serve/exchange\.h$'
 only_in 'getopt\.h' '^(cli/|controller/main\.c)'
 
 while IFS= read -r line; do

@@ -15,7 +15,8 @@ complain() {
 vmctl_1=cli/man/vmctl.1
 vmctld_8=controller/man/vmctld.8
 vmfile_5=specs/man/VMFile.kdl.5
-pages="$vmctl_1 $vmctld_8 $vmfile_5"
+serve_1=cli/man/vmctl-serve.1
+pages="$vmctl_1 $serve_1 $vmctld_8 $vmfile_5"
 
 for page in $pages; do
     [ -r "$page" ] || { echo "$page is missing"; exit 1; }
@@ -32,7 +33,7 @@ grep -Eq "^## ${version//./\\.} " CHANGELOG.md || complain "CHANGELOG.md: nothin
 # Words are looked for in the text that a reader sees, one line a paragraph: nothing is broken.
 text_of() { mandoc -T utf8 -O width=900 "$1" | LC_ALL=C.UTF-8 sed "s/.\x08//g"; }
 main=$(text_of $vmctl_1)
-both=$(text_of $vmctl_1; text_of $vmctld_8)
+both=$(text_of $vmctl_1; text_of $serve_1; text_of $vmctld_8)
 vmfile=$(text_of $vmfile_5)
 
 # words_of ARRAY TEXT: its words become the array's keys, also without the full stop or colon behind.
@@ -124,6 +125,11 @@ done
 general=$("$vmctl" --help)
 for option in $(options_of <<<"$general"); do
     [ -n "${in_main[$option]:-}" ] || complain "$vmctl_1: no option $option"
+done
+
+serve_text=$(text_of $serve_1)
+for option in $(sed -n '/^Options:/,/^$/p' <<<"$("$vmctl" serve --help)" | options_of); do
+    grep -Fq -- "$option" <<<"$serve_text" || complain "$serve_1: no option $option"
 done
 
 n_commands=0

@@ -287,6 +287,12 @@ void sim_reset_guest(struct sim *sim, const char *name)
     wake(sim, name);
 }
 
+void sim_lose_share(struct sim *sim, const char *name)
+{
+    sim_edit_machine(sim, name, "isShareLost", json_true());
+    wake(sim, name);
+}
+
 void sim_lose_file(struct sim *sim, const char *name, const char *file)
 {
     struct error err = {.code = ERR_NONE};
@@ -445,7 +451,7 @@ size_t sim_count_leases(struct sim *sim)
 {
     struct lease_list leases = {.count = 0};
     struct error err = {.code = ERR_NONE};
-    must(store_list_leases(sim->store, &leases, &err), &err);
+    must(store_list_leases(sim->store, NULL, &leases, &err), &err);
     size_t count = leases.count;
     lease_list_clear(&leases);
     return count;
@@ -506,7 +512,7 @@ bool sim_is_gone(struct sim *sim, const char *name)
     struct lease_list leases = {.count = 0};
     struct error err = {.code = ERR_NONE};
     bool is_gone = !record.desired && !record.status && !sim_has_dir(sim, name);
-    must(store_list_leases(sim->store, &leases, &err), &err);
+    must(store_list_leases(sim->store, NULL, &leases, &err), &err);
     for (size_t i = 0; i < leases.count; i++) {
         is_gone = is_gone && !text_eq(leases.items[i].vm_name, name);
     }
@@ -561,7 +567,7 @@ static void check_leases(struct sim *sim)
 {
     struct lease_list leases = {.count = 0};
     struct error err = {.code = ERR_NONE};
-    must(store_list_leases(sim->store, &leases, &err), &err);
+    must(store_list_leases(sim->store, NULL, &leases, &err), &err);
     for (size_t i = 0; i < leases.count; i++) {
         struct vm_record record = sim_record(sim, leases.items[i].vm_name);
         assert_non_null(record.desired);

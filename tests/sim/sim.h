@@ -76,6 +76,8 @@ enum change_result sim_delete(struct sim *sim, const char *name);
 void sim_script(struct sim *sim, const char *name, const char *json);
 /* Another run state of the machine, as if the guest or QEMU had changed it. */
 void sim_set_run_state(struct sim *sim, const char *name, const char *run_state);
+/* The server of a shared folder ends. */
+void sim_lose_share(struct sim *sim, const char *name);
 /* The guest is reset, by itself or by somebody. */
 void sim_reset_guest(struct sim *sim, const char *name);
 /* Another value in the machine's state (noop.h), of which nobody is told. */

@@ -229,12 +229,34 @@ static void a_fleet_is_adopted_in_two_passes_a_vm_and_then_left_alone(void **sta
     assert_not_written_since(sim, "vm-96", LONG_AGO);
 }
 
+/* Each timer wakes the process, whose host would rather sleep: there is the one of the resync. */
+static void a_fleet_at_rest_wakes_only_to_look_at_all_again(void **state)
+{
+    enum { N = 30, HOUR_MS = 60 * MINUTE_MS, RESYNCS_MAX = 12 /* five minutes between them */ };
+    struct sim *sim = *state;
+    bring_up_all(sim, N, sim_spec);
+    sim_wait(sim, "vm-29", sim_is_ready, MINUTE_MS);
+    sim_settle(sim);
+    assert_true(are_all_ready(sim));
+    sim_advance(sim, MINUTE_MS); /* what a start leaves to be done later */
+    int64_t end_ms = sim_now(sim) + HOUR_MS, next_ms;
+    uint64_t passes = controller_pass_count(sim->controller);
+    unsigned n_woken = 0;
+    while ((next_ms = loop_fake_next_timer(sim->loop)) >= 0 && next_ms <= end_ms) {
+        n_woken++;
+        sim_advance(sim, next_ms > sim_now(sim) ? next_ms - sim_now(sim) : 1);
+    }
+    assert_in_range(n_woken, 1, RESYNCS_MAX);
+    assert_int_equal(controller_pass_count(sim->controller) - passes, 2 * N * n_woken);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_vm_of_a_fleet_becomes_ready),
         cmocka_unit_test(a_vm_costs_the_same_in_a_fleet_of_any_size),
         SIM_TEST(a_fleet_is_adopted_in_two_passes_a_vm_and_then_left_alone),
+        SIM_TEST(a_fleet_at_rest_wakes_only_to_look_at_all_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

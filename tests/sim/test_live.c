@@ -153,6 +153,10 @@ static void the_guest_is_made_to_use_what_was_added(void **state)
         sim_kill(sim);
         sim_start(sim);
     }
+    struct vm_record record = sim_record(sim, "web");
+    assert_string_equal(record.status->conditions[CONDITION_SYNCED].message,
+        "the guest is being made to use what was added");
+    vm_record_clear(&record);
     assert_applied(sim, 2, 1024);
     sim_wait(sim, "web", does_guest_use_all, MINUTE_MS);
     assert_int_equal(sim_count_events(sim, "web", REASON_GUEST_GREW), 1);
@@ -258,6 +262,19 @@ static void an_up_that_changes_nothing_looks_too(void **state)
     assert_int_equal(sim_up(sim, sim_spec("web")), CHANGE_UNCHANGED);
     sim_settle(sim);
     assert_int_equal(sim_count_events(sim, "web", REASON_DRIFT_CORRECTED), 1);
+}
+
+/* Not Ready until it is on another, and nobody is told that somebody changed something. */
+static void a_network_whose_switch_ended_is_told_as_that_and_joined_again(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"bootMs\": 1000}");
+    sim_bring_up(sim, sim_spec("web"));
+    sim_edit_machine(sim, "web", "isNetworkLost", json_true());
+    sim_advance(sim, 16 * MINUTE_MS + 500); /* by the resync, as nothing reports it here */
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    assert_int_equal(sim_count_events(sim, "web", REASON_NETWORK_RESTORED), 1);
+    assert_int_equal(sim_count_events(sim, "web", REASON_DRIFT_CORRECTED), 0);
 }
 
 static void looking_and_finding_all_well_writes_nothing(void **state)
@@ -515,6 +532,7 @@ int main(void)
         SIM_TEST(connections_lost_over_it_are_retried_and_in_the_end_reported),
         SIM_TEST(a_restart_makes_it_obsolete),
         SIM_TEST(what_somebody_changed_is_found_and_put_right),
+        SIM_TEST(a_network_whose_switch_ended_is_told_as_that_and_joined_again),
         SIM_TEST(what_somebody_changed_without_a_controller_is_found_by_the_next),
         SIM_TEST(an_up_that_changes_nothing_looks_too),
         SIM_TEST(looking_and_finding_all_well_writes_nothing),

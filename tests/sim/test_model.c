@@ -42,7 +42,7 @@ struct model {
     const char *fault; /* what was found, NULL nothing */
     union world fault_world;
     struct decision fault_decision;
-    uint64_t rows_seen;
+    bool rows_seen[DECIDE_ROWS + 1];
     unsigned longest;
 };
 
@@ -140,16 +140,19 @@ static struct situation see(union world w)
         .is_hot_change_pending = w.is_hot_change_pending,
         .is_probe_due = w.is_probe_due,
         .is_unhealthy = w.is_unhealthy,
+        .wake = (enum wake)w.wake,
+        .is_wake_refused = w.is_wake_refused,
+        .is_wake_ours = w.is_wake_ours,
     };
 }
 
 /* Rows of templates: test_templates.c plays them, with the files that they are about. */
 static bool is_of_templates(int row)
 {
-    static const enum action actions[] = {ACTION_SEAL, ACTION_DISMISS, ACTION_BEGIN_TEMPLATE,
-        ACTION_AWAIT_TEMPLATE, ACTION_CHOOSE_BASE};
-    enum { BUILD_STALE_ROW = 16 };
-    bool is_one = row == BUILD_STALE_ROW;
+    static const enum action actions[] = {ACTION_SEAL, ACTION_FREEZE, ACTION_DISMISS,
+        ACTION_BEGIN_TEMPLATE, ACTION_AWAIT_TEMPLATE, ACTION_CHOOSE_BASE};
+    enum { BUILD_STALE_ROW = 16, FREEZE_LOST_ROW = 43 };
+    bool is_one = row == BUILD_STALE_ROW || row == FREEZE_LOST_ROW;
     for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
         is_one = is_one || decide_action_of_row(row) == actions[i];
     }
@@ -163,7 +166,7 @@ static struct decision decide_in(struct model *model, union world w)
         model->mutant.blind(&s);
     }
     struct decision decision = decide(&s);
-    model->rows_seen |= UINT64_C(1) << decision.row;
+    model->rows_seen[decision.row] = true;
     if (model->mutant.row && decision.row == model->mutant.row) {
         decision.action = model->mutant.action;
     }
@@ -207,6 +210,11 @@ static void change(struct model *model, union world w)
     }
     next.is_outdated = w.intent == INTENT_START && !w.has_pid;
     w = next;
+    if (w.wake == WAKE_DUE) { /* another machine than its template was */
+        next.is_wake_refused = 1;
+        add(model, next);
+        next = w;
+    }
     if (is_settled_up(w)) { /* a forward or a larger disk; another user */
         next.is_hot_change_pending = 1;
         add(model, next);
@@ -260,7 +268,8 @@ static void change(struct model *model, union world w)
 static void guest_fault(struct model *model, union world w)
 {
     union world next = w;
-    if (w.run_state != RUN_STATE_PRELAUNCH) {
+    /* One whose memory is to be loaded nobody else lets run. */
+    if (w.run_state != RUN_STATE_PRELAUNCH && w.wake != WAKE_DUE) {
         for (unsigned state = RUN_STATE_RUNNING; state < RUN_STATE_COUNT_; state++) {
             if (state != RUN_STATE_INMIGRATE) { /* of a machine that is started for it */
                 add(model, world_with_run_state(w, (enum run_state)state));
@@ -380,7 +389,7 @@ static bool is_converged(union world w, enum action action)
     if (action == ACTION_HOLD) {
         return is_down && w.is_held;
     }
-    bool is_up = w.process == PROCESS_UP && w.intent == INTENT_NONE;
+    bool is_up = w.process == PROCESS_UP && w.intent == INTENT_NONE && w.wake == WAKE_NONE;
     if (w.run_state == RUN_STATE_POSTMIGRATE) { /* only the user knows where it runs now */
         return is_up && action == ACTION_NONE;
     }
@@ -488,11 +497,12 @@ static void report(const struct model *model)
     print_error(
         "  process %d state %d silent %d dir %d image %d identity due %d disk %d reached %d "
         "setting up "
-        "%d failed %d"
+        "%d wake %d refused %d ours %d failed %d"
         " step %d appended %d due %d unhealthy %d up %d launching %d adopted %d boot lost %d\n",
         w.process, w.run_state, w.is_silent, w.has_dir, w.image, w.is_identity_due, w.disk,
-        w.is_reached, w.is_setting_up, w.has_setup_failed, w.has_step, w.has_appended,
-        w.is_probe_due, w.is_unhealthy, w.is_up, w.is_launching, w.is_adopted, w.is_boot_lost);
+        w.is_reached, w.is_setting_up, w.wake, w.is_wake_refused, w.is_wake_ours,
+        w.has_setup_failed, w.has_step, w.has_appended, w.is_probe_due, w.is_unhealthy, w.is_up,
+        w.is_launching, w.is_adopted, w.is_boot_lost);
 }
 
 static void the_table_is_safe_and_converges_from_everywhere(void **state)
@@ -507,7 +517,7 @@ static void the_table_is_safe_and_converges_from_everywhere(void **state)
     print_message("%zu worlds, longest way %u actions\n", model.count, model.longest);
     assert_true(model.count > 10000); /* the model has not become trivial */
     for (int row = 1; row <= DECIDE_ROWS; row++) {
-        if (!(model.rows_seen >> row & 1) && !is_of_templates(row)) {
+        if (!model.rows_seen[row] && !is_of_templates(row)) {
             fail_msg("row %d is never reached", row);
         }
     }
@@ -623,6 +633,19 @@ static void see_no_failed_setup(struct situation *s)
     s->has_setup_failed = false;
 }
 
+static void see_no_wake(struct situation *s)
+{
+    s->wake = WAKE_NONE;
+}
+static void see_every_clone_unused(struct situation *s)
+{
+    s->wake = s->wake == WAKE_BEGUN ? WAKE_DUE : s->wake;
+}
+static void see_every_wake_ours(struct situation *s)
+{
+    s->is_wake_ours = true;
+}
+
 static bool is_caught_by_model(struct mutant mutant, const char *what)
 {
     struct model model = {.mutant = mutant};
@@ -681,7 +704,8 @@ static void a_wrong_eye_is_caught(void **state)
         see_no_directory, see_no_image_change, see_no_image_doubt, see_no_deletion, see_no_record,
         see_every_start_overdue, see_no_stage, see_no_hold, see_no_back_off, see_every_guest_here,
         see_every_check_fatal, see_every_guest_reached, see_every_guest_set_up, see_no_failed_setup,
-        see_every_list_through, see_nothing_appended, see_every_volume_made, see_no_volume_leave};
+        see_every_list_through, see_nothing_appended, see_every_volume_made, see_no_volume_leave,
+        see_no_wake, see_every_clone_unused, see_every_wake_ours};
     for (size_t i = 0; i < ARRAY_LEN(blind); i++) {
         cleanup_free char *what = mem_printf("eye %zu", i);
         n_survivors += !is_caught_by_model((struct mutant){.blind = blind[i]}, what);

@@ -510,6 +510,68 @@ static void an_image_that_fails_is_tried_again_until_it_is_repaired(void **state
     assert_false(sim_is_stalled(sim, "web"));
 }
 
+/* Its own image is on its way for hours; the other VM fails at once. */
+static void a_dependency_that_failed_stalls_also_what_is_not_prepared_yet(void **state)
+{
+    struct sim *sim = *state;
+    struct vm_spec *web = sim_spec("web");
+    web->depends_on = mem_new(char *);
+    web->depends_on[0] = mem_strdup("db");
+    web->n_depends_on = 1;
+    sim_script(sim, "web", "{\"fetchMs\": 36000000}");
+    sim_script(sim, "db", "{\"failLaunch\": 1000000}");
+    sim_up(sim, web);
+    sim_up(sim, sim_spec("db"));
+    sim_wait(sim, "web", sim_is_stalled, 10 * SECOND_MS);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_STALLED), REASON_WAITING_FOR_DEPENDENCY);
+    sim_script(sim, "db", NULL);
+    sim_up(sim, sim_spec("db"));
+    sim_wait(sim, "db", sim_is_ready, SECOND_MS);
+    sim_advance(sim, 2 * SECOND_MS);
+    assert_false(sim_is_stalled(sim, "web"));
+    sim_power(sim, "db", POWER_STOPPED); /* a VM that is not meant to run does not wait */
+    sim_power(sim, "web", POWER_STOPPED);
+    sim_advance(sim, 2 * SECOND_MS);
+    assert_false(sim_is_stalled(sim, "web"));
+}
+
+static bool has_recreate_failure(struct sim *sim, const char *name)
+{
+    struct vm_record record = sim_record(sim, name);
+    bool ret = record.status->recreate_failure.code != NULL;
+    vm_record_clear(&record);
+    return ret;
+}
+
+/* It is kept as a request; what is in the way of the VM itself is what it is stalled on. */
+static void a_new_disk_that_cannot_be_made_is_no_obstacle_to_the_vm(void **state)
+{
+    struct sim *sim = *state;
+    sim_bring_up(sim, sim_spec("web"));
+    int64_t birth = sim_disk_birth(sim, "web");
+    sim_script(sim, "web", "{\"failFetch\": 1000000}");
+    sim_change(sim, &(struct change){.name = "web", .recreates = true});
+    sim_wait(sim, "web", has_recreate_failure, MINUTE_MS);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_STALLED), REASON_DOWNLOAD_BACK_OFF);
+    sim_change(sim, &(struct change){.name = "web", .restarts = true, .retries = true});
+    sim_settle(sim);
+    assert_false(has_recreate_failure(sim, "web"));
+    sim_wait(sim, "web", has_recreate_failure, MINUTE_MS);
+    sim_wait(sim, "web", sim_is_ready, SECOND_MS);
+    sim_script(sim, "web", "{\"failFetch\": 1000000, \"failLaunch\": 1000000}");
+    sim_change(sim, &(struct change){.name = "web", .restarts = true, .retries = true});
+    sim_settle(sim);
+    sim_wait(sim, "web", has_recreate_failure, MINUTE_MS);
+    sim_advance(sim, SECOND_MS);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_STALLED), REASON_SPAWN_FAILED);
+    assert_int_equal(sim_disk_birth(sim, "web"), birth);
+    sim_script(sim, "web", NULL);
+    sim_up(sim, sim_spec("web"));
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    assert_false(has_recreate_failure(sim, "web"));
+    assert_int_not_equal(sim_disk_birth(sim, "web"), birth);
+}
+
 static void up_tries_a_stalled_vm_again_at_once(void **state)
 {
     struct sim *sim = *state;
@@ -695,6 +757,8 @@ int main(void)
         SIM_TEST(an_ssh_port_taken_by_another_program_is_changed),
         SIM_TEST(ports_that_are_all_taken_stall_the_vm),
         SIM_TEST(an_image_that_fails_is_tried_again_until_it_is_repaired),
+        SIM_TEST(a_dependency_that_failed_stalls_also_what_is_not_prepared_yet),
+        SIM_TEST(a_new_disk_that_cannot_be_made_is_no_obstacle_to_the_vm),
         SIM_TEST(up_tries_a_stalled_vm_again_at_once),
         SIM_TEST(a_base_that_changed_under_the_disk_is_refused),
         SIM_TEST(blocker_that_goes_away_by_itself_is_not_told_any_longer),

@@ -69,6 +69,7 @@ union world world_without_controller(union world w)
 {
     w.is_up = 0;
     w.is_launching = 0;
+    w.is_wake_ours = 0;
     w.is_boot_lost = w.process == PROCESS_UP && w.intent == INTENT_START;
     w.is_unhealthy = 0; /* the next one counts from 0 */
     if (w.process == PROCESS_WAITING) {
@@ -87,16 +88,25 @@ static void record_exit(struct outcomes *o, union world w)
     may(o, next);
     next.is_backing_off = 1;
     may(o, next);
+    if (w.wake != WAKE_NONE) { /* QEMU did not take the memory, or ended before it was itself */
+        next.is_backing_off = 0;
+        next.is_wake_refused = 1;
+        may(o, next);
+    }
 }
 
 static void discard_disk(struct outcomes *o, union world w)
 {
     static const enum disk_state next[] = {
         DISK_READY, DISK_NONE}; /* where the backend has no two */
+    const union world before = w;
     w.image = w.image == IMAGE_MISSING ? IMAGE_MISSING : IMAGE_THERE;
+    w.wake = WAKE_NONE;
+    w.is_wake_refused = w.is_wake_ours = 0;
     for (size_t i = 0; i < ARRAY_LEN(next); i++) {
         w.disk = next[i] & 3;
         union world undone = world_without_controller(w); /* the token is not recorded as handled */
+        undone.wake = before.wake;
         union world done = w;
         done.recreation = RECREATION_NONE;
         may(o, done);
@@ -110,6 +120,10 @@ static void prepare(struct outcomes *o, union world w)
     may(o, w); /* partly */
     o->worlds[0].disk = DISK_READY;
     may(o, w);
+    if (w.wake == WAKE_NONE) { /* a clone of a template that has memory */
+        may(o, o->worlds[0]);
+        o->worlds[2].wake = WAKE_DUE;
+    }
 }
 
 static void begin_start(struct outcomes *o, union world w)
@@ -135,7 +149,8 @@ static void release(struct outcomes *o, union world w)
 {
     union world up = w;
     up.process = PROCESS_UP;
-    may(o, world_with_run_state(up, RUN_STATE_PRELAUNCH));
+    may(o,
+        world_with_run_state(up, w.wake == WAKE_DUE ? RUN_STATE_INMIGRATE : RUN_STATE_PRELAUNCH));
     may(o, world_without_process(w)); /* exec failed */
 }
 
@@ -148,10 +163,36 @@ static void ask_machine(struct outcomes *o, union world w, union world obeyed)
 static void record_cause(struct outcomes *o, union world w)
 {
     bool stays_down = w.run_state == RUN_STATE_SHUTDOWN || w.is_held;
+    if (w.wake == WAKE_BEGUN) { /* it ended before it was itself */
+        w.is_wake_refused = 1;
+        may(o, w);
+        return;
+    }
     w = with_intent(w, INTENT_STOP);
     w.stage = STOP_STAGE_QUIT;
     w.is_held = stays_down;
     may(o, w);
+}
+
+/* QEMU refuses what it is given, and goes on, or ends. */
+static void load(struct outcomes *o, union world w)
+{
+    may(o, world_with_run_state(w, RUN_STATE_PAUSED));
+    w.is_wake_refused = 1;
+    may(o, w);
+    may(o, world_without_process(w));
+}
+
+/* It does not answer, or not as it should. */
+static void identify(struct outcomes *o, union world w)
+{
+    union world next = w;
+    next.wake = WAKE_NONE;
+    next.is_wake_ours = 0;
+    may(o, next);
+    next = w;
+    next.is_wake_refused = 1;
+    may(o, next);
 }
 
 /* It has ended, or still runs, or has failed. */
@@ -214,6 +255,7 @@ struct outcomes world_carry_out(union world w, enum action action)
     case ACTION_DISCARD_ALL:
         next.has_dir = 0;
         next.disk = DISK_NONE;
+        next.wake = WAKE_NONE;
         next.image = w.image == IMAGE_MISSING ? IMAGE_MISSING : IMAGE_THERE;
         may(&o, next);
         may(&o, world_without_controller(next));
@@ -266,6 +308,22 @@ struct outcomes world_carry_out(union world w, enum action action)
         break;
     case ACTION_RELEASE:
         release(&o, w);
+        break;
+    case ACTION_BOOT_COLD:
+        next.wake = WAKE_NONE;
+        next.is_wake_refused = 0;
+        may(&o, next);
+        break;
+    case ACTION_LOAD:
+        load(&o, w);
+        break;
+    case ACTION_MARK_WOKEN:
+        next.wake = WAKE_BEGUN;
+        next.is_wake_ours = 1;
+        may(&o, next);
+        break;
+    case ACTION_IDENTIFY:
+        identify(&o, w);
         break;
     case ACTION_BOOT:
         next.is_boot_lost = 0;
@@ -377,7 +435,8 @@ const char *world_danger_of(union world w, enum action action)
                : w.is_backing_off    ? "a start before its time"
                                      : NULL;
     case ACTION_LAUNCH:
-        return !is_dead || w.has_pid ? "a second instance"
+        return !is_dead || w.has_pid  ? "a second instance"
+               : w.wake == WAKE_BEGUN ? "a guest is started on a disk of one that was not itself"
                : w.disk != DISK_READY || w.image == IMAGE_CHANGED || w.image == IMAGE_UNSURE ||
                        w.volumes == VOLUME_TO_MAKE || w.intent != INTENT_START
                    ? "a launch without disk or intent"
@@ -424,9 +483,21 @@ const char *world_danger_of(union world w, enum action action)
         return !w.snapshot                          ? "a snapshot that nobody asked for"
                : is_dead || w.intent == INTENT_NONE ? NULL
                                                     : "a snapshot of a disk in use";
+    case ACTION_LOAD:
+        return w.wake == WAKE_DUE && w.run_state == RUN_STATE_INMIGRATE
+                   ? NULL
+                   : "memory is loaded onto a disk on which a guest may have run";
+    case ACTION_IDENTIFY:
+        return w.wake == WAKE_BEGUN && w.is_wake_ours ? NULL : "a guest is told twice who it is";
+    case ACTION_CONFIRM_START:
+        return w.wake == WAKE_NONE ? NULL : "a guest is taken for started that is not itself";
     case ACTION_RESUME:
+    case ACTION_RETRY_IO:
     case ACTION_BOOT:
-        return w.run_state == RUN_STATE_POSTMIGRATE ? "a guest runs twice" : NULL;
+        return w.wake == WAKE_DUE && w.run_state != RUN_STATE_PRELAUNCH
+                   ? "a guest runs whose memory may be loaded once more"
+               : w.run_state == RUN_STATE_POSTMIGRATE ? "a guest runs twice"
+                                                      : NULL;
     case ACTION_GIVE_UP_START:
         return w.intent == INTENT_START ? NULL : "a running VM is given up for being silent";
     default:

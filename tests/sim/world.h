@@ -32,12 +32,14 @@ union world {
         uint64_t is_clock_due : 1;                        /* it stood still */
         uint64_t is_growth_due : 1;                       /* something was added to its machine */
         uint64_t is_setting_up : 1, has_setup_failed : 1; /* its cloud-init */
+        uint64_t wake : 2, is_wake_refused : 1;           /* of the disk: vm_prepared.wake */
         uint64_t has_appended : 1; /* steps came behind those that were run */
         uint64_t is_dependency_missing : 1, is_hot_change_pending : 1;
         uint64_t is_probe_due : 1, is_unhealthy : 1; /* its `live` probes failed for good */
         /* the controller */
         uint64_t is_up : 1, is_launching : 1;
         uint64_t is_boot_lost : 1; /* it died before it recorded what the boot had told */
+        uint64_t is_wake_ours : 1; /* it let the guest run whose memory was loaded */
         uint64_t is_adopted : 1;   /* a process that lived before its record: its pid is unknown */
     };
     uint64_t bits;

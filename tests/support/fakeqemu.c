@@ -2,8 +2,9 @@
 /*
  * A program that looks like qemu-system-x86_64 from outside, for faults that the real one cannot be
  * made to have: VMCTL_QEMU=…/fakeqemu. It reads -uuid, -pidfile and the -chardev descriptors "ctl"
- * and "usr" of the command line, speaks QMP on both, and runs no guest. What it does wrong is said
- * in the file `fakeqemu` beside the pidfile, or in $FAKEQEMU, as words between spaces or commas:
+ * and "usr" of the command line, speaks QMP on both, has volumes attached and detached, and runs no
+ * guest. What it does wrong is said in the file `fakeqemu` beside the pidfile, or in $FAKEQEMU, as
+ * words between spaces or commas:
  *
  *   exit=N              says why on stderr and exits with N at once
  *   mute                never greets
@@ -17,6 +18,7 @@
  *   shutdown-after=MS   the guest powers itself off (run state `shutdown`)
  *   panic-after=MS      run state `guest-panicked`
  *   broken-after=MS     run state `internal-error`
+ *   log                 writes each command that comes as a line of the file `commands` there
  */
 #include <poll.h>
 #include <signal.h>
@@ -36,7 +38,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-enum { CONTROL, USER, SOCKETS, FORWARDS_MAX = 64, LINE_MAX_BYTES = 1 << 16 };
+enum { CONTROL, USER, SOCKETS, FORWARDS_MAX = 64, NAMES_MAX = 64, LINE_MAX_BYTES = 1 << 16 };
 
 static const char *const chardev_ids[SOCKETS] = {"ctl", "usr"};
 
@@ -53,6 +55,11 @@ struct timed {
     int64_t at_ms;     /* -1: never, or over */
 };
 
+struct names {
+    char *items[NAMES_MAX]; /* owned */
+    size_t n;
+};
+
 struct fake {
     struct connection sockets[SOCKETS];
     char *uuid;
@@ -62,6 +69,7 @@ struct fake {
     int64_t disk_bytes;
     char *forwards[FORWARDS_MAX]; /* "tcp 10022 22" */
     size_t n_forwards;
+    struct names devices, nodes; /* of volumes */
     bool is_hanging;
     bool is_over;
 };
@@ -103,18 +111,108 @@ static int64_t number_of(const struct fake *fake, const char *word, int64_t othe
     return text ? strtoll(text, NULL, 10) : otherwise;
 }
 
+/* A file beside the pidfile. free() it. */
+static char *beside_pidfile(const struct fake *fake, const char *name)
+{
+    const char *slash = fake->pidfile ? strrchr(fake->pidfile, '/') : NULL;
+    return slash ? mem_printf("%.*s/%s", (int)(slash - fake->pidfile), fake->pidfile, name)
+                 : mem_strdup(name);
+}
+
 static void read_script(struct fake *fake)
 {
     struct buf text = BUF_INIT(LINE_MAX_BYTES);
     struct error err = {0};
-    const char *slash = fake->pidfile ? strrchr(fake->pidfile, '/') : NULL;
-    cleanup_free char *path =
-        slash ? mem_printf("%.*s/fakeqemu", (int)(slash - fake->pidfile), fake->pidfile)
-              : mem_strdup("fakeqemu");
+    cleanup_free char *path = beside_pidfile(fake, "fakeqemu");
     if (fs_read_file(path, &text, &err) < 0 && getenv("FAKEQEMU")) {
         buf_add_str(&text, getenv("FAKEQEMU"));
     }
     fake->script = buf_steal(&text);
+}
+
+/* ---- volumes ---- */
+
+static void add_name(struct names *names, const char *name)
+{
+    if (name && names->n < NAMES_MAX) {
+        names->items[names->n++] = mem_strdup(name);
+    }
+}
+
+static bool drop_name(struct names *names, const char *name)
+{
+    for (size_t i = 0; i < names->n; i++) {
+        if (text_eq(names->items[i], name)) {
+            free(names->items[i]);
+            names->items[i] = names->items[--names->n];
+            return true;
+        }
+    }
+    return false;
+}
+
+static void clear_names(struct names *names)
+{
+    while (names->n > 0) {
+        free(names->items[--names->n]);
+    }
+}
+
+/* What "…,KEYvolume-NAME,…" names, into `names`. */
+static void read_name(struct names *names, const char *value, const char *key)
+{
+    cleanup_free char *start = mem_printf(",%svolume-", key);
+    const char *at = strstr(value, start);
+    if (at) {
+        at += 1 + strlen(key);
+        cleanup_free char *name = mem_strndup(at, strcspn(at, ","));
+        add_name(names, name);
+    }
+}
+
+static json_t *list_devices(const struct fake *fake)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < fake->devices.n; i++) {
+        (void)json_array_append_new(
+            list, json_pack("{s:s, s:s}", "name", fake->devices.items[i], "type", "child"));
+    }
+    return list;
+}
+
+/* Those of volumes are as large as any may be asked to be. */
+static json_t *list_nodes(const struct fake *fake)
+{
+    json_t *list = json_pack("[{s:s, s:{s:I}}]", "node-name", "disk0", "image", "virtual-size",
+        (json_int_t)fake->disk_bytes);
+    for (size_t i = 0; i < fake->nodes.n; i++) {
+        (void)json_array_append_new(
+            list, json_pack("{s:s, s:{s:I}}", "node-name", fake->nodes.items[i], "image",
+                      "virtual-size", (json_int_t)1 << 50));
+    }
+    return list;
+}
+
+/* NULL: it is none of these commands, or has no such device or node. */
+static json_t *change_volumes(struct fake *fake, const char *command, const json_t *arguments)
+{
+    const char *id = json_text(arguments, "id"), *node = json_text(arguments, "node-name");
+    bool is_done = true;
+    if (text_eq(command, "add-fd")) {
+        return json_pack("{s:i, s:i}", "fdset-id", 1, "fd", 1);
+    }
+    if (text_eq(command, "device_add")) {
+        add_name(&fake->devices, id);
+    } else if (text_eq(command, "blockdev-add")) {
+        add_name(&fake->nodes, node);
+    } else if (text_eq(command, "device_del")) {
+        is_done = drop_name(&fake->devices, id);
+    } else if (text_eq(command, "blockdev-del")) {
+        is_done = drop_name(&fake->nodes, node);
+    } else {
+        is_done = text_eq(command, "remove-fd");
+    }
+    return is_done ? json_object() : NULL;
 }
 
 /* ---- the command line ---- */
@@ -138,6 +236,10 @@ static void read_arguments(struct fake *fake, int argc, char **argv)
             fake->pidfile = argv[i + 1];
         } else if (text_eq(argv[i], "-chardev")) {
             read_chardev(fake, argv[i + 1]);
+        } else if (text_eq(argv[i], "-device")) {
+            read_name(&fake->devices, argv[i + 1], "id=");
+        } else if (text_eq(argv[i], "-blockdev")) {
+            read_name(&fake->nodes, argv[i + 1], "node-name=");
         }
     }
 }
@@ -274,10 +376,9 @@ static json_t *query(struct fake *fake, const char *command)
         return json_pack("{s:b, s:s, s:s}", "enabled", 1, "host", "127.0.0.1", "service", "5900");
     }
     if (text_eq(command, "query-named-block-nodes")) {
-        return json_pack("[{s:s, s:{s:I}}]", "node-name", "disk0", "image", "virtual-size",
-            (json_int_t)fake->disk_bytes);
+        return list_nodes(fake);
     }
-    return NULL;
+    return text_eq(command, "qom-list") ? list_devices(fake) : NULL;
 }
 
 static json_t *control_guest(struct fake *fake, const char *command, const char **ret_why)
@@ -316,13 +417,26 @@ static json_t *run(
         return json_object();
     }
     json_t *value = query(fake, command);
+    value = value ? value : change_volumes(fake, command, arguments);
     return value ? value : control_guest(fake, command, ret_why);
 }
 
 /* ---- connections ---- */
 
+static void log_command(const struct fake *fake, const json_t *request)
+{
+    const char *line = json_text(json_object_get(request, "arguments"), "command-line");
+    cleanup_free char *path = beside_pidfile(fake, "commands");
+    FILE *file = is_told(fake, "log") ? fopen(path, "ae") : NULL;
+    if (file) {
+        fprintf(file, "%s\n", line ? line : json_text(request, "execute"));
+        fclose(file);
+    }
+}
+
 static void answer(struct fake *fake, struct connection *connection, const json_t *request)
 {
+    log_command(fake, request);
     const char *command = json_text(request, "execute");
     const char *why = "The command has not been found";
     json_t *value = NULL;
@@ -445,6 +559,8 @@ static void fake_clear(struct fake *fake)
     for (size_t i = 0; i < fake->n_forwards; i++) {
         free(fake->forwards[i]);
     }
+    clear_names(&fake->devices);
+    clear_names(&fake->nodes);
     free(fake->script);
 }
 

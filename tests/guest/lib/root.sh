@@ -9,6 +9,7 @@ root_modules=(
     virtio-rng
     button evdev pvpanic pvpanic-pci pvpanic-mmio
     isofs
+    fuse virtiofs
     cdrom scsi_common scsi_mod sr_mod virtio_scsi
     libata ata_piix ata_generic libahci ahci
 )

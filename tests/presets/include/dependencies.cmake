@@ -9,8 +9,12 @@ pkg_check_modules(LIBSSH2 REQUIRED IMPORTED_TARGET libssh2)
 pkg_check_modules(LIBCURL REQUIRED IMPORTED_TARGET libcurl)
 pkg_check_modules(LIBZSTD REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(LIBARCHIVE REQUIRED IMPORTED_TARGET libarchive)
+pkg_check_modules(LIBWEBSOCKETS IMPORTED_TARGET libwebsockets) # of vmctl-serve alone
 find_path(LIBEV_INCLUDE_DIR ev.h REQUIRED)
 find_library(LIBEV_LIBRARY ev REQUIRED)
+# Its .pc file asks for glib's headers, which its own does not include.
+find_path(SLIRP_INCLUDE_DIR slirp/libslirp.h REQUIRED)
+find_library(SLIRP_LIBRARY slirp REQUIRED)
 # Of nettle two hashes are used, of hogweed, its other half, which builds on gmp, vmctld's keys. Shared,
 # nettle's own relocations take half as long again as all else at the start of each command; so the
 # archives come first.

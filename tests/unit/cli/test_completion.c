@@ -60,6 +60,13 @@ static void check_offers(const char *words, const char *expected)
         "    'list -o name') printf 'db\\nweb\\n' ;;\n"
         "    'validate -o name') printf 'new\\nweb\\n' ;;\n"
         "    'validate -o name --file=other.kdl') printf 'other\\n' ;;\n"
+        "    'image search -o name') printf 'debian:12\\ndebian:13\\nubuntu:24.04\\n' ;;\n"
+        "    'image list -o name') printf 'debian:12\\n' ;;\n"
+        "    'snapshot list web -o name') printf 'before\\nclean\\n' ;;\n"
+        "    'volume list -o name') printf 'data\\n' ;;\n"
+        "    'node list -o name') printf 'b\\nc\\n' ;;\n"
+        "    'explain -o name') printf 'vmctl::io\\nvmctl::vm::failed\\n' ;;\n"
+        "    'init --list -o name') printf 'debian\\nci\\n' ;;\n"
         "    '-q exec --ssh-opt BatchMode=yes web -- '*' sh /et') printf '/etc/\\n' ;;\n"
         "    '-q exec --ssh-opt BatchMode=yes web -- '*' sh ') printf 'a b\\nc\\n' ;;\n"
         "    esac\n"
@@ -97,6 +104,47 @@ static void words_of_a_command_are_offered(void **state)
     check_offers("vmctl image p", "pull prune");
     check_offers("vmctl image D", "");
     check_offers("vmctl image P", "");
+    check_offers("vmctl volume ''", "list attach detach rm"); /* and neither VMs nor files */
+    check_offers("vmctl volume attach w", "web");
+}
+
+/* Each word has a kind of its own; options and their values in between do not count. */
+static void what_a_word_names_is_offered_at_its_place(void **state)
+{
+    (void)state;
+    check_offers("vmctl snapshot restore ''", "db web");
+    check_offers("vmctl snapshot restore web ''", "before clean");
+    check_offers("vmctl snapshot --timeout 5 rm web b", "before");
+    check_offers("vmctl snapshot restore web clean ''", "");
+    check_offers("vmctl snapshot create web ''", "");
+    check_offers("vmctl snapshot list web ''", "db web");
+    check_offers("vmctl volume attach web ''", "data");
+    check_offers("vmctl volume rm ''", "data");
+    check_offers("vmctl exec db ''", "");
+    check_offers("vmctl exec --user root ''", "db web");
+    check_offers("vmctl clone ''", "db web");
+    check_offers("vmctl clone web ''", "");
+    check_offers("vmctl node rm ''", "b c");
+    check_offers("vmctl --node ''", "b c");
+    check_offers("vmctl explain ''", "io failed");
+    check_offers("vmctl init ''", "debian ci");
+    check_offers("vmctl init ci ''", "");
+}
+
+/* bash takes the colon for a word: what stands before it is not offered again. */
+static void images_are_offered_by_name(void **state)
+{
+    (void)state;
+    check_offers("vmctl image pull deb", "debian:12 debian:13");
+    check_offers("vmctl image pull debian :", "12 13");
+    check_offers("vmctl image pull debian : 1", "12 13");
+    check_offers("vmctl image pull debian:1", "debian:12 debian:13");
+    check_offers("vmctl create --name w", ""); /* a new one */
+    check_offers("vmctl create --image ubu", "ubuntu:24.04");
+    check_offers("vmctl create --image ubuntu : 24", "24.04");
+    check_offers("vmctl create --image = ubuntu : 24", "24.04");
+    check_offers("vmctl create --image /proc/self/cmdl", "/proc/self/cmdline");
+    check_offers("vmctl image rm ''", "debian:12");
 }
 
 /* What `up` can be given are the VMs that the file describes, also before they are made. */
@@ -129,7 +177,7 @@ static void of_a_verb_its_own_options_are_offered(void **state)
     (void)state;
     check_offers("vmctl image list --d", "--data-dir");
     check_offers("vmctl image prune --d", "--data-dir --dry-run --detach");
-    check_offers("vmctl image pull --n", "--name");
+    check_offers("vmctl image pull --n", "--node --name");
     check_offers("vmctl controller stop --sh", "--shut-down-vms");
     check_offers("vmctl controller status --sh", "");
     check_offers("vmctl image list p", "");
@@ -184,6 +232,8 @@ int main(void)
         cmocka_unit_test(commands_are_offered_first),
         cmocka_unit_test(vms_and_options_are_offered_behind_a_command),
         cmocka_unit_test(words_of_a_command_are_offered),
+        cmocka_unit_test(what_a_word_names_is_offered_at_its_place),
+        cmocka_unit_test(images_are_offered_by_name),
         cmocka_unit_test(vms_of_the_vmfile_are_offered_to_what_reads_it),
         cmocka_unit_test(values_of_few_words_are_offered),
         cmocka_unit_test(of_a_verb_its_own_options_are_offered),

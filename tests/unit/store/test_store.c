@@ -162,7 +162,7 @@ static struct lease_list leases_of(struct store *store)
 {
     struct lease_list list = {0};
     struct error err = {0};
-    must(store_list_leases(store, &list, &err), &err);
+    must(store_list_leases(store, NULL, &list, &err), &err);
     return list;
 }
 
@@ -198,6 +198,25 @@ static void a_lease_has_one_holder_until_it_is_dropped(void **state)
     store_batch_drop_lease(batch, "tcp/never-taken");
     assert_int_equal(commit(f->store, batch), 0);
     assert_int_equal(take_lease(f->store, "tcp/10022", "u2", "b"), 0);
+}
+
+static void the_leases_of_a_vm_are_those_of_its_very_name(void **state)
+{
+    struct fixture *f = *state;
+    struct lease_list list = {0};
+    struct error err = {0};
+    assert_int_equal(take_lease(f->store, "tcp/1", "u1", "web"), 0);
+    assert_int_equal(take_lease(f->store, "tcp/2", "u2", "web2"), 0);
+    assert_int_equal(take_lease(f->store, "tcp/3", "u3", "we"), 0);
+    assert_int_equal(take_lease(f->store, "tcp/4", "web", "other"), 0);
+    assert_int_equal(take_lease(f->store, "udp/1", "u1", "web"), 0);
+    must(store_list_leases(f->store, "web", &list, &err), &err);
+    assert_int_equal(list.count, 2);
+    assert_string_equal(list.items[0].key, "tcp/1");
+    assert_string_equal(list.items[1].key, "udp/1");
+    lease_list_clear(&list);
+    must(store_list_leases(f->store, "ssh", &list, &err), &err); /* what they are for */
+    assert_int_equal(list.count, 0);
 }
 
 static void forgetting_a_vm_drops_its_records_and_its_leases_only(void **state)
@@ -304,6 +323,7 @@ static void the_vms_of_a_vmfile_are_listed_by_its_very_path(void **state)
     put_of_source(f->store, "going", source, true);
     put_of_source(f->store, "longer", "/home/me/my \"\\ déjà/VMFile.kdl2", false);
     put_of_source(f->store, "other", "/VMFile.kdl", false);
+    put_of_source(f->store, "quotes", "/\"source\":\"/home/me/my \"\\ déjà/VMFile.kdl\"", false);
     assert_int_equal(create_vm(f->store, "none", NULL), 0);
     must(store_list_source(f->store, source, &names, &err), &err);
     assert_int_equal(names.count, 2);
@@ -522,6 +542,7 @@ int main(void)
         on_open_store(a_status_is_written_only_for_the_vm_it_is_of),
         on_open_store(a_status_without_desired_record_keeps_its_owner),
         on_open_store(a_lease_has_one_holder_until_it_is_dropped),
+        on_open_store(the_leases_of_a_vm_are_those_of_its_very_name),
         on_open_store(forgetting_a_vm_drops_its_records_and_its_leases_only),
         on_open_store(the_successor_of_a_vm_is_not_forgotten_with_it),
         on_open_store(forgetting_what_is_gone_is_fine),

@@ -92,6 +92,22 @@ static void a_message_never_reaches_the_terminal_as_it_is(void **state)
     assert_null(strchr(buf_str(&lines), '\033'));
 }
 
+static void what_happened_again_is_told_with_how_often(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {.code = ERR_NONE};
+    cleanup_buf struct buf lines = BUF_INIT(0);
+    for (int i = 0; i < 3; i++) {
+        add_event(fixture, "web", "died", 1000);
+    }
+    assert_int_equal(events_list(&fixture->cli, "web", 5, NULL, false, &lines, &err), 0);
+    assert_non_null(strstr(buf_str(&lines), "died (3 times)\n"));
+    add_event(fixture, "web", "died in another way", 1000);
+    buf_clear(&lines);
+    assert_int_equal(events_list(&fixture->cli, "web", 5, NULL, false, &lines, &err), 0);
+    assert_non_null(strstr(buf_str(&lines), "died in another way\n"));
+}
+
 static void an_event_cut_within_a_character_is_still_json(void **state)
 {
     (void)state;
@@ -127,6 +143,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(
             a_message_never_reaches_the_terminal_as_it_is, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            what_happened_again_is_told_with_how_often, set_up, tear_down),
         cmocka_unit_test(an_event_cut_within_a_character_is_still_json),
         cmocka_unit_test_setup_teardown(the_last_ten_are_told_as_objects, set_up, tear_down),
     };

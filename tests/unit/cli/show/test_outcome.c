@@ -60,6 +60,21 @@ static void results_are_told_in_a_word(void **state)
     assert_told(on, CHANGE_CONFIGURED, NULL, NULL, "web: configured\n");
 }
 
+static void ports_that_other_hosts_reach_are_told_when_that_begins(void **state)
+{
+    (void)state;
+    struct spec_forward forwards[] = {{.host_port = 22, .address = "127.0.0.2"},
+        {.host_port = 80, .address = "0.0.0.0"}, {.host_port = 81, .address = "192.168.1.5"}};
+    struct vm_spec spec = {.network = {.forwards = forwards, .n_forwards = 2}};
+    const struct outcome_view open = {.spec = &spec};
+    const char *one = "web: created\nweb: other hosts can connect to port 80 (0.0.0.0)\n";
+    assert_told(open, CHANGE_CREATED, NULL, NULL, one);
+    assert_told(open, CHANGE_UNCHANGED, NULL, NULL, "web: unchanged\n");
+    spec.network.n_forwards = 3;
+    one = "web: created\nweb: other hosts can connect to port 80 and 1 more (0.0.0.0)\n";
+    assert_told(open, CHANGE_CREATED, NULL, NULL, one);
+}
+
 static void live_changes_are_configured(void **state)
 {
     (void)state;
@@ -109,7 +124,7 @@ static void a_new_image_needs_a_new_disk_also_when_off(void **state)
 {
     (void)state;
     const char *told =
-        "web: recreate required: image /old -> /new (vmctl up --recreate; erases the disk)\n";
+        "web: recreate required: image /old -> /new (vmctl up --recreate; replaces the disk)\n";
     assert_told(on, CHANGE_CONFIGURED, &image, &image, told);
     assert_told(off, CHANGE_UNCHANGED, NULL, &image, told);
     assert_told(recreating, CHANGE_RECREATED, NULL, &image, "web: recreated\n");
@@ -159,7 +174,7 @@ static void an_unchanged_vm_that_is_not_in_sync_is_told_in_the_controllers_words
         .drift = REASON_RECREATE_REQUIRED, .drift_message = "image or cloud-init changed"};
     assert_told(old_disk, CHANGE_UNCHANGED, NULL, NULL,
         "web: recreate required: image or cloud-init changed "
-        "(vmctl up --recreate; erases the disk)\n");
+        "(vmctl up --recreate; replaces the disk)\n");
     const struct outcome_view applying = {.has_instance = true, .drift = REASON_APPLYING};
     assert_told(applying, CHANGE_UNCHANGED, NULL, NULL, "web: unchanged\n");
 }
@@ -168,6 +183,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(results_are_told_in_a_word),
+        cmocka_unit_test(ports_that_other_hosts_reach_are_told_when_that_begins),
         cmocka_unit_test(live_changes_are_configured),
         cmocka_unit_test(a_running_vm_needs_a_restart_again_and_again),
         cmocka_unit_test(a_start_takes_the_new_settings_along),

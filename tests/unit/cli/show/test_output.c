@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* A VM's JSON is the same text as that of the tree that it once was written from. */
+/* A VM's JSON is the same text as that of the tree that it once was written from, and says its
+ * times as texts, too. */
 #include "cli/show/output.h"
 
 #include <setjmp.h>
@@ -26,6 +27,28 @@ static json_t *golden(const char *name)
     return json;
 }
 
+/* Those that are wall-clock times; deadlines of a boot are none. */
+static void add_times(json_t *tree)
+{
+    static const char *const names[] = {
+        "created", "ends", "startedAt", "endedAt", "notBefore", "lastTransition", "buildFailedAt"};
+    const char *key;
+    json_t *item;
+    void *next;
+    for (size_t i = 0; i < json_array_size(tree); i++) {
+        add_times(json_array_get(tree, i));
+    }
+    json_object_foreach_safe(tree, next, key, item)
+    {
+        add_times(item);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (json_object_get(tree, names[i])) {
+            json_put_time(tree, names[i], json_int(tree, names[i], 0));
+        }
+    }
+}
+
 static void assert_written(const struct vm_record *record, const char *state, const char *display)
 {
     cleanup_json json_t *tree = json_object();
@@ -35,6 +58,7 @@ static void assert_written(const struct vm_record *record, const char *state, co
     json_put_flag(tree, "ready", false);
     json_put(tree, "desired", vm_desired_to_json(record->desired));
     json_put(tree, "status", vm_status_to_json(record->status));
+    add_times(tree);
     for (int i = 0; i < 2; i++) {
         cleanup_buf struct buf text = BUF_INIT(0);
         struct json_writer writer = output_writer(&text, i == 0);

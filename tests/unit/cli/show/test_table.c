@@ -9,6 +9,7 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
 #include "specs/base/text.h"
 
 static void columns_are_as_wide_as_their_widest_cell(void **state)
@@ -26,6 +27,22 @@ static void columns_are_as_wide_as_their_widest_cell(void **state)
     table_print(&table, &out);
     assert_string_equal(buf_str(&out), "NAME        N    STATE\n"
                                        "webserver   12   Ready\n");
+}
+
+static void a_column_may_be_much_wider_than_a_cell(void **state)
+{
+    (void)state;
+    static const char wide[] = "an-image-with-a-name-that-is-fifty-characters-long";
+    cleanup_with(table_clear) struct table table;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    table_init(&table, 2);
+    table_add(&table, wide);
+    table_add(&table, "1");
+    table_add(&table, "x");
+    table_add(&table, "2");
+    table_print(&table, &out);
+    cleanup_free char *expected = mem_printf("%s   1\n%-50s   2\n", wide, "x");
+    assert_string_equal(buf_str(&out), expected);
 }
 
 static void characters_count_not_bytes(void **state)
@@ -119,6 +136,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(columns_are_as_wide_as_their_widest_cell),
+        cmocka_unit_test(a_column_may_be_much_wider_than_a_cell),
         cmocka_unit_test(characters_count_not_bytes),
         cmocka_unit_test(an_empty_last_cell_leaves_no_blanks),
         cmocka_unit_test(a_table_fits_the_terminal),

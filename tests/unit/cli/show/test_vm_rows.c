@@ -178,6 +178,16 @@ static void a_failure_has_a_cause_until_something_else_is_requested(void **state
         "NAME   BACKEND   VCPUS   MEM   NETWORK   PID   SSH     STATE             AGE   CAUSE\n"
         "web    qemu      2       512   user      7     10022   ProvisionFailed   30s   "
         "step 2/2 exited\\x1bwith 3\n");
+    strcpy(row.status.cause, "vm 'web': no key"); /* the row names it */
+    assert_row(&row, false,
+        "NAME   BACKEND   VCPUS   MEM   NETWORK   PID   SSH     STATE             AGE   CAUSE\n"
+        "web    qemu      2       512   user      7     10022   ProvisionFailed   30s   no key\n");
+    strcpy(row.status.cause, "vm 'webb': no key");
+    row.status.not_before_ms = 100000; /* of a crash loop alone it says when the next try is */
+    assert_row(&row, false,
+        "NAME   BACKEND   VCPUS   MEM   NETWORK   PID   SSH     STATE             AGE   CAUSE\n"
+        "web    qemu      2       512   user      7     10022   ProvisionFailed   30s   vm 'webb': "
+        "no key\n");
     row.desired.generation = 2;
     assert_false(vm_row_has_cause(&row));
     assert_false(vm_row_has_failed(&running));

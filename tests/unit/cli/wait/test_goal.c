@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -265,6 +266,19 @@ static void a_failed_step_is_no_obstacle_to_a_stop(void **state)
     assert_int_equal(check(&record, GOAL_STOPPED, &err), GOAL_FAILED);
 }
 
+static void what_stalled_before_is_no_obstacle_to_a_halt(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    set(&record, CONDITION_RUNNING, CONDITION_TRUE, REASON_RUNNING);
+    set(&record, CONDITION_STALLED, CONDITION_TRUE, REASON_AUTH_FAILED);
+    record.desired->halt_owner = 1;
+    assert_int_equal(check(&record, GOAL_STOPPED, &err), GOAL_PENDING);
+    set(&record, CONDITION_STALLED, CONDITION_TRUE, REASON_UNKILLABLE);
+    assert_int_equal(check(&record, GOAL_STOPPED, &err), GOAL_FAILED);
+}
+
 static void an_old_step_failure_is_no_obstacle_to_who_asked_for_no_steps(void **state)
 {
     (void)state;
@@ -374,6 +388,51 @@ static void a_snapshot_is_done_or_has_failed_once_its_request_is_over(void **sta
     assert_string_equal(err.help, "free some");
     strcpy(record.desired->snapshot.token, "next");
     assert_int_equal(check(&record, GOAL_SNAPSHOT, &err), GOAL_PENDING);
+}
+
+static struct vm_blocker disk_is_kept(void)
+{
+    return (struct vm_blocker){.code = mem_strdup("vmctl::image::not_found"),
+        .message = mem_strdup("its disk is kept, because no new one can be made: 404"),
+        .help = mem_strdup("check the URL")};
+}
+
+/* It stays requested: `restart`, `start`, `resume` and `stop` do what they say nevertheless. */
+static void a_new_disk_that_cannot_be_made_fails_only_who_needs_it(void **state)
+{
+    (void)state;
+    struct error err;
+    static const struct {
+        struct goal goal;
+        enum goal_result result;
+    } rows[] = {
+        {{.kind = GOAL_READY, .allows_drift = true}, GOAL_FAILED},
+        {{.kind = GOAL_PROVISIONED}, GOAL_FAILED},
+        {{.kind = GOAL_READY, .allows_drift = true, .ignores_steps = true}, GOAL_REACHED},
+        {{.kind = GOAL_RUNNING}, GOAL_REACHED},
+        {{.kind = GOAL_CONDITION, .type = CONDITION_READY, .state = CONDITION_TRUE}, GOAL_REACHED},
+        {{.kind = GOAL_STOPPED}, GOAL_PENDING},
+        {{.kind = GOAL_SUSPENDED}, GOAL_PENDING},
+    };
+    cleanup_record struct vm_record record = record_new();
+    make_ready(&record);
+    strcpy(record.desired->recreate_token, "r");
+    struct goal start = rows[2].goal; /* not before it is known that it cannot be made */
+    assert_int_equal(check_as(&record, start, record.desired->uid, GENERATION, &err), GOAL_PENDING);
+    record.status->recreate_failure = disk_is_kept();
+    record.status->blocker = disk_is_kept();
+    set(&record, CONDITION_STALLED, CONDITION_TRUE, REASON_IMAGE_NOT_FOUND);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_int_equal(
+            check_as(&record, rows[i].goal, record.desired->uid, GENERATION, &err), rows[i].result);
+        assert_int_equal(err.code, rows[i].result == GOAL_FAILED ? ERR_IMAGE_NOT_FOUND : ERR_NONE);
+    }
+    strcpy(record.desired->restart_token, "t"); /* it has not begun yet, and is not in vain */
+    assert_int_equal(check_as(&record, start, record.desired->uid, GENERATION, &err), GOAL_PENDING);
+    free(record.status->blocker.message); /* what else is in the way of the VM is in its way */
+    record.status->blocker.message = mem_strdup("it exited 3 times in a row");
+    assert_int_equal(check_as(&record, start, record.desired->uid, GENERATION, &err), GOAL_FAILED);
+    assert_string_equal(err.message, "vm 'web': it exited 3 times in a row");
 }
 
 static void a_deletion_fails_every_other_goal(void **state)
@@ -487,7 +546,7 @@ static void an_unreachable_goal_says_why_and_what_to_do(void **state)
             "vmctl up --restart, or accept it: --allow-drift"},
         {{.kind = GOAL_READY}, POWER_RUNNING, false, REASON_RECREATE_REQUIRED, ERR_VM_FAILED,
             "vm 'web' does not match its spec: recreate required ()",
-            "vmctl up --recreate (erases the disk), or accept it: --allow-drift"},
+            "vmctl up --recreate (replaces the disk), or accept it: --allow-drift"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct error err;
@@ -530,12 +589,14 @@ int main(void)
         cmocka_unit_test(a_stalled_vm_fails_with_the_code_of_its_blocker),
         cmocka_unit_test(a_blocker_never_decides_another_exit_status),
         cmocka_unit_test(a_failed_step_is_no_obstacle_to_a_stop),
+        cmocka_unit_test(what_stalled_before_is_no_obstacle_to_a_halt),
         cmocka_unit_test(an_old_step_failure_is_no_obstacle_to_who_asked_for_no_steps),
         cmocka_unit_test(stopped_means_that_no_instance_is_left),
         cmocka_unit_test(a_vm_that_is_not_meant_to_run_fails_at_once),
         cmocka_unit_test(
             a_condition_of_a_running_guest_fails_at_once_when_the_vm_is_not_meant_to_run),
         cmocka_unit_test(a_snapshot_is_done_or_has_failed_once_its_request_is_over),
+        cmocka_unit_test(a_new_disk_that_cannot_be_made_fails_only_who_needs_it),
         cmocka_unit_test(a_deletion_fails_every_other_goal),
         cmocka_unit_test(a_vm_that_is_gone_or_replaced_is_told_apart),
         cmocka_unit_test(a_condition_is_reached_in_the_state_asked_for),

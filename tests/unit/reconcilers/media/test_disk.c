@@ -314,6 +314,23 @@ static void an_unused_overlay_on_another_base_is_set_aside(void **state)
     assert_string_equal(inspect(kept).backing, f->base);
 }
 
+/* Who knows what has run on it. */
+static void an_overlay_that_has_to_be_new_is_made(void **state)
+{
+    struct fixture *f = *state;
+    struct stat before, after;
+    cleanup_free char *kept = fs_join(f->aside, "overlay.qcow2");
+    const struct disk_request request = {
+        .overlay_path = f->overlay, .image_path = f->base, .is_new = true, .aside_path = f->aside};
+    assert_int_equal(make(f, f->base, 0, false), ERR_NONE);
+    assert_int_equal(stat(f->overlay, &before), 0);
+    (void)disk_make(&f->m.host, &request, media_host_done, &f->m);
+    assert_int_equal(media_host_wait(&f->m, 1), ERR_NONE);
+    assert_int_equal(stat(kept, &after), 0);
+    assert_true(before.st_ino == after.st_ino);
+    assert_string_equal(inspect(f->overlay).backing, f->base);
+}
+
 static void a_missing_base_is_told(void **state)
 {
     struct fixture *f = *state;
@@ -387,6 +404,7 @@ int main(void)
         TEST(an_overlay_follows_a_base_that_moved),
         TEST(a_disk_that_is_not_the_one_that_was_used_is_told),
         TEST(an_unused_overlay_on_another_base_is_set_aside),
+        TEST(an_overlay_that_has_to_be_new_is_made),
         TEST(a_missing_base_is_told),
         TEST(a_full_disk_is_told_as_such),
         TEST(a_cancelled_making_can_be_done_again),

@@ -63,7 +63,8 @@ static void make_keys(struct fixture *f, enum vm_file private_file, enum vm_file
 
 static enum error_code make(struct fixture *f)
 {
-    (void)seed_make(&f->m.host, f->spec, "0123456789abcdef", VM_SEED, media_host_done, &f->m);
+    (void)seed_make(
+        &f->m.host, f->spec, "0123456789abcdef", false, VM_SEED, media_host_done, &f->m);
     return media_host_wait(&f->m, 1);
 }
 
@@ -153,6 +154,34 @@ static void the_guest_gets_our_key_and_the_identity_we_expect(void **state)
     assert_string_equal(known_hosts, expected);
 }
 
+/* cloud-init reads it below our user-data, so that our user and our keys stay. */
+static void vendor_data_and_network_config_stand_beside_our_user_data(void **state)
+{
+    static const char vendor[] = "#cloud-config\npackages: [nginx]\n", config[] = "version: 2\n";
+    static const char list[] = "- version: 2\n";
+    struct fixture *f = *state;
+    struct spec_cloud_init *cloud_init = &f->spec->cloud_init;
+    cleanup_buf struct buf text = BUF_INIT(0);
+    make_keys(f, VM_KEY, VM_KEY_PUBLIC);
+    make_keys(f, VM_HOST_KEY, VM_HOST_KEY_PUBLIC);
+    cloud_init->vendor_data.path = media_host_file(&f->m, "vendor", vendor, sizeof(vendor) - 1);
+    cloud_init->network_config.path = media_host_file(&f->m, "net", config, sizeof(config) - 1);
+    assert_true(vm_spec_has_our_seed(f->spec));
+    assert_int_equal(make(f), ERR_NONE);
+    read_seed(f, "user-data", &text);
+    assert_non_null(strstr(buf_str(&text), "ssh_authorized_keys"));
+    buf_reset(&text);
+    read_seed(f, "vendor-data", &text);
+    assert_string_equal(buf_str(&text), vendor);
+    buf_reset(&text);
+    read_seed(f, "network-config", &text);
+    assert_string_equal(buf_str(&text), config);
+    free(TAKE_PTR(cloud_init->network_config.path));
+    cloud_init->network_config.path = media_host_file(&f->m, "net", list, sizeof(list) - 1);
+    assert_int_equal(make(f), ERR_SEED);
+    assert_non_null(strstr(f->m.error.message, "network-config '"));
+}
+
 /* It was valid when the VMFile was applied, and edited before the disk was made. */
 static void user_data_that_cloud_init_would_ignore_makes_no_seed(void **state)
 {
@@ -171,7 +200,7 @@ static void users_own_user_data_is_not_touched(void **state)
     cleanup_buf struct buf user_data = BUF_INIT(0);
     f->spec->cloud_init.user_data.path =
         media_host_file(&f->m, "user-data", text, sizeof(text) - 1);
-    assert_false(seed_needs_keys(f->spec));
+    assert_false(vm_spec_has_our_seed(f->spec));
     assert_int_equal(make(f), ERR_NONE);
     read_seed(f, "user-data", &user_data);
     assert_int_equal(user_data.len, sizeof(text) - 1);
@@ -190,7 +219,7 @@ static void the_users_public_keys_are_used_besides_ours(void **state)
     cleanup_buf struct buf user_data = BUF_INIT(0);
     f->spec->cloud_init.ssh_key.path = media_host_file(&f->m, "id.pub", keys, strlen(keys));
     f->spec->cloud_init.hostname = mem_strdup("www");
-    assert_true(seed_needs_keys(f->spec));
+    assert_true(vm_spec_has_our_seed(f->spec));
     make_keys(f, VM_KEY, VM_KEY_PUBLIC);
     make_keys(f, VM_HOST_KEY, VM_HOST_KEY_PUBLIC);
     assert_int_equal(make(f), ERR_NONE);
@@ -243,6 +272,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_volume_is_what_cloud_init_looks_for),
         TEST(the_guest_gets_our_key_and_the_identity_we_expect),
+        TEST(vendor_data_and_network_config_stand_beside_our_user_data),
         TEST(user_data_that_cloud_init_would_ignore_makes_no_seed),
         TEST(users_own_user_data_is_not_touched),
         TEST(the_users_public_keys_are_used_besides_ours),

@@ -16,6 +16,7 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/file_stamp.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "tests/support/media_host.h"
@@ -204,6 +205,19 @@ static void a_second_restore_drops_what_the_first_replaced(void **state)
     assert_int_equal(n_files(f), 4);
 }
 
+/* It copies to beside the disk, where no snapshot is, and as much as the disk holds. */
+static void a_restore_that_was_killed_leaves_no_copy_behind(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *copy = mem_printf("%s.tmp-killed", f->overlay);
+    assert_int_equal(run(f, SNAPSHOT_CREATE, "one", "aaa"), ERR_NONE);
+    record(f, "one", "aaa");
+    put(copy, "half a copy");
+    assert_int_equal(run(f, SNAPSHOT_RESTORE, "one", "bbb"), ERR_NONE);
+    assert_false(fs_exists(copy));
+    expect_disk(f, "first", "seed 1");
+}
+
 static void what_fails_leaves_what_was(void **state)
 {
     struct fixture *f = *state;
@@ -248,6 +262,115 @@ static void holes_stay_holes_and_data_stays_where_it_was(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* ---- keeping what a recreation replaces ---- */
+
+static void keep(struct fixture *f, const char *file)
+{
+    struct error err = {.code = ERR_NONE};
+    struct vm_env env = {.host = &f->m.host, .name = "web", .status = f->status};
+    assert_int_equal(snapshot_keep(&env, file, &err), 0);
+}
+
+/* The disk is renamed into the trash, and another takes its place. */
+static void replace(struct fixture *f, const char *disk, const char *seed)
+{
+    assert_int_equal(unlink(f->overlay), 0);
+    assert_int_equal(unlink(f->seed), 0);
+    put(f->overlay, disk);
+    put(f->seed, seed);
+}
+
+static void a_kept_disk_takes_no_copy_and_outlives_its_name(void **state)
+{
+    struct fixture *f = *state;
+    struct stat kept, present;
+    cleanup_free char *path = snapshot_path(&f->m.paths, "web", "kkk");
+    keep(f, "kkk");
+    assert_int_equal(stat(path, &kept), 0);
+    assert_int_equal(stat(f->overlay, &present), 0);
+    assert_int_equal(kept.st_ino, present.st_ino);
+    keep(f, "kkk"); /* killed before the disk was discarded */
+    replace(f, "new", "seed 2");
+    keep(f, "kkk"); /* killed before it was recorded */
+    expect_copy(f, "kkk", "first");
+    expect_disk(f, "new", "seed 2");
+    record(f, "recreated", "kkk");
+    assert_int_equal(run(f, SNAPSHOT_RESTORE, "recreated", "bbb"), ERR_NONE);
+    expect_disk(f, "first", "seed 1");
+    expect_copy(f, "bbb", "new");
+    guest_writes(f, "later", "seed 3");
+    expect_copy(f, "kkk", "first");
+    assert_int_equal(run(f, SNAPSHOT_REMOVE, "recreated", "ccc"), ERR_NONE);
+    expect_copy(f, "kkk", "-");
+    expect_disk(f, "later", "seed 3");
+}
+
+/* Put there by a controller that was killed before it recorded that; and there may be none. */
+static void the_disk_that_took_its_place_is_not_kept(void **state)
+{
+    struct fixture *f = *state;
+    replace(f, "new", "seed 2");
+    assert_true(file_stamp(f->overlay, f->status->replacement_stamp));
+    keep(f, "kkk");
+    expect_copy(f, "kkk", "-");
+    assert_int_equal(unlink(f->overlay), 0);
+    keep(f, "kkk");
+    expect_copy(f, "kkk", "-");
+}
+
+/* ---- clones ---- */
+
+static enum error_code clone(struct fixture *f, const char *file, bool is_taken)
+{
+    char vm[] = "web";
+    struct vm_origin origin = {.vm = vm, .is_taken = is_taken, .snapshot.bytes = strlen("first")};
+    (void)snprintf(origin.snapshot.file, sizeof(origin.snapshot.file), "%s", file);
+    struct vm_spec *spec = vm_spec_new("copy");
+    struct vm_env env = {.host = &f->m.host, .name = "copy", .spec = spec, .origin = &origin};
+    struct vm_prepared made = {.disk_gib = 0};
+    (void)snapshot_clone(&env, &made, media_host_done, &f->m);
+    enum error_code code = media_host_wait(&f->m, 1);
+    assert_true(made.digest[0] && made.seed_digest[0]);
+    vm_spec_free(spec);
+    return code;
+}
+
+static void a_clone_is_a_copy_that_needs_nothing_of_the_other(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *disk = paths_vm(&f->m.paths, "copy", VM_OVERLAY);
+    assert_int_equal(clone(f, "aaa", false), ERR_SNAPSHOT_NOT_FOUND);
+    assert_int_equal(run(f, SNAPSHOT_CREATE, "one", "aaa"), ERR_NONE);
+    assert_int_equal(clone(f, "aaa", false), ERR_NONE);
+    expect_content(disk, "first");
+    put(disk, "later");
+    expect_copy(f, "aaa", "first");
+    assert_int_equal(clone(f, "aaa", false), ERR_NONE); /* killed before it was recorded */
+    expect_content(disk, "first");
+}
+
+static void what_was_made_for_a_clone_alone_becomes_its_disk(void **state)
+{
+    struct fixture *f = *state;
+    struct stat before, after;
+    cleanup_free char *disk = paths_vm(&f->m.paths, "copy", VM_OVERLAY);
+    cleanup_free char *made = snapshot_path(&f->m.paths, "web", "aaa");
+    assert_int_equal(run(f, SNAPSHOT_CREATE, "~passing", "aaa"), ERR_NONE);
+    assert_int_equal(stat(made, &before), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(clone(f, "aaa", true), ERR_NONE);
+        assert_int_equal(stat(disk, &after), 0);
+        assert_int_equal(before.st_ino, after.st_ino);
+        expect_copy(f, "aaa", "-");
+    }
+    record(f, "~passing", "aaa");
+    assert_int_equal(run(f, SNAPSHOT_REMOVE, "~passing", "bbb"), ERR_NONE); /* its time is over */
+    assert_int_equal(n_files(f), 0);
+    expect_content(disk, "first");
+    put(disk, "of a VM whose record was lost");
+    assert_int_equal(clone(f, "aaa", true), ERR_SNAPSHOT_NOT_FOUND);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,7 +380,12 @@ int main(void)
         TEST(a_second_restore_drops_what_the_first_replaced),
         TEST(what_fails_leaves_what_was),
         TEST(a_lost_disk_is_restored),
+        TEST(a_restore_that_was_killed_leaves_no_copy_behind),
         TEST(holes_stay_holes_and_data_stays_where_it_was),
+        TEST(a_kept_disk_takes_no_copy_and_outlives_its_name),
+        TEST(the_disk_that_took_its_place_is_not_kept),
+        TEST(a_clone_is_a_copy_that_needs_nothing_of_the_other),
+        TEST(what_was_made_for_a_clone_alone_becomes_its_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,6 +48,21 @@ static void the_cloud_config_says_what_the_book_promises(void **state)
                                        "  ed25519_public: \"ssh-ed25519 CCCC vmctl-web\"\n");
 }
 
+/* YAML 1.2, 7.3.1: nothing in the double-quoted scalar needs an escape. */
+static void the_guest_of_a_clone_makes_itself_a_machine_id(void **state)
+{
+    (void)state;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    struct user_data data = plain;
+    data.is_clone = true;
+    user_data_write(&data, &out);
+    const char *commands = strstr(buf_str(&out), "\nbootcmd:\n  - [cloud-init-per, instance, ");
+    assert_non_null(commands);
+    assert_non_null(strstr(commands, ": >/etc/machine-id; systemd-machine-id-setup"));
+    assert_null(strchr(commands, '\\'));
+    assert_string_equal(commands + strlen(commands) - 3, "\"]\n");
+}
+
 static void no_value_can_break_out_of_its_place(void **state)
 {
     (void)state;
@@ -86,6 +101,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_cloud_config_says_what_the_book_promises),
+        cmocka_unit_test(the_guest_of_a_clone_makes_itself_a_machine_id),
         cmocka_unit_test(no_value_can_break_out_of_its_place),
         cmocka_unit_test(meta_data_names_instance_and_host),
         cmocka_unit_test(a_vms_name_becomes_a_host_name),

@@ -251,6 +251,32 @@ static void a_command_runs_once_and_reports_how_it_ended(void **state)
     assert_answer(guest, &second, "7");
 }
 
+/* In variables, and of what the run leaves in the guest nothing has them. */
+static void a_run_has_its_secrets_from_standard_input(void **state)
+{
+    const struct guest_shell *guest = *state;
+    const char *command = "printf '<%s>' \"$A\" \"$B\"", *lines = " a b\\n\nc !\n\nd\n";
+    cleanup_free char *input = mem_printf("%s%s", lines, command);
+    cleanup_free char *id = mem_printf("g%d-1", (int)getpid()); /* /dev/shm is everybody's */
+    cleanup_free char *next_id = mem_printf("g%d-2", (int)getpid());
+    struct detached_run run = a_run(guest, id, command), next = a_run(guest, next_id, "true");
+    run.n_secret_lines = 4;
+    run.take_secrets = "take 1; secret_1=$st; take 3; secret_2=$st; ";
+    run.environment = "A=$secret_1 B=$secret_2 ";
+    assert_int_equal(follow(guest, &run, input, "out1"), DETACHED_SUCCEEDED);
+    assert_text(guest, "out1", "< a b\\n><c !\n\nd>");
+    cleanup_free char *log = run_file(guest, &run, "log");
+    cleanup_free char *kept = mem_printf("/dev/shm/vmctl-%u/%s", (unsigned)getuid(), id);
+    struct stat st;
+    assert_int_equal(lstat(log, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_true(fs_exists(kept));
+    assert_int_equal(follow(guest, &run, input, "out2"), DETACHED_SUCCEEDED);
+    assert_text(guest, "out2", "< a b\\n><c !\n\nd>");
+    assert_int_equal(follow(guest, &next, "true", "out3"), DETACHED_SUCCEEDED);
+    assert_false(fs_exists(kept));
+}
+
 static void a_script_runs_under_its_name_and_leaves_nothing(void **state)
 {
     const struct guest_shell *guest = *state;
@@ -533,6 +559,8 @@ int main(void)
         TEST(a_command_runs_once_and_reports_how_it_ended),
         in_shell(a_command_runs_once_and_reports_how_it_ended, csh),
         in_shell(a_timeout_ends_the_whole_group, csh),
+        TEST(a_run_has_its_secrets_from_standard_input),
+        in_shell(a_run_has_its_secrets_from_standard_input, csh),
         TEST(a_script_runs_under_its_name_and_leaves_nothing),
         TEST(a_signal_of_the_command_is_its_status),
         TEST(cut_at_any_moment_it_runs_once_and_no_output_is_lost_or_doubled),

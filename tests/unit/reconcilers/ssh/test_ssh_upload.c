@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Uploads over SFTP, and through `cat`, against a real sshd. */
 #include <errno.h>
+#include <poll.h>
+#include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -15,6 +22,7 @@
 #include "specs/base/digest.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
+#include "specs/base/user_path.h"
 #include "tests/support/ssh_fixture.h"
 
 enum { BIG = 8 << 20 };
@@ -206,6 +214,86 @@ static void a_server_that_dies_during_an_upload_is_an_error(void **state)
     assert_false(ssh_session_is_usable(test->fixture.session));
 }
 
+/* ---- a local file on a file system whose server falls silent (tests/support/silent-fs) ---- */
+
+static bool can_mount;
+
+/* Before anything reads the mount table, which user_path.c keeps open. */
+static int enter_namespace(void **state)
+{
+    (void)state;
+    can_mount =
+        unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+    return 0;
+}
+
+/* Its pid, or 0: nothing can be mounted here. */
+static pid_t serve(const struct upload_test *test, const char *mount_point)
+{
+    struct error err = {.code = ERR_NONE};
+    cleanup_free char *served = mem_printf("%s/served", test->fixture.dir);
+    assert_int_equal(fs_make_dirs(served, 0700, &err), 0);
+    assert_int_equal(fs_make_dirs(mount_point, 0700, &err), 0);
+    pid_t server = can_mount ? fork() : 0;
+    if (!can_mount) {
+        return 0;
+    }
+    if (server == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* also when the test fails */
+        execl(VMCTL_SOURCE_DIR "/tests/support/silent-fs", "silent-fs", served, mount_point, NULL);
+        _exit(1);
+    }
+    for (int i = 0; i < 200 && !user_path_is_remote(mount_point); i++) {
+        if (waitpid(server, NULL, WNOHANG) > 0) {
+            return 0;
+        }
+        (void)poll(NULL, 0, 50);
+    }
+    assert_true(user_path_is_remote(mount_point));
+    return server;
+}
+
+static void end_serving(pid_t server, const char *mount_point)
+{
+    (void)kill(server, SIGKILL); /* its clients' calls end with it */
+    assert_int_equal(waitpid(server, NULL, 0), server);
+    assert_int_equal(umount2(mount_point, MNT_DETACH), 0);
+}
+
+static void a_file_system_that_falls_silent_amid_an_upload_is_an_error(void **state)
+{
+    struct upload_test *test = *state;
+    struct error err = {.code = ERR_NONE};
+    struct ssh_exit exit;
+    cleanup_free char *mount_point = mem_printf("%s/mounted", test->fixture.dir);
+    cleanup_free char *silent = mem_printf("%s/served.silent", test->fixture.dir);
+    pid_t server = serve(test, mount_point);
+    if (server == 0) {
+        print_message("no FUSE, or no python3-fusepy\n");
+        skip();
+    }
+    free(test->local);
+    test->local = mem_printf("%s/served/file", test->fixture.dir);
+    make_local(test, BIG);
+    free(test->local);
+    test->local = mem_printf("%s/file", mount_point);
+    assert_int_equal(upload(test, 0600), ERR_NONE);
+    assert_identical(test, 0600);
+
+    assert_int_equal(fs_write_file(silent, "middle", 6, 0600, &err), 0);
+    (void)start_upload(test, 0600);
+    assert_true(ssh_fixture_run_ms(&test->fixture, 2 * USER_STREAM_LIMIT_MS));
+    assert_int_equal(test->fixture.err.code, ERR_IO);
+    assert_non_null(strstr(test->fixture.err.message, test->local));
+    assert_non_null(strstr(test->fixture.err.help, "does not answer"));
+    assert_int_equal(unlink(silent), 0);
+    end_serving(server, mount_point);
+    if (ssh_session_is_usable(test->fixture.session)) { /* over SFTP what was begun is removed */
+        assert_false(fs_exists(test->remote));
+        assert_int_equal(ssh_fixture_exec(&test->fixture, "exit 4", &exit), ERR_NONE);
+    }
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define test_without_sftp(name)                                                                    \
     {                                                                                              \
@@ -228,6 +316,8 @@ int main(void)
         test(a_full_disk_is_an_error_and_the_session_goes_on),
         test_trickling(cancelling_an_upload_at_any_moment_leaves_nothing_open),
         test(a_server_that_dies_during_an_upload_is_an_error),
+        test(a_file_system_that_falls_silent_amid_an_upload_is_an_error),
+        test_without_sftp(a_file_system_that_falls_silent_amid_an_upload_is_an_error),
         test_without_sftp(a_big_file_arrives_identical_with_its_mode),
         test_without_sftp(files_of_odd_sizes_arrive_identical),
         test_without_sftp(a_longer_file_in_place_is_cut),
@@ -235,5 +325,5 @@ int main(void)
         test_without_sftp(a_full_disk_is_an_error_and_the_session_goes_on),
         test_with_broken_sftp(a_longer_file_in_place_is_cut),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, enter_namespace, NULL);
 }

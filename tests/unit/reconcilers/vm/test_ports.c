@@ -174,6 +174,7 @@ static void leases_of_forwards_that_went_are_dropped(void **state)
     f->leases = rows;
     add_forward(f, 28080);
     add_forward(f, 28081);
+    f->status->mac = mem_strdup("52:54:00:00:00:01");
     vm_status_set_applied_spec(f->status, f->desired->spec);
     f->desired->spec->network.n_forwards = 1;
     assert_int_equal(addresses_choose(begin(f), &err), 0);
@@ -227,6 +228,113 @@ static void a_bridged_vm_leases_its_mac_and_has_no_ssh_port(void **state)
     assert_null(f->patch.status->ssh_host);
 }
 
+static void a_vm_of_a_project_leases_an_address_and_keeps_it(void **state)
+{
+    struct pass_fixture *f = *state;
+    struct error err = {.code = ERR_NONE};
+    struct vm_spec *spec = f->desired->spec;
+    spec->network.mode = NETWORK_PROJECT;
+    spec->network.project = mem_strdup("shop");
+    spec->network.network = mem_strdup("shop-01234567");
+    assert_int_equal(addresses_choose(begin(f), &err), 0);
+    cleanup_free char *first = mem_strdup(f->patch.status->address);
+    cleanup_free char *lease = mem_printf("net/shop-01234567/%s", first);
+    assert_true(text_starts_with(first, "10."));
+    assert_int_equal(f->patch.n_leases, 3); /* and its MAC address and SSH port */
+    assert_true(text_starts_with(f->patch.leases[0], "mac/") ||
+                text_starts_with(f->patch.leases[1], "mac/"));
+    assert_string_equal(f->patch.status->ssh_host, "127.0.0.1");
+
+    const struct lease_row own[] = {{lease, "web"}, {NULL, NULL}};
+    f->leases = own;
+    f->status->address = mem_strdup(first);
+    assert_int_equal(addresses_choose(begin(f), &err), 0);
+    assert_string_equal(f->patch.status->address, first);
+
+    const struct lease_row others[] = {{lease, "other"}, {NULL, NULL}};
+    f->leases = others;
+    assert_int_equal(addresses_choose(begin(f), &err), 0);
+    assert_string_not_equal(f->patch.status->address, first);
+}
+
+/* As a VM of network "shop-01234567" that names both of its addresses. */
+static struct spec_network *name_addresses(struct pass_fixture *f)
+{
+    struct spec_network *network = &f->desired->spec->network;
+    *network = (struct spec_network){.mode = NETWORK_PROJECT,
+        .project = mem_strdup("shop"),
+        .network = mem_strdup("shop-01234567"),
+        .range = mem_strdup("10.20.30.0/24"),
+        .address = mem_strdup("10.20.30.40"),
+        .mac = mem_strdup("52:54:00:00:00:99")};
+    return network;
+}
+
+static void addresses_that_the_spec_names_are_taken_at_the_next_start(void **state)
+{
+    struct pass_fixture *f = *state;
+    struct error err = {.code = ERR_NONE};
+    const struct lease_row rows[] = {{"mac/52:54:00:00:00:01", "web"},
+        {"net/shop-01234567/10.9.9.9", "web"}, {"mac/52:54:00:00:00:99", "web"}, {NULL, NULL}};
+    struct spec_network *network = name_addresses(f);
+    f->leases = rows;
+    f->status->mac = mem_strdup("52:54:00:00:00:01");
+    f->status->address = mem_strdup("10.9.9.9");
+    f->status->ssh_port = PORT_SSH_FIRST;
+    begin(f)->situation.is_alive = true;
+    assert_int_equal(addresses_choose(&f->pass, &err), 0);
+    assert_string_equal(f->patch.status->mac, "52:54:00:00:00:01");
+    assert_string_equal(f->patch.status->address, "10.9.9.9");
+    assert_int_equal(f->patch.n_dropped_leases, 0);
+
+    assert_int_equal(addresses_choose(begin(f), &err), 0);
+    assert_string_equal(f->patch.status->mac, network->mac);
+    assert_string_equal(f->patch.status->address, network->address);
+    assert_int_equal(f->patch.n_dropped_leases, 2);
+    assert_true(has_key(f->patch.leases, f->patch.n_leases, "net/shop-01234567/10.20.30.40"));
+
+    f->leases = NULL;
+    free(TAKE_PTR(network->address)); /* another one in the range of those that are named */
+    assert_int_equal(addresses_choose(begin(f), &err), 0);
+    assert_true(text_starts_with(f->patch.status->address, "10.20.30."));
+}
+
+static void a_mac_address_that_is_named_no_more_is_not_kept(void **state)
+{
+    struct pass_fixture *f = *state;
+    struct error err = {.code = ERR_NONE};
+    struct spec_network *network = name_addresses(f);
+    f->status->mac = mem_strdup(network->mac);
+    vm_status_set_applied_spec(f->status, f->desired->spec);
+    free(TAKE_PTR(network->mac));
+    assert_int_equal(addresses_choose(begin(f), &err), 0);
+    assert_string_not_equal(f->patch.status->mac, "52:54:00:00:00:99");
+}
+
+static void an_address_of_another_vm_is_an_error_naming_it(void **state)
+{
+    struct pass_fixture *f = *state;
+    struct error err = {.code = ERR_NONE};
+    const struct lease_row rows[] = {{"net/shop-01234567/10.20.30.40", "db"}, {NULL, NULL}};
+    (void)name_addresses(f);
+    f->leases = rows;
+    assert_int_equal(addresses_choose(begin(f), &err), -ERR_VM_CONFLICT);
+    assert_string_equal(err.message, "address 10.20.30.40 of vm 'web' is used by vm 'db'");
+}
+
+static void the_addresses_of_two_networks_differ_in_their_first_three_numbers(void **state)
+{
+    struct pass_fixture *f = *state;
+    struct reconciler_host *host = begin(f)->vm->host;
+    const struct spec_network shop = {.network = (char *)(uintptr_t) "shop-01234567"};
+    const struct spec_network lan = {.network = (char *)(uintptr_t) "shop-01234567.lan"};
+    cleanup_free char *a = ports_address(host, "web", &shop, NULL);
+    cleanup_free char *same = ports_address(host, "web", &shop, a);
+    cleanup_free char *b = ports_address(host, "web", &lan, a);
+    assert_string_equal(a, same);
+    assert_false(strncmp(a, b, (size_t)(strrchr(a, '.') - a) + 1) == 0);
+}
+
 #define TEST(name)                                                                                 \
     cmocka_unit_test_setup_teardown(name, pass_fixture_set_up, pass_fixture_tear_down)
 
@@ -243,6 +351,11 @@ int main(void)
         TEST(a_declared_port_of_another_vm_is_an_error_naming_it),
         TEST(the_ssh_port_makes_way_for_a_declared_port),
         TEST(a_screens_port_is_leased_on_any_network),
+        TEST(a_vm_of_a_project_leases_an_address_and_keeps_it),
+        TEST(addresses_that_the_spec_names_are_taken_at_the_next_start),
+        TEST(a_mac_address_that_is_named_no_more_is_not_kept),
+        TEST(an_address_of_another_vm_is_an_error_naming_it),
+        TEST(the_addresses_of_two_networks_differ_in_their_first_three_numbers),
         TEST(leases_of_forwards_that_went_are_dropped),
         TEST(the_first_start_of_a_vm_reads_no_table_of_leases),
         TEST(a_bridged_vm_leases_its_mac_and_has_no_ssh_port),

@@ -37,9 +37,9 @@ static void a_step_that_always_runs_is_never_done(void **state)
     (void)state;
     struct vm_spec *spec = three_steps(RUN_ALWAYS);
     struct vm_provision provision = {.done = NULL};
-    step_mark_done(&provision, spec, 0);
+    step_mark_done(&provision, spec, 0, "");
     assert_null(provision.done);
-    assert_false(step_is_done(&provision, spec, 0));
+    assert_false(step_is_done(&provision, spec, 0, ""));
     vm_spec_free(spec);
 }
 
@@ -48,13 +48,13 @@ static void a_step_to_run_once_is_done_wherever_it_stands(void **state)
     (void)state;
     struct vm_spec *spec = three_steps(RUN_ONCE);
     struct vm_provision provision = {.done = NULL};
-    step_mark_done(&provision, spec, 1);
-    assert_false(step_is_done(&provision, spec, 0));
-    assert_true(step_is_done(&provision, spec, 1));
+    step_mark_done(&provision, spec, 1, "");
+    assert_false(step_is_done(&provision, spec, 0, ""));
+    assert_true(step_is_done(&provision, spec, 1, ""));
     change_command(spec, 1, "echo 7");
     change_command(spec, 2, "echo 1");
-    assert_false(step_is_done(&provision, spec, 1));
-    assert_true(step_is_done(&provision, spec, 2));
+    assert_false(step_is_done(&provision, spec, 1, ""));
+    assert_true(step_is_done(&provision, spec, 2, ""));
     free(provision.done);
     vm_spec_free(spec);
 }
@@ -66,11 +66,11 @@ static void an_edited_script_does_not_make_a_once_step_run_again(void **state)
     struct vm_provision provision = {.done = NULL};
     spec->steps[0].kind = STEP_SCRIPT;
     spec->steps[0].file.path = mem_strdup("/setup.sh");
-    step_mark_done(&provision, spec, 0);
+    step_mark_done(&provision, spec, 0, "");
     (void)snprintf(spec->steps[0].file.digest, DIGEST_SIZE, "other");
-    assert_true(step_is_done(&provision, spec, 0));
+    assert_true(step_is_done(&provision, spec, 0, ""));
     spec->steps[0].run = RUN_ON_CHANGE;
-    assert_false(step_is_done(&provision, spec, 0));
+    assert_false(step_is_done(&provision, spec, 0, ""));
     free(provision.done);
     vm_spec_free(spec);
 }
@@ -80,16 +80,45 @@ static void a_step_on_change_runs_when_it_differs_from_its_last_success(void **s
     (void)state;
     struct vm_spec *spec = three_steps(RUN_ON_CHANGE);
     struct vm_provision provision = {.done = NULL};
-    step_mark_done(&provision, spec, 0);
-    step_mark_done(&provision, spec, 1);
-    assert_true(step_is_done(&provision, spec, 0));
+    step_mark_done(&provision, spec, 0, "");
+    step_mark_done(&provision, spec, 1, "");
+    assert_true(step_is_done(&provision, spec, 0, ""));
     change_command(spec, 0, "echo new");
-    assert_false(step_is_done(&provision, spec, 0));
-    step_mark_done(&provision, spec, 0);
-    assert_true(step_is_done(&provision, spec, 0));
+    assert_false(step_is_done(&provision, spec, 0, ""));
+    step_mark_done(&provision, spec, 0, "");
+    assert_true(step_is_done(&provision, spec, 0, ""));
     change_command(spec, 0, "echo 0"); /* back again: that is a change, too */
-    assert_false(step_is_done(&provision, spec, 0));
-    assert_true(step_is_done(&provision, spec, 1));
+    assert_false(step_is_done(&provision, spec, 0, ""));
+    assert_true(step_is_done(&provision, spec, 1, ""));
+    change_command(spec, 0, "echo new");
+    spec->steps[0].run = RUN_ALWAYS; /* it leaves no note, and is between them all the same */
+    step_mark_done(&provision, spec, 0, "");
+    spec->steps[0].run = RUN_ON_CHANGE;
+    assert_false(step_is_done(&provision, spec, 0, ""));
+    free(provision.done);
+    vm_spec_free(spec);
+}
+
+/* Of a run that another vmctld began they are not known: it runs again rather than never. */
+static void secrets_that_changed_make_a_step_on_change_run_again(void **state)
+{
+    (void)state;
+    struct vm_spec *spec = three_steps(RUN_ON_CHANGE);
+    struct vm_provision provision = {.done = NULL};
+    step_mark_done(&provision, spec, 0, NULL);
+    assert_false(step_is_done(&provision, spec, 0, NULL));
+    step_mark_done(&provision, spec, 0, "aaaa");
+    assert_true(step_is_done(&provision, spec, 0, "aaaa"));
+    assert_false(step_is_done(&provision, spec, 0, "bbbb"));
+    assert_false(step_is_done(&provision, spec, 0, NULL));
+    step_mark_done(&provision, spec, 0, "bbbb");
+    assert_true(step_is_done(&provision, spec, 0, "bbbb"));
+    assert_false(step_is_done(&provision, spec, 0, "aaaa"));
+    step_mark_done(&provision, spec, 0, NULL); /* with others: those before would be a change */
+    assert_false(step_is_done(&provision, spec, 0, "bbbb"));
+    spec->steps[1].run = RUN_ONCE;
+    step_mark_done(&provision, spec, 1, "aaaa");
+    assert_true(step_is_done(&provision, spec, 1, "bbbb"));
     free(provision.done);
     vm_spec_free(spec);
 }
@@ -101,6 +130,7 @@ int main(void)
         cmocka_unit_test(a_step_to_run_once_is_done_wherever_it_stands),
         cmocka_unit_test(an_edited_script_does_not_make_a_once_step_run_again),
         cmocka_unit_test(a_step_on_change_runs_when_it_differs_from_its_last_success),
+        cmocka_unit_test(secrets_that_changed_make_a_step_on_change_run_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

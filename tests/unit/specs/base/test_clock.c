@@ -43,6 +43,22 @@ static int child_of_a_host_that_slept(void)
                                                                            : 2;
 }
 
+static void a_time_is_written_as_strftime_would(void **state)
+{
+    static const int64_t times_ms[] = {
+        0, 1, 951782400000, 1709210096999, 1796040000000, 4102444799999, 253402300799000};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(times_ms); i++) {
+        char text[CLOCK_TEXT_SIZE], expected[CLOCK_TEXT_SIZE];
+        time_t seconds = (time_t)(times_ms[i] / 1000);
+        struct tm tm;
+        assert_non_null(gmtime_r(&seconds, &tm));
+        assert_int_equal(strftime(expected, sizeof(expected), "%Y-%m-%dT%H:%M:%SZ", &tm), 20);
+        clock_format_utc(times_ms[i], text);
+        assert_string_equal(text, expected);
+    }
+}
+
 /* In a time namespace CLOCK_BOOTTIME is ahead of CLOCK_MONOTONIC as after a suspension. */
 static void the_time_that_the_host_was_suspended_does_not_count(void **state)
 {
@@ -109,6 +125,7 @@ static void a_boot_id_that_could_not_be_read_is_read_by_the_next_caller(void **s
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_time_is_written_as_strftime_would),
         cmocka_unit_test(the_time_that_the_host_was_suspended_does_not_count),
         cmocka_unit_test(the_clock_goes_with_the_loops_timers),
         cmocka_unit_test(a_boot_id_that_could_not_be_read_is_read_by_the_next_caller),

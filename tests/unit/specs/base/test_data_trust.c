@@ -89,6 +89,24 @@ static void one_that_others_can_write_is_refused(void **state)
     expect_trust(paths);
 }
 
+/* As they are made. */
+static void the_key_and_the_socket_of_secrets_are_ones_own_alone(void **state)
+{
+    const struct paths *paths = *state;
+    struct error err = {.code = ERR_NONE};
+    cleanup_free char *key = paths_path(paths, "secrets.key");
+    cleanup_free char *sock = paths_path(paths, PATHS_SECRETS_SOCKET);
+    cleanup_close int fd = -1;
+    assert_int_equal(fs_write_file(key, "key", 3, 0600, &err), 0);
+    assert_int_equal(fs_listen_unix(sock, &fd, &err), 0);
+    expect_trust(paths);
+    assert_int_equal(chmod(key, 0620), 0);
+    expect_refusal(paths, "secrets.key", "chmod -R go-w");
+    assert_int_equal(unlink(key), 0);
+    assert_int_equal(chmod(sock, 0602), 0);
+    expect_refusal(paths, PATHS_SECRETS_SOCKET, "chmod -R go-w");
+}
+
 /* The directory itself may be reached through a link: a user keeps it on another disk. */
 static void links_inside_are_refused_and_one_to_it_is_not(void **state)
 {
@@ -170,6 +188,7 @@ int main(void)
         TEST(ones_own_directory_is_trusted_also_when_others_can_read_it),
         TEST(one_that_others_can_write_is_refused),
         TEST(links_inside_are_refused_and_one_to_it_is_not),
+        TEST(the_key_and_the_socket_of_secrets_are_ones_own_alone),
         TEST(what_is_above_it_counts),
         TEST(what_belongs_to_another_user_is_refused_with_the_owners_name),
     };

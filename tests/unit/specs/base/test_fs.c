@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -135,6 +136,32 @@ static void every_entry_is_shown_but_the_directory_itself_and_its_parent(void **
     assert_int_equal(n, 2);
 }
 
+static void data_is_found_between_holes_and_an_error_is_no_end(void **state)
+{
+    enum { HOLE = 1 << 20 };
+    int64_t at = 0, end = 0;
+    int ends[2];
+    cleanup_free char *path = fs_join(*state, "disk");
+    cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(fs_next_data(fd, &at, &end), 0); /* of an empty file */
+    assert_int_equal(pwrite(fd, "x", 1, HOLE), 1);
+    assert_int_equal(ftruncate(fd, (off_t)3 * HOLE), 0);
+    assert_int_equal(fs_next_data(fd, &at, &end), 1);
+    assert_true(at <= HOLE && end > HOLE);
+    at = end;
+    while (fs_next_data(fd, &at, &end) == 1) { /* a file system need not have holes */
+        assert_true(end > at);
+        at = end;
+    }
+    assert_int_equal(fs_next_data(fd, &at, &end), 0);
+    assert_int_equal(pipe(ends), 0);
+    at = 0;
+    assert_int_equal(fs_next_data(ends[0], &at, &end), -1);
+    assert_int_equal(errno, ESPIPE);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 #define FS_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -145,6 +172,7 @@ int main(void)
         FS_TEST(what_is_no_name_of_an_entry_is_not_removed),
         FS_TEST(what_is_not_there_cannot_be_published),
         FS_TEST(every_entry_is_shown_but_the_directory_itself_and_its_parent),
+        FS_TEST(data_is_found_between_holes_and_an_error_is_no_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

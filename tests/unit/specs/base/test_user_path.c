@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,6 +98,28 @@ static void what_is_local_is_asked_at_once(void **state)
     assert_false(user_path_is_remote("/proc/self/exe"));
 }
 
+/* A lease keeps others out whose right access(2) confirms. */
+static void what_does_not_open_is_not_readable(void **state)
+{
+    const struct fixture *f = *state;
+    struct stat st;
+    struct error err = {.code = ERR_NONE};
+    cleanup_free char *file = mem_printf("%s/leased", f->local);
+    assert_int_equal(fs_write_file(file, "content", 7, 0600, &err), 0);
+    assert_int_equal(user_path_readable(file, &st), 0);
+    cleanup_close int fd = open(file, O_RDWR | O_CLOEXEC);
+    (void)signal(SIGIO, SIG_IGN);
+    if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0) {
+        print_message("no leases on this file system\n");
+        skip();
+    }
+    assert_int_equal(access(file, R_OK), 0);
+    assert_int_equal(user_path_readable(file, &st), -1);
+    assert_int_equal(errno, EWOULDBLOCK);
+    assert_int_equal(user_path_stat(file, &st), 0);
+    (void)fcntl(fd, F_SETLEASE, F_UNLCK);
+}
+
 /* Also of a name that leads to such a file system, by the process that reads there for us. */
 static void what_is_read_is_the_content_as_far_as_it_fits(void **state)
 {
@@ -159,6 +182,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_is_local_is_asked_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_does_not_open_is_not_readable, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             what_is_read_is_the_content_as_far_as_it_fits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_does_not_answer_is_waited_for_once, set_up, tear_down),

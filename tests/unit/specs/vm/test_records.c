@@ -99,9 +99,9 @@ static void fill_blocks(struct vm_spec *spec)
 /* In an order that is not the one in which JSON has them, where there is such a one. */
 static void fill_lists(struct vm_spec *spec)
 {
-    add_forward(spec, (struct spec_forward){FORWARD_UDP, 5353, 53});
-    add_forward(spec, (struct spec_forward){FORWARD_TCP, 8080, 80});
-    add_forward(spec, (struct spec_forward){FORWARD_TCP, 65535, 65534});
+    add_forward(spec, (struct spec_forward){FORWARD_UDP, 5353, 53, ""});
+    add_forward(spec, (struct spec_forward){FORWARD_TCP, 8080, 80, ""});
+    add_forward(spec, (struct spec_forward){FORWARD_TCP, 65535, 65534, "192.168.1.5"});
     add_step(spec, (struct spec_step){.kind = STEP_INLINE,
                        .command = mem_strdup("true\n\"x\""),
                        .run = RUN_ONCE,
@@ -263,9 +263,9 @@ static struct vm_spec *read_spec(const char *name)
 static void sort_sets(struct vm_spec *spec)
 {
     struct spec_forward *forwards = spec->network.forwards;
-    forwards[0] = (struct spec_forward){FORWARD_UDP, 5353, 53};
-    forwards[1] = (struct spec_forward){FORWARD_TCP, 65535, 65534};
-    forwards[2] = (struct spec_forward){FORWARD_TCP, 8080, 80};
+    forwards[0] = (struct spec_forward){FORWARD_TCP, 65535, 65534, "192.168.1.5"};
+    forwards[1] = (struct spec_forward){FORWARD_UDP, 5353, 53, ""};
+    forwards[2] = (struct spec_forward){FORWARD_TCP, 8080, 80, ""};
     struct spec_probe *probes = spec->checks[CHECK_READY].probes;
     struct spec_probe tcp = probes[0];
     probes[0] = probes[2];
@@ -303,14 +303,23 @@ static void a_new_spec_is_written_and_read_as_ever(void **state)
     vm_spec_free(read);
 }
 
+/* What is younger than the other members is not written as long as it has its default. */
+static void forget_younger(struct vm_spec *spec)
+{
+    spec->cloud_init.on_error = SETUP_FAIL;
+    for (size_t i = 0; i < spec->network.n_forwards; i++) {
+        spec->network.forwards[i].address[0] = '\0';
+    }
+}
+
 static void the_digest_of_a_spec_is_as_ever(void **state)
 {
     (void)state;
     char digest[DIGEST_SIZE];
     struct vm_spec *spec = a_full_spec();
     vm_spec_digest(spec, digest);
-    assert_string_equal(digest, "b5049e8882e4734f6203c657e2c57d9b43e7355571f5cab414603a20cd00774e");
-    spec->cloud_init.on_error = SETUP_FAIL; /* younger than the others: not written */
+    assert_string_equal(digest, "3556f17c0f5ee360cf30cd9ba0cdc6bf773d3446fa75d249d784de2bc356fb98");
+    forget_younger(spec);
     vm_spec_digest(spec, digest);
     assert_string_equal(digest, "7bfeefd773c9da18ea4e60dd3d15e6658639dfcb18088e5ff669d4bdfa20038b");
     vm_spec_free(spec);
@@ -439,7 +448,7 @@ static void a_status_of_before_cloud_init_is_read(void **state)
     assert_int_equal(read->conditions[CONDITION_CLOUD_INIT_DONE].state, CONDITION_ABSENT);
     assert_string_equal(read->ssh_host, expected->ssh_host);
     assert_string_equal(read->provision.done, expected->provision.done);
-    expected->applied_spec->cloud_init.on_error = SETUP_FAIL; /* as young */
+    forget_younger(expected->applied_spec);
     assert_true(vm_spec_equal(read->applied_spec, expected->applied_spec));
     vm_status_free(expected);
     vm_status_free(read);

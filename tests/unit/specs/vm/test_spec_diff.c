@@ -97,6 +97,16 @@ static void change_user_data(struct vm_spec *s)
 {
     set_text(&s->cloud_init.user_data.path, "/u");
 }
+
+static void change_vendor_data(struct vm_spec *s)
+{
+    set_text(&s->cloud_init.vendor_data.path, "/v");
+}
+
+static void change_network_config(struct vm_spec *s)
+{
+    set_text(&s->cloud_init.network_config.path, "/n");
+}
 static void change_seed(struct vm_spec *s)
 {
     s->cloud_init.bus = SEED_IDE;
@@ -137,6 +147,16 @@ static void change_restart(struct vm_spec *s)
 static void change_autostart(struct vm_spec *s)
 {
     s->autostart = AUTOSTART_OFF;
+}
+static void change_labels(struct vm_spec *s)
+{
+    mem_grow(s->labels, s->n_labels);
+    s->labels[s->n_labels++] =
+        (struct spec_label){.key = mem_strdup("tier"), .value = mem_strdup("web")};
+}
+static void change_protect(struct vm_spec *s)
+{
+    s->is_protected = true;
 }
 static void change_warm(struct vm_spec *s)
 {
@@ -198,6 +218,8 @@ static const struct {
     {change_hostname, "hostname", DISPOSITION_RECREATE},
     {change_ssh_key, "ssh-key", DISPOSITION_RECREATE},
     {change_user_data, "user-data", DISPOSITION_RECREATE},
+    {change_vendor_data, "vendor-data", DISPOSITION_RECREATE},
+    {change_network_config, "network-config", DISPOSITION_RECREATE},
     {change_seed, "seed", DISPOSITION_RESTART},
     {change_on_error, "on-error", DISPOSITION_LIVE},
     {change_ssh, "ssh", DISPOSITION_LIVE},
@@ -212,6 +234,8 @@ static const struct {
     {change_services, "host-services", DISPOSITION_RESTART},
     {change_restart, "restart", DISPOSITION_LIVE},
     {change_autostart, "autostart", DISPOSITION_LIVE},
+    {change_labels, "label", DISPOSITION_LIVE},
+    {change_protect, "protect", DISPOSITION_LIVE},
     {change_warm, "warm", DISPOSITION_LIVE},
     {change_stop_timeout, "stop-timeout", DISPOSITION_LIVE},
 };

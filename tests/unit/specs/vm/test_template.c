@@ -184,6 +184,40 @@ static void the_key_is_as_ever(void **state)
     vm_spec_free(spec);
 }
 
+/* Memory fits one machine alone, and a boot is worth saving, too. */
+static void the_key_of_memory_has_the_machine(void **state)
+{
+    (void)state;
+    struct vm_spec *spec = a_spec();
+    cleanup_free char *of_disk = template_key(spec, "sha");
+    spec->warm = WARM_AUTO;
+    cleanup_free char *key = template_key(spec, "sha");
+    spec->memory_mib *= 2;
+    cleanup_free char *larger = template_key(spec, "sha");
+    cleanup_free char *difference = template_key_difference(key, larger);
+    assert_non_null(strstr(difference, "memory 1024 -> 2048"));
+    spec->memory_mib /= 2;
+    spec->warm = WARM_REQUIRE;
+    cleanup_free char *required = template_key(spec, "sha");
+    assert_string_equal(required, key);
+    spec->firmware = FIRMWARE_UEFI;
+    spec->warm = WARM_AUTO;
+    assert_string_equal(template_memory_obstacle(spec), "firmware \"uefi\"");
+    assert_false(template_has_memory(spec));
+    spec->firmware = FIRMWARE_BIOS;
+    spec->steps[0].is_per_vm = true;
+    assert_true(template_is_wanted(spec));
+    spec->network.mode = NETWORK_TAP; /* as with "disk": what can be had is taken */
+    assert_false(template_is_wanted(spec));
+    spec->steps[0].is_per_vm = false;
+    spec->network.mode = NETWORK_USER;
+    struct vm_spec *builder = template_builder_spec(spec, "0123456789abcdef", "forget");
+    assert_int_equal(builder->warm, WARM_AUTO);
+    vm_spec_free(builder);
+    vm_spec_free(spec);
+    assert_string_not_equal(of_disk, key);
+}
+
 /* ---- the builder ---- */
 
 static void a_builder_has_nothing_of_one_vm(void **state)
@@ -269,6 +303,7 @@ int main(void)
         cmocka_unit_test(what_decides_what_is_on_the_disk_is_in_the_key),
         cmocka_unit_test(what_belongs_to_one_vm_is_not_in_the_key),
         cmocka_unit_test(the_key_is_as_ever),
+        cmocka_unit_test(the_key_of_memory_has_the_machine),
         cmocka_unit_test(a_builder_has_nothing_of_one_vm),
         cmocka_unit_test(one_that_is_not_as_it_was_sealed_is_not_used),
     };

@@ -78,6 +78,9 @@ static struct vm_status *a_filled_status(void)
         .message = mem_strdup("step 1"),
         .help = mem_strdup("see the log")};
     status->build_failed_ms = 22;
+    status->recreate_failure = (struct vm_blocker){.code = mem_strdup("vmctl::image::not_found"),
+        .message = mem_strdup("its disk is kept"),
+        .help = mem_strdup("check the URL")};
     status->applied_spec = vm_spec_new("web");
     status->applied_spec->vcpus = 2;
     status->was_reached = true;
@@ -108,7 +111,7 @@ static void a_filled_status_survives_json(void **state)
     assert_int_equal(back->instance.intent, INTENT_STOP);
     assert_int_equal(back->instance.pid, 4711);
     assert_int_equal(back->restart.last_exit_status, 139);
-    assert_int_equal(back->conditions[CONDITION_ORPHANED].last_transition_ms, 1011);
+    assert_int_equal(back->conditions[CONDITION_ORPHANED].last_transition_ms, 1012);
     assert_string_equal(back->conditions[CONDITION_READY].message, "why");
     vm_status_free(status);
     vm_status_free(back);
@@ -256,7 +259,8 @@ static void a_change_of_any_field_is_seen(void **state)
     cleanup_json json_t *json = json_deep_copy(shared);
     struct leaf_walk walk = {.original = status, .root = json};
     try_leaves(&walk, json);
-    assert_int_equal(walk.leaves, 12 + 22 + 13 * 6 + 6 + 11 + 7 + 4 + 8 + 4 + 5 + 2 + 3 + 4 + 3);
+    assert_int_equal(
+        walk.leaves, 12 + 3 + 22 + 14 * 6 + 6 + 11 + 7 + 4 + 8 + 4 + 5 + 2 + 3 + 4 + 3);
     vm_status_free(status);
 }
 

@@ -97,21 +97,83 @@ static void the_full_example_of_the_book_means_what_the_book_says(void **state)
     vmfile_free(NULL);
 }
 
+static void an_address_is_the_range_of_its_network(void **state)
+{
+    static const char text[] =
+        "vm a { image i; network project }\n"
+        "vm b { image i; network project { address \"10.20.30.40\"; mac \"52:54:00:AB:CD:EF\" } }\n"
+        "vm c { image i; network project name=lan }\n";
+    (void)state;
+    struct vmfile *file = vmfile_parse(text, strlen(text), &env);
+    assert_int_equal(file->n_diagnostics, 0);
+    assert_string_equal(file->vms[0]->network.range, "10.20.30.0/24");
+    assert_null(file->vms[0]->network.address);
+    assert_string_equal(file->vms[1]->network.range, "10.20.30.0/24");
+    assert_string_equal(file->vms[1]->network.mac, "52:54:00:ab:cd:ef");
+    assert_null(file->vms[2]->network.range);
+    vmfile_free(file);
+}
+
+static void a_project_is_the_vmfiles_folder(void **state)
+{
+    static const char text[] = "vm a { image i; network project { host-services 80; egress { "
+                               "allow \"10.0.0.0/8\"; allow example.org; } } }\n"
+                               "vm b { image i; network project name=lan { isolate }; "
+                               "forward host=80 guest=80 }";
+    struct vmfile_env folder = {
+        .path = "VMFile.kdl", .base_dir = "/home/me/.My_Shop!", .home = "/home/me"};
+    (void)state;
+    struct vmfile *file = vmfile_parse(text, strlen(text), &folder);
+    assert_int_equal(file->n_diagnostics, 0);
+    const struct spec_network *a = &file->vms[0]->network, *b = &file->vms[1]->network;
+    assert_int_equal(a->mode, NETWORK_PROJECT);
+    assert_string_equal(a->project, "my-shop");
+    assert_int_equal(strlen(a->network), strlen("my-shop-01234567"));
+    assert_int_equal(a->n_services, 1);
+    assert_int_equal(a->n_egress, 2);
+    assert_string_equal(a->egress[1], "example.org");
+    assert_false(a->is_isolated);
+    assert_true(b->is_isolated);
+    assert_string_equal(b->project, "my-shop");
+    assert_memory_equal(b->network, a->network, strlen(a->network));
+    assert_string_equal(b->network + strlen(a->network), ".lan");
+
+    folder.base_dir = "/elsewhere/My_Shop";
+    struct vmfile *other = vmfile_parse(text, strlen(text), &folder);
+    assert_string_equal(other->vms[0]->network.project, "my-shop");
+    assert_string_not_equal(other->vms[0]->network.network, a->network);
+    folder.base_dir = "/";
+    struct vmfile *root = vmfile_parse(text, strlen(text), &folder);
+    assert_string_equal(root->vms[0]->network.project, "project");
+    vmfile_free(root);
+    vmfile_free(other);
+    vmfile_free(file);
+}
+
 static void the_added_nodes_are_read(void **state)
 {
     (void)state;
     struct vmfile *file = parse_vm(
         "restart \"always\"\nforward host=8080 guest=80\n"
-        "forward host=53 guest=53 proto=\"udp\"\naccel \"tcg\"\n"
+        "forward host=53 guest=53 proto=\"udp\"\n"
+        "forward host=\"0.0.0.0:8000-8001\" guest=\"90-91\"\nforward host=\"127.0.0.1:9\" "
+        "guest=9\naccel \"tcg\"\n"
+        "label \"tier\" \"web\"\nlabel \"n\" 1\nprotect\n"
         "firmware \"uefi\"\nautostart #false\nwarm \"disk\"\nstop-timeout 5\nbackend \"noop\"\n"
         "network \"user\" { host-services 5432 6379 }\n"
         "vnc port=5901 password-file=\"p\"\nmachine \"pc-q35-7.2\"\n"
-        "cloud-init { seed \"ide\"; on-error \"warn\"; user-data \"u.yaml\" }\n"
+        "cloud-init { seed \"ide\"; on-error \"warn\"; user-data \"u.yaml\"; vendor-data \"v\"; "
+        "network-config \"n\" }\n"
         "ready { tcp 80; http \"/healthz\" port=81; http \"/\"; exec "
         "\"true\" }");
     const struct vm_spec *spec = file->vms[0];
     assert_int_equal(spec->restart, RESTART_ALWAYS);
-    assert_int_equal(spec->network.n_forwards, 2);
+    assert_int_equal(spec->network.n_forwards, 5);
+    assert_string_equal(spec->network.forwards[0].address, "");
+    assert_string_equal(spec->network.forwards[3].address, "0.0.0.0");
+    assert_int_equal(spec->network.forwards[3].host_port, 8001);
+    assert_int_equal(spec->network.forwards[3].guest_port, 91);
+    assert_string_equal(spec->network.forwards[4].address, "");
     assert_int_equal(spec->network.forwards[0].host_port, 8080);
     assert_int_equal(spec->network.forwards[0].guest_port, 80);
     assert_int_equal(spec->network.forwards[0].protocol, FORWARD_TCP);
@@ -125,6 +187,11 @@ static void the_added_nodes_are_read(void **state)
     assert_int_equal(spec->firmware, FIRMWARE_UEFI);
     assert_int_equal(spec->autostart, AUTOSTART_OFF);
     assert_int_equal(spec->warm, WARM_DISK);
+    assert_int_equal(spec->n_labels, 2);
+    assert_string_equal(spec->labels[0].key, "tier");
+    assert_string_equal(spec->labels[0].value, "web");
+    assert_string_equal(spec->labels[1].value, "1");
+    assert_true(spec->is_protected);
     assert_int_equal(spec->stop_timeout_s, 5);
     assert_int_equal(spec->backend, BACKEND_NOOP);
     assert_int_equal(spec->cloud_init.bus, SEED_IDE);
@@ -181,6 +248,13 @@ static void a_field_of_one_value_may_be_a_property(void **state)
         "ssh; provision \"shell\" timeout=\"5m\" run=\"once\" inline=\"x\"");
 }
 
+static void a_step_with_a_secret_is_per_vm_whatever_it_says(void **state)
+{
+    (void)state;
+    assert_same_meaning("ssh; provision \"shell\" { inline \"x\"; secret \"A\" from-env=\"A\" }",
+        "ssh; provision \"shell\" { inline \"x\"; secret \"A\" from-env=\"A\"; per-vm #false }");
+}
+
 static void comments_formatting_and_order_do_not_change_the_digest(void **state)
 {
     (void)state;
@@ -199,6 +273,7 @@ static void sizes_and_durations_have_units(void **state)
     assert_same_meaning("disk 1024", "disk \"1T\"");
     assert_same_meaning("stop-timeout 120", "stop-timeout \"2m\"");
     assert_same_meaning("autostart #true", "");
+    assert_same_meaning("protect #false", "");
     assert_same_meaning("stop-timeout 0", "stop-timeout \"0s\"");
 }
 
@@ -262,9 +337,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_full_example_of_the_book_means_what_the_book_says),
+        cmocka_unit_test(an_address_is_the_range_of_its_network),
+        cmocka_unit_test(a_project_is_the_vmfiles_folder),
         cmocka_unit_test(the_added_nodes_are_read),
         cmocka_unit_test(probes_have_a_period_a_timeout_and_a_number_of_failures),
         cmocka_unit_test(a_field_of_one_value_may_be_a_property),
+        cmocka_unit_test(a_step_with_a_secret_is_per_vm_whatever_it_says),
         cmocka_unit_test(comments_formatting_and_order_do_not_change_the_digest),
         cmocka_unit_test(sizes_and_durations_have_units),
         cmocka_unit_test(a_sha256_is_kept_as_lower_case_digits),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* What invalid files are told: position, message and hint, exactly. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -42,6 +43,66 @@ static void assert_diagnosed(const struct invalid *cases, size_t count)
         cleanup_free char *found = diagnose(cases[i].text, strlen(cases[i].text), &unchecked);
         assert_string_equal(found, cases[i].diagnostics);
     }
+}
+
+static void a_path_of_a_vm_elsewhere_is_one_of_that_host(void **state)
+{
+    static const struct invalid cases[] = {
+        {"vm a { image i; node b }", "1:14+1 `image`: \"i\" is a path of this host, and the VM is "
+                                     "on node \"b\" | write an absolute path of that host, or one "
+                                     "below ~/\n"},
+        {"vm a node=b { image \"/i\"; cloud-init; provision shell { script s } }",
+            "1:64+1 `script`: \"s\" is a path of this host, and the VM is on node \"b\" | write: "
+            "inline \"…\", or the absolute path of a file there\n"},
+        {"vm a { node b; image \"~/i\"; ssh; share \".\" \"/w\" }",
+            "1:40+3 `share`: \".\" is a path of this host, and the VM is on node \"b\" | write an "
+            "absolute path of that host, or one below ~/\n"},
+        {"vm a { node \"b/c\"; image \"/i\" }",
+            "1:13+5 \"b/c\" cannot be the name of a node | letters, digits, '.', '_' and '-'; "
+            "\"local\" is this host\n"},
+        {"vm a { node b; image \"/i\"; forward host=80 guest=80 }\n"
+         "vm b { image i; depends-on a; forward host=80 guest=80 }",
+            "2:28+1 `depends-on` holds on one node: VM \"a\" is on another | remove it, or move "
+            "one "
+            "of them\n"},
+        {"vm a { node local; image i }", ""},
+    };
+    (void)state;
+    assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+static void a_share_is_a_directory_here_and_one_there(void **state)
+{
+    static const struct invalid cases[] = {
+        {"vm a { image i; ssh; share \".\" }",
+            "1:22+5 `share` needs a value | write: share \".\" \"/work\"\n"},
+        {"vm a { image i; ssh; share \".\" work }",
+            "1:32+4 the second value of `share` must be the absolute path of a directory in the "
+            "guest, not \"work\" | write for example: share \".\" \"/work\"\n"},
+        {"vm a { image i; ssh; share \".\" \"/w\" tag=\"a b\" }",
+            "1:41+5 `tag` must be at most 31 letters, digits, '.', '_' and '-', not \"a b\"\n"},
+        {"vm a { image i; ssh; share \".\" \"/w\" readonly=yes }",
+            "1:46+3 `readonly` must be #true or #false | write: readonly=#true\n"},
+        {"vm a { image i; ssh; share \".\" \"/w\"; share \".\" \"/w\" }",
+            "1:38+5 `share` \"/w\" is that of another volume or share, too | choose another "
+            "directory\n"},
+        {"vm a { image i; ssh; share \".\" \"/w/a\"; share \".\" \"/w-a\" }",
+            "1:40+5 the tag \"w-a\" is that of another share, too | give it one of its own: "
+            "tag=\"src\"\n"},
+        {"vm a { image i; ssh; volume v mount=\"/w\"; share \".\" \"/w\" }",
+            "1:43+5 `share` \"/w\" is that of another volume or share, too | choose another "
+            "directory\n"},
+        {"vm a { image i; share \".\" \"/w\" }",
+            "1:17+5 `share` is done over SSH, and VM \"a\" has neither `ssh` nor `cloud-init` | "
+            "add: cloud-init, or: ssh { user \"…\" }\n"},
+        {"vm a { image i; ssh; network none; share \".\" \"/w\" }",
+            "1:36+5 `share` is done over SSH, and VM \"a\" has network \"none\" | choose another "
+            "network, or remove `share`\n"},
+        {"vm a { image i; backend propolis; ssh; network vnic name=v0; share \".\" \"/w\" }",
+            "1:62+5 `share` goes with backend \"qemu\", not \"propolis\" | remove it\n"},
+    };
+    (void)state;
+    assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
 }
 
 static void a_volume_has_a_name_a_way_to_be_mounted_and_a_directory_of_its_own(void **state)
@@ -114,22 +175,34 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
         {"vm a { image i; mem 1 }", "1:17+3 unknown node `mem` in `vm` | did you mean `memory`?\n"},
         {"vm a { image i; ram 1 }",
             "1:17+3 unknown node `ram` in `vm` | did you mean `memory`? write: memory 2048\n"},
+        {"vm a { image i; ssh { key x } }",
+            "1:23+3 unknown node `key` in `ssh` | did you mean "
+            "`private-key`? write: private-key \"~/.ssh/id_ed25519\"\n"},
+        {"vm a image=i", "1:6+5 `image` cannot be a property | write: image \"path\"\n"},
+        {"services: { a }", "1:1+9 unknown node `services:` at the top of the file, which holds "
+                            "`vm` blocks | write: vm \"name\" { image \"debian:12\" }\n"},
+        {"vm a { image i; env { A b } }",
+            "1:17+3 unknown node `env` in `vm` | did you mean `provision`? write: provision "
+            "\"shell\" { inline \"command\"; env { DEBUG \"1\" } }\n"},
+        {"vm a { image i; ssh; provision shell { inline x; environment { A b } } }",
+            "1:50+11 unknown node `environment` in `provision` | did you mean `env`? write: env { "
+            "DEBUG \"1\" }\n"},
         {"vm a { image i; ports \"80:80\" }", "1:17+5 unknown node `ports` in `vm` | did you mean "
                                               "`forward`? write: forward host=8080 "
                                               "guest=80\n"},
-        {"vm a { image i; mount \"/x\" }", "1:17+5 unknown node `mount` in `vm` | there are no "
-                                           "shared folders: provision \"file\" "
-                                           "copies a file, `vmctl cp` a directory\n"},
+        {"vm a { image i; mount \"/x\" }", "1:17+5 unknown node `mount` in `vm` | did you mean "
+                                           "`share`? write: share \".\" \"/work\"\n"},
         {"vm a { image i; volumes \"x\" }",
             "1:17+7 unknown node `volumes` in `vm` | did you mean `volume`? write: volume \"data\" "
             "size=20 mount=\"/data\"\n"},
         {"vm a { image i; xyzzy }",
             "1:17+5 unknown node `xyzzy` in `vm` | known here: `image`, `image-url`, `vcpus`, "
-            "`memory`, `max-vcpus`, `max-memory`, `disk`, `volume`, `network`, `vnc`, "
+            "`memory`, `max-vcpus`, `max-memory`, `disk`, `volume`, `share`, `network`, `vnc`, "
             "`cloud-init`, "
-            "`ssh`, `provision`, `restart`, `forward`, `ready`, `live`, `depends-on`, `accel`, "
+            "`ssh`, `provision`, `restart`, `forward`, `ready`, `live`, `depends-on`, `label`, "
+            "`protect`, `accel`, "
             "`machine`, `firmware`, "
-            "`autostart`, `warm`, `stop-timeout`, `backend`, `propolis-server`\n"},
+            "`autostart`, `warm`, `stop-timeout`, `backend`, `propolis-server`, `node`\n"},
         {"vm a { image i; ssh { zzz 1 } }",
             "1:23+3 unknown node `zzz` in `ssh` | known here: `user`, `private-key`, `timeout`\n"},
         {"vm a { image i; ssh usr=x }",
@@ -141,11 +214,12 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
         {"vm a foo=1 { image i }",
             "1:6+3 unknown property `foo` of `vm` | known here: `vcpus`, `memory`, "
             "`max-vcpus`, `max-memory`, `disk`, `restart`, `accel`, `machine`, `firmware`, "
-            "`autostart`, `warm`, `stop-timeout`, `backend`, `propolis-server`\n"},
+            "`autostart`, `warm`, `stop-timeout`, `backend`, `propolis-server`, `node`\n"},
         {"vms a { image i }",
             "1:1+3 unknown node `vms` at the top of the file, which holds `vm` blocks | did "
             "you mean `vm`?\n"},
-        {"xyzzy", "1:1+5 unknown node `xyzzy` at the top of the file, which holds `vm` blocks\n"},
+        {"xyzzy", "1:1+5 unknown node `xyzzy` at the top of the file, which holds `vm` blocks | "
+                  "write: vm \"name\" { image \"debian:12\" }\n"},
     };
     (void)state;
     assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
@@ -311,15 +385,47 @@ static void sizes_are_numbers_or_have_a_known_suffix(void **state)
     assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
 }
 
+static void addresses_are_those_of_one_machine(void **state)
+{
+    static const struct invalid cases[] = {
+        {"vm a { image i; network project { address \"10.20.30.3\"; mac \"01:00:5e:00:00:01\" } }",
+            "1:43+12 `address` must be a private IPv4 address that ends with .4 to .254, not "
+            "\"10.20.30.3\" | write for example: address \"10.20.30.40\"\n"
+            "1:61+19 `mac` must be the MAC address of one machine, not \"01:00:5e:00:00:01\" | "
+            "write for example: mac \"52:54:00:12:34:56\"\n"},
+        {"vm a { image i; network project { address \"8.8.8.8\"; mac \"52:55:00:00:00:01\" } }",
+            "1:43+9 `address` must be a private IPv4 address that ends with .4 to .254, not "
+            "\"8.8.8.8\" | write for example: address \"10.20.30.40\"\n"
+            "1:58+19 `mac` must be the MAC address of one machine, not \"52:55:00:00:00:01\" | "
+            "write for example: mac \"52:54:00:12:34:56\"\n"},
+        {"vm a { image i; network none mac=\"52:54:00:00:00:01\" }",
+            "1:30+3 `mac` goes with network \"user\", \"project\" or \"tap\", not \"none\" | "
+            "remove "
+            "it\n"},
+        {"vm a { image i; network project address=\"10.20.30.40\" mac=\"52:54:00:00:00:0A\" }\n"
+         "vm b { image i; network project address=\"10.20.30.40\" mac=\"52:54:00:00:00:0a\" }\n"
+         "vm c { image i; network project address=\"10.20.31.40\" }\n"
+         "vm d { image i; network project name=lan address=\"10.20.31.40\" }",
+            "2:33+7 `address` \"10.20.30.40\" is that of VM \"a\", too | choose another one\n"
+            "2:55+3 `mac` \"52:54:00:00:00:0a\" is that of VM \"a\", too | choose another one\n"
+            "3:33+7 `address` must be in 10.20.30.0/24, as that of VM \"a\" on the same network, "
+            "not "
+            "\"10.20.31.40\" | or put it on a network of another `name`\n"},
+    };
+    (void)state;
+    assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
 static void network_fields_belong_to_their_mode(void **state)
 {
     static const struct invalid cases[] = {
         {"vm a { image i; network }", "1:17+7 `network` needs a value | write: network \"user\"\n"},
         {"vm a { image i; network bridged }",
-            "1:25+7 `network` must be \"user\", \"tap\", \"vnic\" or \"none\", not \"bridged\"\n"},
-        {"vm a { image i; network usr }",
-            "1:25+3 `network` must be \"user\", \"tap\", \"vnic\" or \"none\", not \"usr\" | "
-            "did you mean `user`?\n"},
+            "1:25+7 `network` must be \"user\", \"project\", "
+            "\"tap\", \"vnic\" or \"none\", not \"bridged\" | did you mean `tap`?\n"},
+        {"vm a { image i; network usr }", "1:25+3 `network` must be \"user\", \"project\", "
+                                          "\"tap\", \"vnic\" or \"none\", not \"usr\" | "
+                                          "did you mean `user`?\n"},
         {"vm a { image i; network user { bridge br0 } }",
             "1:32+6 `bridge` goes with network \"tap\", not \"user\" | write: network \"tap\" "
             "{ bridge \"br0\" }\n"},
@@ -330,14 +436,34 @@ static void network_fields_belong_to_their_mode(void **state)
             "1:38+5 `bridge` must be the name of a network interface (at most 15 characters), "
             "not \"a/b\"\n"},
         {"vm a { image i; network tap address=\"10.0.0.9\" }",
-            "1:29+7 `address` goes with network \"vnic\", not \"tap\" | write: network \"vnic\" "
-            "{ name \"vnic0\" }\n"},
+            "1:29+7 `address` goes with network \"project\", not \"tap\" | write: network "
+            "\"project\" { address \"10.20.30.40\" }\n"},
         {"vm a { image i; propolis-server \"10.0.0.5\" }",
             "1:17+15 `propolis-server` goes with backend \"propolis\", not \"qemu\" | remove it, "
             "or write: backend \"propolis\"\n"},
         {"vm a { image i; network tap name=vnic0 }",
             "1:29+4 `name` goes with network \"vnic\", not \"tap\" | write: network \"vnic\" { "
             "name \"vnic0\" }\n"},
+        {"vm a { image i; network user { isolate; egress { allow \"10.0.0.0/8\" } } }",
+            "1:32+7 `isolate` goes with network \"project\", not \"user\" | write: network "
+            "\"project\" { isolate }\n"
+            "1:32+7 `isolate` leaves no way out that `egress` could allow | remove one of them\n"
+            "1:41+6 `egress` goes with network \"project\", not \"user\" | write: network "
+            "\"project\" { egress { allow \"10.0.0.0/8\" } }\n"},
+        {"vm a { image i; network project { egress } }",
+            "1:35+6 `egress` allows nothing | write: isolate, or: egress { allow "
+            "\"10.0.0.0/8\" }\n"},
+        {"vm a { image i; network project { egress { allow \"10.0.0.0/33\"; allow \"1.2.3\"; "
+         "allow \"-x\" } } }",
+            "1:50+13 `allow` must be an IPv4 address, a range of them or a host name, not "
+            "\"10.0.0.0/33\" | write for example: allow \"10.0.0.0/8\"\n"
+            "1:71+7 `allow` must be an IPv4 address, a range of them or a host name, not "
+            "\"1.2.3\" | write for example: allow \"10.0.0.0/8\"\n"
+            "1:86+4 `allow` must be an IPv4 address, a range of them or a host name, not \"-x\" "
+            "| write for example: allow \"10.0.0.0/8\"\n"},
+        {"vm a { image i; network project name=\".x\" }",
+            "1:38+4 `name` must be letters, digits, '.', '_' and '-', a letter or digit first, "
+            "not \".x\"\n"},
         {"vm a { image i; network vnic; backend propolis }",
             "1:17+7 network \"vnic\" needs the `name` of the VNIC | write: network \"vnic\" { "
             "name \"vnic0\" }\n"},
@@ -362,6 +488,25 @@ static void a_host_port_is_forwarded_once_in_a_file(void **state)
         {"vm a { image i; forward host=0 guest=65536 }",
             "1:30+1 `host` must be a whole number from 1 to 65535, not 0\n"
             "1:38+5 `guest` must be a whole number from 1 to 65535, not 65536\n"},
+        {"vm a { image i; forward host=\"8000-8010\" guest=80 }",
+            "1:25+4 `host` has 11 ports, `guest` has 1 | a range leads to a range of the same "
+            "length\n"},
+        {"vm a { image i; forward host=\"1-1025\" guest=\"1-1025\" }",
+            "1:25+4 a range has at most 1024 ports, not 1025 | for more, give the VM an address: "
+            "network \"tap\"\n"},
+        {"vm a { image i; forward host=\"8010-8000\" guest=\"0.0.0.0:1\" }",
+            "1:30+11 `host` is no port and no range of ports: \"8010-8000\" | write: host=8080, "
+            "host=\"8000-8010\", or host=\"0.0.0.0:8080\" for all addresses of this host\n"
+            "1:48+11 `guest` is no port and no range of ports: \"0.0.0.0:1\" | write: guest=80, or "
+            "guest=\"8000-8010\"\n"},
+        {"vm a { image i; forward host=\"lan:8080\" guest=\"80\" }",
+            "1:30+10 `host` is no port and no range of ports: \"lan:8080\" | write: host=8080, "
+            "host=\"8000-8010\", or host=\"0.0.0.0:8080\" for all addresses of this host\n"
+            "1:47+4 `guest` must be a number, not a string | remove the quotes\n"},
+        {"vm a { image i; forward host=\"8000-8002\" guest=\"1-3\"; forward host=\"0.0.0.0:8002\" "
+         "guest=9 }",
+            "1:63+4 host port 8002/tcp is already forwarded to VM \"a\" | choose another host "
+            "port\n"},
         {"vm a { image i; forward 8080 80 }",
             "1:17+7 `forward` needs both `host` and `guest` | write: forward host=8080 guest=80\n"
             "1:25+4 `forward` takes no value | write: forward host=8080 guest=80\n"},
@@ -448,7 +593,7 @@ static void a_provision_step_is_complete_and_unambiguous(void **state)
             "1:17+9 provision \"shell\" needs `inline` or `script` | write: provision "
             "\"shell\" { inline \"command\" }\n"
             "1:35+6 unknown node `source` in `provision` | known here: `inline`, `script`, "
-            "`run`, `timeout`, `per-vm`\n"},
+            "`run`, `timeout`, `per-vm`, `env`, `secret`\n"},
         {"vm a { image i; provision file { source y }; ssh }",
             "1:17+9 provision \"file\" needs both `source` and `destination` | write: "
             "provision \"file\" { source \"path\"; destination \"/path\" }\n"},
@@ -558,12 +703,20 @@ static void words_and_durations_are_those_of_the_format(void **state)
         {"vm a { image i; restart on-failur }",
             "1:25+9 `restart` must be \"on-failure\", \"always\" or \"never\", not "
             "\"on-failur\" | did you mean `on-failure`?\n"},
+        {"vm a { image i; restart unless-stopped }",
+            "1:25+14 `restart` must be \"on-failure\", \"always\" or \"never\", not "
+            "\"unless-stopped\" | did you mean `always`?\n"},
+        {"vm a { image i; network bridge }",
+            "1:25+6 `network` must be \"user\", \"project\", \"tap\", \"vnic\" or \"none\", not "
+            "\"bridge\" | did you mean `tap`?\n"},
+        {"vm a { image i; restart nat }",
+            "1:25+3 `restart` must be \"on-failure\", \"always\" or \"never\", not \"nat\"\n"},
         {"vm a { image i; accel hvf }",
             "1:23+3 `accel` must be \"auto\", \"kvm\" or \"tcg\", not \"hvf\"\n"},
         {"vm a { image i; firmware efi }",
             "1:26+3 `firmware` must be \"bios\" or \"uefi\", not \"efi\" | did you mean `uefi`?\n"},
         {"vm a { image i; cloud-init; warm memory }",
-            "1:34+6 `warm` must be \"never\" or \"disk\", not \"memory\"\n"},
+            "1:34+6 `warm` must be \"never\", \"disk\", \"auto\" or \"require\", not \"memory\"\n"},
         {"vm a { image i; warm disk }",
             "1:17+4 `warm` needs `cloud-init`: it gives each clone a name and keys of its own | "
             "add: cloud-init\n"},
@@ -572,8 +725,48 @@ static void words_and_durations_are_those_of_the_format(void **state)
             "choose another network, or remove `warm`\n"},
         {"vm a { image i; backend propolis; cloud-init; network none; warm disk }",
             "1:61+4 `warm` goes with backend \"qemu\", not \"propolis\" | remove it\n"},
+        {"vm a { image i; ssh; provision shell { inline x; env { \"a-b\" 1; B 1; B 2; C; D \"\" } "
+         "} }",
+            "1:56+5 \"a-b\" cannot be the name of a variable | letters, digits and '_', no digit "
+            "first\n1:70+1 `B` occurs a second time\n1:75+1 `C` needs a value | write: env { DEBUG "
+            "\"1\" }\n"},
+        {"vm a { image i; ssh; provision shell { inline x; env A=1 { B 1 { x } } } }",
+            "1:54+1 `env` has a block only | write: env { DEBUG \"1\" }\n1:60+1 `B` has no block | "
+            "write: env { DEBUG \"1\" }\n"},
+        {"vm a { image i; ssh; provision shell { inline x; secret A; secret from-env=B; secret a-b "
+         "from-env=B } }",
+            "1:50+6 `secret` needs one of from-env, from-file and from-command | write: secret "
+            "\"TOKEN\" from-env=\"TOKEN\"\n1:60+6 `secret` needs a value | write: secret \"TOKEN\" "
+            "from-env=\"TOKEN\"\n1:86+3 \"a-b\" cannot be the name of a variable | letters, digits "
+            "and '_', no digit first\n"},
+        {"vm a { image i; ssh; provision shell { inline x; env { A 1 }; secret A from-env=B; "
+         "secret B "
+         "from-env=\"1\" from-command=x; secret C from-env=\"a=b\" } }",
+            "1:70+1 `A` occurs a second time\n1:84+6 `secret` needs one of from-env, from-file and "
+            "from-command | write: secret \"TOKEN\" from-env=\"TOKEN\"\n1:102+3 `from-env`: \"1\" "
+            "cannot be the name of a variable | letters, digits and '_', no digit first\n1:140+5 "
+            "`from-env`: \"a=b\" cannot be the name of a variable | letters, digits and '_', no "
+            "digit "
+            "first\n"},
+        {"vm a { image \"/i\"; node b; ssh; provision shell { inline x; secret A from-env=B } }",
+            "1:79+1 `from-env` is of this host, and the VM is on node \"b\" | use from-file or "
+            "from-command, which are that host's\n"},
+        {"vm a { image i; ssh; provision file { source x; destination \"/x\"; env { A 1 } } }",
+            "1:67+3 unknown node `env` in `provision` | known here: `source`, `destination`, "
+            "`run`, "
+            "`timeout`, `per-vm`\n"},
         {"vm a { image i; ssh; provision shell per-vm=1 { inline x } }",
             "1:45+1 `per-vm` must be #true or #false | write: per-vm=#true\n"},
+        {"vm a { image i; label tier }",
+            "1:17+5 `label` needs a value | write: label \"tier\" \"web\"\n"},
+        {"vm a { image i; label \"a b\" x; label t \"-\"; label k 1; label k 2; protect yes }",
+            "1:23+5 \"a b\" cannot be the key of a label | letters, digits, '.', '_', '-' and '/', "
+            "a "
+            "letter or digit first, at most 63 characters\n"
+            "1:40+3 \"-\" cannot be the value of a label | letters, digits, '.', '_' and '-', a "
+            "letter or digit first, at most 63 characters\n"
+            "1:62+1 VM \"a\" has two labels \"k\" | a key has one value: remove one of them\n"
+            "1:75+3 `protect` must be #true or #false | write: protect\n"},
         {"vm a { image i; autostart no }",
             "1:27+2 `autostart` must be #true or #false | write: autostart #false\n"},
         {"vm a { image i; stop-timeout 86401 }",
@@ -583,11 +776,13 @@ static void words_and_durations_are_those_of_the_format(void **state)
     assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
 }
 
-/* Only /project/there exists. */
-static const char *file_problem(void *context, const char *path)
+/* Only /project/there exists, a file. */
+static const char *file_problem(void *context, const char *path, bool is_directory)
 {
     (void)context;
-    return text_eq(path, "/project/there") ? NULL : "no readable file at";
+    return is_directory                      ? "no readable directory at"
+           : text_eq(path, "/project/there") ? NULL
+                                             : "no readable file at";
 }
 
 static void every_missing_file_is_told_with_its_absolute_path(void **state)
@@ -599,6 +794,7 @@ static void every_missing_file_is_told_with_its_absolute_path(void **state)
                                "  provision shell { script there }\n"
                                "  provision shell { script gone }\n"
                                "  provision file { source \"./gone\"; destination \"/d\" }\n"
+                               "  share \"there\" \"/work\"\n"
                                "}\n";
     struct vmfile_env env = unchecked;
     (void)state;
@@ -613,7 +809,29 @@ static void every_missing_file_is_told_with_its_absolute_path(void **state)
                                "6:28+4 `script`: no readable file at '/project/gone' | "
                                "relative paths start at the directory of the VMFile\n"
                                "7:27+8 `source`: no readable file at '/project/gone' | "
+                               "relative paths start at the directory of the VMFile\n"
+                               "8:9+7 `share`: no readable directory at '/project/there' | "
                                "relative paths start at the directory of the VMFile\n");
+}
+
+static bool fails_to_read(void *context, const char *path, struct buf *ret)
+{
+    (void)context;
+    (void)path;
+    (void)ret;
+    errno = EIO;
+    return false;
+}
+
+static void a_file_whose_content_cannot_be_read_is_an_error(void **state)
+{
+    static const char text[] = "vm a { image i; cloud-init { user-data u } }";
+    struct vmfile_env env = unchecked;
+    (void)state;
+    env.read_file = fails_to_read;
+    cleanup_free char *found = diagnose(text, strlen(text), &env);
+    assert_string_equal(
+        found, "1:40+1 `user-data` '/project/u': it cannot be read: Input/output error\n");
 }
 
 static void a_path_below_a_directory_that_is_not_utf8_is_an_error(void **state)
@@ -699,8 +917,9 @@ static void a_message_is_one_printable_line_whatever_the_file_holds(void **state
     cleanup_buf struct buf name = BUF_INIT(0);
     (void)state;
     cleanup_free char *found = diagnose(text, strlen(text), &unchecked);
-    assert_string_equal(found, "1:1+18 unknown node `a\\x1b[31m\\n\\tb` at the top of the file, "
-                               "which holds `vm` blocks\n");
+    assert_string_equal(found,
+        "1:1+18 unknown node `a\\x1b[31m\\n\\tb` at the top of the file, "
+        "which holds `vm` blocks | write: vm \"name\" { image \"debian:12\" }\n");
     for (int i = 0; i < 3000; i++) {
         buf_add_str(&name, "é");
     }
@@ -715,6 +934,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_unknown_node_or_property_is_an_error_with_a_hint),
         cmocka_unit_test(a_further_disk_has_one_of_two_forms),
+        cmocka_unit_test(a_path_of_a_vm_elsewhere_is_one_of_that_host),
+        cmocka_unit_test(a_share_is_a_directory_here_and_one_there),
         cmocka_unit_test(a_volume_has_a_name_a_way_to_be_mounted_and_a_directory_of_its_own),
         cmocka_unit_test(a_vm_needs_a_valid_name_of_its_own),
         cmocka_unit_test(a_vm_has_exactly_one_image_source),
@@ -723,6 +944,7 @@ int main(void)
         cmocka_unit_test(resources_are_whole_numbers_within_their_range),
         cmocka_unit_test(a_single_value_stands_once_and_plainly),
         cmocka_unit_test(sizes_are_numbers_or_have_a_known_suffix),
+        cmocka_unit_test(addresses_are_those_of_one_machine),
         cmocka_unit_test(network_fields_belong_to_their_mode),
         cmocka_unit_test(a_host_port_is_forwarded_once_in_a_file),
         cmocka_unit_test(cloud_init_and_ssh_take_names_a_guest_can_have),
@@ -731,6 +953,7 @@ int main(void)
         cmocka_unit_test(dependencies_exist_and_do_not_go_in_a_circle),
         cmocka_unit_test(words_and_durations_are_those_of_the_format),
         cmocka_unit_test(every_missing_file_is_told_with_its_absolute_path),
+        cmocka_unit_test(a_file_whose_content_cannot_be_read_is_an_error),
         cmocka_unit_test(a_path_below_a_directory_that_is_not_utf8_is_an_error),
         cmocka_unit_test(a_syntax_error_is_the_only_one_and_is_marked),
         cmocka_unit_test(a_file_without_a_vm_is_an_error),

@@ -45,7 +45,7 @@ static char *expand(const char *text, const char *const *given)
             d->hint ? " | " : "", d->hint ? d->hint : "");
     }
     if (file->n_diagnostics == 0) {
-        vmfile_print(&out, text, strlen(text), &env);
+        vmfile_print(&out, text, strlen(text), NULL, &env);
         /* What is printed is a VMFile that means the same. */
         const struct vmfile_env plain = {.path = "x", .base_dir = "/p", .home = "/h"};
         struct vmfile *printed = vmfile_parse(buf_str(&out), out.len, &plain);
@@ -89,6 +89,8 @@ static void a_variable_has_the_value_of_set_else_of_the_environment_else_its_def
         /* as a number, where a number belongs, and as a text where that does */
         {"var m default=512\nvm \"n${{m}}\" memory=\"${{m}}\" { " IMAGE " }", {NULL},
             "vm n512 memory=512 {\n    image-url \"https://x/i\"\n}\n"},
+        {"var s default=0\nvm a { " IMAGE " stop-timeout \"${{s}}\" }", {NULL},
+            "vm a {\n    image-url \"https://x/i\"\n    stop-timeout 0\n}\n"},
         {"var on default=#false\nvm a { " IMAGE " autostart \"${{on}}\" }", {NULL},
             "vm a {\n    image-url \"https://x/i\"\n    autostart #false\n}\n"},
     };
@@ -138,12 +140,15 @@ static void a_use_that_has_no_value_is_an_error_where_it_stands(void **state)
             "4:5 variable `t` is declared twice\n"
             "5:15 `default` must be a string, a number or a boolean | write \"\" for an empty one\n"
             "5:21 unknown property `x` of `var` | known here: `default`, `env`\n"},
-        {"vm a { " IMAGE " }", {"t=1", "vm.b.memory=5", "vm.a=5"},
-            "1:1 --set t=1: the file has no such variable | declare it at the top: var \"name\"\n"
-            "1:1 --set vm.b.memory=5: the file has no such VM | write: --set vm.NAME.FIELD=VALUE, "
-            "with a VM of the file\n"
-            "1:1 --set vm.a=5: the file has no such VM | write: --set vm.NAME.FIELD=VALUE, with a "
-            "VM of the file\n"},
+        {"vm a { " IMAGE " ssh }", {"t=1", "vm.b.memory=5", "vm.a.ssh.user=5"},
+            "1:1 --set t=1: the file has no such variable | declare it at the top: var \"t\"\n"
+            "1:1 --set vm.b.memory=5: the file has no such VM, or a VM no such field | write: "
+            "--set vm.NAME.FIELD=VALUE, with a VM of the file\n"
+            "1:1 --set vm.a.ssh.user=5: the file has no such VM, or a VM no such field | write: "
+            "--set vm.NAME.FIELD=VALUE, with a VM of the file\n"},
+        {"vm a { " IMAGE " }", {"vm.a=5"},
+            "1:1 --set vm.a=5: the file has no such VM, or a VM no such field | write: "
+            "--set vm.NAME.FIELD=VALUE, with a VM of the file\n"},
     };
     (void)state;
     assert_expanded(cases, ARRAY_LEN(cases));
@@ -170,7 +175,7 @@ static void the_most_specific_place_counts_and_lists_begin_with_the_defaults(voi
             {"vm.a.memory=4G", "vm.a.vcpus=2", "vm.a.vcpus=3"},
             "vm a {\n    image-url \"https://x/i\"\n    vcpus 3\n    memory \"4G\"\n}\n"},
         {"template t { memory 1 }\nvm a like=u { " IMAGE " }", {NULL},
-            "2:11 there is no template \"u\"\n"},
+            "2:11 there is no template \"u\" | write it at the top: template \"u\" { vcpus 2 }\n"},
         {"defaults memory=1\ndefaults { }\ntemplate\ntemplate t x=1\ntemplate t\nvm a like=t "
          "{ " IMAGE " }",
             {NULL},
@@ -237,6 +242,36 @@ static void what_grows_beyond_bounds_ends_in_an_error(void **state)
     cleanup_free char *found = expand(buf_str(&large), NULL);
     assert_non_null(strstr(found,
         "with its variables, templates and counts the file is too large | split the file\n"));
+    cleanup_buf struct buf many = BUF_INIT(0);
+    buf_add_str(&many, "vm a count=1024 { " IMAGE " ssh; ");
+    for (int i = 0; i < 150; i++) {
+        buf_add_str(&many, "provision shell { inline x }; ");
+    }
+    buf_add_str(&many, "}");
+    cleanup_free char *nodes = expand(buf_str(&many), NULL);
+    assert_non_null(strstr(nodes, "the file is too large | split the file\n"));
+}
+
+static void the_part_of_a_node_has_its_vms_without_the_node(void **state)
+{
+    static const char text[] = "var x default=b\n"
+                               "defaults { node \"${{ x }}\"; memory 64 }\n"
+                               "vm a { image \"/i\"; node local }\n"
+                               "vm w count=2 { image \"/i-${{ index }}\" }\n"
+                               "vm c node=c { image \"/i\" }\n";
+    const struct vmfile_env env = {.path = "VMFile.kdl", .base_dir = "/p", .home = "/h"};
+    cleanup_buf struct buf out = BUF_INIT(0), other = BUF_INIT(0);
+    struct vmfile *file = vmfile_parse(text, strlen(text), &env);
+    (void)state;
+    assert_int_equal(file->n_diagnostics, 0);
+    assert_null(file->places[0]);
+    assert_string_equal(file->places[2], "b");
+    vmfile_print(&out, text, strlen(text), "b", &env);
+    assert_string_equal(buf_str(&out), "vm w-1 {\n    memory 64\n    image \"/i-1\"\n}\n"
+                                       "vm w-2 {\n    memory 64\n    image \"/i-2\"\n}\n");
+    vmfile_print(&other, text, strlen(text), "c", &env);
+    assert_string_equal(buf_str(&other), "vm c {\n    memory 64\n    image \"/i\"\n}\n");
+    vmfile_free(file);
 }
 
 int main(void)
@@ -247,6 +282,7 @@ int main(void)
         cmocka_unit_test(a_use_that_has_no_value_is_an_error_where_it_stands),
         cmocka_unit_test(the_most_specific_place_counts_and_lists_begin_with_the_defaults),
         cmocka_unit_test(a_count_makes_vms_with_a_number_each),
+        cmocka_unit_test(the_part_of_a_node_has_its_vms_without_the_node),
         cmocka_unit_test(what_grows_beyond_bounds_ends_in_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
 #include "specs/vmfile/vmfile.h"
 
 static char *render(const char *text, size_t size, const char *path, bool use_color)
@@ -39,6 +40,17 @@ static void one_error_has_code_position_source_caret_and_help(void **state)
         " 3 |     memry 2048\n"
         "   |     ^^^^^\n"
         "   = help: did you mean `memory`?\n");
+}
+
+static void where_nothing_stands_the_caret_is_one_column_wide(void **state)
+{
+    (void)state;
+    assert_rendered("", "error[vmctl::vmfile::validation]: the file defines no VM\n"
+                        "  --> VMFile.kdl:1:1\n"
+                        "   |\n"
+                        " 1 | \n"
+                        "   | ^\n"
+                        "   = help: write: vm \"name\" { image-url \"https://…\" }\n");
 }
 
 static void several_errors_have_a_blank_line_between_and_a_count(void **state)
@@ -87,6 +99,27 @@ static void the_caret_stands_under_the_token_after_tabs_and_wide_characters(void
         "   = help: write: ssh { user \"ubuntu\" }\n");
 }
 
+static void the_start_of_a_long_line_is_shown_while_the_token_is_near_it(void **state)
+{
+    (void)state;
+    cleanup_buf struct buf text = BUF_INIT(0), cut = BUF_INIT(0);
+    buf_add_str(&text, "vm a { image i; /* zzzzzzzzzzzzzzzzzz */ vcpus 0; /* ");
+    for (int i = 0; i < 100; i++) {
+        buf_add_char(&text, 'y');
+    }
+    buf_add_str(&text, " */ }");
+    buf_add(&cut, text.data, 96);
+    cleanup_free char *found = render(text.data, text.len, "VMFile.kdl", false);
+    cleanup_free char *expected = mem_printf(
+        "error[vmctl::vmfile::validation]: `vcpus` must be a whole number from 1 to 1024, not 0\n"
+        "  --> VMFile.kdl:1:48\n"
+        "   |\n"
+        " 1 | %s…\n"
+        "   | %47s^\n",
+        buf_str(&cut), "");
+    assert_string_equal(found, expected);
+}
+
 static void codes_a_terminal_would_obey_are_shown_as_text(void **state)
 {
     (void)state;
@@ -100,9 +133,11 @@ static void codes_a_terminal_would_obey_are_shown_as_text(void **state)
         " 2 | vm \"a\" { image \"i\"; x \"\\x1b[31m\\u{202e}\"\n"
         "   |                     ^\n"
         "   = help: known here: `image`, `image-url`, `vcpus`, `memory`, `max-vcpus`, "
-        "`max-memory`, `disk`, `volume`, `network`, `vnc`, `cloud-init`, `ssh`, `provision`, "
-        "`restart`, `forward`, `ready`, `live`, `depends-on`, `accel`, `machine`, `firmware`, "
-        "`autostart`, `warm`, `stop-timeout`, `backend`, `propolis-server`\n");
+        "`max-memory`, `disk`, `volume`, `share`, `network`, `vnc`, `cloud-init`, `ssh`, "
+        "`provision`, "
+        "`restart`, `forward`, `ready`, `live`, `depends-on`, `label`, `protect`, `accel`, "
+        "`machine`, `firmware`, "
+        "`autostart`, `warm`, `stop-timeout`, `backend`, `propolis-server`, `node`\n");
 }
 
 static void a_long_line_is_cut_around_the_token(void **state)
@@ -167,6 +202,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_error_has_code_position_source_caret_and_help),
+        cmocka_unit_test(where_nothing_stands_the_caret_is_one_column_wide),
+        cmocka_unit_test(the_start_of_a_long_line_is_shown_while_the_token_is_near_it),
         cmocka_unit_test(several_errors_have_a_blank_line_between_and_a_count),
         cmocka_unit_test(a_syntax_error_has_the_code_of_the_parser),
         cmocka_unit_test(nothing_is_rendered_for_a_valid_file),

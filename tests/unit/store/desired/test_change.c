@@ -93,6 +93,33 @@ static void up_on_a_running_unchanged_vm_changes_nothing(void **state)
     vm_record_clear(&record);
 }
 
+static enum change_result up_knowing(struct store *store, const struct vm_record *known)
+{
+    struct vm_spec *spec = a_spec("web", 1024);
+    struct change change = up_change(spec);
+    change.known = known;
+    enum change_result result = apply(store, change);
+    vm_spec_free(spec);
+    return result;
+}
+
+static void what_the_caller_has_read_counts_until_it_is_written(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct vm_record record = get_vm(store, "web");
+    assert_int_equal(up_knowing(store, &record), CHANGE_CREATED); /* that there is none, too */
+    assert_int_equal(up_knowing(store, &record), CHANGE_UNCHANGED);
+    vm_record_clear(&record);
+    record = get_vm(store, "web");
+    assert_int_equal(apply(store, stop_web), CHANGE_STOPPED);
+    assert_int_equal(up_knowing(store, &record), CHANGE_STARTED);
+    vm_record_clear(&record);
+    record = get_vm(store, "web");
+    record.desired->power = POWER_STOPPED; /* seen only where the store's is not parsed again */
+    assert_int_equal(up_knowing(store, &record), CHANGE_STARTED);
+    vm_record_clear(&record);
+}
+
 static void only_observe(struct vm_status *status)
 {
     (void)status;
@@ -471,6 +498,30 @@ static void a_volume_of_the_vmfile_is_changed_there_and_never_shrinks(void **sta
     vm_spec_free(spec);
 }
 
+static void a_protected_vm_keeps_its_disk_until_it_is_protected_no_more(void **state)
+{
+    static const struct snapshot_order restore = {.verb = SNAPSHOT_RESTORE, .name = "old"},
+                                       rm = {.verb = SNAPSHOT_REMOVE, .name = "old"};
+    struct store *store = ((struct fixture *)*state)->store;
+    struct vm_spec *spec = a_spec("web", 1024);
+    spec->is_protected = true;
+    struct change recreate = up_change(spec);
+    recreate.recreates = true;
+    apply(store, up_change(spec));
+    const struct change refused[] = {delete_web, recreate, {.name = "web", .recreates = true},
+        {.name = "web", .snapshot = &restore}, {.name = "web", .snapshot = &rm}};
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+        struct error err = apply_failing(store, refused[i]);
+        assert_int_equal(err.code, ERR_VM_INVALID_STATE);
+        assert_non_null(strstr(err.message, "vm 'web' is protected"));
+    }
+    assert_int_equal(apply(store, stop_web), CHANGE_STOPPED);
+    spec->is_protected = false;
+    assert_int_equal(apply(store, recreate), CHANGE_RECREATED);
+    assert_int_equal(apply(store, delete_web), CHANGE_DELETED);
+    vm_spec_free(spec);
+}
+
 static void deleting_twice_is_deleting_once(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
@@ -710,7 +761,7 @@ static struct vm_spec *a_forwarded_spec(const char *name, uint16_t host_port)
     struct vm_spec *spec = a_spec(name, 1024);
     spec->network.forwards = mem_calloc(1, sizeof(*spec->network.forwards));
     spec->network.n_forwards = 1;
-    spec->network.forwards[0] = (struct spec_forward){FORWARD_TCP, host_port, 80};
+    spec->network.forwards[0] = (struct spec_forward){FORWARD_TCP, host_port, 80, ""};
     return spec;
 }
 
@@ -752,6 +803,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(up_creates_a_running_vm_that_is_provisioned),
         TEST(up_on_a_running_unchanged_vm_changes_nothing),
+        TEST(what_the_caller_has_read_counts_until_it_is_written),
         TEST(a_change_that_changes_nothing_rings_no_bell),
         TEST(a_change_that_nobody_has_seen_rings_the_bell_again),
         TEST(up_with_another_spec_reports_what_changed),
@@ -773,6 +825,7 @@ int main(void)
         TEST(an_owner_is_kept_until_it_disowns),
         TEST(a_volume_is_attached_besides_the_spec_until_it_is_detached),
         TEST(a_volume_of_the_vmfile_is_changed_there_and_never_shrinks),
+        TEST(a_protected_vm_keeps_its_disk_until_it_is_protected_no_more),
         TEST(deleting_twice_is_deleting_once),
         TEST(a_vm_being_deleted_refuses_other_changes),
         TEST(a_vm_that_is_not_there_cannot_be_stopped_or_deleted),

@@ -167,6 +167,54 @@ static void a_request_that_waits_is_not_replaced_by_up(void **state)
     vm_spec_free(spec);
 }
 
+static uint32_t planned_from(struct store *store, const struct change *change)
+{
+    struct change_outcome outcome = {0};
+    struct error err = {0};
+    must(change_plan(store, change, 1, &outcome, &err), &err);
+    change_outcome_clear(&outcome);
+    return outcome.steps_from;
+}
+
+static void begin_second_step(struct vm_status *status)
+{
+    struct vm_spec *spec = spec_with_steps(2);
+    run_first_step(status);
+    status->provision.total = 2;
+    vm_steps_digest(spec, 2, status->provision.digest);
+    vm_spec_free(spec);
+}
+
+static void a_plan_says_with_which_step_it_goes_on(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct vm_spec *one = spec_with_steps(1), *two = spec_with_steps(2);
+    struct change up = up_change(one), append = up_change(two);
+    struct change again = {.name = "web", .provision = PROVISION_AGAIN};
+    up.provision = PROVISION_ON_START;
+    assert_int_equal(planned_from(store, &up), 0);
+    up.provision = PROVISION_KEEP;
+    assert_int_equal(planned_from(store, &up), 1); /* none */
+    up_with_steps(store, 1, PROVISION_SKIP);
+    write_status(store, "web", run_first_step);
+    assert_int_equal(planned_from(store, &up), 1); /* none */
+    assert_int_equal(planned_from(store, &append), 1);
+    assert_int_equal(planned_from(store, &again), 0);
+    again.provision_from = 1;
+    assert_int_equal(planned_from(store, &again), 0);
+    up_with_steps(store, 2, PROVISION_KEEP);
+    write_status(store, "web", begin_second_step);
+    assert_int_equal(planned_from(store, &append), 1);
+    again.provision_from = 2;
+    assert_int_equal(planned_from(store, &again), 1);
+    again.provision_from = 3; /* has been removed since */
+    assert_int_equal(planned_from(store, &again), 0);
+    again.deletes = true;
+    assert_int_equal(planned_from(store, &again), 2); /* none */
+    vm_spec_free(one);
+    vm_spec_free(two);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up_open, fixture_tear_down)
 
 int main(void)
@@ -175,6 +223,7 @@ int main(void)
         TEST(steps_are_left_out_until_a_change_without_that_word),
         TEST(up_begins_with_the_failed_step_of_those_that_were_appended),
         TEST(a_request_that_waits_is_not_replaced_by_up),
+        TEST(a_plan_says_with_which_step_it_goes_on),
         TEST(leaving_steps_out_asks_for_none),
         TEST(running_what_was_appended_asks_for_nothing_of_a_new_vm),
     };

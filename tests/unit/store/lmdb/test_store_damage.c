@@ -139,7 +139,7 @@ static void read_all(const struct fixture *f, int number)
     store_guard();
     int rc = store_open(&f->paths, &store, &err);
     if (rc == 0 && (rc = store_list(store, &list, &err)) == 0 &&
-        (rc = store_list_leases(store, &leases, &err)) == 0) {
+        (rc = store_list_leases(store, NULL, &leases, &err)) == 0) {
         rc = store_list_events(store, NULL, 0, 0, &events, &err);
     }
     _exit(rc == 0 ? 0 : error_exit_status(err.code));

@@ -309,6 +309,11 @@ static void the_digest_covers_what_only_a_recreation_changes(void **state)
     spec->cloud_init.bus = SEED_VIRTIO;
     media_digest(spec, next);
     assert_string_equal(next, first);
+    free(spec->cloud_init.hostname);
+    spec->cloud_init.hostname = mem_strdup("other");
+    media_digest(spec, next);
+    assert_string_not_equal(next, first);
+    memcpy(first, next, sizeof(first));
     free(spec->ssh.user);
     spec->ssh.user = mem_strdup("admin"); /* stands in our user-data */
     media_digest(spec, next);

@@ -97,6 +97,36 @@ static void volumes_have_a_port_and_a_serial_number_each(void **state)
     expect_golden("volumes", config);
 }
 
+/* At addresses of their own; its memory is one that their servers can map. */
+static void shares_have_a_device_each_of_either_kind(void **state)
+{
+    static const struct spec_share shares[] = {
+        {(char *)"/home/me/a,b", (char *)"/work", (char *)"work", false},
+        {(char *)"/srv", (char *)"/srv/www", (char *)"srv-www", true},
+    };
+    struct qemu_config *config = *state;
+    struct vm_spec *spec = spec_of(config);
+    for (size_t i = 0; i < ARRAY_LEN(shares); i++) {
+        mem_grow(spec->shares, spec->n_shares);
+        spec->shares[spec->n_shares++] = (struct spec_share){mem_strdup(shares[i].host),
+            mem_strdup(shares[i].guest), mem_strdup(shares[i].tag), shares[i].is_readonly};
+    }
+    config->has_virtiofs = true;
+    expect_golden("shares", config);
+    config->has_virtiofs = false;
+    expect_golden("shares-9p", config);
+}
+
+/* The two differ in nothing that the guest can see: what the one is frozen to, the other takes. */
+static void memory_in_a_file_comes_with_a_second_serial_port(void **state)
+{
+    struct qemu_config *config = *state;
+    config->memory = "/data/vms/web/memory";
+    expect_golden("frozen", config);
+    config->is_woken = true;
+    expect_golden("woken", config);
+}
+
 static void further_disks_come_last_and_move_no_other_device(void **state)
 {
     struct qemu_config *config = *state;
@@ -173,6 +203,13 @@ static void a_tap_network_uses_the_inherited_descriptor(void **state)
     expect_golden("tap", config);
 }
 
+static void a_project_network_is_reached_by_datagrams(void **state)
+{
+    struct qemu_config *config = *state;
+    spec_of(config)->network.mode = NETWORK_PROJECT;
+    expect_golden("project", config);
+}
+
 static void no_network_means_no_card(void **state)
 {
     struct qemu_config *config = *state;
@@ -208,8 +245,8 @@ static void roots_qemu_becomes_another_user_of_an_old_machine(void **state)
     struct spec_network *network = &spec_of(config)->network;
     network->forwards = mem_calloc(2, sizeof(*network->forwards));
     network->n_forwards = 2;
-    network->forwards[0] = (struct spec_forward){FORWARD_UDP, 53, 5353};
-    network->forwards[1] = (struct spec_forward){FORWARD_TCP, 1024, 80};
+    network->forwards[0] = (struct spec_forward){FORWARD_UDP, 53, 5353, ""};
+    network->forwards[1] = (struct spec_forward){FORWARD_TCP, 1024, 80, ""};
     config->run_as = "991:990";
     config->early_ports_end = 1024;
     config->machine = "pc-q35-6.2";
@@ -252,6 +289,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_defaults_are_one_cpu_user_network_and_no_seed),
         TEST(volumes_have_a_port_and_a_serial_number_each),
+        TEST(shares_have_a_device_each_of_either_kind),
+        TEST(memory_in_a_file_comes_with_a_second_serial_port),
         TEST(further_disks_come_last_and_move_no_other_device),
         TEST(kvm_gives_the_guest_the_hosts_cpu),
         TEST(cpus_and_memory_are_the_specs),
@@ -261,6 +300,7 @@ int main(void)
         TEST(a_seed_may_be_a_virtio_disk),
         TEST(a_seed_may_be_an_ide_cdrom),
         TEST(a_tap_network_uses_the_inherited_descriptor),
+        TEST(a_project_network_is_reached_by_datagrams),
         TEST(no_network_means_no_card),
         TEST(without_a_mac_qemu_chooses_one),
         TEST(uefi_firmware_is_two_flash_devices),

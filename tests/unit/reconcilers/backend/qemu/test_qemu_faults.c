@@ -31,6 +31,32 @@ static void an_obedient_fake_boots_like_the_real_one(void **state)
     expect_death(f, 0);
 }
 
+/* Fixed: each is a way to QEMU and back, or part of one; a boot that asks more has to say so here.
+ */
+static void a_boot_asks_qemu_for_no_more_than_it_needs(void **state)
+{
+    static const char expected[] =
+        "qmp_capabilities\nquery-uuid\nquery-status\n"
+        "query-status\ninfo usernet\nhostfwd_add net0 tcp:127.0.0.1:10022-:22\n"
+        "query-named-block-nodes\nblock_resize\n"
+        "query-vnc\nqom-get\ncont\nquery-status\n"
+        "query-status\n" /* for the event RESUME */
+        /* a machine that is as it should be */
+        "query-status\ninfo usernet\nquery-named-block-nodes\nquery-vnc\nqom-get\nquery-status\n";
+    struct fixture *f = *state;
+    cleanup_free char *dir = vm_path(f, VM_DIR), *path = fs_join(dir, "commands");
+    cleanup_buf struct buf text = BUF_INIT(0);
+    struct error err = {0};
+    script(f, "log");
+    f->status->ssh_port = 10022;
+    f->spec->disk_gib = 2;
+    start_and_boot(f);
+    try_boot(f);
+    expect_ok(f);
+    assert_int_equal(fs_read_file(path, &text, &err), 0);
+    assert_string_equal(buf_str(&text), expected);
+}
+
 static void a_guest_that_powers_off_leaves_its_state(void **state)
 {
     struct fixture *f = *state;
@@ -169,6 +195,7 @@ int main(void)
     setenv("VMCTL_QEMU", FAKE_QEMU, 1);
     const struct CMUnitTest tests[] = {
         TEST(an_obedient_fake_boots_like_the_real_one),
+        TEST(a_boot_asks_qemu_for_no_more_than_it_needs),
         TEST(a_guest_that_powers_off_leaves_its_state),
         TEST(a_panic_is_told),
         TEST(an_internal_error_is_told),

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "reconcilers/backend/qemu/argv.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 
@@ -18,19 +19,27 @@ static const char info_usernet[] =
     "  TCP[HOST_FORWARD]  13       127.0.0.1 10022       10.0.2.15    22     0     0\r\n"
     "  TCP[ESTABLISHED]   15       127.0.0.1 10022       10.0.2.15    22     0     0\r\n"
     "  UDP[HOST_FORWARD]  14       127.0.0.1 10053       10.0.2.15    53     0     0\r\n"
+    "  TCP[HOST_FORWARD]  17               *  8080       10.0.2.15    80     0     0\r\n"
+    "  TCP[HOST_FORWARD]  18     192.168.1.5  8081       10.0.2.15    81     0     0\r\n"
     "  UDP[236 sec]       16       10.0.2.15 51000         1.1.1.1    53     0     0\r\n";
 
 static void forwards_are_found_and_connections_are_not(void **state)
 {
     (void)state;
     cleanup_free struct spec_forward *list = NULL;
-    assert_int_equal(forward_parse(info_usernet, &list), 2);
+    assert_int_equal(forward_parse(info_usernet, &list), 4);
     assert_int_equal(list[0].protocol, FORWARD_TCP);
     assert_int_equal(list[0].host_port, 10022);
     assert_int_equal(list[0].guest_port, 22);
     assert_int_equal(list[1].protocol, FORWARD_UDP);
     assert_int_equal(list[1].host_port, 10053);
     assert_int_equal(list[1].guest_port, 53);
+    assert_string_equal(list[1].address, "");
+    assert_string_equal(list[2].address, "0.0.0.0");
+    cleanup_free char *line = forward_add_line(&list[3]);
+    assert_string_equal(line, "hostfwd_add " QEMU_NETDEV " tcp:192.168.1.5:8081-:81");
+    cleanup_free char *undone = forward_remove_line(&list[2]);
+    assert_string_equal(undone, "hostfwd_remove " QEMU_NETDEV " tcp:0.0.0.0:8080");
 }
 
 static void other_text_has_no_forwards(void **state)
