@@ -17,44 +17,50 @@
 
 /* ---- whether it fits ---- */
 
-/* Why the template's memory is of no use on this host; NULL: it is. free() it. */
-static char *host_mismatch(const struct pass *pass, const char *digest)
+/* Why the memory of a template, as template_find() found it, is of no use on this host; NULL: it
+ * is. free() it. */
+static char *host_mismatch(
+    const struct pass *pass, const struct template_record *record, const struct error *err)
 {
-    struct error err = {.code = ERR_NONE};
     const struct machine_ops *machine = pass->vm->backend->machine;
     cleanup_free char *host = machine->memory_host ? machine->memory_host(pass->vm->host) : NULL;
-    struct template_record *record = template_find(pass->vm->host->paths, digest, &err);
     const char *made_on = record ? record->memory.host : NULL;
-    char *why = err.code                 ? mem_strdup(err.message)
-                : !made_on               ? mem_strdup("the template has no memory")
-                : !host                  ? mem_strdup("this host cannot load memory")
-                : text_eq(made_on, host) ? NULL
-                                         : mem_printf("the template was frozen by another host or "
-                                                      "QEMU: %s; this is %s",
-                                               made_on, host);
-    template_record_free(record);
-    return why;
+    return err->code                ? mem_strdup(err->message)
+           : !made_on               ? mem_strdup("the template has no memory")
+           : !host                  ? mem_strdup("this host cannot load memory")
+           : text_eq(made_on, host) ? NULL
+                                    : mem_printf("the template was frozen by another host or "
+                                                 "QEMU: %s; this is %s",
+                                          made_on, host);
+}
+
+/* What the VMFile asks for otherwise than the template was made. Of the template's own image: the
+ * disk lies on that, even if it was touched since. */
+static char *spec_mismatch(const struct vm_spec *spec, const struct template_record *record)
+{
+    cleanup_free char *key = template_key(spec, record->image_id);
+    cleanup_free char *difference =
+        text_eq(key, record->key) ? NULL : template_key_difference(record->key, key);
+    return difference ? mem_printf("the VMFile asks for another machine than its template was: %s",
+                            difference)
+                      : NULL;
 }
 
 /* The same of a disk that was made, and not started yet: the spec may have changed, too. */
 static char *wake_mismatch(const struct pass *pass)
 {
-    struct error ignored = {.code = ERR_NONE};
+    struct error err = {.code = ERR_NONE};
     const struct vm_spec *spec = pass->env.spec;
-    const char *digest = pass->view->status->prepared.template_digest;
     if (!template_has_memory(spec)) {
         const char *obstacle = template_memory_obstacle(spec);
         return mem_printf("%s cannot be woken", obstacle ? obstacle : "a VM without `warm`");
     }
-    struct template_record *record = template_find(pass->vm->host->paths, digest, &ignored);
-    /* Of its own image: the disk lies on that, even if it was touched since. */
-    cleanup_free char *key = record ? template_key(spec, record->image_id) : NULL;
-    cleanup_free char *difference =
-        record && !text_eq(key, record->key) ? template_key_difference(record->key, key) : NULL;
+    struct template_record *record =
+        template_find(pass->vm->host->paths, pass->view->status->prepared.template_digest, &err);
+    char *why = record ? spec_mismatch(spec, record) : NULL;
+    why = why ? why : host_mismatch(pass, record, &err);
     template_record_free(record);
-    return difference ? mem_printf("the VMFile asks for another machine than its template was: %s",
-                            difference)
-                      : host_mismatch(pass, digest);
+    return why;
 }
 
 void memory_assess(struct pass *pass)
@@ -108,10 +114,15 @@ bool memory_choose(struct pass *pass, int64_t *ret_requeue_ms)
     if (spec->warm < WARM_AUTO) {
         return true;
     }
+    struct error err = {.code = ERR_NONE};
     const char *obstacle = template_memory_obstacle(spec);
+    struct template_record *record =
+        warm->cold || obstacle ? NULL
+                               : template_find(pass->vm->host->paths, pass->template.digest, &err);
     cleanup_free char *why = warm->cold ? mem_strdup(warm->cold)
                              : obstacle ? mem_printf("%s cannot be woken", obstacle)
-                                        : host_mismatch(pass, pass->template.digest);
+                                        : host_mismatch(pass, record, &err);
+    template_record_free(record);
     if (why && spec->warm == WARM_REQUIRE) {
         *ret_requeue_ms = memory_insist(pass, why);
         return false;
