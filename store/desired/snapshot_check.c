@@ -8,12 +8,17 @@
 #include "store/desired/impact.h"
 #include "store/store.h"
 
-bool snapshot_is_under_way(const struct vm_record *record, const struct snapshot_order *order)
+static bool any_is_under_way(const struct vm_record *record)
 {
     const struct vm_status *status = record_status(record);
+    const char *token = record->desired->snapshot.token;
+    return token[0] && !(status && text_eq(token, status->handled_snapshot_token));
+}
+
+bool snapshot_is_under_way(const struct vm_record *record, const struct snapshot_order *order)
+{
     const struct snapshot_order *asked = &record->desired->snapshot;
-    bool is_handled = status && text_eq(asked->token, status->handled_snapshot_token);
-    return asked->token[0] && !is_handled && asked->verb == order->verb &&
+    return any_is_under_way(record) && asked->verb == order->verb &&
            text_eq(asked->name, order->name);
 }
 
@@ -21,9 +26,8 @@ int snapshot_check(const struct vm_record *record, const struct snapshot_order *
     const char *vm_name, struct error *err)
 {
     const struct vm_status *status = record_status(record);
-    const char *running = record->desired->snapshot.token;
     bool is_there = status && vm_status_snapshot(status, order->name);
-    if (running[0] && !(status && text_eq(running, status->handled_snapshot_token))) {
+    if (any_is_under_way(record)) {
         (void)error_set(
             err, ERR_VM_CONFLICT, "vm '%s': another snapshot request is under way", vm_name);
         return error_help(err, "try again when it is done: vmctl snapshot list %s", vm_name);
