@@ -260,19 +260,6 @@ static void resized(void *context, const json_t *value, const struct error *err)
     check_volumes(boot);
 }
 
-static const json_t *find_disk(const json_t *nodes)
-{
-    size_t i;
-    json_t *node;
-    json_array_foreach(nodes, i, node)
-    {
-        if (text_eq(json_text(node, "node-name"), QEMU_DISK_NODE)) {
-            return node;
-        }
-    }
-    return NULL;
-}
-
 /* Bitmaps of backups that a QEMU which died did not write: of no use, and a disk that has one is
  * not resized. */
 static void drop_bitmaps(struct boot *boot, const json_t *bitmaps)
@@ -293,7 +280,7 @@ static void drop_bitmaps(struct boot *boot, const json_t *bitmaps)
 static void nodes_arrived(void *context, const json_t *value, const struct error *err)
 {
     struct boot *boot = context;
-    const json_t *disk = find_disk(value);
+    const json_t *disk = machine_find_disk(value);
     int64_t size = json_int(json_object_get(disk, "image"), "virtual-size", -1);
     if (err) {
         boot_fail(boot, err);

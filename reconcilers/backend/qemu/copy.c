@@ -344,12 +344,7 @@ static void nodes_arrived(void *context, const json_t *value, const struct error
         return;
     }
     copy->stale = json_array();
-    for (size_t i = 0; i < json_array_size(value); i++) {
-        const json_t *node = json_array_get(value, i);
-        if (text_eq(json_text(node, "node-name"), QEMU_DISK_NODE)) {
-            choose_bitmap(copy, json_object_get(node, "dirty-bitmaps"));
-        }
-    }
+    choose_bitmap(copy, json_object_get(machine_find_disk(value), "dirty-bitmaps"));
     bitmap_removed(copy, NULL, NULL);
 }
 

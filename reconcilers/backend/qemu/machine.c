@@ -10,6 +10,7 @@
 #include "controller/loop/loop.h"
 #include "controller/loop/pool.h"
 #include "controller/loop/process.h"
+#include "reconcilers/backend/qemu/argv.h"
 #include "reconcilers/backend/qemu/monitor.h"
 #include "reconcilers/backend/qemu/qemu_log.h"
 #include "reconcilers/backend/qemu/share_watch.h"
@@ -358,6 +359,17 @@ static void machine_command(
         log_warn("qemu", "%s: cannot send signal %d: its process is unknown", machine->vm_name,
             commands[command].signal);
     }
+}
+
+const json_t *machine_find_disk(const json_t *nodes)
+{
+    for (size_t i = 0; i < json_array_size(nodes); i++) {
+        const json_t *node = json_array_get(nodes, i);
+        if (text_eq(json_text(node, "node-name"), QEMU_DISK_NODE)) {
+            return node;
+        }
+    }
+    return NULL;
 }
 
 const struct machine_ops qemu_machine_ops = {

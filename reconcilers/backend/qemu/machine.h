@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "reconcilers/backend/backend.h"
+#include "specs/base/json.h"
 #include "specs/base/text.h"
 
 struct loop_timer;
@@ -43,6 +44,9 @@ extern const struct machine_ops qemu_machine_ops;
 /* Takes over the process that a launch has made; consumes `spawned`. */
 int machine_take_child(struct machine *machine, const char *instance_id,
     struct spawned *spawned_take, struct error *err);
+
+/* The VM's disk among the nodes of query-named-block-nodes; NULL: it is not there. Borrowed. */
+const json_t *machine_find_disk(const json_t *nodes);
 
 /* The operations, each in a file of its own. */
 struct op *machine_launch(struct machine *machine, const struct vm_env *env,

@@ -40,12 +40,17 @@ static int tear_down_with_pool(void **state)
     return tear_down(state);
 }
 
-static void copy(struct fixture *f)
+static void carry_out(struct fixture *f, const struct snapshot_order *what)
 {
     f->is_done = false;
-    assert_non_null(ops()->snapshot(f->machine, &f->env, &order, &made, on_done, f));
+    assert_non_null(ops()->snapshot(f->machine, &f->env, what, &made, on_done, f));
     assert_false(f->is_done);
     assert_true(run_until(f->host.loop, is_done, f, PATIENCE_MS));
+}
+
+static void copy(struct fixture *f)
+{
+    carry_out(f, &order);
 }
 
 /* Whether the snapshot has this byte at 1M; damage fails. */
@@ -160,9 +165,7 @@ static void back_up(struct fixture *f, const char *name, const char *since)
     snprintf(next.token, sizeof(next.token), "%s%c", digits, name[1]);
     free(made.whole_because);
     made = (struct snapshot_made){.is_partial = false};
-    f->is_done = false;
-    assert_non_null(ops()->snapshot(f->machine, &f->env, &next, &made, on_done, f));
-    assert_true(run_until(f->host.loop, is_done, f, PATIENCE_MS));
+    carry_out(f, &next);
     expect_ok(f);
 }
 
