@@ -336,8 +336,6 @@ static void settle_lists(const struct cli *cli, struct vm_spec *spec)
 static void settle_network(const struct cli *cli, struct vm_spec *spec)
 {
     struct spec_network *network = &spec->network;
-    free(TAKE_PTR(network->address)); /* the MAC address is an import's to bring or not */
-    free(TAKE_PTR(network->mac));
     if (network->mode == NETWORK_PROJECT && (network->is_isolated || network->n_egress > 0)) {
         cli_note(cli, "%s: without a network: its project's let it out nowhere, or to few places",
             spec->name);
@@ -358,6 +356,8 @@ static void settle_network(const struct cli *cli, struct vm_spec *spec)
 void manifest_settle_spec(
     const struct cli *cli, const struct manifest *manifest, struct vm_spec *spec)
 {
+    vm_spec_leave_identity(
+        spec); /* an import brings the MAC address, or does not; see manifest.mac */
     settle_lists(cli, spec);
     settle_disks(cli, manifest, spec);
     drop(cli, spec, &spec->cloud_init.ssh_key.path, "ssh-key");

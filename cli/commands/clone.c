@@ -43,16 +43,18 @@ static struct vm_spec *make_spec(struct cli *cli, const struct vm_spec *source, 
     spec->name = mem_strdup(name);
     free(TAKE_PTR(spec->cloud_init.hostname));
     spec->warm = WARM_NEVER;
-    spec->vnc.port = 0;
-    spec->is_protected = false;
-    free(TAKE_PTR(spec->network.mac));
-    free(TAKE_PTR(spec->network.address));
+    vm_spec_leave_identity(spec);
     for (size_t i = 0; i < spec->network.n_forwards; i++) {
         struct spec_forward *forward = &spec->network.forwards[i];
         uint16_t before = forward->host_port;
         forward->host_port = free_port_next(forward->protocol, &cursor);
         cli_note(cli, "%s: guest port %u is at host port %u, not %u", name, forward->guest_port,
             forward->host_port, before);
+    }
+    if (spec->vnc.port) {
+        uint16_t before = spec->vnc.port;
+        spec->vnc.port = free_port_next(FORWARD_TCP, &cursor);
+        cli_note(cli, "%s: its screen is at host port %u, not %u", name, spec->vnc.port, before);
     }
     for (size_t i = 0; i < spec->n_volumes; i++) {
         cli_note(cli, "%s: without volume '%s', which is one VM's at a time", name,
@@ -100,14 +102,13 @@ const struct command command_clone = {
     .summary = "Make a new VM out of another's disk",
     .usage = "[OPTIONS] VM[@SNAPSHOT] NEW",
     .details =
-        "NEW is a VM as `create` makes them, with the settings of VM and a copy of its disk, or "
-        "of\n"
-        "one of its snapshots; of one that runs the copy is as `snapshot create` takes it. It\n"
+        "NEW is a VM as `create` makes them, with the settings of VM and a copy of its disk, or\n"
+        "of one of its snapshots; of one that runs the copy is as `snapshot create` takes it. It\n"
         "shares the base image; on btrfs and XFS that of a stopped VM also all else, and takes a\n"
         "moment. By cloud-init its guest becomes another machine: host name, instance-id, host\n"
         "keys, machine-id and vmctl's key are its own, and so are MAC address, SSH port and the\n"
-        "host's ports of forwards. Provision steps that have run count as run. It has no volumes\n"
-        "of the VM's, and depends on nothing of it: either can go.",
+        "host's ports of forwards and `vnc`. Provision steps that have run count as run. It has\n"
+        "no volumes of the VM's, and depends on nothing of it: either can go.",
     .examples = "  vmctl clone web web2 --start\n"
                 "  vmctl clone web@clean try",
     .options = options,

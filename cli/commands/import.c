@@ -103,7 +103,6 @@ static int make_vm(struct cli *cli, const struct import_vm_values *values, struc
     static const struct origin_words words = {"importing", "imported", "imported and started"};
     struct vm_origin origin;
     struct vm_spec *spec = vm_spec_copy(archive->manifest.spec);
-    spec->is_protected = false; /* no VMFile has it, where that could be taken out */
     int rc = archive_publish(cli, archive, err);
     rc = rc < 0 ? rc : settle(cli, archive, name, spec, &origin, err);
     rc = rc < 0

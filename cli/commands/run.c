@@ -141,6 +141,9 @@ static void report_created(const struct cli *cli, const struct request *request,
         cli_note(cli, "%s: %s:%u -> %u/%s", spec->name, forward_address(forward),
             forward->host_port, forward->guest_port, forward_protocol_name(forward->protocol));
     }
+    if (spec->vnc.port) {
+        cli_note(cli, "%s: its screen is at 127.0.0.1:%u", spec->name, spec->vnc.port);
+    }
 }
 
 static int bring_up_once(struct job *job, struct error *err)

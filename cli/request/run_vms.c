@@ -51,6 +51,17 @@ uint16_t free_port_next(enum forward_protocol protocol, uint32_t *cursor)
     return port;
 }
 
+static void take_free_ports(struct vm_spec *spec, uint32_t *cursor)
+{
+    for (size_t i = 0; i < spec->network.n_forwards; i++) {
+        struct spec_forward *forward = &spec->network.forwards[i];
+        forward->host_port = free_port_next(forward->protocol, cursor);
+    }
+    if (spec->vnc.port) {
+        spec->vnc.port = free_port_next(FORWARD_TCP, cursor);
+    }
+}
+
 int run_vms_make(const struct project *project, const char *name, const char *suffix,
     bool keeps_ports, struct run_vms *ret, struct error *err)
 {
@@ -64,14 +75,9 @@ int run_vms_make(const struct project *project, const char *name, const char *su
     for (size_t i = 0; i < originals.count; i++) {
         struct vm_spec *spec = vm_spec_copy(project_find_vm(project, originals.items[i], i));
         rename_all(spec, suffix);
-        spec->is_protected = false;
-        free(TAKE_PTR(spec->network.mac));
-        free(TAKE_PTR(spec->network.address));
+        vm_spec_leave_identity(spec);
         if (!keeps_ports) {
-            for (size_t j = 0; j < spec->network.n_forwards; j++) {
-                struct spec_forward *forward = &spec->network.forwards[j];
-                forward->host_port = free_port_next(forward->protocol, &cursor);
-            }
+            take_free_ports(spec, &cursor);
         }
         strings_add(&made.names, spec->name);
         made.specs[i] = spec;

@@ -431,6 +431,13 @@ bool step_variable_is_valid(const char *name)
     return begins && name[n] == '\0' && n <= 128;
 }
 
+void vm_spec_leave_identity(struct vm_spec *spec)
+{
+    spec->is_protected = false;
+    free(TAKE_PTR(spec->network.mac));
+    free(TAKE_PTR(spec->network.address));
+}
+
 char *spec_secret_key(const struct spec_secret *secret)
 {
     return mem_printf(

@@ -263,8 +263,11 @@ enum {
 
 /* A spec with every default in place and no image; `name` is copied. vm_spec_free() it. */
 struct vm_spec *vm_spec_new(const char *name);
-void vm_spec_free(struct vm_spec *spec);                              /* NULL is fine */
-struct vm_spec *vm_spec_copy(const struct vm_spec *spec);             /* NULL gives NULL */
+void vm_spec_free(struct vm_spec *spec);                  /* NULL is fine */
+struct vm_spec *vm_spec_copy(const struct vm_spec *spec); /* NULL gives NULL */
+/* Takes out what only one VM can have, and another VM of these settings must not: its MAC address,
+ * its address on the project's network, and that it is protected. */
+void vm_spec_leave_identity(struct vm_spec *spec);
 bool vm_spec_equal(const struct vm_spec *a, const struct vm_spec *b); /* NULL equals only NULL */
 
 /* Of the names of VMs and networks: none of them means anything on a command line. */

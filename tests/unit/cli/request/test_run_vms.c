@@ -82,7 +82,8 @@ static void forwards_lead_from_free_ports_unless_the_vmfiles_are_kept(void **sta
     (void)state;
     cleanup_with(project_clear) struct project project =
         a_project("vm \"web\" { image \"/i\"; depends-on \"db\"; forward host=8080 guest=80;"
-                  "forward host=8080 guest=53 proto=\"udp\" }\n"
+                  "forward host=8080 guest=53 proto=\"udp\";"
+                  "vnc port=5901 password-file=\"/p/vnc.pass\" }\n"
                   "vm \"db\" { image \"/i\"; forward host=5432 guest=5432 }\n");
     cleanup_with(run_vms_clear) struct run_vms vms = {.specs = NULL};
     cleanup_with(run_vms_clear) struct run_vms kept = {.specs = NULL};
@@ -96,9 +97,14 @@ static void forwards_lead_from_free_ports_unless_the_vmfiles_are_kept(void **sta
     assert_int_not_equal(web[0].host_port, web[1].host_port);
     assert_int_not_equal(web[0].host_port, db->host_port);
     assert_int_not_equal(web[1].host_port, db->host_port);
+    const uint16_t screen = vms.specs[0]->vnc.port;
+    assert_in_range(screen, FREE_PORT_FIRST, FREE_PORT_FIRST + FREE_PORT_COUNT - 1);
+    assert_true(screen != web[0].host_port && screen != db->host_port);
+    assert_int_equal(vms.specs[1]->vnc.port, 0);
     assert_int_equal(project.file->vms[0]->network.forwards[0].host_port, 8080);
     assert_int_equal(run_vms_make(&project, "web", "run-a1b2", true, &kept, &err), 0);
     assert_int_equal(kept.specs[0]->network.forwards[0].host_port, 8080);
+    assert_int_equal(kept.specs[0]->vnc.port, 5901);
     assert_int_equal(kept.specs[1]->network.forwards[0].host_port, 5432);
 }
 

@@ -57,6 +57,23 @@ static void a_copy_shares_nothing_and_its_lists_can_grow(void **state)
     vm_spec_free(copy);
 }
 
+static void another_vm_of_its_settings_is_not_it(void **state)
+{
+    (void)state;
+    struct vm_spec *spec = vm_spec_new("web");
+    spec->is_protected = true;
+    spec->network.mac = mem_strdup("52:54:00:12:34:56");
+    spec->network.address = mem_strdup("10.20.30.40");
+    spec->network.mode = NETWORK_PROJECT;
+    vm_spec_leave_identity(spec);
+    assert_false(spec->is_protected);
+    assert_null(spec->network.mac);
+    assert_null(spec->network.address);
+    assert_int_equal(spec->network.mode, NETWORK_PROJECT);
+    assert_string_equal(spec->name, "web");
+    vm_spec_free(spec);
+}
+
 static void names_are_safe_as_directory_and_host_names(void **state)
 {
     (void)state;
@@ -137,6 +154,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_spec_has_every_default),
         cmocka_unit_test(a_copy_shares_nothing_and_its_lists_can_grow),
+        cmocka_unit_test(another_vm_of_its_settings_is_not_it),
         cmocka_unit_test(names_are_safe_as_directory_and_host_names),
         cmocka_unit_test(ssh_is_expected_when_something_needs_it_and_a_network_allows_it),
         cmocka_unit_test(every_word_leads_back_to_its_value),
