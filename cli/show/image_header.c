@@ -2,9 +2,7 @@
 #include "cli/show/image_header.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -17,13 +15,12 @@
 
 struct image_file {
     const char *path;
-    int fd;
-    int64_t size;
+    struct user_file file;
     uint8_t head[IMAGE_HEAD_SIZE];
     size_t n; /* bytes in head */
 };
 
-static int put_qcow2(const struct image_file *file, json_t *image, struct error *err)
+static int put_qcow2(struct image_file *file, json_t *image, struct error *err)
 {
     struct qcow2_header header;
     char backing[QCOW2_BACKING_MAX + 1] = "";
@@ -31,7 +28,7 @@ static int put_qcow2(const struct image_file *file, json_t *image, struct error 
     if (rc < 0) {
         return error_wrap(err, "'%s'", file->path);
     }
-    if (pread(file->fd, backing, header.backing_size, (off_t)header.backing_offset) !=
+    if (user_file_read_at(&file->file, backing, header.backing_size, header.backing_offset) !=
         (ssize_t)header.backing_size) {
         return error_set(err, ERR_IMAGE_FORMAT, "'%s': the header is cut off", file->path);
     }
@@ -48,19 +45,19 @@ static int put_qcow2(const struct image_file *file, json_t *image, struct error 
 }
 
 /* By its head, or as a fixed VHD by its end. */
-static const struct image_foreign *find_foreign(const struct image_file *file)
+static const struct image_foreign *find_foreign(struct image_file *file)
 {
     uint8_t footer[IMAGE_FOREIGN_FOOTER_SIZE];
     const struct image_foreign *foreign = image_foreign_format(file->head, file->n);
-    if (foreign || file->size < (int64_t)sizeof(footer) ||
-        pread(file->fd, footer, sizeof(footer), file->size - (int64_t)sizeof(footer)) !=
+    if (foreign || file->file.size < sizeof(footer) ||
+        user_file_read_at(&file->file, footer, sizeof(footer), file->file.size - sizeof(footer)) !=
             (ssize_t)sizeof(footer)) {
         return foreign;
     }
-    return image_foreign_of_footer(footer, (uint64_t)file->size);
+    return image_foreign_of_footer(footer, file->file.size);
 }
 
-static int put_format(const struct image_file *file, json_t *image, struct error *err)
+static int put_format(struct image_file *file, json_t *image, struct error *err)
 {
     enum compression compression = compression_of_head(file->head, file->n);
     const struct image_foreign *foreign = find_foreign(file);
@@ -72,45 +69,47 @@ static int put_format(const struct image_file *file, json_t *image, struct error
         return 0;
     }
     cleanup_free char *title = mem_printf("'%s'", file->path);
-    if (image_stranger_check(file->fd, title, err) < 0) {
+    if (image_stranger_check(&file->file, title, err) < 0) {
         return -(int)err->code;
     }
-    if (file->size == 0 || file->size % IMAGE_SECTOR_SIZE != 0) {
+    if (file->file.size == 0 || file->file.size % IMAGE_SECTOR_SIZE != 0) {
         return error_set(err, ERR_IMAGE_FORMAT,
             "'%s' is not a disk image (no qcow2 header, and its size is not a multiple of 512)",
             file->path);
     }
     json_put_text(image, "format", image_format_name(IMAGE_RAW));
-    json_put_int(image, "virtualSize", file->size);
+    json_put_int(image, "virtualSize", (int64_t)file->file.size);
     return 0;
 }
 
-int image_header_read(const char *path, json_t *image, struct error *err)
+static int open_error(const char *path, int sys_errno, struct error *err)
 {
-    if (user_path_answers(path) < 0 && errno == ETIMEDOUT) {
-        return error_set_errno(err, ERR_IO, errno, "cannot read '%s'", path);
-    }
-    /* O_NONBLOCK: a named pipe in the image's place must not hang us */
-    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0) {
-        bool is_missing = errno == ENOENT || errno == ENOTDIR;
-        return error_set_errno(
-            err, is_missing ? ERR_IMAGE_NOT_FOUND : ERR_IO, errno, "cannot open '%s'", path);
-    }
-    struct image_file file = {.path = path, .fd = fd};
     struct stat st;
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        bool is_directory = S_ISDIR(st.st_mode);
+    if (sys_errno == EINVAL) {
+        bool is_directory = user_path_stat(path, &st) == 0 && S_ISDIR(st.st_mode);
         (void)error_set(err, ERR_IMAGE_FORMAT, "'%s' is %s, and no disk image", path,
             is_directory ? "a directory" : "not a regular file");
         return error_help(err, "name the image's file, or one that vmctl has: vmctl image list");
     }
-    ssize_t n = pread(fd, file.head, sizeof(file.head), 0);
-    if (n < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot read '%s'", path);
+    bool is_missing = sys_errno == ENOENT || sys_errno == ENOTDIR;
+    return is_missing
+               ? error_set_errno(err, ERR_IMAGE_NOT_FOUND, sys_errno, "cannot open '%s'", path)
+               : user_path_error(path, sys_errno, err);
+}
+
+int image_header_read(const char *path, json_t *image, struct error *err)
+{
+    struct image_file it = {.path = path, .file = USER_FILE_INIT};
+    if (user_file_open(&it.file, path) < 0) {
+        return open_error(path, errno, err);
     }
-    json_put_int(image, "size", st.st_size);
-    file.size = st.st_size;
-    file.n = (size_t)n;
-    return put_format(&file, image, err);
+    ssize_t n = user_file_read_at(&it.file, it.head, sizeof(it.head), 0);
+    int rc = n < 0 ? user_path_error(path, errno, err) : 0;
+    if (rc == 0) {
+        it.n = (size_t)n;
+        json_put_int(image, "size", (int64_t)it.file.size);
+        rc = put_format(&it, image, err);
+    }
+    user_file_close(&it.file);
+    return rc;
 }

@@ -13,7 +13,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
-#include "specs/base/user_path.h"
+#include "specs/base/remote_mount.h"
 
 enum { LINKS_MAX = 40 /* as the kernel's, path_resolution(7) */ };
 
@@ -101,7 +101,7 @@ static bool path_watch_step(struct walk *walk)
         step_back(walk);
     } else if (!text_eq(name, ".")) {
         cleanup_free char *path = mem_printf("%s/%s", buf_str(&walk->done), name);
-        if (user_path_is_remote(path)) { /* no further: its server may never answer */
+        if (remote_mount_has(path)) { /* no further: its server may never answer */
             path_watch_add(walk->list, where(walk), name);
             walk->list->needs_polling = true;
             return false;
@@ -134,7 +134,7 @@ static char *walk_along(struct watch_point_list *list, const char *path)
     char *real = mem_strdup(where(&walk));
     free(walk.rest);
     buf_clear(&walk.done);
-    if (user_path_is_remote(path) || stat(path, &st) < 0) {
+    if (remote_mount_has(path) || stat(path, &st) < 0) {
         free(TAKE_PTR(real));
     }
     return real;

@@ -16,7 +16,7 @@
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
-#include "specs/base/user_path.h"
+#include "specs/base/remote_mount.h"
 #include "store/source/sources.h"
 #include "store/store.h"
 
@@ -119,7 +119,7 @@ static void source_watch_arm(struct source_watch *watch)
     for (size_t i = 0; i < watch->count; i++) {
         for (size_t j = 0; j < watch->entries[i]->watch_points.count; j++) {
             const char *directory = watch->entries[i]->watch_points.items[j].directory;
-            if (!user_path_is_remote(directory)) { /* those are polled */
+            if (!remote_mount_has(directory)) { /* those are polled */
                 strings_add(&directories, directory);
             }
         }

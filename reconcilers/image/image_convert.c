@@ -16,6 +16,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
+#include "specs/base/remote_mount.h"
 #include "specs/base/user_path.h"
 #include "specs/image/image_foreign.h"
 
@@ -116,7 +117,7 @@ static void on_watch(void *context)
 
 static void watch_source(struct converter *converter)
 {
-    if (user_path_is_remote(converter->from)) {
+    if (remote_mount_has(converter->from)) {
         converter->watch = loop_timer_new(converter->loop, on_watch, converter);
         loop_timer_start(converter->watch, WATCH_MS);
     }

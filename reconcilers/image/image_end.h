@@ -14,10 +14,11 @@
 
 struct error;
 struct qcow2_header;
+struct user_file;
 
 /* What a writer may leave out is not missed: bytes of the last cluster behind the disk's end. */
-int qcow2_find_end(int fd, const struct qcow2_header *header, uint64_t file_size, uint64_t *ret_end,
+int qcow2_find_end(struct user_file *file, const struct qcow2_header *header, uint64_t *ret_end,
     struct error *err);
 
 /* Its log is not read: what only stands there is a block more, never one less. */
-int vhdx_find_end(int fd, uint64_t file_size, uint64_t *ret_end, struct error *err);
+int vhdx_find_end(struct user_file *file, uint64_t *ret_end, struct error *err);

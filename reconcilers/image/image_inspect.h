@@ -23,6 +23,9 @@ struct image_info {
     char backing[1024]; /* name of the backing file; "" when there is none */
 };
 
+/* Files are read as user_path.h says. -ERR_IMAGE_NOT_FOUND: the file system fell silent. */
+int image_silent_error(const char *path, struct error *err);
+
 /* What the file is; -ERR_IMAGE_DECOMPRESS when `name` promises a compression it does not have. */
 int compression_of_file(
     const char *path, const char *name, enum compression *ret, struct error *err);

@@ -133,7 +133,8 @@ static int check_backing(const char *path, const struct image_info *first, struc
     for (int depth = 0; info.backing[0] && depth < DEPTH_MAX; depth++) {
         cleanup_free char *directory = mem_strndup(at, (size_t)(strrchr(at, '/') - at));
         cleanup_free char *next = fs_join(directory, info.backing);
-        if (stat(path, &image) < 0 || lstat(next, &backing) < 0 || !S_ISREG(backing.st_mode)) {
+        if (user_path_stat(path, &image) < 0 || user_path_stat(next, &backing) < 0 ||
+            !S_ISREG(backing.st_mode)) {
             error_set(err, ERR_IMAGE_FORMAT, "image '%s' stands on '%s', which is not a file", path,
                 info.backing);
             return error_help(err, "flatten it: qemu-img convert -O qcow2 %s NEW.qcow2", path);
@@ -332,12 +333,6 @@ static int run_layer(struct image_work *work, const atomic_bool *is_cancelled, s
     return run_remote(work, &remote, is_cancelled, err);
 }
 
-static int refuse_silent(const char *path, struct error *err)
-{
-    error_set(err, ERR_IMAGE_NOT_FOUND, "the file system of image '%s' does not answer", path);
-    return error_help(err, "see what serves it: findmnt -T '%s'", path);
-}
-
 static int run_file_url(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
 {
     cleanup_free char *path = url_file_path(work->image.location);
@@ -347,9 +342,6 @@ static int run_file_url(struct image_work *work, const atomic_bool *is_cancelled
     }
     char stamp[DIGEST_SIZE];
     bool is_there = file_stamp(path, stamp);
-    if (is_there && user_path_answers(path) < 0 && errno == ETIMEDOUT) {
-        return refuse_silent(path, err);
-    }
     char *cached = work->known_etag ? find_url(&work->paths, &work->image) : NULL;
     if (cached && (!is_there || text_eq(stamp, work->known_etag))) {
         return take_cached(work, cached, err);
@@ -392,8 +384,8 @@ static int run_local(struct image_work *work, const atomic_bool *is_cancelled, s
     /* The stamp first: a change while we look shows as a changed base afterwards. */
     errno = 0;
     bool has_stamp = file_stamp(path, work->stamp);
-    if ((!has_stamp || user_path_answers(path) < 0) && errno == ETIMEDOUT) {
-        return refuse_silent(path, err);
+    if (!has_stamp && errno == ETIMEDOUT) {
+        return image_silent_error(path, err);
     }
     int rc = compression_of_file(path, path, &compression, err);
     if (rc < 0) {

@@ -3,13 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,172 +21,8 @@
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
+#include "specs/base/remote_mount.h"
 #include "specs/base/text.h"
-
-enum { LINKS_MAX = 40 /* as the kernel's, path_resolution(7) */, MOUNTS_MAX = 16 << 20 };
-
-/* ---- which mount a path is on, without asking its file system ---- */
-
-/* "\040" of proc_pid_mountinfo(5) becomes a blank. */
-static void unescape(char *text)
-{
-    char *to = text;
-    for (const char *at = text; *at; at++) {
-        *to = *at;
-        if (at[0] == '\\' && strspn(at + 1, "01234567") >= 3) {
-            *to = (char)((at[1] - '0') * 64 + (at[2] - '0') * 8 + (at[3] - '0'));
-            at += 3;
-        }
-        to++;
-    }
-    *to = '\0';
-}
-
-static bool is_remote_type(const char *type)
-{
-    static const char *const types[] = {"nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "afs",
-        "virtiofs", "autofs", "lustre", "gpfs", "beegfs", "ocfs2", "gfs2", "fuse", "fuseblk"};
-    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
-        if (text_eq(type, types[i])) {
-            return true;
-        }
-    }
-    return text_starts_with(type, "fuse.");
-}
-
-/* The mount table, as it was read last, and under its lock. */
-struct mount {
-    char *point; /* "" for the root */
-    bool is_remote;
-};
-static struct {
-    pthread_mutex_t lock;
-    int fd; /* -1: not opened yet */
-    struct mount *mounts;
-    size_t n;
-    bool is_read, has_remote;
-} mounted = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
-
-/* A line of proc_pid_mountinfo(5). */
-static void take_mount(const char *line)
-{
-    char point[PATH_MAX], type[64];
-    const char *after = strstr(line, " - ");
-    if (sscanf(line, "%*s %*s %*s %*s %4095s", point) != 1 || !after ||
-        sscanf(after, " - %63s", type) != 1) {
-        return;
-    }
-    unescape(point);
-    struct mount mount = {mem_strdup(text_eq(point, "/") ? "" : point), is_remote_type(type)};
-    mounted.has_remote |= mount.is_remote;
-    mem_grow(mounted.mounts, mounted.n);
-    mounted.mounts[mounted.n++] = mount;
-}
-
-/* Each pass over a VM asks this, so the table is read again only when poll(2) reports that it has
- * changed (proc_pid_mounts(5)). False: all file systems are of this machine. */
-static bool has_remote_mounts(void)
-{
-    (void)pthread_mutex_lock(&mounted.lock);
-    if (mounted.fd < 0) {
-        mounted.fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-    }
-    struct pollfd change = {.fd = mounted.fd, .events = POLLPRI};
-    if (mounted.fd >= 0 && (poll(&change, 1, 0) > 0 || !mounted.is_read)) {
-        cleanup_buf struct buf table = BUF_INIT(MOUNTS_MAX);
-        char chunk[4096], *state = NULL;
-        (void)lseek(mounted.fd, 0, SEEK_SET);
-        for (ssize_t n; (n = read(mounted.fd, chunk, sizeof(chunk))) > 0;) {
-            buf_add(&table, chunk, (size_t)n);
-        }
-        while (mounted.n > 0) {
-            free(mounted.mounts[--mounted.n].point);
-        }
-        free(TAKE_PTR(mounted.mounts));
-        mounted.has_remote = false;
-        mounted.is_read = true;
-        for (char *line = table.data ? strtok_r(table.data, "\n", &state) : NULL; line;
-             line = strtok_r(NULL, "\n", &state)) {
-            take_mount(line);
-        }
-    }
-    bool has_remote = mounted.has_remote;
-    (void)pthread_mutex_unlock(&mounted.lock);
-    return has_remote;
-}
-
-/* The longest mount point at or above `path`, the last one if several are mounted there; NULL when
- * its file system is one of this machine. free() it. */
-static char *remote_mount_of(const char *path)
-{
-    const struct mount *best = NULL;
-    size_t best_n = 0;
-    (void)pthread_mutex_lock(&mounted.lock);
-    for (size_t i = 0; i < mounted.n; i++) {
-        size_t n = strlen(mounted.mounts[i].point);
-        bool is_above = n >= best_n && strncmp(path, mounted.mounts[i].point, n) == 0 &&
-                        (path[n] == '/' || path[n] == '\0');
-        best = is_above ? &mounted.mounts[i] : best;
-        best_n = is_above ? n : best_n;
-    }
-    char *point = best && best->is_remote ? mem_strdup(best->point) : NULL;
-    (void)pthread_mutex_unlock(&mounted.lock);
-    return point;
-}
-
-/* Goes along the path and its links until it comes to a mount point of such a file system; a link
- * is read only after its own directory was found to be of this machine. NULL: it does not. */
-static char *find_remote(const char *path)
-{
-    if (!has_remote_mounts()) {
-        return NULL;
-    }
-    cleanup_buf struct buf done = BUF_INIT(0);
-    cleanup_free char *cwd = path[0] == '/' ? NULL : getcwd(NULL, 0);
-    cleanup_free char *rest = mem_printf("%s/%s", cwd ? cwd : "", path);
-    char *mount = NULL;
-    for (int links = 0; !mount && links <= LINKS_MAX;) {
-        const char *name = rest + strspn(rest, "/");
-        size_t n = strcspn(name, "/");
-        if (n == 0) {
-            break;
-        }
-        cleanup_free char *left = mem_strdup(name + n);
-        cleanup_free char *next = mem_printf("%s/%.*s", buf_str(&done), (int)n, name);
-        char target[PATH_MAX];
-        bool is_up = n == 2 && strncmp(name, "..", 2) == 0;
-        bool is_here = n == 1 && *name == '.';
-        mount = is_up || is_here ? NULL : remote_mount_of(next);
-        ssize_t length = mount || is_up || is_here ? -1 : readlink(next, target, PATH_MAX - 1);
-        const char *slash = strrchr(buf_str(&done), '/');
-        if (length >= 0) {
-            target[length] = '\0';
-            links++;
-            free(rest);
-            rest = mem_printf("%s%s", target, left);
-        } else {
-            free(rest);
-            rest = TAKE_PTR(left);
-        }
-        if (length >= 0 ? target[0] == '/' : is_up) {
-            cleanup_free char *above =
-                is_up && slash ? mem_strndup(buf_str(&done), (size_t)(slash - buf_str(&done)))
-                               : mem_strdup("");
-            buf_reset(&done);
-            buf_add_str(&done, above);
-        } else if (length < 0 && !is_here) {
-            buf_reset(&done);
-            buf_add_str(&done, next);
-        }
-    }
-    return mount;
-}
-
-bool user_path_is_remote(const char *path)
-{
-    cleanup_free char *mount = find_remote(path);
-    return mount != NULL;
-}
 
 /* ---- asking it ---- */
 
@@ -196,7 +33,14 @@ struct answer {
     struct stat st;
 };
 
-enum question { QUESTION_STAT, QUESTION_READABLE, QUESTION_CONTENT };
+enum question { QUESTION_STAT, QUESTION_READABLE, QUESTION_CONTENT, QUESTION_PLACES };
+
+/* What is asked of a reader of places; its answer is an int64_t, bytes or -errno, and the bytes. */
+struct place {
+    uint64_t offset, n;
+};
+
+enum { CHUNK = 65536 };
 
 /* Those that have not answered: the mount, and the end of its reader's pipe. */
 static struct {
@@ -207,6 +51,19 @@ static struct {
     } * items;
     size_t count;
 } silent = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* In the reader, until nobody asks any more. */
+static void read_places(int fd, int file, char *chunk)
+{
+    struct place place;
+    ssize_t n = 0;
+    while (n >= 0 && read(fd, &place, sizeof(place)) == (ssize_t)sizeof(place)) {
+        n = pread(file, chunk, place.n < CHUNK ? place.n : CHUNK, (off_t)place.offset);
+        int64_t said = n < 0 ? -errno : n;
+        bool is_heard = write(fd, &said, sizeof(said)) == (ssize_t)sizeof(said);
+        n = is_heard && (n <= 0 || write(fd, chunk, (size_t)n) == n) ? 0 : -1;
+    }
+}
 
 /* In the reader: only what signal-safety(7) allows, as other threads may have held locks. */
 static void read_for_parent(int fd, const char *path, enum question question)
@@ -219,7 +76,11 @@ static void read_for_parent(int fd, const char *path, enum question question)
         answer.read_errno = file < 0 ? errno : 0;
     }
     bool is_heard = write(fd, &answer, sizeof(answer)) == (ssize_t)sizeof(answer);
-    static char chunk[65536]; /* of the reader's own memory */
+    static char chunk[CHUNK]; /* of the reader's own memory */
+    if (is_heard && file >= 0 && question == QUESTION_PLACES) {
+        read_places(fd, file, chunk);
+        return;
+    }
     ssize_t n = is_heard && file >= 0 && question == QUESTION_CONTENT ? 1 : 0;
     while (n > 0) {
         n = read(file, chunk, sizeof(chunk));
@@ -237,14 +98,14 @@ static void read_for_parent(int fd, const char *path, enum question question)
 
 /*
  * A process, because a thread that a file system does not let go keeps its process from ending, and
- * its locks from being free. It is nobody's child: the one between ends at once. The end of the
- * pipe to read from, or -errno.
+ * its locks from being free. It is nobody's child: the one between ends at once. Our end of the
+ * socket, or -errno.
  */
 static int start_reader(const char *path, enum question question)
 {
     int ends[2], status;
     sigset_t all, before;
-    if (pipe2(ends, O_CLOEXEC) < 0) {
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
         return -errno;
     }
     sigfillset(&all);
@@ -316,11 +177,21 @@ static ssize_t read_reader(int fd, void *bytes, size_t n, int limit_ms)
     }
 }
 
+/* 0 or an errno, EIO: it ended before. */
+static int read_whole(int fd, void *bytes, size_t n)
+{
+    ssize_t got = 1;
+    for (size_t have = 0; got > 0 && have<n; have += got> 0 ? (size_t)got : 0) {
+        got = read_reader(fd, (char *)bytes + have, n - have, USER_PATH_LIMIT_MS);
+    }
+    return got < 0 ? (int)-got : got == 0 ? EIO : 0;
+}
+
 /* What fits of all that it sends up to its end, of which the last byte is not of the content. 0 or
  * an errno, EFBIG: not all fits. */
 static int read_content(int fd, struct buf *content)
 {
-    char chunk[65536];
+    char chunk[CHUNK];
     int last = -1;
     ssize_t n;
     while ((n = read_reader(fd, chunk + 1, sizeof(chunk) - 1, USER_PATH_LIMIT_MS)) > 0) {
@@ -340,8 +211,6 @@ static int read_content(int fd, struct buf *content)
 static int begin_asking(
     const char *mount, const char *path, enum question question, struct answer *ret, int *ret_fd)
 {
-    size_t have = 0;
-    ssize_t n = 1;
     if (is_silent(mount)) {
         return ETIMEDOUT;
     }
@@ -349,16 +218,13 @@ static int begin_asking(
     if (fd < 0) {
         return -fd;
     }
-    while (n > 0 && have < sizeof(*ret)) {
-        n = read_reader(fd, (char *)ret + have, sizeof(*ret) - have, USER_PATH_LIMIT_MS);
-        have += n > 0 ? (size_t)n : 0;
-    }
-    if (n == -ETIMEDOUT) {
+    int rc = read_whole(fd, ret, sizeof(*ret));
+    if (rc == ETIMEDOUT) {
         note_silent(mount, TAKE_FD(fd));
-        return ETIMEDOUT;
+        return rc;
     }
     *ret_fd = TAKE_FD(fd);
-    return n < 0 ? (int)-n : n == 0 ? EIO : ret->sys_errno ? ret->sys_errno : ret->read_errno;
+    return rc ? rc : ret->sys_errno ? ret->sys_errno : ret->read_errno;
 }
 
 /* 0 or an errno. */
@@ -380,7 +246,7 @@ static int ask(const char *mount, const char *path, enum question question, stru
 static int look_at(const char *path, enum question question, struct stat *ret)
 {
     struct answer answer;
-    cleanup_free char *mount = find_remote(path);
+    cleanup_free char *mount = remote_mount_of(path);
     int rc = mount ? ask(mount, path, question, &answer, NULL) : stat(path, ret) < 0 ? errno : 0;
     if (!mount && rc == 0 && question != QUESTION_STAT && S_ISREG(ret->st_mode)) {
         cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -406,7 +272,7 @@ int user_path_readable(const char *path, struct stat *ret)
 int user_path_read(const char *path, struct buf *out, struct error *err)
 {
     struct answer answer;
-    cleanup_free char *mount = find_remote(path);
+    cleanup_free char *mount = remote_mount_of(path);
     if (!mount) {
         return fs_read_file(path, out, err);
     }
@@ -421,7 +287,7 @@ int user_path_read(const char *path, struct buf *out, struct error *err)
 int user_path_read_head(const char *path, struct buf *out)
 {
     struct answer answer;
-    cleanup_free char *mount = find_remote(path);
+    cleanup_free char *mount = remote_mount_of(path);
     if (mount) {
         int rc = ask(mount, path, QUESTION_CONTENT, &answer, out);
         errno = rc;
@@ -442,7 +308,7 @@ int user_path_read_head(const char *path, struct buf *out)
 int user_path_answers(const char *path)
 {
     cleanup_buf struct buf first = BUF_INIT(1);
-    return user_path_is_remote(path) ? user_path_read_head(path, &first) : 0;
+    return remote_mount_has(path) ? user_path_read_head(path, &first) : 0;
 }
 
 /* ---- a long file ---- */
@@ -457,16 +323,22 @@ static int open_here(const char *path, struct stat *ret, int *ret_fd)
     return 0;
 }
 
+/* 0 or an errno, EINVAL: not a file. */
+static int open_there(
+    const char *path, enum question question, char **ret_mount, struct answer *ret, int *ret_fd)
+{
+    *ret_mount = remote_mount_of(path);
+    int rc = *ret_mount ? begin_asking(*ret_mount, path, question, ret, ret_fd)
+                        : open_here(path, &ret->st, ret_fd);
+    return rc == 0 && !S_ISREG(ret->st.st_mode) ? EINVAL : rc;
+}
+
 int user_stream_open(struct user_stream *ret, const char *path)
 {
     struct answer answer;
     cleanup_close int fd = -1;
-    cleanup_free char *mount = find_remote(path);
-    int rc = mount ? begin_asking(mount, path, QUESTION_CONTENT, &answer, &fd)
-                   : open_here(path, &answer.st, &fd);
-    if (rc == 0 && !S_ISREG(answer.st.st_mode)) {
-        rc = EINVAL;
-    }
+    cleanup_free char *mount = NULL;
+    int rc = open_there(path, QUESTION_CONTENT, &mount, &answer, &fd);
     if (rc == 0 && mount && fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
         rc = errno;
     }
@@ -534,6 +406,59 @@ void user_stream_close(struct user_stream *stream)
     cleanup_close_(&stream->fd);
     stream->fd = -1;
     free(TAKE_PTR(stream->mount));
+}
+
+/* ---- a file read here and there ---- */
+
+int user_file_open(struct user_file *ret, const char *path)
+{
+    struct answer answer;
+    cleanup_close int fd = -1;
+    cleanup_free char *mount = NULL;
+    int rc = open_there(path, QUESTION_PLACES, &mount, &answer, &fd);
+    if (rc == 0) {
+        *ret = (struct user_file){
+            .fd = TAKE_FD(fd), .mount = TAKE_PTR(mount), .size = (uint64_t)answer.st.st_size};
+    }
+    errno = rc;
+    return rc == 0 ? 0 : -1;
+}
+
+static ssize_t ask_place(struct user_file *file, void *bytes, size_t n, uint64_t offset)
+{
+    struct place place = {.offset = offset, .n = n};
+    int64_t said = 0;
+    int rc = file->fd < 0 ? ETIMEDOUT
+             : send(file->fd, &place, sizeof(place), MSG_NOSIGNAL) < 0
+                 ? errno
+                 : read_whole(file->fd, &said, sizeof(said));
+    rc = rc == 0 && said > 0 ? read_whole(file->fd, bytes, (size_t)said) : rc;
+    if (rc == ETIMEDOUT && file->fd >= 0) {
+        note_silent(file->mount, TAKE_FD(file->fd));
+    }
+    errno = rc ? rc : said < 0 ? (int)-said : 0;
+    return errno ? -1 : (ssize_t)said;
+}
+
+ssize_t user_file_read_at(struct user_file *file, void *bytes, size_t n, uint64_t offset)
+{
+    size_t have = 0;
+    ssize_t got = 1;
+    if (!file->mount) {
+        return fs_read_at(file->fd, bytes, n, (int64_t)offset);
+    }
+    while (got > 0 && have < n) {
+        got = ask_place(file, (char *)bytes + have, n - have, offset + have);
+        have += got > 0 ? (size_t)got : 0;
+    }
+    return got < 0 ? -1 : (ssize_t)have;
+}
+
+void user_file_close(struct user_file *file)
+{
+    cleanup_close_(&file->fd);
+    file->fd = -1;
+    free(TAKE_PTR(file->mount));
 }
 
 int user_path_error(const char *path, int sys_errno, struct error *err)

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct buf;
@@ -37,10 +38,6 @@ int user_path_read_head(const char *path, struct buf *out);
 /* Whether the file's first byte comes, before it is read in another way; not looked at on a file
  * system of this machine. 0, or -1 and errno. */
 int user_path_answers(const char *path);
-
-/* Whether the path, links followed, leads to such a file system; asks none for it. inotify(7) is of
- * no use there, and adding a watch may block. */
-bool user_path_is_remote(const char *path);
 
 /* A file read from its first byte to its last, however long it is. */
 struct user_stream {
@@ -69,6 +66,27 @@ ssize_t user_stream_read_now(struct user_stream *stream, void *bytes, size_t n);
 void user_stream_give_up(struct user_stream *stream);
 
 void user_stream_close(struct user_stream *stream); /* twice is fine */
+
+/* A file read at places of its own choice. */
+struct user_file {
+    int fd;      /* -1: not open */
+    char *mount; /* as in struct user_stream */
+    uint64_t size;
+};
+
+#define USER_FILE_INIT                                                                             \
+    {                                                                                              \
+        .fd = -1                                                                                   \
+    }
+
+/* As user_stream_open(). */
+int user_file_open(struct user_file *ret, const char *path);
+
+/* As fs_read_at(), and waits: ETIMEDOUT when nothing came for USER_PATH_LIMIT_MS, and ever after.
+ */
+ssize_t user_file_read_at(struct user_file *file, void *bytes, size_t n, uint64_t offset);
+
+void user_file_close(struct user_file *file); /* twice is fine */
 
 /* Sets ERR_IO of a read that failed with errno: what it is of a file system that does not answer.
  */

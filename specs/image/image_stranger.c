@@ -5,12 +5,11 @@
 #include <stdbool.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
-#include "specs/base/fs.h"
 #include "specs/base/text.h"
+#include "specs/base/user_path.h"
 #include "specs/image/bytes.h"
 #include "specs/image/image_format.h"
 
@@ -82,34 +81,33 @@ int image_stranger_error(const char *title, const char *what, struct error *err)
 }
 
 /* UEFI 2.10, 5.3.2: the header at LBA 1 names the LBA of its copy, which is the disk's last. */
-static int check_partition_table(int fd, uint64_t size, const char *title, struct error *err)
+static int check_partition_table(struct user_file *file, const char *title, struct error *err)
 {
     uint8_t header[40];
-    if (fs_read_at(fd, header, sizeof(header), IMAGE_SECTOR_SIZE) != (ssize_t)sizeof(header) ||
+    if (user_file_read_at(file, header, sizeof(header), IMAGE_SECTOR_SIZE) !=
+            (ssize_t)sizeof(header) ||
         memcmp(header, "EFI PART", 8) != 0) {
         return 0;
     }
     uint64_t last = bytes_little(header + 32, 8);
-    if (last < size / IMAGE_SECTOR_SIZE) {
+    if (last < file->size / IMAGE_SECTOR_SIZE) {
         return 0;
     }
     error_set(err, ERR_IMAGE_FORMAT,
         "%s is cut off: it has %llu bytes, and its partition table is that of a larger disk", title,
-        (unsigned long long)size);
+        (unsigned long long)file->size);
     return error_help(err, "get the image again: it was not copied or downloaded to its end");
 }
 
-int image_stranger_check(int fd, const char *title, struct error *err)
+int image_stranger_check(struct user_file *file, const char *title, struct error *err)
 {
     enum { ISO_DESCRIPTOR = 16 * 2048 + 1 }; /* ECMA-119, 8.1: the first descriptor's identifier */
     uint8_t head[IMAGE_HEAD_SIZE] = {0}, iso[5] = {0};
-    struct stat st;
-    ssize_t n = fs_read_at(fd, head, sizeof(head), 0);
-    if (n < 0 || fs_read_at(fd, iso, sizeof(iso), ISO_DESCRIPTOR) < 0 || fstat(fd, &st) < 0) {
+    ssize_t n = user_file_read_at(file, head, sizeof(head), 0);
+    if (n < 0 || user_file_read_at(file, iso, sizeof(iso), ISO_DESCRIPTOR) < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot read %s", title);
     }
     const char *what = image_stranger_of_head(head, (size_t)n);
     what = !what && memcmp(iso, "CD001", sizeof(iso)) == 0 ? iso_image : what;
-    return what ? image_stranger_error(title, what, err)
-                : check_partition_table(fd, (uint64_t)st.st_size, title, err);
+    return what ? image_stranger_error(title, what, err) : check_partition_table(file, title, err);
 }

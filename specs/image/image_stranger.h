@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct error;
+struct user_file;
 
 /* What a file that begins with these bytes (IMAGE_HEAD_SIZE are enough) is instead of a disk: "a
  * tar archive"; NULL: nothing that is known. Static. */
@@ -18,6 +19,6 @@ const char *image_stranger_of_head(const uint8_t *head, size_t n);
 /* -ERR_IMAGE_FORMAT for what `what` names: says it, and what to do. */
 int image_stranger_error(const char *title, const char *what, struct error *err);
 
-/* Looks at the open file, for a disk without a format of its own (raw). Blocks. -ERR_IMAGE_FORMAT;
+/* Looks at the file, for a disk without a format of its own (raw). Blocks. -ERR_IMAGE_FORMAT;
  * `title` is what messages call it. */
-int image_stranger_check(int fd, const char *title, struct error *err);
+int image_stranger_check(struct user_file *file, const char *title, struct error *err);

@@ -184,6 +184,20 @@ end_serving() {
     done
 }
 
+# an image of 1 MiB whose header leads to tables in the third MiB of its file
+qcow2_with_late_tables() {
+    /usr/bin/python3 - "$1" <<'P'
+import struct, sys
+with open(sys.argv[1], "wb") as image:
+    image.write(struct.pack(">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, 0, 0, 16, 1 << 20, 0, 1, 2 << 20, 1 << 16, 1, 0, 0, 0, 0, 0, 4, 104))
+    image.truncate(4 << 20)
+P
+}
+
+has_event() {
+    vmctl events | grep -F -- "$1" >/dev/null
+}
+
 # the third MiB is not answered: the file opens, begins, and then its reader waits for ever
 @test "a file system that falls silent amid an image holds up its own VM, no other and no vmctld" {
     serve_silently
@@ -199,7 +213,7 @@ end_serving() {
     [ "$status" -ne 0 ]
     says "cannot read '$image': Connection timed out" "findmnt -T"
     fails 1 timeout -s KILL 40 vmctl image pull "file://$image"
-    says "cannot read '$image': Connection timed out" "findmnt -T"
+    says "the file system of image '$image' does not answer" "findmnt -T"
     timeout -s KILL 20 vmctl restart -q other
     timeout -s KILL 20 vmctl destroy -q -y pinned
     before=$(controller_pid)
@@ -207,4 +221,13 @@ end_serving() {
     await 10 has_ended "$before"
     rm served.silent
     await vmctl image pull -q "file://$image"
+    # its tables, which are read here and there, of more VMs than the pool has threads
+    qcow2_with_late_tables served/tables.qcow2
+    echo middle >served.silent
+    for i in 1 2 3 4 5 6; do
+        vmctl create -q --name "tables$i" --image "$PWD/mounted/tables.qcow2" --start --detach
+    done
+    await 20 has_event "cannot read its tables: Connection timed out"
+    timeout -s KILL 20 vmctl restart -q other
+    timeout -s KILL 20 vmctl destroy -q -y tables{1..6}
 }

@@ -8,6 +8,7 @@
 
 #include "reconcilers/image/image_end.h"
 #include "specs/base/error.h"
+#include "specs/base/user_path.h"
 #include "specs/image/qcow2.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
@@ -29,12 +30,12 @@ static void find_ends(const uint8_t *bytes, size_t n)
     struct error err = {0};
     uint64_t end = 0;
     int fd = make_file(bytes, n);
-    uint64_t size = 192 * 1024 + n;
+    struct user_file file = {.fd = fd, .size = 192 * 1024 + n};
     if (qcow2_parse(bytes, n, &header, &err) == 0 &&
-        (qcow2_find_end(fd, &header, size, &end, &err) < 0 || (header.has_data_file && end != 0))) {
+        (qcow2_find_end(&file, &header, &end, &err) < 0 || (header.has_data_file && end != 0))) {
         abort();
     }
-    if (vhdx_find_end(fd, size, &end, &err) < 0) {
+    if (vhdx_find_end(&file, &end, &err) < 0) {
         abort();
     }
     close(fd);

@@ -13,6 +13,7 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/user_path.h"
 #include "specs/image/qcow2.h"
 
 enum { CLUSTER = 65536, L1 = 3 * CLUSTER, L2 = 4 * CLUSTER };
@@ -48,7 +49,8 @@ static uint64_t find_end(const struct qcow2_header *header, uint64_t l1_entry, u
     put(fd, L1, l1_entry);
     put(fd, L2 + index * 8, l2_entry);
     assert_int_equal(ftruncate(fd, (off_t)size), 0);
-    assert_int_equal(qcow2_find_end(fd, header, size, &end, &err), 0);
+    struct user_file file = {.fd = fd, .size = size};
+    assert_int_equal(qcow2_find_end(&file, header, &end, &err), 0);
     return end;
 }
 
@@ -142,7 +144,8 @@ static void the_same_table_again_and_again_is_not_read_for_hours(void **state)
     for (uint64_t i = 0; i < 4096; i++) {
         put(fd, L1 + i * 8, L2);
     }
-    assert_int_equal(qcow2_find_end(fd, &header, size, &end, &err), 0);
+    struct user_file file = {.fd = fd, .size = size};
+    assert_int_equal(qcow2_find_end(&file, &header, &end, &err), 0);
     assert_int_equal(end, size);
 }
 

@@ -22,6 +22,7 @@
 #include "specs/base/digest.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
+#include "specs/base/remote_mount.h"
 #include "specs/base/user_path.h"
 #include "tests/support/ssh_fixture.h"
 
@@ -243,13 +244,13 @@ static pid_t serve(const struct upload_test *test, const char *mount_point)
         execl(VMCTL_SOURCE_DIR "/tests/support/silent-fs", "silent-fs", served, mount_point, NULL);
         _exit(1);
     }
-    for (int i = 0; i < 200 && !user_path_is_remote(mount_point); i++) {
+    for (int i = 0; i < 200 && !remote_mount_has(mount_point); i++) {
         if (waitpid(server, NULL, WNOHANG) > 0) {
             return 0;
         }
         (void)poll(NULL, 0, 50);
     }
-    assert_true(user_path_is_remote(mount_point));
+    assert_true(remote_mount_has(mount_point));
     return server;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Paths on a file system whose server never answers: FUSE, mounted by the test, which reads nothing
  * of what it is asked. In a mount namespace of the test's own. */
+#include "specs/base/remote_mount.h"
 #include "specs/base/user_path.h"
 
 #include <setjmp.h>
@@ -89,13 +90,13 @@ static void what_is_local_is_asked_at_once(void **state)
     char stamp[DIGEST_SIZE];
     cleanup_free char *file = mem_printf("%s/file", f->local);
     cleanup_free char *missing = mem_printf("%s/missing", f->local);
-    assert_false(user_path_is_remote(file));
+    assert_false(remote_mount_has(file));
     assert_int_equal(user_path_stat(file, &st), 0);
     assert_int_equal(st.st_size, 1);
     assert_true(file_stamp(file, stamp));
     assert_int_equal(user_path_stat(missing, &st), -1);
     assert_int_equal(errno, ENOENT);
-    assert_false(user_path_is_remote("/proc/self/exe"));
+    assert_false(remote_mount_has("/proc/self/exe"));
 }
 
 /* A lease keeps others out whose right access(2) confirms. */
@@ -135,6 +136,15 @@ static void what_is_read_is_the_content_as_far_as_it_fits(void **state)
     assert_string_equal(buf_str(&head), "con");
     assert_int_equal(user_path_readable(file, &st), 0);
     assert_int_equal(user_path_answers(file), 0);
+    char bytes[8] = "";
+    cleanup_with(user_file_close) struct user_file places = USER_FILE_INIT;
+    assert_int_equal(user_file_open(&places, f->local), -1); /* a directory */
+    assert_int_equal(errno, EINVAL);
+    assert_int_equal(user_file_open(&places, file), 0);
+    assert_int_equal(places.size, 7);
+    assert_int_equal(user_file_read_at(&places, bytes, 3, 4), 3);
+    assert_string_equal(bytes, "ent");
+    assert_int_equal(user_file_read_at(&places, bytes, 3, 7), 0);
     if (f->fuse_fd < 0) {
         print_message("cannot mount FUSE here\n");
         skip();
@@ -145,6 +155,9 @@ static void what_is_read_is_the_content_as_far_as_it_fits(void **state)
     assert_int_equal(user_path_readable(f->hung, &st), -1);
     assert_int_equal(errno, ETIMEDOUT);
     assert_int_equal(user_path_answers(f->hung), -1);
+    user_file_close(&places);
+    assert_int_equal(user_file_open(&places, f->hung), -1);
+    assert_int_equal(errno, ETIMEDOUT);
 }
 
 static void who_does_not_answer_is_waited_for_once(void **state)
@@ -155,8 +168,8 @@ static void who_does_not_answer_is_waited_for_once(void **state)
         print_message("cannot mount FUSE here\n");
         skip();
     }
-    assert_true(user_path_is_remote(f->hung));
-    assert_true(user_path_is_remote(f->link));
+    assert_true(remote_mount_has(f->hung));
+    assert_true(remote_mount_has(f->link));
     int64_t began_ms = now_ms();
     assert_int_equal(user_path_stat(f->link, &st), -1);
     assert_int_equal(errno, ETIMEDOUT);

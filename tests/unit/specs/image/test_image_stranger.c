@@ -14,6 +14,7 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/user_path.h"
 #include "specs/image/image_format.h"
 
 struct beginning {
@@ -75,7 +76,8 @@ static enum error_code check(const char *bytes, off_t offset, off_t size, struct
     size_t n = strlen(bytes);
     assert_int_equal(pwrite(fd, bytes, n, offset), n);
     *err = (struct error){.code = ERR_NONE};
-    (void)image_stranger_check(fd, "disk.img", err);
+    struct user_file disk = {.fd = fd, .size = (uint64_t)size};
+    (void)image_stranger_check(&disk, "disk.img", err);
     fclose(file);
     return err->code;
 }
