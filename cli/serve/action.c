@@ -74,6 +74,13 @@ void action_kill(const struct action *action)
     (void)pidfd_send_signal(action->process_fd, SIGKILL, NULL, 0);
 }
 
+void action_abandon(struct action *action)
+{
+    (void)kill(action->pid, SIGKILL); /* a child that nobody has waited for: the pid is its own */
+    (void)waitpid(action->pid, NULL, 0);
+    (void)close(TAKE_FD(action->output_fd));
+}
+
 /* Of vmctl's exit status, see error_exit_status(). */
 static unsigned http_status_of(const siginfo_t *ended)
 {

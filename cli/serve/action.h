@@ -25,6 +25,10 @@ int action_start(const struct cli *cli, const char *verb, const char *vm_name, s
     struct error *err);
 void action_kill(const struct action *action);
 
+/* In place of action_finish(): kills it and waits for its end. Closes output_fd; process_fd is the
+ * caller's. */
+void action_abandon(struct action *action);
+
 /* Once it has ended: its document and exit status as an answer. Closes output_fd; process_fd is the
  * caller's. */
 void action_finish(struct action *action, struct answer *ret);

@@ -159,10 +159,10 @@ static int answer_vm(
 /* From the present on, unless the client says how far it has come. */
 static int answer_stream(struct serve *serve, struct answer *answer, struct error *err)
 {
-    uint64_t *after = &answer->route.after;
+    struct route *route = &answer->route;
     answer->kind = ANSWER_STREAM;
     answer->type = "text/event-stream";
-    return *after > 0 ? 0 : stream_newest(serve->cli.store, after, err);
+    return route->has_after ? 0 : stream_newest(serve->cli.store, &route->after, err);
 }
 
 static int answer_events(

@@ -40,6 +40,16 @@ static const char *method_of(struct lws *wsi)
     return "";
 }
 
+/* Nothing that is served reads one, and libwebsockets knows the end of one only by its
+ * Content-Length: what comes behind a request for which it may be missing is not taken for the next
+ * request. */
+static bool may_have_body(struct lws *wsi)
+{
+    return text_eq(method_of(wsi), "POST") || method_of(wsi)[0] == '\0' ||
+           lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0 ||
+           lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0;
+}
+
 static void answer_to(struct serve *serve, struct lws *wsi, const char *path, struct answer *ret)
 {
     static const char last_id[] = "last-event-id:";
@@ -102,6 +112,7 @@ int exchange_send_headers(const struct exchange *exchange, lws_filepos_t length)
         add_answer_header(wsi, "x-content-type-options:", "nosniff", &p, end) &&
         add_answer_header(wsi, "referrer-policy:", "no-referrer", &p, end) &&
         add_answer_header(wsi, "content-security-policy:", content_policy, &p, end) &&
+        (!exchange->is_last || add_answer_header(wsi, "connection:", "close", &p, end)) &&
         (answer->status != 401 || add_answer_header(wsi, "www-authenticate:", "Bearer", &p, end)) &&
         (!answer->method || add_answer_header(wsi, "allow:", answer->method, &p, end));
     return is_written && lws_finalize_write_http_header(wsi, start, &p, end) == 0 ? 0 : -1;
@@ -126,20 +137,20 @@ int exchange_answer(struct server *server, struct exchange *exchange)
     exchange->begun_ms = clock_monotonic_ms(clock_system());
     hold_answer(server, &exchange->answer);
     lws_set_timeout(exchange->wsi, PENDING_TIMEOUT_HTTP_CONTENT, ANSWER_S);
-    if (exchange_send_headers(exchange, exchange->answer.body.len) < 0) {
+    bool is_endless = exchange->answer.kind == ANSWER_STREAM; /* HEAD */
+    lws_filepos_t length = is_endless ? LWS_ILLEGAL_HTTP_CONTENT_LEN : exchange->answer.body.len;
+    if (exchange_send_headers(exchange, length) < 0) {
         return -1;
     }
     return lws_callback_on_writable(exchange->wsi) < 0 ? -1 : 0;
 }
 
-/* The connection is closed behind an answer to a body that is not read. */
 static int finish_sending(struct server *server, struct exchange *exchange)
 {
     struct lws *wsi = exchange->wsi;
-    bool is_post = exchange->answer.route.kind == ROUTE_CHANGE;
-    bool is_refused = exchange->answer.status == 405;
+    bool is_last = exchange->is_last;
     exchange_end(server, exchange);
-    return lws_http_transaction_completed(wsi) != 0 || is_post || is_refused ? -1 : 0;
+    return is_last || lws_http_transaction_completed(wsi) != 0 ? -1 : 0;
 }
 
 /* The next piece of the body; -1: it cannot be sent. */
@@ -178,10 +189,12 @@ int exchange_begin(
     exchange_end(server, exchange);
     exchange->wsi = wsi;
     exchange->is_head = text_eq(method_of(wsi), "HEAD");
+    exchange->is_last = may_have_body(wsi);
     answer_to(server->serve, wsi, path, &exchange->answer);
     switch (exchange->answer.kind) {
     case ANSWER_STREAM:
-        return stream_begin(server, exchange);
+        return exchange->is_head ? exchange_answer(server, exchange)
+                                 : stream_begin(server, exchange);
     case ANSWER_ACTION:
         return action_begin(server, exchange);
     default:

@@ -51,6 +51,7 @@ struct exchange {
     size_t n_sent;    /* of its body; of a stream that is what was read and not sent yet */
     int64_t begun_ms; /* monotonic */
     bool is_head, is_changed;
+    bool is_last;          /* the connection is closed behind it */
     struct exchange *next; /* of a stream */
     struct acting *acting; /* NULL: none is waited for */
 };

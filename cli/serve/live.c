@@ -181,9 +181,13 @@ static int start_action(struct server *server, struct exchange *exchange, struct
     acting->watch.on_ready = on_acted;
     acting->exchange = exchange;
     int rc = action_start(&server->serve->cli, route->verb, route->vm_name, &acting->action, err);
-    if (rc < 0 || !watch_open(server, &acting->watch, acting->action.process_fd)) {
+    if (rc == 0 && !watch_open(server, &acting->watch, acting->action.process_fd)) {
+        action_abandon(&acting->action);
+        rc = error_set(err, ERR_IO, "cannot watch a process");
+    }
+    if (rc < 0) {
         free(acting);
-        return rc < 0 ? rc : error_set(err, ERR_IO, "cannot watch a process");
+        return rc;
     }
     server->n_actions++;
     exchange->acting = acting;

@@ -59,9 +59,10 @@ static unsigned take_name(
     return 404;
 }
 
-static unsigned take_sequence(const char *text, uint64_t *ret, struct error *err)
+static unsigned take_sequence(const char *text, struct route *ret, struct error *err)
 {
-    if (text_to_u64(text, 0, UINT64_MAX, ret)) {
+    if (text_to_u64(text, 0, UINT64_MAX, &ret->after)) {
+        ret->has_after = true;
         return 200;
     }
     (void)error_set(err, ERR_USAGE, "after: not the sequence of an event");
@@ -77,7 +78,7 @@ static unsigned take_argument(struct route *route, const char *argument, struct 
         return take_name(name, strlen(name), route->vm_name, err);
     }
     if (is_of_events && text_starts_with(argument, after)) {
-        return take_sequence(argument + strlen(after), &route->after, err);
+        return take_sequence(argument + strlen(after), route, err);
     }
     if (route->kind == ROUTE_LOG && text_eq(argument, "follow=1")) {
         route->streams = true;
@@ -95,7 +96,7 @@ static unsigned take_arguments(
     route->streams = route->kind == ROUTE_EVENTS && strstr(request->accept, "text/event-stream");
     route->wants_openmetrics = strstr(request->accept, "application/openmetrics-text") != NULL;
     if (route->streams && request->last_event_id[0]) {
-        status = take_sequence(request->last_event_id, &route->after, err);
+        status = take_sequence(request->last_event_id, route, err);
     }
     for (size_t i = 0; status == 200 && i < request->arguments.count; i++) {
         status = take_argument(route, request->arguments.items[i], err);

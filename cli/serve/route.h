@@ -44,6 +44,7 @@ struct route {
     const char *file;   /* ROUTE_FILE: "openapi.json"; ROUTE_LOG: "console", "provision" */
     char vm_name[SPEC_NAME_MAX + 1]; /* in the path, or as ?vm=; "": none */
     uint64_t after; /* ROUTE_EVENTS: the last one that is known; 0: none. ROUTE_LOG: a position */
+    bool has_after; /* ROUTE_EVENTS: the client says it */
     bool streams;   /* ROUTE_EVENTS, ROUTE_LOG: as it comes */
     bool wants_openmetrics; /* ROUTE_METRICS */
 };

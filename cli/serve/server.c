@@ -81,10 +81,12 @@ struct watch *watch_open(struct server *server, struct watch *watch, int fd)
     const lws_sock_file_fd_type watched = {.filefd = fd};
     watch->wsi =
         lws_adopt_descriptor_vhost(server->vhost, LWS_ADOPT_RAW_FILE_DESC, watched, "raw", NULL);
-    if (watch->wsi) {
-        lws_set_opaque_user_data(watch->wsi, watch);
+    if (!watch->wsi) {
+        (void)close(fd); /* libwebsockets does that of a socket only */
+        return NULL;
     }
-    return watch->wsi ? watch : NULL;
+    lws_set_opaque_user_data(watch->wsi, watch);
+    return watch;
 }
 
 static int on_connections(struct server *server, struct watch *watch)

@@ -43,7 +43,8 @@ void log_stream_seek_tail(struct log_stream *stream, uint32_t lines);
 bool log_stream_seek_time(struct log_stream *stream, int64_t wall_ms);
 void log_stream_close(struct log_stream *stream);
 
-/* Appends what came since the last time, about 16 KiB at most; false when there was nothing new. */
+/* Appends a part of what came since the last time, about 16 KiB at most: there is no more only when
+ * it returns false, having appended nothing. */
 bool log_stream_read(struct log_stream *stream, struct buf *out);
 
 /* No more will be read: appends what ends the last line. */

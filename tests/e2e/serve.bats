@@ -74,6 +74,14 @@ P
     ask /v1/vms/nope | jq -e '.error.code == "vmctl::vm::not_found"'
     [ "$(status_of /v1/vms -X POST)" = 405 ]
     [ "$(status_of /v1/vms -H 'Origin: http://evil.example')" = 403 ]
+    local path on=(-sS -m 20 --unix-socket "$data/serve.sock") # a body is not taken for the next request
+    for path in /v1/nope /v1/vms /v1/vms/web/stop; do
+        [ "$(curl "${on[@]}" -X POST -o /dev/null "http://a$path" --next "${on[@]}" http://a/healthz)" = ok ]
+        [ "$(curl "${on[@]}" -d 'GET / HTTP/1.1' -o /dev/null "http://a$path" --next "${on[@]}" http://a/healthz)" = ok ]
+    done
+    for path in /v1/events '/v1/vms/web/console?follow=1'; do # of HEAD nothing comes, whatever curl waits for
+        [ -z "$(ask "$path" -X HEAD -H 'Accept: text/event-stream')" ]
+    done
 
     run vmctl serve # a second one
     [ "$status" -eq 6 ]

@@ -5,6 +5,8 @@ vmctl-serve is looked at, used with the keyboard alone, and asked for by a page 
 
 browser.py live URL VM PID        kill -9 of PID shows in the list within a second
 browser.py keyboard URL VM        details, a console that says "booted", and a stop, without a mouse
+browser.py reconnect URL VM PROGRAM the server is started again by PROGRAM, which adds "again" to the console:
+                                  that is shown, and an event of the moment before the page listens again
 browser.py foreign URL TOKEN VM   another origin reads nothing and changes nothing
 """
 import http.server
@@ -117,6 +119,27 @@ def keyboard(browser, url, vm):
         raise SystemExit("without a name: %s" % nameless)
 
 
+def reconnect(browser, url, vm, program):
+    browser.open(url)
+    until(vm + " Ready", lambda: state(browser, vm) == "Ready")
+    browser.run("[...document.querySelectorAll('#vms button')].find((b) => b.textContent === arguments[0]).click()", vm)
+    until("the console", lambda: "booted" in browser.run("return document.getElementById('console').textContent"))
+    browser.run(
+        "const real = window.fetch, path = '/v1/vms/' + arguments[0];"
+        "window.fetch = async (asked, options) => {"
+        "  if (asked === '/v1/events' && options.headers.Accept) {"
+        "    const headers = { Authorization: options.headers.Authorization };"
+        "    await real(path + '/stop', { method: 'POST', headers });"
+        "    while ((await (await real(path, { headers })).json()).display !== 'Stopped');"
+        "  }"
+        "  return real(asked, options); };", vm)
+    subprocess.check_call([program])
+    until(vm + " Stopped", lambda: state(browser, vm) == "Stopped")
+    events = "return [...document.querySelectorAll('#events li')].filter((e) => e.textContent.includes(arguments[0] + ' Stopped')).length"
+    until("the event", lambda: browser.run(events, vm) == 1)
+    until("the console", lambda: "again" in browser.run("return document.getElementById('console').textContent"))
+
+
 def foreign(browser, url, token, vm):
     server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -147,6 +170,6 @@ def foreign(browser, url, token, vm):
 if __name__ == "__main__":
     chromium = Browser()
     try:
-        {"live": live, "keyboard": keyboard, "foreign": foreign}[sys.argv[1]](chromium, *sys.argv[2:])
+        {"live": live, "keyboard": keyboard, "reconnect": reconnect, "foreign": foreign}[sys.argv[1]](chromium, *sys.argv[2:])
     finally:
         chromium.close()

@@ -8,6 +8,7 @@ const EVENTS_SHOWN = 50;
 const rows = new Map(); // by the machine's name
 let vms = [];
 let shown = null; // the machine whose details are open
+let newest = 0; // the sequence of the last event that is known
 let allowsChanges = false;
 let isLoading = false, isOutdated = false;
 
@@ -61,10 +62,9 @@ function tone(vm) {
     return condition(vm, "Stalled") || /Failed|Error|BackOff|Invalid|Damaged/.test(vm.display) ? "bad" : "busy";
 }
 
-// Conditions are an object by their type, or a list.
 function conditions(vm) {
-    const all = (vm.status && vm.status.conditions) || [];
-    return Array.isArray(all) ? all : Object.entries(all).map(([type, value]) => ({ type, ...value }));
+    const all = (vm.status && vm.status.conditions) || {};
+    return Object.entries(all).map(([type, value]) => ({ type, ...value }));
 }
 
 function condition(vm, type) {
@@ -134,8 +134,8 @@ function showDetails() {
     if (!vm) return;
     setText($("details-title"), vm.name + ": " + vm.display);
     $("conditions").replaceChildren(...conditions(vm).map((c) => {
-        const row = element("tr"), since = new Date(c.lastTransitionTime || c.since || 0);
-        const time = since.getTime() > 0 ? since.toLocaleString() : "";
+        const row = element("tr"), since = c.lastTransitionTime;
+        const time = since ? new Date(since).toLocaleString() : "";
         row.append(...[c.type, c.status, c.reason || "", c.message || "", time].map((text) => element("td", text)));
         return row;
     }));
@@ -188,9 +188,14 @@ function closeDetails() {
     if (made) made.row.querySelector("button").focus();
 }
 
+// One that is counted up comes again, in place of what it was.
 function addEvent(event) {
+    const key = [event.vm, event.reason, event.first].join(" ");
+    for (const old of [...$("events").children]) if (old.dataset.key === key) old.remove();
+    newest = event.sequence;
     const item = element("li"), time = element("time", new Date(event.last).toLocaleTimeString());
     time.dateTime = new Date(event.last).toISOString();
+    item.dataset.key = key;
     const count = event.count > 1 ? " (" + event.count + " times)" : "";
     item.append(time, " ", element("b", event.vm), " ", element("span", event.reason, event.type === "Warning" ? "bad" : ""),
         " " + event.message + count);
@@ -236,9 +241,9 @@ function take(message) {
     if (fields.event === "changed") load().catch(() => {}); // the stream's own end shows it
 }
 
-// With fetch(), because EventSource sends no Authorization.
+// With fetch(), because EventSource sends no Authorization. What comes while nobody listens is not lost.
 async function follow() {
-    const answer = await ask("/v1/events", { headers: { Accept: "text/event-stream" } });
+    const answer = await ask("/v1/events", { headers: { Accept: "text/event-stream", "Last-Event-ID": String(newest) } });
     if (!answer.ok) throw new Error(answer.statusText);
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     setText($("connection"), "live");
@@ -260,8 +265,10 @@ async function run() {
             allowsChanges = (await askJson("/v1/server")).allowsChanges;
             const past = await askJson("/v1/events");
             $("events").replaceChildren();
+            newest = 0;
             past.slice(-EVENTS_SHOWN).forEach(addEvent);
             await load();
+            followLogs(shown); // they ended with the last connection
             await follow();
         } catch (error) {
             if (!$("login").hidden) {

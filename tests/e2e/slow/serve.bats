@@ -11,8 +11,15 @@ setup_file() {
     printf 'vm "real" { image "guest.qcow2"; memory 192; cloud-init { hostname "real" }; ssh { user "worker" } }\nvm "idle" { backend "noop"; image "guest.qcow2"; }\n' \
         >VMFile.kdl
     vmctl up --timeout 10m
-    vmctl serve --allow-changes --listen 127.0.0.1:0 2>"$BATS_FILE_TMPDIR/serve.log" 3>&- &
-    echo $! >"$BATS_FILE_TMPDIR/serve.pid"
+    cat >"$BATS_FILE_TMPDIR/serve" <<'S'
+#!/usr/bin/env bash
+# serve PORT
+cd "${0%/*}" || exit
+vmctl serve --allow-changes --listen "127.0.0.1:$1" 2>serve.log >/dev/null 3>&- &
+echo $! >serve.pid
+S
+    chmod +x "$BATS_FILE_TMPDIR/serve"
+    "$BATS_FILE_TMPDIR/serve" 0
     await grep -q '^listening: ' "$BATS_FILE_TMPDIR/serve.log"
 }
 
@@ -41,6 +48,21 @@ browser() {
     mkdir -p "$DATA/vms/idle"
     printf '\033[1mbooted\033[0m\r\n' >>"$DATA/vms/idle/console.log"
     browser keyboard "$url/#token=$token" idle
+}
+
+@test "a page whose server is started again misses nothing of what came meanwhile" {
+    vmctl start idle
+    mkdir -p "$DATA/vms/idle"
+    echo booted >>"$DATA/vms/idle/console.log"
+    cat >"$BATS_TEST_TMPDIR/again" <<S
+#!/usr/bin/env bash
+kill $(<"$BATS_FILE_TMPDIR/serve.pid")
+tail --pid=$(<"$BATS_FILE_TMPDIR/serve.pid") -f /dev/null
+echo again >>"$DATA/vms/idle/console.log"
+"$BATS_FILE_TMPDIR/serve" ${url##*:}
+S
+    chmod +x "$BATS_TEST_TMPDIR/again"
+    browser reconnect "$url/#token=$token" idle "$BATS_TEST_TMPDIR/again"
 }
 
 @test "a page of another origin reads nothing and changes nothing" {

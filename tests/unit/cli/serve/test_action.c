@@ -2,11 +2,14 @@
 /* With the vmctl that is beside this test. */
 #include "cli/serve/action.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -51,11 +54,30 @@ static void one_that_was_killed_has_an_answer_too(void **state)
     assert_act("stop", true, 504, "did not answer");
 }
 
+static void one_that_is_abandoned_leaves_no_process_and_no_descriptor(void **state)
+{
+    char dir[] = "/tmp/vmctl-action.XXXXXX";
+    struct error err = {.code = ERR_NONE};
+    struct action action;
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    const struct cli cli = {.paths.data_dir = dir};
+    assert_int_equal(action_start(&cli, "stop", "web", &action, &err), 0);
+    int output_fd = action.output_fd;
+    action_abandon(&action);
+    assert_int_equal(waitpid(action.pid, NULL, WNOHANG), -1);
+    assert_int_equal(errno, ECHILD);
+    assert_int_equal(fcntl(output_fd, F_GETFD), -1);
+    assert_int_equal(close(action.process_fd), 0);
+    assert_int_equal(fs_remove_tree(dir, &err), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_answer_is_the_commands_document_and_status),
         cmocka_unit_test(one_that_was_killed_has_an_answer_too),
+        cmocka_unit_test(one_that_is_abandoned_leaves_no_process_and_no_descriptor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

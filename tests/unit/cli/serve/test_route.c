@@ -64,9 +64,13 @@ static void events_take_a_sequence_and_a_name_and_nothing_else(void **state)
     (void)state;
     assert_int_equal(find("GET", "/v1/events", "after=12", &route), 200);
     assert_int_equal(route.after, 12);
+    assert_true(route.has_after);
     assert_true(route.streams);
+    assert_int_equal(find("GET", "/v1/events", "after=0", &route), 200);
+    assert_true(route.has_after); /* from the first one on, not from the present on */
     assert_int_equal(find("GET", "/v1/events", "vm=web", &route), 200);
     assert_string_equal(route.vm_name, "web");
+    assert_false(route.has_after);
     assert_int_equal(find("GET", "/v1/events", "after=", &route), 400);
     assert_int_equal(find("GET", "/v1/events", "after=-1", &route), 400);
     assert_int_equal(find("GET", "/v1/events", "after=99999999999999999999", &route), 400);
