@@ -201,14 +201,15 @@ static void add_part(struct buf *out, const char *text)
     (void)buf_add(out, text, strlen(text) + 1);
 }
 
-static int add_secrets(struct hand_over *self, const struct vm_spec *spec, size_t from,
-    const char *directory, struct error *err)
+static int add_secrets(struct hand_over *self, const struct vm_spec *spec,
+    const struct change_outcome *planned, const char *directory, struct error *err)
 {
-    for (size_t i = from; i < spec->n_steps; i++) {
+    for (size_t i = planned->steps_from; i < spec->n_steps; i++) {
+        bool is_skipped = planned->skips_step && planned->skips_step[i];
         for (size_t k = 0; k < spec->steps[i].n_secrets; k++) {
             const struct spec_secret *secret = &spec->steps[i].secrets[k];
             const char *value = "";
-            if (!is_of_command(secret)) {
+            if (is_skipped || !is_of_command(secret)) {
                 continue;
             }
             if (find_value(self, secret, directory, &value, err) < 0) {
@@ -224,9 +225,9 @@ static int add_secrets(struct hand_over *self, const struct vm_spec *spec, size_
     return 0;
 }
 
-/* Those of the steps behind the first `from` of the spec that the change leads to. */
-static int add_vm(
-    struct hand_over *self, const struct change *change, size_t from, struct error *err)
+/* Those of the steps that are going to run, of the spec that the change leads to. */
+static int add_vm(struct hand_over *self, const struct change *change,
+    const struct change_outcome *planned, struct error *err)
 {
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
     if (!change->spec && store_get(self->cli->store, change->name, &record, err) < 0) {
@@ -238,11 +239,11 @@ static int add_vm(
     const char *source = change->spec     ? change->source
                          : record.desired ? record.desired->source
                                           : NULL;
-    if (!spec || !has_any(spec, from)) {
+    if (!spec || !has_any(spec, planned->steps_from)) {
         return 0;
     }
     cleanup_free char *directory = source ? vmfile_load_directory(source) : mem_strdup("/");
-    return add_secrets(self, spec, from, directory, err);
+    return add_secrets(self, spec, planned, directory, err);
 }
 
 /* ---- vmctld ---- */
@@ -290,7 +291,7 @@ static int find_secrets(
     int rc = 0;
     if (change_plan(self->cli->store, changes, count, planned, &ignored) == 0) {
         for (size_t i = 0; rc == 0 && i < count; i++) {
-            rc = add_vm(self, &changes[i], planned[i].steps_from, err);
+            rc = add_vm(self, &changes[i], &planned[i], err);
         }
         for (size_t i = 0; i < count; i++) {
             change_outcome_clear(&planned[i]);

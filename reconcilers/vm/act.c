@@ -18,7 +18,6 @@
 #include "reconcilers/vm/memory.h"
 #include "reconcilers/vm/probes.h"
 #include "reconcilers/vm/secrets.h"
-#include "reconcilers/vm/steps.h"
 #include "reconcilers/vm/volumes.h"
 #include "reconcilers/vm/templates.h"
 #include "specs/base/cleanup.h"

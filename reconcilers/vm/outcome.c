@@ -12,13 +12,13 @@
 #include "reconcilers/vm/ports.h"
 #include "reconcilers/vm/probes.h"
 #include "reconcilers/vm/secrets.h"
-#include "reconcilers/vm/steps.h"
 #include "reconcilers/vm/volumes.h"
 #include "reconcilers/vm/templates.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/vm/media_digest.h"
+#include "specs/vm/step_notes.h"
 
 /* Limits: a step that is lost so often may reboot the guest itself and would run forever. A lost
  * connection does not harm a step, but a guest that keeps losing it must not be retried forever

@@ -11,12 +11,9 @@
 #include "reconcilers/vm/pass.h"
 #include "reconcilers/vm/probes.h"
 #include "reconcilers/vm/secrets.h"
-#include "reconcilers/vm/steps.h"
-#include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
-#include "specs/base/json.h"
-#include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/vm/step_notes.h"
 #include "specs/vm/vm_spec.h"
 #include "specs/vm/vm_status.h"
 #include "specs/vm/vm_steps.h"
@@ -186,81 +183,9 @@ void pass_observe_steps(struct pass *pass)
 
 /* ---- what need not run again ---- */
 
-/* Excludes how often the step runs, and for "once" also the bytes of its file, because an edited
- * script is still the step that was to run once. */
-void step_content(const struct vm_spec *spec, uint32_t index, char *ret_hex)
-{
-    char hex[DIGEST_SIZE];
-    cleanup_json json_t *steps = vm_steps_to_json(spec);
-    json_t *step = json_array_get(steps, index);
-    (void)json_object_del(step, "run");
-    (void)json_object_del(step, "timeoutSeconds");
-    (void)json_object_del(step, "perVm");
-    if (spec->steps[index].run == RUN_ONCE) {
-        (void)json_object_del(json_object_get(step, "file"), "digest");
-    }
-    cleanup_free char *text = json_canonical(step);
-    digest_text(text, hex);
-    (void)snprintf(ret_hex, STEP_CONTENT_SIZE, "%.*s", STEP_CONTENT_SIZE - 1, hex);
-}
-
-/* A note of `done`: " once:CONTENT " by content, " 3:CONTENT " by the step's place. free() it. */
-static char *note_of(const struct vm_spec *spec, uint32_t index, const char *secrets)
-{
-    char content[STEP_CONTENT_SIZE];
-    step_content(spec, index, content);
-    return spec->steps[index].run == RUN_ONCE ? mem_printf(" once:%s ", content)
-           : secrets[0]                       ? mem_printf(" %u:%s.%.16s ", index, content, secrets)
-                                              : mem_printf(" %u:%s ", index, content);
-}
-
-/* NULL: none is looked for, and none is left. */
-static char *note_that_counts(const struct vm_spec *spec, uint32_t index, const char *secrets)
-{
-    enum step_run run = spec->steps[index].run;
-    bool counts = run == RUN_ONCE || (run == RUN_ON_CHANGE && secrets);
-    return counts ? note_of(spec, index, secrets) : NULL;
-}
-
-bool step_is_done(const struct vm_provision *provision, const struct vm_spec *spec, uint32_t index,
-    const char *secrets)
-{
-    cleanup_free char *note = note_that_counts(spec, index, secrets);
-    return note && provision->done && strstr(provision->done, note) != NULL;
-}
-
 bool pass_skips_step(const struct pass *pass, const char *secrets)
 {
     const struct vm_provision *provision = &pass->view->status->provision;
     bool is_asked = provision->asked_step == provision->next_step + 1;
     return !is_asked && step_is_done(provision, pass->env.spec, provision->next_step, secrets);
-}
-
-/* The note of the last success of a step at this place. */
-static void drop_note_at(char *done, uint32_t index)
-{
-    cleanup_free char *place = mem_printf(" %u:", index);
-    char *old = strstr(done, place);
-    char *end = old ? strchr(old + 1, ' ') : NULL;
-    if (end) {
-        memmove(old, end + 1, strlen(end + 1) + 1);
-    }
-}
-
-void step_mark_done(
-    struct vm_provision *provision, const struct vm_spec *spec, uint32_t index, const char *secrets)
-{
-    cleanup_free char *note = note_that_counts(spec, index, secrets);
-    if (!provision->done) {
-        provision->done = TAKE_PTR(note);
-        return;
-    }
-    if (note && strstr(provision->done, note)) {
-        return;
-    }
-    drop_note_at(provision->done, index);
-    if (note) {
-        cleanup_free char *before = TAKE_PTR(provision->done);
-        provision->done = mem_printf("%s%s", before, note);
-    }
 }

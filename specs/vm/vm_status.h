@@ -110,7 +110,7 @@ enum step_outcome {
 enum { STEP_CONTENT_SIZE = 17 };
 
 struct vm_step_record {
-    char content[STEP_CONTENT_SIZE]; /* digest of what the step did then (reconcilers/vm/steps.h) */
+    char content[STEP_CONTENT_SIZE]; /* digest of what the step did then (specs/vm/step_notes.h) */
     enum step_outcome outcome;
     int32_t exit_status; /* of its command; -1: none is known */
     int64_t ended_at_ms; /* wall */
@@ -139,7 +139,7 @@ struct vm_provision {
     bool is_failed;               /* a step failed: final until the user requests another run */
     bool is_continued;            /* those before the first that was run count as done: these were
                                      appended to a list that was complete, or asked_step was not 1 */
-    char *done; /* notes of steps that need not run again (reconcilers/vm/steps.h), NULL none */
+    char *done; /* notes of steps that need not run again (specs/vm/step_notes.h), NULL none */
     struct vm_step_run run;       /* of next_step */
     struct vm_step_record *steps; /* owned; by step, of their last runs; as many as were begun */
     uint32_t n_steps;

@@ -15,6 +15,7 @@
 #include "specs/base/text.h"
 #include "specs/vm/applied_files.h"
 #include "specs/vm/record_fields.h"
+#include "specs/vm/step_notes.h"
 #include "specs/vm/vm_steps.h"
 #include "store/batch.h"
 #include "store/bell.h"
@@ -399,23 +400,13 @@ static bool takes_ports(const struct attempt *attempt)
     return attempt->change->holds_ports && !attempt->record->desired;
 }
 
-/* change_outcome.steps_from. Whether steps are appended is asked last: it hashes them. */
-static uint32_t steps_from(const struct attempt *attempt)
+static bool has_secrets(const struct vm_spec *spec)
 {
-    const struct vm_desired *next = attempt->next;
-    const struct vm_status *status = record_status(attempt->record);
-    uint32_t n_steps = (uint32_t)next->spec->n_steps, asked = next->provision_from;
-    if (n_steps == 0 || next->is_deleting) {
-        return n_steps;
+    bool has = false;
+    for (size_t i = 0; i < spec->n_steps; i++) {
+        has |= spec->steps[i].n_secrets > 0;
     }
-    if (next->provision_token[0] &&
-        !(status && text_eq(next->provision_token, status->handled_provision_token))) {
-        return asked > 0 && asked <= n_steps ? asked - 1 : 0;
-    }
-    bool goes_on = status && (vm_steps_are_under_way(&status->provision) ||
-                                 vm_steps_state(&status->provision, next->spec,
-                                     next->skipped_steps) == STEPS_APPENDED);
-    return goes_on ? status->provision.next_step : n_steps;
+    return has;
 }
 
 static void write_next(struct store_batch *batch, struct attempt *attempt)
@@ -440,7 +431,12 @@ static void write_next(struct store_batch *batch, struct attempt *attempt)
     if (takes_ports(attempt)) {
         spec_leases_take(batch, attempt->next);
     }
-    attempt->outcome.steps_from = attempt->is_plan ? steps_from(attempt) : 0;
+    if (attempt->is_plan) { /* it hashes steps: those of a thousand VMs, if few had secrets */
+        attempt->outcome.steps_from = has_secrets(attempt->next->spec)
+                                          ? steps_due(attempt->next, record_status(attempt->record),
+                                                &attempt->outcome.skips_step)
+                                          : (uint32_t)attempt->next->spec->n_steps;
+    }
     memcpy(attempt->outcome.uid, attempt->next->uid, TEXT_ID_SIZE);
     attempt->outcome.generation = attempt->next->generation;
 }
@@ -570,4 +566,5 @@ int change_apply(struct store *store, const struct change *changes, size_t count
 void change_outcome_clear(struct change_outcome *outcome)
 {
     spec_diff_clear(&outcome->diff);
+    free(TAKE_PTR(outcome->skips_step));
 }

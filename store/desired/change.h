@@ -82,10 +82,13 @@ enum change_result {
 struct change_outcome {
     enum change_result result;
     char uid[TEXT_ID_SIZE];
-    uint64_t generation;   /* waiters wait until this one is observed */
-    uint32_t steps_from;   /* of change_plan() alone: the first provision step that is under way
-                            * then, or due, from 0; as many as the spec has, or more: none. As far
-                            * as is known: the record of them may be older than the change */
+    uint64_t generation; /* waiters wait until this one is observed */
+    uint32_t steps_from; /* of change_plan() alone, and of a spec that has secrets: the first
+                          * provision step that is under way then, or due, from 0; as many as
+                          * the spec has, or more: none. As far as is known: the record of them
+                          * may be older than the change */
+    bool *skips_step;    /* likewise, of each of the spec's steps: it is `run "once"` and done, and
+                          * need not run; NULL: none is. Owned */
     struct spec_diff diff; /* old spec -> new spec; empty unless the spec changed */
 };
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "cli/cli.h"
+#include "specs/vm/step_notes.h"
 #include "specs/vm/vm_steps.h"
 #include "tests/unit/store/desired/change_fixture.h"
 
@@ -71,11 +72,38 @@ static void those_of_steps_that_were_run_are_not_looked_for(void **state)
     vm_spec_free(spec);
 }
 
+static void finish_first_step_once(struct vm_status *status)
+{
+    struct vm_spec *spec = a_spec();
+    spec->steps[0].run = RUN_ONCE;
+    step_mark_done(&status->provision, spec, 0, NULL);
+    vm_spec_free(spec);
+}
+
+static void those_of_a_step_that_is_done_for_good_are_not_looked_for(void **state)
+{
+    struct cli cli = {.store = ((struct fixture *)*state)->store};
+    struct error err = {.code = ERR_NONE};
+    struct vm_spec *spec = a_spec();
+    struct change change = {.name = "web", .spec = spec};
+    spec->steps[0].run = RUN_ONCE;
+    unsetenv("VMCTL_TEST_UNSET");
+    apply(cli.store, change);
+    write_status(cli.store, "web", finish_first_step_once);
+    struct change again = {.name = "web", .provision = PROVISION_AGAIN};
+    assert_int_equal(secrets_hand_over(&cli, &again, 1, &err), 0);
+    again.provision_from = 1;
+    assert_int_equal(secrets_hand_over(&cli, &again, 1, &err), -ERR_SECRET);
+    vm_spec_free(spec);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_has_none_or_only_files_needs_neither_store_nor_controller),
         cmocka_unit_test_setup_teardown(those_of_steps_that_were_run_are_not_looked_for,
+            fixture_set_up_open, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(those_of_a_step_that_is_done_for_good_are_not_looked_for,
             fixture_set_up_open, fixture_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

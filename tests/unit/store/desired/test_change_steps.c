@@ -2,6 +2,7 @@
 /* Wishes about provision steps: which are left out, and until when. */
 #include "store/desired/change.h"
 
+#include "specs/vm/step_notes.h"
 #include "specs/vm/vm_steps.h"
 #include "tests/unit/store/desired/change_fixture.h"
 
@@ -30,6 +31,9 @@ static struct vm_spec *spec_with_steps(size_t n_steps)
     for (size_t i = 0; i < n_steps; i++) {
         spec->steps[i] =
             (struct spec_step){.kind = STEP_INLINE, .command = mem_printf("step %zu", i)};
+        mem_grow(spec->steps[i].secrets, spec->steps[i].n_secrets);
+        spec->steps[i].secrets[spec->steps[i].n_secrets++] =
+            (struct spec_secret){mem_strdup("TOKEN"), SECRET_FROM_ENV, mem_strdup("T")};
     }
     spec->n_steps = n_steps;
     return spec;
@@ -215,6 +219,59 @@ static void a_plan_says_with_which_step_it_goes_on(void **state)
     vm_spec_free(two);
 }
 
+static void finish_first_step_once(struct vm_status *status)
+{
+    struct vm_spec *spec = spec_with_steps(1);
+    run_first_step(status);
+    spec->steps[0].run = RUN_ONCE;
+    step_mark_done(&status->provision, spec, 0, NULL);
+    vm_spec_free(spec);
+}
+
+static bool plan_skips_first(struct store *store, const struct change *change)
+{
+    struct change_outcome outcome = {0};
+    struct error err = {0};
+    must(change_plan(store, change, 1, &outcome, &err), &err);
+    bool skips = outcome.skips_step && outcome.skips_step[0];
+    assert_int_equal(outcome.steps_from, 0);
+    change_outcome_clear(&outcome);
+    assert_null(outcome.skips_step);
+    return skips;
+}
+
+static void a_plan_says_which_steps_are_done_once_and_for_all(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct vm_spec *spec = spec_with_steps(1);
+    struct change again = {.name = "web", .provision = PROVISION_AGAIN}, up = up_change(spec);
+    spec->steps[0].run = RUN_ONCE;
+    apply(store, up);
+    assert_false(plan_skips_first(store, &again));
+    write_status(store, "web", finish_first_step_once);
+    assert_true(plan_skips_first(store, &again));
+    again.provision_from = 1; /* asked for by its number it runs all the same */
+    assert_false(plan_skips_first(store, &again));
+    up.provision = PROVISION_ON_START;
+    up.recreates = true; /* it ran on the disk that goes */
+    assert_false(plan_skips_first(store, &up));
+    vm_spec_free(spec);
+}
+
+/* Hashing them would cost a change of a thousand VMs as much as all the rest of it. */
+static void a_plan_says_nothing_of_steps_without_secrets(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct vm_spec *spec = spec_with_steps(1);
+    struct change up = up_change(spec);
+    up.provision = PROVISION_ON_START;
+    assert_int_equal(planned_from(store, &up), 0);
+    spec->steps[0].n_secrets = 0;
+    assert_int_equal(planned_from(store, &up), 1);
+    spec->steps[0].n_secrets = 1;
+    vm_spec_free(spec);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up_open, fixture_tear_down)
 
 int main(void)
@@ -224,6 +281,8 @@ int main(void)
         TEST(up_begins_with_the_failed_step_of_those_that_were_appended),
         TEST(a_request_that_waits_is_not_replaced_by_up),
         TEST(a_plan_says_with_which_step_it_goes_on),
+        TEST(a_plan_says_which_steps_are_done_once_and_for_all),
+        TEST(a_plan_says_nothing_of_steps_without_secrets),
         TEST(leaving_steps_out_asks_for_none),
         TEST(running_what_was_appended_asks_for_nothing_of_a_new_vm),
     };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-#include "reconcilers/vm/steps.h"
+#include "specs/vm/step_notes.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -99,6 +99,29 @@ static void a_step_on_change_runs_when_it_differs_from_its_last_success(void **s
     vm_spec_free(spec);
 }
 
+/* What ran in between, though it left its note before, makes what was noted at its place old. */
+static void a_step_to_run_once_that_is_run_again_drops_the_note_at_its_place(void **state)
+{
+    (void)state;
+    struct vm_spec *spec = three_steps(RUN_ONCE);
+    struct vm_provision provision = {.done = NULL};
+    step_mark_done(&provision, spec, 0, "");
+    change_command(spec, 0, "echo other");
+    spec->steps[0].run = RUN_ON_CHANGE;
+    step_mark_done(&provision, spec, 0, "");
+    assert_true(step_is_done(&provision, spec, 0, ""));
+    change_command(spec, 0, "echo 0");
+    spec->steps[0].run = RUN_ONCE;
+    assert_true(step_is_done(&provision, spec, 0, ""));
+    step_mark_done(&provision, spec, 0, ""); /* provision --from 1 */
+    assert_true(step_is_done(&provision, spec, 0, ""));
+    change_command(spec, 0, "echo other");
+    spec->steps[0].run = RUN_ON_CHANGE;
+    assert_false(step_is_done(&provision, spec, 0, ""));
+    free(provision.done);
+    vm_spec_free(spec);
+}
+
 /* Of a run that another vmctld began they are not known: it runs again rather than never. */
 static void secrets_that_changed_make_a_step_on_change_run_again(void **state)
 {
@@ -130,6 +153,7 @@ int main(void)
         cmocka_unit_test(a_step_to_run_once_is_done_wherever_it_stands),
         cmocka_unit_test(an_edited_script_does_not_make_a_once_step_run_again),
         cmocka_unit_test(a_step_on_change_runs_when_it_differs_from_its_last_success),
+        cmocka_unit_test(a_step_to_run_once_that_is_run_again_drops_the_note_at_its_place),
         cmocka_unit_test(secrets_that_changed_make_a_step_on_change_run_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
