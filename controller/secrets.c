@@ -47,8 +47,7 @@ struct secrets {
 
 static void item_clear(struct item *item)
 {
-    explicit_bzero(item->bytes, item->size);
-    free(item->bytes);
+    mem_wipe(item->bytes, item->size);
 }
 
 void secrets_forget(struct secrets *secrets, const char *vm_name)
@@ -137,10 +136,7 @@ static void sender_clear(struct sender *sender)
     if (sender->fd >= 0) {
         loop_io_free(TAKE_PTR(sender->io));
         loop_timer_free(TAKE_PTR(sender->limit));
-        if (sender->message.len > 0) {
-            explicit_bzero(sender->message.data, sender->message.len);
-        }
-        buf_clear(&sender->message);
+        buf_wipe(&sender->message);
         cleanup_close_(&sender->fd);
         sender->fd = -1;
     }

@@ -39,23 +39,14 @@ struct hand_over {
     struct buf message;
 };
 
-static void overwrite(char *text, size_t n)
-{
-    if (n > 0) {
-        explicit_bzero(text, n);
-    }
-}
-
 static void hand_over_clear(struct hand_over *self)
 {
     for (size_t i = 0; i < self->n_found; i++) {
-        overwrite(self->found[i].value, strlen(self->found[i].value));
-        free(self->found[i].value);
+        mem_wipe_text(self->found[i].value);
         free(self->found[i].place);
     }
     free(self->found);
-    overwrite(self->message.data, self->message.len);
-    buf_clear(&self->message);
+    buf_wipe(&self->message);
 }
 
 /* ---- a program that prints it ---- */
@@ -113,23 +104,6 @@ static int run_command(
                                           command, WEXITSTATUS(status));
 }
 
-/* Without the last line end of what a program prints. */
-static int check_value(const struct spec_secret *secret, struct buf *text, struct error *err)
-{
-    bool is_printed = secret->source == SECRET_FROM_COMMAND;
-    text->len -= is_printed && text->len > 0 && text->data[text->len - 1] == '\n';
-    text->len -= is_printed && text->len > 0 && text->data[text->len - 1] == '\r';
-    if (text->is_full) {
-        return error_set(err, ERR_SECRET, "it has more than %d KiB", SECRETS_MAX_BYTES >> 10);
-    }
-    if (text->len == 0) {
-        return error_set(err, ERR_SECRET, "it is empty");
-    }
-    return memchr(text->data, '\0', text->len)
-               ? error_set(err, ERR_SECRET, "it holds a NUL character")
-               : 0;
-}
-
 /* ---- one secret ---- */
 
 static int get_value(struct hand_over *self, const struct spec_secret *secret,
@@ -140,8 +114,7 @@ static int get_value(struct hand_over *self, const struct spec_secret *secret,
         text_add_printable(&shown, secret->from, strlen(secret->from));
         cli_note(
             self->cli, "note: runs \"%s\" for the secret \"%s\"", buf_str(&shown), secret->name);
-        int rc = run_command(secret->from, directory, ret, err);
-        return rc < 0 ? rc : check_value(secret, ret, err);
+        return run_command(secret->from, directory, ret, err);
     }
     const char *value = getenv(secret->from);
     if (!value) {
@@ -150,13 +123,14 @@ static int get_value(struct hand_over *self, const struct spec_secret *secret,
             self->cli->command_word ? self->cli->command_word : "up");
     }
     (void)buf_add_str(ret, value);
-    return check_value(secret, ret, err);
+    return 0;
 }
 
 /* Borrowed until the next. */
 static int find_value(struct hand_over *self, const struct spec_secret *secret,
     const char *directory, const char **ret, struct error *err)
 {
+    enum { LINE_END_MAX = 2 };
     cleanup_free char *key = spec_secret_key(secret);
     cleanup_free char *place = mem_printf("%s %s", key, directory);
     for (size_t i = 0; i < self->n_found; i++) {
@@ -165,16 +139,16 @@ static int find_value(struct hand_over *self, const struct spec_secret *secret,
             return 0;
         }
     }
-    struct buf text = BUF_INIT(SECRETS_MAX_BYTES + 1);
+    cleanup_with(buf_wipe) struct buf text = BUF_INIT(SECRETS_MAX_BYTES + LINE_END_MAX);
     int rc = get_value(self, secret, directory, &text, err);
+    const char *problem = rc == 0 ? spec_secret_problem(secret, &text) : NULL;
+    rc = problem ? error_set(err, ERR_SECRET, "%s", problem) : rc;
     if (rc == 0) {
         mem_grow(self->found, self->n_found);
         self->found[self->n_found++] =
             (struct found){TAKE_PTR(place), mem_strndup(text.data, text.len)};
         *ret = self->found[self->n_found - 1].value;
     }
-    overwrite(text.data, text.len);
-    buf_clear(&text);
     return rc;
 }
 

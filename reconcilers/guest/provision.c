@@ -65,13 +65,11 @@ struct provision {
     char *command, *source, *destination, *environment;
     struct step_secrets *secrets; /* borrowed until `done`; NULL: there are none, or … */
     bool are_lost;                /* … another vmctld began the run, and had them */
-    char *secret_lines, *take_secrets;
-    size_t n_secret_lines;
     char run_id[PROVISION_RUN_ID_SIZE];
     char *guest_dir;
     char *log_path;
     struct provision_log_request log_request; /* its texts are those above */
-    uint32_t index, total, timeout_s;
+    uint32_t timeout_s;
     bool must_exist;
     char *remote;      /* where the upload goes: a temporary name */
     char *script;      /* where a script runs */
@@ -100,9 +98,6 @@ static void on_cancel(struct op *op)
     free(provision->source);
     free(provision->destination);
     free(provision->environment);
-    explicit_bzero(provision->secret_lines, strlen(provision->secret_lines));
-    free(provision->secret_lines);
-    free(provision->take_secrets);
     free(provision->log_path);
     free(provision->guest_dir);
     free(provision->remote);
@@ -177,14 +172,17 @@ static void run_script(struct provision *provision, const char *script,
 {
     cleanup_buf struct buf command = BUF_INIT(0);
     bool is_step = provision->stage == STAGE_RUN;
-    cleanup_free char *whole = is_step
-                                   ? mem_printf("%s; read_secrets %zu; %swith() { %s\"$@\"; }; %s",
-                                         secrets_sh, provision->n_secret_lines,
-                                         provision->take_secrets, provision->environment, script)
-                                   : NULL;
-    char *input = is_step ? mem_printf("%s%s", provision->secret_lines,
-                                provision->command ? provision->command : "")
-                          : NULL;
+    cleanup_free char *whole = NULL;
+    char *input = NULL;
+    if (is_step) {
+        size_t n_lines;
+        char *lines = step_secrets_input(provision->secrets, &n_lines);
+        cleanup_free char *take = step_secrets_take(provision->secrets);
+        whole = mem_printf("%s; read_secrets %zu; %swith() { %s\"$@\"; }; %s", secrets_sh, n_lines,
+            take, provision->environment, script);
+        input = mem_printf("%s%s", lines, provision->command ? provision->command : "");
+        mem_wipe_text(lines);
+    }
     buf_add_str(&command, "exec sh -c ");
     text_add_shell_word(&command, whole ? whole : script);
     buf_add_str(&command, " sh");
@@ -201,10 +199,7 @@ static void run_script(struct provision *provision, const char *script,
     buf_reset(&provision->answer);
     provision->inner =
         ssh_exec(provision->session, &request, &provision->exit, on_stage_done, provision);
-    if (input) {
-        explicit_bzero(input, strlen(input));
-        free(input);
-    }
+    mem_wipe_text(input);
 }
 #define ARGUMENTS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
@@ -240,7 +235,9 @@ static void run_attached(struct provision *provision)
 static void run_detached(struct provision *provision)
 {
     const struct step_secrets *secrets = provision->secrets;
-    size_t n_kept = secrets ? secret_mask_kept(secrets->mask) : 0;
+    size_t n_kept = secrets ? secret_mask_kept(secrets->mask) : 0, n_lines;
+    char *lines = step_secrets_input(secrets, &n_lines);
+    cleanup_free char *take = step_secrets_take(secrets);
     struct ssh_detached_request request = {
         .base = provision->guest_dir,
         .id = provision->run_id,
@@ -248,18 +245,19 @@ static void run_detached(struct provision *provision)
         .local_path = provision->source,
         .environment = provision->environment,
         .script_path = provision->kind == STEP_SCRIPT ? provision->script : NULL,
-        .secrets = provision->secret_lines,
-        .n_secret_lines = provision->n_secret_lines,
-        .take_secrets = provision->take_secrets,
+        .secrets = lines,
+        .n_secret_lines = n_lines,
+        .take_secrets = take,
         .offset = provision_log_offset(provision->log) + n_kept,
         .timeout_s = provision->timeout_s,
         .must_exist = provision->must_exist,
-        .is_last = provision->index + 1 == provision->total,
+        .is_last = provision->log_request.index + 1 == provision->log_request.total,
         .output = on_output,
         .output_context = provision,
     };
     provision->inner =
         ssh_detached(provision->session, &request, &provision->detached, on_stage_done, provision);
+    mem_wipe_text(lines);
 }
 
 static void start_stage(struct provision *provision, enum stage stage)
@@ -498,13 +496,14 @@ static char *title_of(const struct provision_request *request)
         request->vm_name);
 }
 
-static void copy_step(struct provision *provision, const struct spec_step *step)
+static void copy_step(struct provision *provision, const struct provision_request *request)
 {
+    const struct spec_step *step = request->step;
     provision->kind = step->kind;
     provision->timeout_s = step->timeout_s;
     provision->environment = step_environment(step);
     if (step->kind != STEP_FILE) {
-        provision->script = mem_printf("/tmp/vmctl-provision-%u.sh", provision->index + 1);
+        provision->script = mem_printf("/tmp/vmctl-provision-%u.sh", request->index + 1);
         provision->remote = mem_printf("%s.%s", provision->script, unique_part(provision));
     }
     if (step->kind == STEP_INLINE) {
@@ -555,17 +554,13 @@ struct op *provision_step_start(const struct provision_request *request, struct 
     struct provision *provision = mem_new(struct provision);
     provision->op = (struct op){on_cancel, done, context};
     provision->session = request->session;
-    provision->index = request->index;
-    provision->total = request->total;
     provision->title = title_of(request);
     provision->guest_dir = mem_strdup(request->guest_dir);
     provision->are_lost = step_lost_secrets(request);
     provision->secrets = provision->are_lost ? NULL : request->secrets;
     provision->must_exist = request->must_exist || provision->are_lost;
-    provision->secret_lines = step_secrets_input(provision->secrets, &provision->n_secret_lines);
-    provision->take_secrets = step_secrets_take(provision->secrets);
     (void)snprintf(provision->run_id, sizeof(provision->run_id), "%s", request->run_id);
-    copy_step(provision, request->step);
+    copy_step(provision, request);
     copy_log_request(provision, request);
     provision->answer = BUF_INIT(ANSWER_MAX);
     provision->result = result;

@@ -56,10 +56,7 @@ struct secret_mask *secret_mask_new(const char *const *values, size_t count)
 
 void secret_mask_reset(struct secret_mask *mask)
 {
-    if (mask->kept.len > 0) {
-        explicit_bzero(mask->kept.data, mask->kept.len);
-    }
-    buf_reset(&mask->kept);
+    buf_wipe(&mask->kept);
     mask->n_masked = 0;
 }
 
@@ -68,11 +65,9 @@ void secret_mask_free(struct secret_mask *mask)
     if (!mask) {
         return;
     }
-    secret_mask_reset(mask);
-    buf_clear(&mask->kept);
+    buf_wipe(&mask->kept);
     for (size_t i = 0; i < mask->count; i++) {
-        explicit_bzero(mask->needles[i].text, mask->needles[i].n);
-        free(mask->needles[i].text);
+        mem_wipe_text(mask->needles[i].text);
     }
     free(mask->needles);
     free(mask);
@@ -113,7 +108,6 @@ static void hand_on(struct secret_mask *mask, bool is_all, secret_mask_fn *fn, v
     }
     mask->n_masked = until > at ? until - at : 0;
     if (at > 0) {
-        explicit_bzero(mask->kept.data, at);
         buf_consume(&mask->kept, at);
         fn(context, out, at);
     }

@@ -7,6 +7,7 @@
 
 #include "reconcilers/guest/secret_mask.h"
 #include "specs/base/buf.h"
+#include "specs/base/mem.h"
 #include "specs/vm/vm_spec.h"
 
 void step_secrets_free(struct step_secrets *secrets)
@@ -15,8 +16,7 @@ void step_secrets_free(struct step_secrets *secrets)
         return;
     }
     for (size_t i = 0; i < secrets->count; i++) {
-        explicit_bzero(secrets->values[i], strlen(secrets->values[i]));
-        free(secrets->values[i]);
+        mem_wipe_text(secrets->values[i]);
     }
     free(secrets->values);
     secret_mask_free(secrets->mask);

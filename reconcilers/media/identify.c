@@ -41,14 +41,11 @@ struct gathering {
 static int add_vm_file(
     struct gathering *g, enum vm_file file, unsigned mode, const char *path, struct error *err)
 {
-    cleanup_buf struct buf bytes = BUF_INIT(RECORDS_MAX);
+    cleanup_with(buf_wipe) struct buf bytes = BUF_INIT(RECORDS_MAX); /* a private key */
     cleanup_free char *from = paths_vm(&g->paths, g->spec->name, file);
     int rc = fs_read_file(from, &bytes, err);
     if (rc == 0) {
         identity_add_file(&g->records, mode, path, buf_str(&bytes), bytes.len);
-    }
-    if (bytes.len > 0) { /* a private key */
-        explicit_bzero(bytes.data, bytes.len);
     }
     return rc;
 }
@@ -84,10 +81,7 @@ static int gather(void *context, const atomic_bool *is_cancelled, struct error *
 static void free_gathering(void *context)
 {
     struct gathering *g = context;
-    if (g->records.len > 0) { /* a private key */
-        explicit_bzero(g->records.data, g->records.len);
-    }
-    buf_clear(&g->records);
+    buf_wipe(&g->records); /* a private key */
     paths_clear(&g->paths);
     vm_spec_free(g->spec);
     free(g);

@@ -237,7 +237,7 @@ static void note_key(struct opening *opening, const char *outcome)
 
 static enum ssh_progress next_key(struct opening *opening)
 {
-    private_key_forget(&opening->key);
+    buf_wipe(&opening->key);
     opening->current_key++;
     opening->is_key_offered = false;
     return SSH_AGAIN;
@@ -386,7 +386,7 @@ static void connect_release(struct ssh_task *task)
         free(opening->keys[i].path);
     }
     buf_clear(&opening->tried);
-    private_key_forget(&opening->key);
+    buf_wipe(&opening->key);
     public_key_clear(&opening->pin);
     free(opening->host);
     free(opening->user);

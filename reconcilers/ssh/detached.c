@@ -42,10 +42,7 @@ static void on_cancel(struct op *op)
     free(detached->script_path);
     free(detached->environment);
     free(detached->take_secrets);
-    if (detached->secrets) {
-        explicit_bzero(detached->secrets, strlen(detached->secrets));
-    }
-    free(detached->secrets);
+    mem_wipe_text(detached->secrets);
     free(detached);
 }
 
@@ -161,7 +158,7 @@ static void follow(struct detached *detached)
                      : user_path_stat(detached->local_path, &st) == 0 ? (uint64_t)st.st_size
                                                                       : 0;
     struct detached_run run = run_of(detached);
-    cleanup_free char *input = mem_printf("%s%s", detached->secrets ? detached->secrets : "",
+    char *input = mem_printf("%s%s", detached->secrets ? detached->secrets : "",
         detached->local_path ? "" : detached->command);
     detached_script_follow(&command, &run, detached->offset);
     struct ssh_exec_request request = {
@@ -172,7 +169,7 @@ static void follow(struct detached *detached)
         .output_context = detached->output_context,
     };
     detached->inner = ssh_exec(detached->session, &request, &detached->exit, on_followed, detached);
-    explicit_bzero(input, strlen(input));
+    mem_wipe_text(input);
 }
 
 struct op *ssh_detached(struct ssh_session *session, const struct ssh_detached_request *request,

@@ -187,10 +187,7 @@ static void exec_release(struct ssh_task *task)
     ssh_input_close(&exec->file);
     free(exec->command);
     free(exec->input_path);
-    if (exec->input_text) { /* it may begin with secrets */
-        explicit_bzero(exec->input_text, strlen(exec->input_text));
-    }
-    free(exec->input_text);
+    mem_wipe_text(exec->input_text); /* it may begin with secrets */
     explicit_bzero(exec->input, sizeof(exec->input));
     free(exec); /* the broken session frees the channel */
 }

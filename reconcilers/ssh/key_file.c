@@ -50,21 +50,13 @@ static int private_key_check(const char *path, const char *pem, struct error *er
     return 0;
 }
 
-void private_key_forget(struct buf *text)
-{
-    if (text->data) {
-        explicit_bzero(text->data, text->len);
-    }
-    buf_clear(text);
-}
-
 int private_key_read(const char *path, struct buf *ret, struct error *err)
 {
     *ret = BUF_INIT(KEY_FILE_MAX);
     int rc = read_key(path, ret, err);
     rc = rc < 0 ? rc : private_key_check(path, buf_str(ret), err);
     if (rc < 0) {
-        private_key_forget(ret);
+        buf_wipe(ret);
     }
     return rc;
 }

@@ -9,12 +9,10 @@ struct error;
 
 /*
  * Reads a private key and checks it: libssh2 reports missing, unreadable and encrypted files alike,
- * and would read them itself, which may block. Returns 0 with the text in *ret, which
- * private_key_forget() clears; or -ERR_KEY_UNREADABLE: err->sys_errno is ENOENT when there is no
- * such file.
+ * and would read them itself, which may block. Returns 0 with the text in *ret, which buf_wipe()
+ * clears; or -ERR_KEY_UNREADABLE: err->sys_errno is ENOENT when there is no such file.
  */
 int private_key_read(const char *path, struct buf *ret, struct error *err);
-void private_key_forget(struct buf *text);
 
 /* Reads a file with a public key in its first line. ERR_KEY_UNREADABLE. */
 int public_key_read(const char *path, struct public_key *ret, struct error *err);

@@ -29,26 +29,16 @@ static const struct spec_step *next_step_of(const struct pass *pass)
 
 /* ---- where they are got from ---- */
 
-/* Without its last line end. */
 static int read_secret_file(
     struct pass *pass, const struct spec_secret *secret, char **ret, struct error *err)
 {
-    struct buf text = BUF_INIT(SECRETS_MAX_BYTES);
+    enum { LINE_END_MAX = 2 };
+    cleanup_with(buf_wipe) struct buf text = BUF_INIT(SECRETS_MAX_BYTES + LINE_END_MAX);
     struct error cause = {.code = ERR_NONE};
     int rc = user_path_read(secret->from, &text, &cause);
-    if (rc == 0) {
-        text.len -= text.len > 0 && text.data[text.len - 1] == '\n';
-        text.len -= text.len > 0 && text.data[text.len - 1] == '\r';
-    }
-    const char *problem = rc < 0                              ? cause.message
-                          : text.len == 0                     ? "it is empty"
-                          : memchr(text.data, '\0', text.len) ? "it holds a NUL character"
-                                                              : NULL;
+    const char *of_value = text.is_full || rc == 0 ? spec_secret_problem(secret, &text) : NULL;
+    const char *problem = of_value ? of_value : rc < 0 ? cause.message : NULL;
     *ret = problem ? NULL : mem_strndup(text.data, text.len);
-    if (text.len > 0) {
-        explicit_bzero(text.data, text.len);
-    }
-    buf_clear(&text);
     if (problem) {
         (void)error_set(err, ERR_SECRET, "step %u of vm '%s': its secret \"%s\" of '%s': %s",
             provision_of(pass)->next_step + 1, pass->vm->name, secret->name, secret->from, problem);
@@ -93,7 +83,7 @@ static int make_digest(struct pass *pass, const struct spec_step *step,
     struct step_secrets *secrets, struct error *err)
 {
     uint8_t key[DIGEST_KEY_SIZE];
-    struct buf text = BUF_INIT(0);
+    cleanup_with(buf_wipe) struct buf text = BUF_INIT(0);
     int rc = read_key(pass->vm->host->paths, key, err);
     for (size_t i = 0; rc == 0 && i < secrets->count; i++) {
         buf_add(&text, step->secrets[i].name, strlen(step->secrets[i].name) + 1);
@@ -101,10 +91,8 @@ static int make_digest(struct pass *pass, const struct spec_step *step,
     }
     if (rc == 0) {
         digest_keyed(key, text.data, text.len, secrets->digest);
-        explicit_bzero(text.data, text.len);
     }
     explicit_bzero(key, sizeof(key));
-    buf_clear(&text);
     return rc;
 }
 

@@ -71,3 +71,9 @@ void buf_clear(struct buf *b)
     free(b->data);
     *b = (struct buf){.max = b->max};
 }
+
+void buf_wipe(struct buf *b)
+{
+    mem_wipe(TAKE_PTR(b->data), b->cap);
+    buf_clear(b);
+}

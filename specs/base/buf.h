@@ -73,3 +73,4 @@ char *buf_steal(struct buf *b);
 
 void buf_reset(struct buf *b); /* empties, keeps the memory */
 void buf_clear(struct buf *b); /* frees */
+void buf_wipe(struct buf *b);  /* overwrites, and frees; not what it was moved from as it grew */

@@ -52,3 +52,16 @@ char *mem_printf(const char *fmt, ...)
     va_end(ap);
     return must(n < 0 ? NULL : s);
 }
+
+void mem_wipe(void *p, size_t n)
+{
+    if (p) {
+        explicit_bzero(p, n);
+    }
+    free(p);
+}
+
+void mem_wipe_text(char *s)
+{
+    mem_wipe(s, s ? strlen(s) : 0);
+}

@@ -24,6 +24,11 @@ void *mem_dup(const void *p, size_t n);
 /* A printf into fresh memory. */
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* Overwrites what nobody is to find in memory, a secret or a private key, and frees it; NULL is
+ * fine. */
+void mem_wipe(void *p, size_t n);
+void mem_wipe_text(char *s);
+
 #define mem_new(type) ((type *)mem_calloc(1, sizeof(type)))
 
 /* Makes room for one more element of array `a` holding `n`; the capacity follows from `n`. */

@@ -444,6 +444,18 @@ char *spec_secret_key(const struct spec_secret *secret)
         "%s:%s", enum_names_at(&secret_source_words, (int)secret->source), secret->from);
 }
 
+const char *spec_secret_problem(const struct spec_secret *secret, struct buf *value)
+{
+    _Static_assert(SECRETS_MAX_BYTES == 64 << 10, "as the text says");
+    bool ends_line = secret->source != SECRET_FROM_ENV;
+    value->len -= ends_line && value->len > 0 && value->data[value->len - 1] == '\n';
+    value->len -= ends_line && value->len > 0 && value->data[value->len - 1] == '\r';
+    return value->is_full || value->len > SECRETS_MAX_BYTES ? "it has more than 64 KiB"
+           : value->len == 0                                ? "it is empty"
+           : memchr(value->data, '\0', value->len)          ? "it holds a NUL character"
+                                                            : NULL;
+}
+
 bool volume_name_is_valid(const char *name)
 {
     return vm_spec_name_is_valid(name) && strlen(name) <= VOLUME_NAME_MAX;

@@ -16,6 +16,7 @@
 #include "specs/base/json.h"
 #include "specs/base/text.h"
 
+struct buf;
 struct error;
 struct fields;
 
@@ -287,6 +288,10 @@ bool step_variable_is_valid(const char *name);
 /* "env:TOKEN", "command:pass show x": what a secret is kept under until the step begins. free() it.
  */
 char *spec_secret_key(const struct spec_secret *secret);
+
+/* Takes the last line end off what a file or a program gave as the secret's value. What makes it
+ * useless, "it is empty"; NULL: nothing. Borrowed. */
+const char *spec_secret_problem(const struct spec_secret *secret, struct buf *value);
 
 /* As that of a VM, of VOLUME_NAME_MAX bytes at most: it names a directory and is a serial number.
  */

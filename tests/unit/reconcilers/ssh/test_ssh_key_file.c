@@ -46,7 +46,7 @@ static int check(const char *path, struct error *err)
     struct buf text;
     int rc = private_key_read(path, &text, err);
     assert_true(rc < 0 ? text.len == 0 : strstr(buf_str(&text), "PRIVATE KEY-----") != NULL);
-    private_key_forget(&text);
+    buf_wipe(&text);
     return rc;
 }
 

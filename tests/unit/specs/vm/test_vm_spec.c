@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "specs/vm/vm_spec.h"
 
@@ -149,6 +151,34 @@ static void words_are_those_of_the_file_format(void **state)
     assert_string_equal(check_kind_name(CHECK_LIVE), "live");
 }
 
+static const char *problem_of(enum secret_source source, const char *bytes, size_t n, size_t max)
+{
+    const struct spec_secret secret = {.source = source};
+    struct buf value = BUF_INIT(max);
+    (void)buf_add(&value, bytes, n);
+    const char *problem = spec_secret_problem(&secret, &value);
+    buf_wipe(&value);
+    assert_null(value.data);
+    return problem;
+}
+
+static void a_secret_is_neither_empty_nor_binary_nor_long(void **state)
+{
+    enum { MAX = SECRETS_MAX_BYTES, ROOM = MAX + 2 };
+    cleanup_free char *text = mem_calloc(ROOM, 1);
+    (void)state;
+    memset(text, 'x', MAX);
+    text[MAX] = '\r';
+    text[MAX + 1] = '\n';
+    assert_null(problem_of(SECRET_FROM_FILE, text, ROOM, ROOM));
+    assert_non_null(problem_of(SECRET_FROM_FILE, text, ROOM, ROOM - 1)); /* it did not fit */
+    assert_string_equal(problem_of(SECRET_FROM_ENV, text, ROOM, ROOM), "it has more than 64 KiB");
+    assert_string_equal(problem_of(SECRET_FROM_COMMAND, "\n", 1, ROOM), "it is empty");
+    assert_string_equal(problem_of(SECRET_FROM_COMMAND, "", 0, ROOM), "it is empty");
+    assert_null(problem_of(SECRET_FROM_ENV, "\n", 1, ROOM)); /* its bytes are taken as they are */
+    assert_string_equal(problem_of(SECRET_FROM_FILE, "a\0b", 3, ROOM), "it holds a NUL character");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -159,6 +189,7 @@ int main(void)
         cmocka_unit_test(ssh_is_expected_when_something_needs_it_and_a_network_allows_it),
         cmocka_unit_test(every_word_leads_back_to_its_value),
         cmocka_unit_test(words_are_those_of_the_file_format),
+        cmocka_unit_test(a_secret_is_neither_empty_nor_binary_nor_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
