@@ -62,12 +62,22 @@ struct search {
     struct error *err; /* of the first that cannot be read */
 };
 
-/* NAME-DATE…: "web-2-DATE…" is not one of "web". */
+/* Behind "-N", or where there is none: not moved on. */
+static const char *skip_number(const char *text, size_t *ret_digits)
+{
+    *ret_digits = text[0] == '-' ? strspn(text + 1, "0123456789") : 0;
+    return *ret_digits > 0 ? text + 1 + *ret_digits : text;
+}
+
+/* NAME-DATE-TIME[-N]-full or -inc: those of VMs "web-2" and "web-20261231" are none of "web". */
 static bool is_named_after(const char *file, const char *vm)
 {
-    enum { DATE_DIGITS = 8 };
+    enum { DATE_DIGITS = 8, TIME_DIGITS = 6 };
+    size_t date = 0, time = 0, n = 0;
     const char *rest = text_starts_with(file, vm) ? file + strlen(vm) : "";
-    return rest[0] == '-' && strspn(rest + 1, "0123456789") == DATE_DIGITS;
+    rest = skip_number(skip_number(skip_number(rest, &date), &time), &n);
+    return date == DATE_DIGITS && time == TIME_DIGITS &&
+           (text_eq(rest, "-full" BACKUP_SETTINGS) || text_eq(rest, "-inc" BACKUP_SETTINGS));
 }
 
 static void note_backup(void *context, int dir_fd, const char *name)
@@ -78,7 +88,7 @@ static void note_backup(void *context, int dir_fd, const char *name)
     cleanup_free char *path = fs_join(found->directory, name);
     (void)dir_fd;
     bool is_meant =
-        text_ends_with(name, BACKUP_SETTINGS) && (!search->vm || is_named_after(name, search->vm));
+        search->vm ? is_named_after(name, search->vm) : text_ends_with(name, BACKUP_SETTINGS);
     if (!is_meant || search->err->code != ERR_NONE ||
         read_settings(path, &manifest, search->err) < 0) {
         return;

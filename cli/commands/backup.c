@@ -92,22 +92,17 @@ static void give_last_up(struct job *job, const char *why)
     free(TAKE_PTR(job->last.path));
 }
 
-/* What is not there whole, is nothing to build on. */
-static int find_last(struct job *job, bool is_full, struct error *err)
+/* What is not there whole, or cannot be read, is nothing to build on. */
+static void find_last(struct job *job)
 {
     struct error *why = &job->last_err;
     size_t length = 0;
-    int rc = is_full ? 0 : backup_find_newest(job->directory, job->vm, &job->last, why);
-    if (rc < 0 && rc != -ERR_ARCHIVE) {
-        *err = *why;
-        return rc;
-    }
+    int rc = backup_find_newest(job->directory, job->vm, &job->last, why);
     if (rc < 0 || (job->last.path && backup_check(job->cli, &job->last, false, &length, why) < 0)) {
         give_last_up(job, why->message);
     } else if (length == BACKUP_CHAIN_MAX) {
         give_last_up(job, "the one before is on as many as may be");
     }
-    return 0;
 }
 
 /* Bitmaps do not show whose they are: a clone has those of its source. */
@@ -316,8 +311,10 @@ static int write_backup(struct job *job, struct error *err)
 
 static int back_up(struct job *job, const struct backup_values *values, struct error *err)
 {
-    int rc = find_last(job, values->is_full, err);
-    rc = rc < 0 ? rc : check_last(job, err);
+    if (!values->is_full) {
+        find_last(job);
+    }
+    int rc = check_last(job, err);
     const char *since = job->last.path ? job->last.manifest.disk.bitmap : "";
     rc = rc < 0 ? rc : origin_back_up(job->cli, job->vm, since, &values->follow, &job->origin, err);
     if (rc != 0) {

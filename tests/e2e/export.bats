@@ -235,15 +235,31 @@ the_last() { ls -t backups/web-*.qcow2 | head -n 1; }
     says "are of another VM of that name"
     echo x >backups/website.vmctl
     echo x >backups/web-2-20200101-000000-full.vmctl # of others
+    echo x >backups/web-20200101-20200101-000000-full.vmctl
+    echo x >backups/web-20200101-000000-20200101-000000-full.vmctl
     fails 0 vmctl backup web backups
     says "what has changed since the one before"
     echo x >backups/web-20200101-000000-full.vmctl
     fails 0 vmctl backup web backups
     says "web: a full backup: '" "web-20200101-000000-full.vmctl' is damaged"
     rm backups/{web-20200101-000000-full,web-2-20200101-000000-full,website}.vmctl
+    rm backups/web-20200101-{20200101-000000,000000-20200101-000000}-full.vmctl
+    mkdir backups/web-20200101-000000-full.vmctl # that cannot be read
+    fails 0 vmctl backup web backups
+    says "web: a full backup: cannot read '" "web-20200101-000000-full.vmctl'"
+    rmdir backups/web-20200101-000000-full.vmctl
     fails 3 vmctl backup wep backups
     fails 6 flock backups vmctl backup web backups
     says "another backup to 'backups' is under way"
+}
+
+bitmaps_of() { qemu-img info --output json "$1" | jq -r '."format-specific".data.bitmaps[]?.name'; }
+
+@test "of the bitmaps of backups its disk keeps two: the last one's, and that before it" {
+    vmctl backup -q web backups
+    vmctl backup -q web backups
+    [ "$(bitmaps_of "$DATA/vms/web/overlay.qcow2" | wc -l)" -eq 2 ]
+    bitmaps_of "$DATA/vms/web/overlay.qcow2" | grep -qxF "$(tar --zstd -xOf "$(ls -t backups/*.vmctl | head -n 1)" manifest.json | jq -r .disk.bitmap)"
 }
 
 has_process() { [[ $(pid_of "$1") =~ ^[0-9]+$ ]]; }
