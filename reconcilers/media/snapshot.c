@@ -264,12 +264,14 @@ static void free_snapshot_work(void *context)
 
 /* ---- a bitmap that begins with the copy ---- */
 
-enum { MARK_MS = 60000 };
+enum { MARK_MS = 60000, MARK_OUTPUT_MAX = 4 << 20 };
 
 struct marking {
     struct op op; /* first */
-    struct pool *pool;
+    struct reconciler_host *host;
     struct snapshot_work *work; /* NULL: the copy has it */
+    struct snapshot_order order;
+    json_t *stale; /* names of bitmaps that no backup will ask for */
     struct op *stage;
 };
 
@@ -280,6 +282,7 @@ static void marking_cancel(struct op *op)
     if (self->work) {
         free_snapshot_work(self->work);
     }
+    json_decref(self->stale);
     free(self);
 }
 
@@ -297,20 +300,65 @@ static void disk_marked(void *context, const struct error *err, const char *outp
     struct marking *self = context;
     (void)err;
     (void)output;
-    self->stage = pool_start_in(self->pool, POOL_BULK, do_snapshot, free_snapshot_work,
+    self->stage = pool_start_in(self->host->pool, POOL_BULK, do_snapshot, free_snapshot_work,
         TAKE_PTR(self->work), marking_copied, self);
 }
 
-static struct op *mark_and_copy(const struct vm_env *env, struct snapshot_work *work_take,
-    const char *bitmap, op_done_fn *done, void *context)
+static void mark(struct marking *self, const char *verb, const char *bitmap, child_done_fn *done)
 {
     const char *argv[] = {
-        "qemu-img", "bitmap", "--add", "-f", "qcow2", work_take->overlay, bitmap, NULL};
+        "qemu-img", "bitmap", verb, "-f", "qcow2", self->work->overlay, bitmap, NULL};
     struct child_request request = {.argv = argv, .timeout_ms = MARK_MS};
+    self->stage = child_start(self->host->loop, &request, done, self);
+}
+
+/* One that stays costs room, and is met again. */
+static void bitmap_removed(void *context, const struct error *err, const char *output)
+{
+    struct marking *self = context;
+    size_t n = json_array_size(self->stale);
+    (void)err;
+    (void)output;
+    if (n == 0) {
+        mark(self, "--add", self->order.name, disk_marked);
+        return;
+    }
+    mark(self, "--remove", json_string_value(json_array_get(self->stale, n - 1)), bitmap_removed);
+    (void)json_array_remove(self->stale, n - 1);
+}
+
+/* All of ours but the one that the last backup began: the copy may get lost, and the next is on
+ * that again. */
+static void bitmaps_listed(void *context, const struct error *err, const char *output)
+{
+    struct marking *self = context;
+    cleanup_json json_t *info = err ? NULL : json_loads(output, JSON_DISABLE_EOF_CHECK, NULL);
+    const json_t *data = json_object_get(json_object_get(info, "format-specific"), "data");
+    const json_t *bitmaps = json_object_get(data, "bitmaps");
+    self->stale = json_array();
+    for (size_t i = 0; i < json_array_size(bitmaps); i++) {
+        const char *name = json_text(json_array_get(bitmaps, i), "name");
+        if (name && text_starts_with(name, SNAPSHOT_PASSING) && !text_eq(name, self->order.name) &&
+            !text_eq(name, self->order.since)) {
+            (void)json_array_append_new(self->stale, json_string(name));
+        }
+    }
+    bitmap_removed(self, NULL, NULL);
+}
+
+static struct op *mark_and_copy(const struct vm_env *env, struct snapshot_work *work_take,
+    const struct snapshot_order *order, op_done_fn *done, void *context)
+{
+    const char *argv[] = {
+        "qemu-img", "info", "--output", "json", "-f", "qcow2", work_take->overlay, NULL};
+    struct child_request request = {
+        .argv = argv, .timeout_ms = MARK_MS, .output_max = MARK_OUTPUT_MAX};
     struct marking *self = mem_new(struct marking);
-    *self = (struct marking){
-        .op = {marking_cancel, done, context}, .pool = env->host->pool, .work = work_take};
-    self->stage = child_start(env->host->loop, &request, disk_marked, self);
+    *self = (struct marking){.op = {marking_cancel, done, context},
+        .host = env->host,
+        .work = work_take,
+        .order = *order};
+    self->stage = child_start(env->host->loop, &request, bitmaps_listed, self);
     return &self->op;
 }
 
@@ -330,7 +378,7 @@ struct op *snapshot_start(
         .file = mem_strdup(meant ? meant->file : NULL),
         .stale = mem_strdup(stale ? stale->file : NULL)};
     if (order->begins_bitmap) {
-        return mark_and_copy(env, work, order->name, done, context);
+        return mark_and_copy(env, work, order, done, context);
     }
     return pool_start_in(
         env->host->pool, POOL_BULK, do_snapshot, free_snapshot_work, work, done, context);
