@@ -124,7 +124,9 @@ PREDICATE(is_preparing, pass->vm->op_action == ACTION_PREPARE)
 PREDICATE(is_fetching_next,
     pass->vm->op_action == ACTION_REPLACE && !pass->vm->image.path && is_image_of_url(pass))
 PREDICATE(has_preparing_failed, is_failure_of(pass, CONDITION_PREPARED))
-PREDICATE(is_disk_unready, pass->media.disk != DISK_READY)
+PREDICATE(is_disk_unready,
+    pass->media.disk != DISK_READY ||
+        (pass->situation.recreation == RECREATION_READY && !pass->situation.is_alive))
 
 static const struct rule prepared_rules[] = {
     {is_preparing, CONDITION_FALSE, REASON_PREPARING, NULL, NULL},
@@ -172,6 +174,9 @@ PREDICATE(is_going_down,
 PREDICATE(is_unkillable, is_going_down(pass) && pass->situation.stage == STOP_STAGE_UNKILLABLE)
 PREDICATE(is_starting, pass->patch->status->instance.intent == INTENT_START)
 
+PREDICATE(is_being_resumed,
+    pass->decision.action == ACTION_RESUME && pass->vm->failure.action != ACTION_RESUME)
+
 static char *no_room_message(const struct pass *pass)
 {
     cleanup_free char *disk = paths_vm(pass->vm->host->paths, pass->vm->name, VM_OVERLAY);
@@ -217,6 +222,7 @@ static const struct rule running_rules[] = {
     {is_going_down, CONDITION_FALSE, REASON_STOPPING, NULL, NULL},
     {is_starting, CONDITION_FALSE, REASON_STARTING, NULL, NULL},
     {pass_lacks_room, CONDITION_FALSE, REASON_NO_SPACE, no_room_message, NULL},
+    {is_being_resumed, CONDITION_FALSE, REASON_RESUMING, NULL, NULL},
     {is_run_state_known, .report = report_run_state},
     {NULL, .report = keep},
 };
@@ -511,10 +517,10 @@ static const struct rule ready_rules[] = {
     {is_deleting, CONDITION_FALSE, REASON_TERMINATING, NULL, NULL},
     {is_suspended, CONDITION_FALSE, REASON_SUSPENDED, NULL, NULL},
     {is_being_suspended, CONDITION_FALSE, REASON_PROGRESSING, NULL, NULL},
-    {is_any_unmet, .report = report_unmet},
-    {is_network_lost, CONDITION_FALSE, REASON_NETWORK_LOST, network_lost_message, NULL},
     {is_fetching_next, CONDITION_FALSE, REASON_DOWNLOADING, image_name, NULL},
     {pass_is_being_replaced, CONDITION_FALSE, REASON_PREPARING, NULL, NULL},
+    {is_any_unmet, .report = report_unmet},
+    {is_network_lost, CONDITION_FALSE, REASON_NETWORK_LOST, network_lost_message, NULL},
     {are_probes_failing, CONDITION_FALSE, REASON_PROBE_FAILED, probe_failure, NULL},
     {is_waiting_for_probes, CONDITION_FALSE, REASON_WAITING_FOR_PROBE, waiting_for_probes_message,
         NULL},

@@ -31,6 +31,9 @@ static const struct display_rule rules[] = {
     {CONDITION_RUNNING, ANY_STATE, REASON_SUSPENDED, REASON_SUSPENDED, ALWAYS},
     {CONDITION_READY, ANY_STATE, REASON_SUSPENDED, REASON_SUSPENDED, ALWAYS},
     {CONDITION_READY, CONDITION_FALSE, REASON_PROGRESSING, REASON_PROGRESSING, WHILE_RUNNING},
+    {CONDITION_RUNNING, ANY_STATE, REASON_RESUMING, REASON_RESUMING, ALWAYS},
+    {CONDITION_READY, CONDITION_FALSE, REASON_DOWNLOADING, REASON_DOWNLOADING, WHILE_RUNNING},
+    {CONDITION_READY, CONDITION_FALSE, REASON_PREPARING, REASON_PREPARING, WHILE_RUNNING},
     /* a guest that is paused or broken */
     {CONDITION_RUNNING, ANY_STATE, REASON_PAUSED, REASON_PAUSED, ALWAYS},
     {CONDITION_RUNNING, ANY_STATE, REASON_MIGRATED, REASON_MIGRATED, ALWAYS},
@@ -72,8 +75,6 @@ static const struct display_rule rules[] = {
     {CONDITION_MOUNTED, CONDITION_FALSE, ANY_REASON, REASON_CLOUD_INIT_RUNNING, WHILE_RUNNING},
     {CONDITION_PROVISIONED, CONDITION_FALSE, REASON_PENDING, REASON_RUNNING_STEP, WHILE_RUNNING},
     {CONDITION_READY, CONDITION_FALSE, REASON_NETWORK_LOST, REASON_NETWORK_LOST, WHILE_RUNNING},
-    {CONDITION_READY, CONDITION_FALSE, REASON_DOWNLOADING, REASON_DOWNLOADING, WHILE_RUNNING},
-    {CONDITION_READY, CONDITION_FALSE, REASON_PREPARING, REASON_PREPARING, WHILE_RUNNING},
     {CONDITION_READY, CONDITION_FALSE, REASON_WAITING_FOR_PROBE, REASON_WAITING_FOR_PROBE,
         WHILE_RUNNING},
     {CONDITION_READY, CONDITION_FALSE, REASON_PROBE_FAILED, REASON_WAITING_FOR_PROBE,
@@ -129,7 +130,7 @@ static bool holds(const struct display_rule *rule, const struct vm_status *statu
 {
     const struct condition *condition = &status->conditions[rule->type];
     bool is_running = vm_status_is_true(status, CONDITION_RUNNING);
-    bool is_before_start = !status->instance.instance_id[0] &&
+    bool is_before_start = status->instance.pid == 0 &&
                            status->conditions[CONDITION_RUNNING].reason == REASON_STARTING;
     return condition->state != CONDITION_ABSENT &&
            (rule->state == ANY_STATE || rule->state == condition->state) &&
@@ -164,6 +165,7 @@ static const struct {
     {REASON_STOPPING, "Stopping", "running", TONE_BUSY},
     {REASON_SUSPENDED, "Suspended", "suspended", TONE_OFF},
     {REASON_PROGRESSING, "Suspending", "running", TONE_BUSY},
+    {REASON_RESUMING, "Resuming", "suspended", TONE_BUSY},
     {REASON_PAUSED, "Paused", "suspended", TONE_WARN},
     {REASON_MIGRATED, "Migrated", "suspended", TONE_WARN},
     {REASON_GUEST_PANICKED, "Panicked", "failed", TONE_BAD},

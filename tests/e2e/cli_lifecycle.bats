@@ -243,6 +243,18 @@ teardown() { cli_teardown; }
     [ "$(field State web)" = stopped ]
 }
 
+@test "what was recorded before a request is never shown as a state on its way" {
+    printf 'vm "web" { backend "noop"; image "%s"; provision "shell" { inline "true"; }; }\n' "$work/image" >VMFile.kdl
+    vmctl up -q
+    run vmctl reload -y
+    [ "$status" -eq 0 ]
+    [[ $output =~ ^"web: recreated"$'\n'("web: Preparing"$'\n')?"web: Stopping"$'\n'(web:\ (Preparing|Starting)$'\n')+"web: Booting" ]]
+    vmctl suspend -q web
+    run vmctl resume web
+    [ "$status" -eq 0 ]
+    [[ $output =~ ^("web: Resuming"$'\n')?"web: Ready"$'\n'"web: resumed"$ ]]
+}
+
 @test "reload makes a new disk in the same VM" {
     vmfile web
     vmctl up -q
