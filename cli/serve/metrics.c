@@ -135,9 +135,15 @@ static bool value_ready(const struct vm_figures *vm, double *ret)
     return true;
 }
 
-static bool value_restarts(const struct vm_figures *vm, double *ret)
+static bool value_failures(const struct vm_figures *vm, double *ret)
 {
     *ret = vm->record->status ? vm->record->status->restart.count : 0;
+    return true;
+}
+
+static bool value_restarts(const struct vm_figures *vm, double *ret)
+{
+    *ret = vm->record->status ? vm->record->status->restart.total : 0;
     return true;
 }
 
@@ -192,7 +198,9 @@ static const struct {
 } vm_families[] = {
     {"vmctl_vm_ready", METRIC_GAUGE, "Whether the machine is ready.", value_ready},
     {"vmctl_vm_failures_in_a_row", METRIC_GAUGE, "Restarts of the machine since it last ran well.",
-        value_restarts},
+        value_failures},
+    {"vmctl_vm_restarts", METRIC_COUNTER,
+        "Starts of the machine after an end that nobody had requested.", value_restarts},
     {"vmctl_vm_vcpus", METRIC_GAUGE, "Processors that are wanted of the machine.", value_vcpus},
     {"vmctl_vm_memory_bytes", METRIC_GAUGE, "Memory that is wanted of the machine.", value_memory},
     {"vmctl_vm_disk_allocated_bytes", METRIC_GAUGE,

@@ -229,7 +229,7 @@ void vm_rows_add(struct table *table, const struct vm_row *row, bool is_wide, in
     duration_format(now_ms - row->desired.created_ms, age);
     table_add(table, row->has_desired && !row->is_damaged ? age : "?");
     if (is_wide) {
-        table_add_number(table, row->status.restart_count);
+        table_add_number(table, row->status.restart_total);
         table_add(table, row->vnc ? row->vnc : "-");
     }
     if (row->node) {

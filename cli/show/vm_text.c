@@ -145,8 +145,8 @@ void vm_text_add_instance(struct buf *out, const struct vm_status *status)
     if (status->address && running && running->network.mode == NETWORK_PROJECT) {
         vm_text_field(out, "Address:", "%s", status->address);
     }
-    if (status->restart.count) {
-        vm_text_field(out, "Restarts:", "%u", status->restart.count);
+    if (status->restart.total) {
+        vm_text_field(out, "Restarts:", "%u", status->restart.total);
     }
 }
 

@@ -210,6 +210,7 @@ static int64_t act_begin_start(struct pass *pass)
         return pass_fail(pass, &err);
     }
     vm_instance_clear(&status->instance);
+    exit_count_restart(&status->restart);
     status->instance.intent = INTENT_START;
     digest_random_id(status->instance.instance_id);
     vm_status_set_applied_spec(status, pass->env.spec);
@@ -424,13 +425,6 @@ static int64_t act_forget(struct pass *pass)
     return VERDICT_WHEN_WOKEN;
 }
 
-static int64_t act_mark_restarted(struct pass *pass)
-{
-    memcpy(pass->patch->status->handled_restart_token, pass->view->desired->restart_token,
-        TEXT_ID_SIZE);
-    return VERDICT_NOW;
-}
-
 static int64_t act_adopt_orphan(struct pass *pass)
 {
     log_warn(
@@ -468,7 +462,7 @@ static int64_t (*const acts[])(struct pass *) = {
     [ACTION_SNAPSHOT] = pass_snapshot,
     [ACTION_REPLACE] = pass_replace,
     [ACTION_DISCARD_DISK] = act_discard,
-    [ACTION_MARK_RESTARTED] = act_mark_restarted,
+    [ACTION_MARK_RESTARTED] = exit_mark_restarted,
     [ACTION_HOLD] = act_none,
     [ACTION_IDENTIFY_IMAGE] = pass_identify_image,
     [ACTION_REFUSE_IMAGE] = act_none,

@@ -162,6 +162,7 @@ void exit_record(struct pass *pass)
     enum exit_cause cause = memory_judge_exit(pass, cause_of(pass));
     if (cause != EXIT_NONE) { /* else the start had not begun */
         status->restart.last_cause = cause;
+        status->restart.is_due = cause != EXIT_BY_USER;
         status->restart.last_exit_status = pass->machine.exit_status;
         free(status->restart.last_message);
         status->restart.last_message = is_failure(cause) ? memory_exit_message(pass) : NULL;
@@ -194,6 +195,25 @@ void exit_record(struct pass *pass)
     status->was_reached = false;
     vm_status_forget_cloud_init(status);
     free(TAKE_PTR(status->vnc));
+}
+
+void exit_count_restart(struct vm_restart *restart)
+{
+    restart->total += restart->is_due;
+    restart->is_due = false;
+}
+
+void exit_forget_restart(struct vm_restart *restart)
+{
+    restart->is_due = false;
+}
+
+int64_t exit_mark_restarted(struct pass *pass)
+{
+    struct vm_status *status = pass->patch->status;
+    memcpy(status->handled_restart_token, pass->view->desired->restart_token, TEXT_ID_SIZE);
+    exit_forget_restart(&status->restart);
+    return VERDICT_NOW;
 }
 
 enum reason pass_reason_while_down(const struct pass *pass)

@@ -7,6 +7,7 @@
 #include "specs/vm/vm_status.h"
 
 struct pass;
+struct vm_restart;
 
 /*
  * The guest has ended by `cause` and its process is about to be stopped: if the VM's restart policy
@@ -21,6 +22,15 @@ void exit_hold(struct pass *pass, enum exit_cause cause);
  * started again (unless `restart "always"`) until the user requests it.
  */
 void exit_record(struct pass *pass);
+
+/* An instance begins: a restart, if the one before ended without anybody's request. */
+void exit_count_restart(struct vm_restart *restart);
+
+/* The user requests a start, or has changed the VM: the next start is theirs. */
+void exit_forget_restart(struct vm_restart *restart);
+
+/* A requested restart, of which the end has been made: its start remains. */
+int64_t exit_mark_restarted(struct pass *pass);
 
 /* The time left until a crash loop's next try; 0: none. */
 int64_t exit_backoff_left_ms(const struct pass *pass);

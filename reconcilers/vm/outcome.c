@@ -6,6 +6,7 @@
 
 #include "reconcilers/vm/addresses.h"
 #include "reconcilers/vm/clock.h"
+#include "reconcilers/vm/exit.h"
 #include "reconcilers/vm/failure.h"
 #include "reconcilers/vm/hot_change.h"
 #include "reconcilers/vm/memory.h"
@@ -495,6 +496,7 @@ bool pass_observe_generation(struct pass *pass)
     template_observe_generation(pass);
     status->restart.not_before_ms = 0;
     status->restart.count = 0;
+    exit_forget_restart(&status->restart);
     if (pass_has_setup_failed(pass, status)) { /* the user may have fixed it */
         vm_status_forget_cloud_init(status);
         vm->setup_since_ms = vm->setup_due_ms = 0;

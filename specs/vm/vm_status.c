@@ -71,6 +71,8 @@ static const struct field restart_rows[] = {
     FIELD(struct vm_restart, last_exit_status, "lastExitStatus"),
     FIELD(struct vm_restart, last_message, "lastMessage"),
     FIELD(struct vm_restart, held_generation, "heldGeneration", .omit_empty = true),
+    FIELD(struct vm_restart, total, "total", .omit_empty = true),
+    FIELD(struct vm_restart, is_due, "due", .omit_empty = true),
 };
 static const struct fields restart_fields = {FIELDS_OF(restart_rows, struct vm_restart)};
 

@@ -71,6 +71,8 @@ struct vm_restart {
     int32_t last_exit_status; /* as waitid(2) reports it; -1 unknown */
     char *last_message;       /* e.g. the last line of qemu.log */
     uint64_t held_generation; /* GuestShutdown: stay off until the generation or a token changes */
+    uint32_t total; /* starts, over the VM's life, after an end that nobody had requested */
+    bool is_due;    /* it has ended so, and neither was started nor changed by the user since */
 };
 
 /* The memory of a template belongs to its disk: it is loaded only onto a clone of that disk on

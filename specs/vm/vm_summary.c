@@ -14,7 +14,7 @@
 
 /* The first field; another one means another layout, and the reader falls back on the JSON. */
 #define DESIRED_LAYOUT "v1"
-#define STATUS_LAYOUT "v4"
+#define STATUS_LAYOUT "v5"
 
 enum { LINE_MAX_BYTES = 256 + CAUSE_SIZE };
 
@@ -36,7 +36,7 @@ static const struct field status_rows[] = {
     FIELD(struct status_summary, is_ready, "ready"),
     FIELD_ENUM(struct status_summary, display, "display", &reason_words),
     FIELD(struct status_summary, observed_generation, "observedGeneration"),
-    FIELD(struct status_summary, restart_count, "restarts"),
+    FIELD(struct status_summary, restart_total, "restarts"),
     FIELD(struct status_summary, not_before_ms, "notBefore"),
     FIELD_ENUM(struct status_summary, source, "source", &reason_words),
     FIELD(struct status_summary, ssh_ipv4, "sshIpv4"),
@@ -179,7 +179,7 @@ void status_summary_of(const struct vm_status *status, struct status_summary *re
         .display = vm_display(status),
         .source = source_reason(status),
         .observed_generation = status->observed_generation,
-        .restart_count = status->restart.count,
+        .restart_total = status->restart.total,
         .not_before_ms = status->restart.not_before_ms,
     };
     put_cause(vm_display_cause(status), ret->cause);

@@ -39,7 +39,7 @@ struct status_summary {
     enum reason display; /* vm_display(); REASON_NONE only when there is no status */
     enum reason source; /* SourceInvalid, SourceMissing, RemovedFromSource; REASON_NONE: all well */
     uint64_t observed_generation;
-    uint32_t restart_count;
+    uint32_t restart_total;
     int64_t not_before_ms;  /* next try of a crash loop, wall; 0: none */
     char cause[CAUSE_SIZE]; /* vm_display_cause(), the beginning of its first line; "": none */
 };

@@ -138,6 +138,43 @@ static void a_dead_process_is_started_at_once_then_by_backoff(void **state)
     assert_int_equal(time_to_restart(sim), 0);
 }
 
+static uint32_t restart_total(struct sim *sim)
+{
+    struct vm_record record = sim_record(sim, "web");
+    uint32_t total = record.status->restart.total;
+    vm_record_clear(&record);
+    return total;
+}
+
+static void starts_that_nobody_requested_are_counted_for_good(void **state)
+{
+    struct sim *sim = *state;
+    sim_bring_up(sim, sim_spec("web"));
+    assert_int_equal(restart_total(sim), 0);
+    time_to_restart(sim);
+    time_to_restart(sim);
+    assert_int_equal(restart_total(sim), 2);
+    sim_power(sim, "web", POWER_STOPPED);
+    sim_wait(sim, "web", sim_is_stopped, MINUTE_MS);
+    sim_power(sim, "web", POWER_RUNNING);
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    assert_int_equal(restart_total(sim), 2);
+    sim_kill_vm(sim, "web"); /* and stopped before it is started again */
+    sim_power(sim, "web", POWER_STOPPED);
+    sim_wait(sim, "web", sim_is_stopped, MINUTE_MS);
+    sim_power(sim, "web", POWER_RUNNING);
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    assert_int_equal(restart_total(sim), 2);
+    sim_change(sim, &(struct change){.name = "web", .restarts = true});
+    sim_settle(sim);
+    assert_true(sim_is_ready(sim, "web"));
+    assert_int_equal(restart_total(sim), 2);
+    sim_reboot_host(sim);
+    sim_start(sim);
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    assert_int_equal(restart_total(sim), 3);
+}
+
 static void a_crash_loop_is_visible_and_stop_cuts_through(void **state)
 {
     struct sim *sim = *state;
@@ -734,6 +771,7 @@ int main(void)
         SIM_TEST(a_guest_that_panics_is_started_again_unless_never),
         SIM_TEST(a_paused_guest_is_resumed_and_an_io_error_retried),
         SIM_TEST(a_dead_process_is_started_at_once_then_by_backoff),
+        SIM_TEST(starts_that_nobody_requested_are_counted_for_good),
         SIM_TEST(a_crash_loop_is_visible_and_stop_cuts_through),
         SIM_TEST(up_ends_a_crash_loops_wait),
         SIM_TEST(a_crash_loops_wait_survives_the_controller_but_not_a_clock_set_back),

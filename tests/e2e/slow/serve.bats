@@ -89,11 +89,12 @@ Y
         --web.listen-address="127.0.0.1:$port" >"$BATS_TEST_TMPDIR/log" 2>&1 3>&- &
     local prometheus=$!
     await is_scraped || { kill "$prometheus"; tail "$BATS_TEST_TMPDIR/log"; return 1; }
-    local cpu resident ready
+    local cpu resident ready restarts
     cpu=$(asked 'vmctl_vm_cpu_seconds_total{vm="real"}')
     resident=$(asked 'vmctl_vm_resident_memory_bytes{vm="real"}')
     ready=$(asked 'vmctl_ready_duration_seconds_count')
+    restarts=$(asked 'vmctl_vm_restarts_total{vm="real"}') # after the kill -9
     kill "$prometheus"
     wait "$prometheus" || true
-    awk "BEGIN { exit !($cpu > 0 && $resident > 50000000 && $ready >= 1) }"
+    awk "BEGIN { exit !($cpu > 0 && $resident > 50000000 && $ready >= 1 && $restarts == 1) }"
 }

@@ -27,6 +27,7 @@ static void put_vm(struct cli *cli, const char *name, const char *uid)
     struct vm_status *status = vm_status_new(uid);
     struct store_batch *batch = store_batch_new();
     status->instance.started_at_ms = 1000;
+    status->restart.total = 4;
     (void)memcpy(status->instance.instance_id, uid, TEXT_ID_SIZE);
     status->conditions[CONDITION_RUNNING].state = CONDITION_TRUE;
     status->conditions[CONDITION_RUNNING].last_transition_ms = 3000;
@@ -75,6 +76,8 @@ static void the_builder_of_a_template_is_no_machine_and_images_are_their_files(v
     assert_line(&text, "vmctl_images 2");
     assert_line(&text, "vmctl_images_bytes 612");
     assert_line(&text, "vmctl_vm_ready{vm=\"web\"} 0");
+    assert_line(&text, "vmctl_vm_restarts_total{vm=\"web\"} 4");
+    assert_line(&text, "vmctl_vm_failures_in_a_row{vm=\"web\"} 0");
     assert_line(&text, "vmctl_start_duration_seconds_count 1");
     assert_null(strstr(buf_str(&text), builder));
     const char *states = strstr(buf_str(&text), "\nvmctl_vms{");

@@ -25,7 +25,7 @@ static const struct vm_row running = {
         .ssh_port = 10022,
         .display = REASON_READY,
         .observed_generation = 1,
-        .restart_count = 3},
+        .restart_total = 3},
     .vnc = vnc,
 };
 
@@ -149,7 +149,7 @@ static void a_crash_loop_reports_when_the_next_try_is(void **state)
     struct vm_row row = running;
     row.status = (struct status_summary){.display = REASON_CRASH_LOOP_BACK_OFF,
         .observed_generation = 1,
-        .restart_count = 5,
+        .restart_total = 5,
         .not_before_ms = 90000 + 12000};
     assert_row(&row, false,
         "NAME   BACKEND   VCPUS   MEM   NETWORK   PID   SSH   STATE              AGE   CAUSE\n"

@@ -59,7 +59,7 @@ static void a_status_line_reads_back(void **state)
     status->applied_spec = vm_spec_new("web");
     status->applied_spec->vcpus = 3;
     status->applied_spec->memory_mib = 512;
-    status->restart.count = 3;
+    status->restart.total = 3;
     status->restart.not_before_ms = 1700000000999;
     vm_status_set(status, CONDITION_RUNNING, CONDITION_TRUE, REASON_RUNNING, NULL, 1);
     vm_status_set(status, CONDITION_READY, CONDITION_TRUE, REASON_READY, NULL, 1);
@@ -67,7 +67,7 @@ static void a_status_line_reads_back(void **state)
     cleanup_buf struct buf line = BUF_INIT(0);
     status_summary_write(&line, status);
     assert_string_equal(line.data,
-        "v4\t4711\t65535\t1\tReady\t41\t3\t1700000000999\tSourceInvalid\t167772321\t3\t512\t");
+        "v5\t4711\t65535\t1\tReady\t41\t3\t1700000000999\tSourceInvalid\t167772321\t3\t512\t");
     struct status_summary summary;
     assert_true(status_summary_parse(line.data, line.len, &summary));
     assert_int_equal(summary.pid, 4711);
@@ -75,7 +75,7 @@ static void a_status_line_reads_back(void **state)
     assert_true(summary.is_ready);
     assert_int_equal(summary.display, REASON_READY);
     assert_int_equal(summary.observed_generation, 41);
-    assert_int_equal(summary.restart_count, 3);
+    assert_int_equal(summary.restart_total, 3);
     assert_int_equal(summary.not_before_ms, 1700000000999);
     assert_int_equal(summary.source, REASON_SOURCE_INVALID);
     assert_int_equal(summary.ssh_ipv4, 0x0a0000a1);
@@ -129,16 +129,16 @@ static void every_line_but_the_right_one_is_refused(void **state)
         "v1\tqemu\t1\t1\tuser\trunning\t0\t1\t 1",
     };
     const char *bad_status[] = {
-        "v3\t1\t1\t1\tReady\t1\t1\t1\t", "v4\t1\t1\t1\tReady\t1\t1\t1\t\t0\t1\t",
-        "v4\t1\t65536\t1\tReady\t1\t1\t1\t\t0\t1\t1\t",
-        "v4\t2147483648\t1\t1\tReady\t1\t1\t1\t\t0\t1\t1\t",
-        "v4\t1\t1\t1\tBored\t1\t1\t1\t\t0\t1\t1\t",
-        "v4\t1\t1\t1\tReady\t1\t1\t99999999999999999999\t\t0\t1\t1\t",
-        "v4\t1\t1\t1\tReady\t1\t1\t1\tBored\t0\t1\t1\t",
-        "v4\t1\t1\t1\tReady\t1\t1\t1\t\t0\t1\t1", /* no cause */
+        "v4\t1\t1\t1\tReady\t1\t1\t1\t\t0\t1\t1\t", "v5\t1\t1\t1\tReady\t1\t1\t1\t\t0\t1\t",
+        "v5\t1\t65536\t1\tReady\t1\t1\t1\t\t0\t1\t1\t",
+        "v5\t2147483648\t1\t1\tReady\t1\t1\t1\t\t0\t1\t1\t",
+        "v5\t1\t1\t1\tBored\t1\t1\t1\t\t0\t1\t1\t",
+        "v5\t1\t1\t1\tReady\t1\t1\t99999999999999999999\t\t0\t1\t1\t",
+        "v5\t1\t1\t1\tReady\t1\t1\t1\tBored\t0\t1\t1\t",
+        "v5\t1\t1\t1\tReady\t1\t1\t1\t\t0\t1\t1", /* no cause */
         NULL,                                     /* replaced by one whose cause is too long */
     };
-    char too_long[512] = "v4\t1\t1\t1\tReady\t1\t1\t1\t\t0\t1\t1\t";
+    char too_long[512] = "v5\t1\t1\t1\tReady\t1\t1\t1\t\t0\t1\t1\t";
     memset(too_long + strlen(too_long), 'x', CAUSE_SIZE);
     bad_status[ARRAY_LEN(bad_status) - 1] = too_long;
     struct desired_summary desired;
