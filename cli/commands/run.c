@@ -76,7 +76,8 @@ struct job {
         wakeup;     /* from the first change to the last, a signal ends the job, not the process */
     uint64_t owner; /* 0: the VMs stay */
     int owner_fd;
-    bool is_begun; /* the VMs are, or may be, in the store */
+    bool is_begun;     /* the VMs are, or may be, in the store */
+    bool holds_result; /* --sync: what the command made is in the VM alone */
 };
 
 static void job_clear(struct job *job)
@@ -152,6 +153,7 @@ static int bring_up_once(struct job *job, struct error *err)
         .must_be_new = true,
         .is_cold = job->values->is_cold,
         .owner = job->owner,
+        .stands_for = job->name,
         .holds_ports = !job->values->keeps_ports,
         .sets_power = true,
         .power = POWER_RUNNING,
@@ -221,7 +223,11 @@ static int run_command(struct job *job, struct error *err)
     if (rc == 0) {
         rc = ssh_login_run(job->cli, &call, &job->wakeup, err);
     }
-    return rc == 0 && syncs ? work_tree_pull(job->cli, &call, &job->wakeup, err) : rc;
+    if (rc == 0 && syncs) {
+        rc = work_tree_pull(job->cli, &call, &job->wakeup, err);
+        job->holds_result = rc != 0;
+    }
+    return rc;
 }
 
 /* ---- the end ---- */
@@ -258,7 +264,8 @@ static int run_finish(struct job *job, int status)
     bool is_signalled = status == wakeup_exit_status(SIGINT) ||
                         status == wakeup_exit_status(SIGTERM) ||
                         status == wakeup_exit_status(SIGHUP);
-    bool keeps = !job->owner || (job->values->keeps_failed && status != 0 && !is_signalled);
+    bool is_worth_it = job->holds_result || (job->values->keeps_failed && status != 0);
+    bool keeps = !job->owner || (is_worth_it && !is_signalled);
     int rc = 0;
     if (!keeps) {
         rc = destroy(job, &err);
@@ -333,7 +340,8 @@ const struct command command_run = {
         "SIGHUP, and by the controller when vmctl itself is killed.\n"
         "With --sync the command runs in a copy of the current directory, ~/work in the guest.\n"
         "If it succeeds, files that are new or changed there are copied back and named; none\n"
-        "is deleted here, and one that is newer here stays. Both sides need rsync.",
+        "is deleted here, and one that is newer here stays. Where that fails the VM is kept,\n"
+        "also with --rm: the result is in it. Both sides need rsync.",
     .examples = "  vmctl run --rm -- uname -a\n"
                 "  vmctl run --rm --sync -- make test\n"
                 "  vmctl run --rm ci/VMFile.kdl -- sh -c 'cd /tmp && make test'\n"

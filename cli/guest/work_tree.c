@@ -133,12 +133,15 @@ int work_tree_pull(
     cleanup_free char *there = mem_printf("%s:" WORK_TREE "/", call->vm_name);
     const char *const words[] = {
         "-rltEOuF", "--modify-window=-1", "--safe-links", "--out-format=%i %n", "--", there, "./"};
-    cleanup_close int output = memfd_create("rsync", MFD_CLOEXEC);
+    cleanup_close int output = memfd_create("rsync", MFD_CLOEXEC); /* -1: nothing is named */
     cleanup_buf struct buf lines = BUF_INIT(OUTPUT_MAX);
-    if (output < 0) {
-        return error_set(err, ERR_IO, "cannot make room for what rsync says");
-    }
     int rc = copy(cli, call, words, ARRAY_LEN(words), output, wakeup, err);
+    if (rc < 0) {
+        (void)error_wrap(err, "the result is still in the guest");
+        return error_help(err,
+            "copy it: vmctl cp -r %s:" WORK_TREE " result; then: vmctl destroy %s", call->vm_name,
+            call->vm_name);
+    }
     if (rc == 0) {
         char bytes[4096];
         ssize_t n;

@@ -25,7 +25,7 @@ int work_tree_check(struct error *err);
  * returns; or -ERR_SSH when rsync failed, which has said why. */
 int work_tree_push(
     struct cli *cli, const struct ssh_call *call, struct wakeup *wakeup, struct error *err);
-/* Says what came: at most some dozen names. */
+/* Says what came, at most some dozen names; of a failure how to get at it. */
 int work_tree_pull(
     struct cli *cli, const struct ssh_call *call, struct wakeup *wakeup, struct error *err);
 

@@ -100,6 +100,32 @@ END
     no_vms
 }
 
+@test "run --sync: a result that cannot be copied back is kept with its VM, and it is said how to get it" {
+    guest_at_home
+    mkdir tree && cd tree
+    vmfile web
+    cat >"$work/bin/rsync" <<'END'
+#!/bin/bash
+if [ -e "$GUEST_HOME/away" ]; then exit 12; fi
+exec /usr/bin/rsync "$@"
+END
+    chmod +x "$work/bin/rsync"
+    run vmctl run --rm --sync -- sh -c 'echo hours of work >result; touch ../away'
+    echo "$output"
+    [ "$status" -eq 1 ]
+    [ ! -e result ]
+    name=$(vmctl list -o name)
+    [[ $name == web-run-???? ]]
+    says "the result is still in the guest" "rsync ended with status 12" "$name: kept" \
+        "vmctl cp -r $name:work result" "vmctl destroy $name"
+    [ "$(cat "$GUEST_HOME/work/result")" = "hours of work" ]
+    vmctl -q destroy "$name"
+    rm "$GUEST_HOME/away"
+    run vmctl run --rm --sync -- sh -c 'touch ../away; exit 3' # nothing is to come back of a failure
+    [ "$status" -eq 3 ]
+    no_vms
+}
+
 @test "run of a VMFile that is named, and quietly" {
     mkdir "$work/ci"
     (cd "$work/ci" && vmfile web)
