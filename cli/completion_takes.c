@@ -15,6 +15,7 @@ static const struct {
     unsigned place;
     const char *kinds;
 } named[] = {
+    {"template", "build", 1, "new"},
     {"image", "pull", 1, "catalogue"},
     {"image", "cancel inspect rm", 1, "images"},
     {"snapshot", "restore rm", 2, "snapshots"},
@@ -70,7 +71,8 @@ static void report_word(const struct command *command, const char *text, size_t 
     cleanup_buf struct buf kinds = BUF_INIT(0);
     text += *text == '[';
     if (text_starts_with(text, "VM")) {
-        add_kind(&kinds, kind_of_vms(command));
+        add_named(&kinds, command, word);
+        add_kind(&kinds, kinds.len > 0 ? "" : kind_of_vms(command));
     } else if (text_starts_with(text, "SOURCE") || text_starts_with(text, "TARGET")) {
         add_kind(&kinds, "guest");
     } else {
@@ -109,7 +111,7 @@ void completion_words(
             buf_printf(listed, "%s%.*s", listed->len > 0 ? " " : "", (int)n, p);
             word = (struct completion_word){.verb = p, .n_verb = n, .place = 1};
             is_verb = false;
-        } else if (memchr(p, '|', n) && !isupper((unsigned char)*p)) {
+        } else if (memchr(p, '|', n) && !isupper((unsigned char)p[*p == '['])) {
             add_listed(listed, p, n);
         } else if (n > 0 && !is_value && !is_of_dashes) {
             report_word(command, p, n, &word, each, context);

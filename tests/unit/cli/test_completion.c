@@ -118,6 +118,9 @@ static void what_a_word_names_is_offered_at_its_place(void **state)
     check_offers("vmctl snapshot restore web clean ''", "");
     check_offers("vmctl snapshot create web ''", "");
     check_offers("vmctl snapshot list web ''", "db web");
+    check_offers("vmctl template build ''", "new web"); /* of the VMFile: none need be made */
+    check_offers("vmctl import /etc/hostn", "/etc/hostname");
+    check_offers("vmctl import FILE", "");
     check_offers("vmctl volume attach web ''", "data");
     check_offers("vmctl volume rm ''", "data");
     check_offers("vmctl exec db ''", "");
