@@ -10,7 +10,7 @@
 #include "store/desired/impact.h"
 #include "store/desired/pending.h"
 
-enum { VALUE_MAX = 60 }; /* some values are whole JSON objects: their beginning is enough */
+enum { VALUE_MAX = 60 }; /* bytes shown of a value: provision steps are long */
 
 /* ---- the view ---- */
 
@@ -89,6 +89,23 @@ static bool is_in(const struct spec_change *change, unsigned set)
     return set >> change->disposition & 1;
 }
 
+/* Where to begin so that the two differ in what is shown of them. */
+static size_t find_difference(const char *a, const char *b)
+{
+    enum { BEFORE = 10 };
+    size_t at = 0;
+    while (a[at] && a[at] == b[at]) {
+        at++;
+    }
+    return at + BEFORE < VALUE_MAX ? 0 : text_cut(a, strlen(a), at - BEFORE);
+}
+
+static void add_value(struct buf *out, const char *value, size_t from)
+{
+    buf_add_str(out, from > 0 ? "…" : "");
+    text_add_beginning(out, value + from, strlen(value + from), VALUE_MAX);
+}
+
 static void add_changes(struct buf *out, const struct spec_diff *diff, unsigned set)
 {
     bool is_first = true;
@@ -98,9 +115,10 @@ static void add_changes(struct buf *out, const struct spec_diff *diff, unsigned 
             continue;
         }
         buf_printf(out, "%s%s ", is_first ? "" : ", ", change->field);
-        text_add_beginning(out, change->before, strlen(change->before), VALUE_MAX);
+        size_t from = find_difference(change->before, change->after);
+        add_value(out, change->before, from);
         buf_add_str(out, " -> ");
-        text_add_beginning(out, change->after, strlen(change->after), VALUE_MAX);
+        add_value(out, change->after, from);
         is_first = false;
     }
 }

@@ -30,58 +30,64 @@ static void add_number(struct buf *out, const char *before, int64_t number)
 }
 
 /* A string of several lines, each as it is: a diff compares them. */
-static void add_command(struct buf *out, const char *command)
+static void add_lines(struct buf *out, const char *name, const char *text)
 {
-    if (!strchr(command, '\n')) {
-        add_quoted(out, " { inline ", command);
-        buf_add_str(out, " }");
-        return;
-    }
-    const char *raw = strchr(command, '\\') || strstr(command, "\"\"\"") ? "#" : "";
-    buf_printf(out, " {\n    inline %s\"\"\"\n", raw);
-    for (const char *line = command; line;) {
+    const char *raw = strchr(text, '\\') || strstr(text, "\"\"\"") ? "#" : "";
+    buf_printf(out, "%s %s\"\"\"\n", name, raw);
+    for (const char *line = text; line;) {
         size_t n = strcspn(line, "\n");
         buf_add_str(out, n > 0 ? "        " : "");
         buf_add(out, line, n);
         buf_add_char(out, '\n');
         line = line[n] ? line + n + 1 : NULL;
     }
-    buf_printf(out, "        \"\"\"%s\n}", raw);
+    buf_printf(out, "        \"\"\"%s", raw);
 }
 
-static void add_step(struct buf *out, const json_t *step)
+static void add_variables(struct buf *out, const json_t *step)
 {
-    const char *run = json_text(step, "run"), *command = json_text(step, "command");
-    const char *path = json_text(json_object_get(step, "file"), "path");
-    const char *destination = json_text(step, "destination");
-    int64_t timeout_s = json_int(step, "timeoutSeconds", 0);
-    buf_add_str(out, destination ? "provision \"file\"" : "provision \"shell\"");
-    add_quoted(out, " run=", text_eq(run, "always") ? NULL : run);
-    if (timeout_s > 0) {
-        add_number(out, " timeout=", timeout_s);
-    }
-    buf_add_str(out, json_flag(step, "perVm", false) ? " per-vm=#true" : "");
-    if (command) {
-        add_command(out, command);
-    } else {
-        add_quoted(out, destination ? " { source " : " { script ", path);
-        add_quoted(out, "; destination ", destination);
-        buf_add_str(out, " }");
-    }
-    const json_t *env = json_object_get(step, "env");
+    const json_t *env = json_object_get(step, "env"), *secrets = json_object_get(step, "secrets");
     for (size_t i = 0; i < json_array_size(env); i++) {
         const json_t *variable = json_array_get(env, i);
         buf_printf(out, "\n    env { %s", json_text(variable, "name"));
         add_quoted(out, " ", json_text(variable, "value"));
         buf_add_str(out, " }");
     }
-    const json_t *secrets = json_object_get(step, "secrets");
     for (size_t i = 0; i < json_array_size(secrets); i++) {
         const json_t *secret = json_array_get(secrets, i);
         add_quoted(out, "\n    secret ", json_text(secret, "name"));
         buf_printf(out, " from-%s", json_text(secret, "source"));
         add_quoted(out, "=", json_text(secret, "from"));
     }
+}
+
+/* In one line where that is all, as people write it. */
+static void add_step(struct buf *out, const json_t *step)
+{
+    const char *run = json_text(step, "run"), *command = json_text(step, "command");
+    const char *path = json_text(json_object_get(step, "file"), "path");
+    const char *destination = json_text(step, "destination");
+    int64_t timeout_s = json_int(step, "timeoutSeconds", 0);
+    bool has_lines = command && strchr(command, '\n');
+    bool is_long = has_lines || json_array_size(json_object_get(step, "env")) > 0 ||
+                   json_array_size(json_object_get(step, "secrets")) > 0;
+    buf_add_str(out, destination ? "provision \"file\"" : "provision \"shell\"");
+    add_quoted(out, " run=", text_eq(run, "always") ? NULL : run);
+    if (timeout_s > 0) {
+        add_number(out, " timeout=", timeout_s);
+    }
+    buf_add_str(out, json_flag(step, "perVm", false) ? " per-vm=#true" : "");
+    buf_add_str(out, is_long ? " {\n    " : " { ");
+    if (has_lines) {
+        add_lines(out, "inline", command);
+    } else if (command) {
+        add_quoted(out, "inline ", command);
+    } else {
+        add_quoted(out, destination ? "source " : "script ", path);
+        add_quoted(out, "; destination ", destination);
+    }
+    add_variables(out, step);
+    buf_add_str(out, is_long ? "\n}" : " }");
 }
 
 /* `ready`, `live`. */
@@ -272,17 +278,68 @@ static bool find_edited_step(const json_t *before, const json_t *after, size_t *
     return n_edited == 1;
 }
 
+/* The entries that the other list lacks; the caller owns it. */
+static json_t *entries_of_its_own(const json_t *list, const json_t *other)
+{
+    json_t *own = json_array();
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        json_t *entry = json_array_get(list, i);
+        bool is_shared = false;
+        for (size_t k = 0; k < json_array_size(other); k++) {
+            is_shared |= json_equal(json_array_get(other, k), entry);
+        }
+        if (!is_shared) {
+            (void)json_array_append(own, entry);
+        }
+    }
+    return own;
+}
+
+/* In one line: `env` and `secret` only where nothing else differs from the other step, and then
+ * nothing but those of them that do. */
+static char *describe_step(const json_t *step, const json_t *other)
+{
+    static const char *const variables[] = {"env", "secrets"};
+    cleanup_json json_t *rest = json_deep_copy(step), *other_rest = json_deep_copy(other);
+    cleanup_json json_t *own = json_object();
+    cleanup_buf struct buf lines = BUF_INIT(0);
+    struct buf out = BUF_INIT(0);
+    for (size_t i = 0; i < ARRAY_LEN(variables); i++) {
+        const char *key = variables[i];
+        json_put(
+            own, key, entries_of_its_own(json_object_get(step, key), json_object_get(other, key)));
+        (void)json_object_del(rest, key);
+        (void)json_object_del(other_rest, key);
+    }
+    if (json_equal(rest, other_rest)) {
+        add_variables(&lines, own);
+    } else {
+        add_step(&lines, rest);
+        buf_consume(&lines, strlen("provision "));
+    }
+    for (const char *at = buf_str(&lines); *at;) {
+        size_t n = strcspn(at, "\n");
+        buf_add_str(&out, out.len > 0 && n > 0 ? " " : "");
+        buf_add(&out, at, n);
+        at += n + strspn(at + n, "\n ");
+    }
+    buf_add_str(&out, out.len > 0 ? "" : "(none)");
+    return buf_steal(&out);
+}
+
 void spec_text_change(const char *field, const json_t *before, const json_t *after,
     char **ret_before, char **ret_after)
 {
     size_t step;
     struct buf a = BUF_INIT(0), b = BUF_INIT(0);
-    if (text_eq(field, "provision") && find_edited_step(before, after, &step)) {
+    bool is_step = text_eq(field, "provision") && find_edited_step(before, after, &step);
+    if (is_step) {
         before = json_array_get(before, step);
         after = json_array_get(after, step);
         buf_printf(&a, "step %zu ", step + 1);
     }
-    cleanup_free char *old = describe(field, before), *new = describe(field, after);
+    cleanup_free char *old = is_step ? describe_step(before, after) : describe(field, before);
+    cleanup_free char *new = is_step ? describe_step(after, before) : describe(field, after);
     buf_add_str(&a, old);
     buf_add_str(&b, new);
     if (text_eq(old, new)) { /* what a file contains, or a check sum */

@@ -82,6 +82,23 @@ static void live_changes_are_configured(void **state)
         on, CHANGE_CONFIGURED, &grace, &grace, "web: configured (live): stop-timeout 30 -> 60\n");
 }
 
+/* However long they are, what is shown of both is not the same. */
+static void long_values_are_shown_from_where_they_differ(void **state)
+{
+    (void)state;
+    char before[] = "https://example.org/a/rather/long/path/to/the/images/of/debian-12.qcow2";
+    char after[] = "https://example.org/a/rather/long/path/to/the/images/of/debian-13.qcow2";
+    struct spec_change change = {
+        .field = "image", .before = before, .after = after, .disposition = DISPOSITION_LIVE};
+    assert_told(on, CHANGE_CONFIGURED, &change, &change,
+        "web: configured (live): image …f/debian-12.qcow2 -> …f/debian-13.qcow2\n");
+    before[12] = 'E';
+    assert_told(on, CHANGE_CONFIGURED, &change, &change,
+        "web: configured (live): image "
+        "https://examEle.org/a/rather/long/path/to/the/images/of/debi… -> "
+        "https://example.org/a/rather/long/path/to/the/images/of/debi…\n");
+}
+
 static void a_running_vm_needs_a_restart_again_and_again(void **state)
 {
     (void)state;
@@ -185,6 +202,7 @@ int main(void)
         cmocka_unit_test(results_are_told_in_a_word),
         cmocka_unit_test(ports_that_other_hosts_reach_are_told_when_that_begins),
         cmocka_unit_test(live_changes_are_configured),
+        cmocka_unit_test(long_values_are_shown_from_where_they_differ),
         cmocka_unit_test(a_running_vm_needs_a_restart_again_and_again),
         cmocka_unit_test(a_start_takes_the_new_settings_along),
         cmocka_unit_test(a_vm_that_stays_off_takes_them_at_its_next_start),

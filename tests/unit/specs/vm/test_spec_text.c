@@ -34,6 +34,8 @@ static const char *const nodes[] = {
     "provision \"shell\" {\n    inline #\"\"\"\n        a\\n\n        \"\"\"\n        \"\"\"#\n}",
     "provision \"shell\" per-vm=#true { script \"/s.sh\" }",
     "provision \"file\" { source \"/f\"; destination \"/etc/f\" }",
+    "provision \"shell\" per-vm=#true {\n    inline \"x\"\n    env { A \"1\" }\n"
+    "    secret \"TOKEN\" from-env=\"T\"\n}",
     "ready period=5 { exec \"true; false\"; http \"/x\" port=80; tcp 22 }",
     "live start-period=0 { tcp 80 }",
     "depends-on \"db\"",
@@ -137,6 +139,21 @@ static void a_change_is_shown_in_a_few_words(void **state)
         "provision 2 steps -> 2 steps (changed)");
     assert_change("network \"user\" { host-services 80 }",
         "network \"user\" { host-services 80 81 }", "host-services 80 -> 80, 81");
+    assert_change("ssh; provision \"shell\" { inline \"a\\nb\" }",
+        "ssh; provision \"shell\" { inline \"c\"; secret \"T\" from-env=\"T\" }",
+        "provision step 1 \"shell\" { inline \"\"\" a b \"\"\" } -> \"shell\" per-vm=#true { "
+        "inline "
+        "\"c\" }");
+    assert_change(
+        "ssh; provision \"shell\" { inline \"a\"; secret \"T\" from-env=\"T\"; secret \"U\" "
+        "from-env=\"U\" }",
+        "ssh; provision \"shell\" { inline \"a\"; secret \"T\" from-env=\"T\"; secret \"U\" "
+        "from-env=\"V\"; env { A \"1\" } }",
+        "provision step 1 secret \"U\" from-env=\"U\" -> env { A \"1\" } secret \"U\" "
+        "from-env=\"V\"");
+    assert_change("ssh; provision \"shell\" per-vm=#true { inline \"a\" }",
+        "ssh; provision \"shell\" { inline \"a\"; secret \"T\" from-env=\"T\" }",
+        "provision step 1 (none) -> secret \"T\" from-env=\"T\"");
     assert_change("", "vnc port=5901 password-file=\"/p\"",
         "vnc (not set) -> port=5901 password-file=\"/p\"");
 }
