@@ -62,6 +62,7 @@ extern const struct command command_watch;
 
 /* `template build`, in a file of its own. `file`: the VMFile, NULL: the usual one. Until the
  * template is there a VM that belongs to this command alone waits for it, as any would; it goes
- * with the command, however that ends. As run() of a command; -ERR_TEMPLATE: it cannot be made. */
+ * with the command, however that ends. Its digest is in `ret_digest` (DIGEST_SIZE). As run() of a
+ * command; -ERR_TEMPLATE: it cannot be made. */
 int template_build(struct cli *cli, const char *file, const char *vm,
-    const struct follow_values *follow, struct error *err);
+    const struct follow_values *follow, char *ret_digest, struct error *err);

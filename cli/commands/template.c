@@ -123,6 +123,13 @@ static void add_builder(const struct vm_record *vm, json_t *list)
     (void)json_array_append_new(list, json);
 }
 
+/* The copy that `build` waits with, or one on its way out. */
+static bool is_passing(const struct vm_record *vm)
+{
+    const struct vm_desired *desired = vm->desired;
+    return !desired || desired->is_deleting || (desired->owner && desired->wants_prepared);
+}
+
 static void add_clone(const struct vm_record *vm, const json_t *list, const char *digest)
 {
     json_t *clones = json_object_get(find_digest(list, digest), "clones");
@@ -153,7 +160,7 @@ static int read_templates(struct cli *cli, json_t **ret, struct error *err)
         if (vm->desired && vm->desired->template_key) {
             add_builder(vm, catalog.list);
         }
-        for (uint32_t k = 0; vm->status && k <= vm->status->n_snapshots; k++) {
+        for (uint32_t k = 0; vm->status && !is_passing(vm) && k <= vm->status->n_snapshots; k++) {
             const struct vm_prepared *prepared = k < vm->status->n_snapshots
                                                      ? &vm->status->snapshots[k].prepared
                                                      : &vm->status->prepared;
@@ -413,7 +420,18 @@ static int build(
     struct cli *cli, const void *context, const struct arg_strings *words, struct error *err)
 {
     const struct template_values *values = context;
-    return template_build(cli, values->which.file, words->items[1], &values->follow, err);
+    const char *vm = words->items[1];
+    cleanup_json json_t *templates = NULL;
+    char digest[DIGEST_SIZE] = "";
+    int rc = template_build(cli, values->which.file, vm, &values->follow, digest, err);
+    if (rc == 0 && output_is_data(cli) && (rc = read_templates(cli, &templates, err)) == 0) {
+        output_print(cli, find_digest(templates, digest));
+    } else if (rc == 0 && cli->output == OUTPUT_NAME) {
+        printf("%.*s\n", TEMPLATE_DIGITS, digest);
+    } else if (rc == 0 && !cli->is_quiet) {
+        printf("%s: template %.*s is ready\n", vm, TEMPLATE_DIGITS, digest);
+    }
+    return rc;
 }
 
 /* ---- the command ---- */

@@ -62,7 +62,7 @@ static int request(struct build *build, const struct change *change, enum goal_k
 }
 
 /* Its disk is a clone of the template, or the reason why it is not. */
-static int read_result(const struct build *build, struct error *err)
+static int read_result(const struct build *build, char *ret_digest, struct error *err)
 {
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
     int rc = store_get(build->cli->store, build->copies.specs[0]->name, &record, err);
@@ -75,11 +75,7 @@ static int read_result(const struct build *build, struct error *err)
         return error_set(err, ERR_TEMPLATE, "vm '%s' has no template: %s", build->vm,
             why ? why : "its disk was made from the image");
     }
-    if (build->cli->output == OUTPUT_NAME) {
-        printf("%.*s\n", TEMPLATE_DIGITS, digest);
-    } else if (!build->cli->is_quiet) {
-        printf("%s: template %.*s is ready\n", build->vm, TEMPLATE_DIGITS, digest);
-    }
+    (void)snprintf(ret_digest, DIGEST_SIZE, "%s", digest);
     return 0;
 }
 
@@ -92,17 +88,20 @@ static int make_copy(struct build *build, struct error *err)
     return run_vms_make(&build->project, build->vm, suffix, true, &build->copies, err);
 }
 
-static int wait_with_copy(struct build *build, struct error *err)
+/* Its disk is made on the template of steps that are asked for; the others wait for a start, which
+ * there is none of. */
+static int wait_with_copy(struct build *build, char *ret_digest, struct error *err)
 {
     const struct follow_values until_gone = {.is_detached = true};
     struct error ignored = {.code = ERR_NONE}; /* it goes with us */
     struct change wanted = {.spec = build->copies.specs[0],
         .must_be_new = true,
         .owner = build->owner,
+        .stands_for = build->vm,
         .wants_prepared = true,
         .provision = PROVISION_ON_START};
     int rc = request(build, &wanted, GOAL_PREPARED, build->follow, err);
-    rc = rc == 0 ? read_result(build, err) : rc;
+    rc = rc == 0 ? read_result(build, ret_digest, err) : rc;
     const struct change gone = {.deletes = true};
     bool was_quiet = build->cli->is_quiet;
     build->cli->is_quiet = true;
@@ -112,7 +111,7 @@ static int wait_with_copy(struct build *build, struct error *err)
 }
 
 int template_build(struct cli *cli, const char *file, const char *vm,
-    const struct follow_values *follow, struct error *err)
+    const struct follow_values *follow, char *ret_digest, struct error *err)
 {
     cleanup_with(build_clear) struct build build = {
         .cli = cli, .vm = vm, .follow = follow, .owner_fd = -1};
@@ -121,5 +120,5 @@ int template_build(struct cli *cli, const char *file, const char *vm,
     rc = rc != 0 ? rc : cli_open_store(cli, err);
     rc = rc != 0 ? rc : owner_lock_take(&cli->paths, &build.owner, &build.owner_fd, err);
     rc = rc != 0 ? rc : make_copy(&build, err);
-    return rc != 0 ? rc : wait_with_copy(&build, err);
+    return rc != 0 ? rc : wait_with_copy(&build, ret_digest, err);
 }

@@ -275,13 +275,16 @@ static int find_secrets(
     return rc;
 }
 
-/* Most requests are of VMs without secrets: that costs them nothing. */
+/* Most requests are of VMs without secrets: that costs them nothing. Of a VM that is only prepared
+ * no step runs until another command starts it. */
 static bool may_need_secrets(const struct change *changes, size_t count)
 {
     bool may = false;
     for (size_t i = 0; i < count; i++) {
         const struct change *change = &changes[i];
-        may |= change->spec ? has_any(change->spec, 0)
+        bool is_only_prepared =
+            change->wants_prepared && !change->sets_power && !change->starts_new;
+        may |= change->spec ? !is_only_prepared && has_any(change->spec, 0)
                             : change->provision != PROVISION_KEEP && !change->deletes;
     }
     return may;

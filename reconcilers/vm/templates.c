@@ -167,6 +167,13 @@ bool template_is_there(const struct pass *pass, const struct vm_prepared *made)
 
 /* ---- a VM and its template ---- */
 
+/* A copy that goes again leaves the name of the VM that it is a copy of. */
+static const char *name_for_template(const struct pass *pass)
+{
+    const char *name = pass->view->desired->template_vm;
+    return name ? name : pass->vm->name;
+}
+
 /* The newest template that was made for this VM, or that its disk is a clone of: its key; NULL:
  * there is none. */
 struct earlier {
@@ -185,7 +192,7 @@ static void compare_template(void *context, int dir_fd, const char *name)
             ? template_find(earlier->pass->vm->host->paths, name, &ignored)
             : NULL;
     const struct vm_prepared *present = &earlier->pass->view->status->prepared;
-    bool is_its_own = record && (text_eq(record->vm_name, earlier->pass->vm->name) ||
+    bool is_its_own = record && (text_eq(record->vm_name, name_for_template(earlier->pass)) ||
                                     text_eq(name, present->template_digest));
     if (is_its_own && record->created_ms >= earlier->created_ms) {
         free(earlier->key);
@@ -237,7 +244,7 @@ int64_t template_begin(struct pass *pass)
         template_builder_spec(pass->env.spec, pass->template.digest, buf_str(&forget)),
         pass->wall_ms);
     builder->template_key = template_key(pass->env.spec, pass->vm->image.id);
-    builder->template_vm = mem_strdup(pass->vm->name);
+    builder->template_vm = mem_strdup(name_for_template(pass));
     builder->power = POWER_RUNNING;
     builder->generation = 1;
     digest_random_id(builder->provision_token);

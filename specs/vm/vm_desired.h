@@ -68,7 +68,7 @@ struct vm_desired {
     struct vm_origin *origin; /* its first disk is a copy of this; owned; NULL: its image's … */
     uint32_t n_origins;       /* … and 0, else 1 */
     char *template_key;       /* it is to become this template (specs/vm/template.h); NULL: a VM */
-    char *template_vm;        /* … for this VM first */
+    char *template_vm;        /* … for this VM first; of a VM, the one that it is a copy of */
     char *source;             /* absolute path of the VMFile it came from; NULL: made by `create` */
     int64_t created_ms;       /* wall */
 };

@@ -226,6 +226,7 @@ static void attempt_begin(struct attempt *attempt)
         attempt->next->power = change->starts_new ? POWER_RUNNING : POWER_STOPPED;
         attempt->next->source = mem_strdup(change->source);
         attempt->next->owner = change->owner;
+        attempt->next->template_vm = mem_strdup(change->stands_for);
         attempt->next->origin = fields_copy(&vm_origin_fields, change->origin);
         attempt->next->n_origins = change->origin != NULL;
         attempt->outcome.result = CHANGE_CREATED;

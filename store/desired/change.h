@@ -34,16 +34,18 @@ struct change {
     const struct vm_record *known; /* what the caller has read of it, which is not parsed again;
                                     * NULL: nothing */
     const struct vm_spec *spec;    /* create, or bring in line with this; NULL: the VM must exist */
-    const char *source;    /* VMFile the spec comes from, absolute; NULL: none. Without a spec:
-                            * the VM must have come from there; NULL: from anywhere */
-    bool must_be_new;      /* a VM of that name is a conflict */
-    uint64_t owner;        /* of a new VM: it goes when this owner has gone; 0: none */
-    const char *halt_boot; /* vm_desired's halt_boot and … */
-    uint64_t halt_owner;   /* … halt_owner become these; NULL: they stay as they are */
-    bool disowns;          /* it has no owner from now on */
-    bool holds_ports;      /* a new VM holds the host ports of its forwards before it starts: one
-                            * that another VM holds is a conflict */
-    bool takes_over;       /* the name may belong to another VMFile: take it */
+    const char *source;     /* VMFile the spec comes from, absolute; NULL: none. Without a spec:
+                             * the VM must have come from there; NULL: from anywhere */
+    bool must_be_new;       /* a VM of that name is a conflict */
+    uint64_t owner;         /* of a new VM: it goes when this owner has gone; 0: none */
+    const char *stands_for; /* of a new VM: the one whose copy it is, for which a template that it
+                             * wants is made; NULL: it is none */
+    const char *halt_boot;  /* vm_desired's halt_boot and … */
+    uint64_t halt_owner;    /* … halt_owner become these; NULL: they stay as they are */
+    bool disowns;           /* it has no owner from now on */
+    bool holds_ports;       /* a new VM holds the host ports of its forwards before it starts: one
+                             * that another VM holds is a conflict */
+    bool takes_over;        /* the name may belong to another VMFile: take it */
     bool sets_power;
     enum power power;
     bool starts_new;     /* a VM that this change creates is started, and its steps run */

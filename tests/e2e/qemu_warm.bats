@@ -15,7 +15,7 @@ vm "web" {
     ssh { user "worker"; timeout "5m" }
     warm "disk"
     provision "shell" { inline "echo baked | sudo tee -a /var/order >/dev/null; sudo cp /etc/hostname /var/baked-by; echo id | sudo tee /etc/machine-id >/dev/null" }
-    provision "shell" per-vm=#true { inline "echo own | sudo tee -a /var/order >/dev/null" }
+    provision "shell" per-vm=#true { inline "[ $S = hush ] && echo own | sudo tee -a /var/order >/dev/null"; secret "S" from-env="S" }
 }
 vm "db" {
     image "guest.qcow2"
@@ -34,6 +34,7 @@ teardown_file() {
 
 setup() {
     cd "$PROJECT"
+    export S=hush
 }
 
 template() { vmctl template list -o name; }
@@ -49,7 +50,7 @@ warm_has_failed() { [ "$(reason_of_warm "$1")" = TemplateFailed ]; }
 is_building() { [[ $(vmctl template list) == *"Building"* ]] && [ -s "$(echo "$DATA"/vms/~*/pidfile)" ]; }
 
 @test "vmctld and QEMU are killed while the template is made: it is made, and both VMs are clones" {
-    vmctl template build web &
+    env -u S vmctl template build web & # no template has run the step with the secret
     local build=$!
     wait_for is_building
     vmctl up --detach
@@ -123,9 +124,13 @@ is_alone() { [ "$(vmctl list -o name)" = $'db\nweb' ] && [ "$(ls "$DATA/vms")" =
 @test "a template that is built before a VM wants it is there; what no VM uses is removed" {
     vmctl destroy db -y
     fails 3 vmctl template build other
-    fails 0 vmctl template build web
+    fails 0 env -u S vmctl template build web
     says "web: template $(vmctl template list -o json | jq -r '.[] | select(.clones | index("web")) | .digest[:12]') is ready"
     [ "$(vmctl list -o name)" = web ]
+    [ "$(vmctl template list -o json | jq -r '[.[].vm] | unique | join(" ")')" = "db web" ]
+    [ "$(vmctl template list -o json | jq -r '[.[].clones[]] | unique | join(" ")')" = web ]
+    run --separate-stderr vmctl template build web -o json
+    [ "$(jq -r '.vm + " " + .state' <<<"$output")" = "web Ready" ]
     run vmctl template prune
     echo "$output"
     [ "$(template | wc -l)" -eq 1 ]
@@ -180,7 +185,7 @@ vm "now" {
     ssh { user "worker"; timeout "5m" }
     warm "require"
     provision "shell" { inline "echo baked | sudo tee -a /var/order >/dev/null" }
-    provision "shell" per-vm=#true { inline "echo own | sudo tee -a /var/order >/dev/null" }
+    provision "shell" per-vm=#true { inline "[ $S = hush ] && echo own | sudo tee -a /var/order >/dev/null"; secret "S" from-env="S" }
 }
 vm "may" {
     image "guest.qcow2"

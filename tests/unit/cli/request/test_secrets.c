@@ -47,6 +47,24 @@ static struct vm_spec *a_spec(void)
     return spec;
 }
 
+static void those_of_a_vm_that_is_only_prepared_are_not_looked_for(void **state)
+{
+    struct cli cli = {.store = ((struct fixture *)*state)->store};
+    struct error err = {.code = ERR_NONE};
+    struct vm_spec *spec = a_spec();
+    struct change change = {.name = "web",
+        .spec = spec,
+        .must_be_new = true,
+        .wants_prepared = true,
+        .provision = PROVISION_ON_START};
+    unsetenv("VMCTL_TEST_UNSET");
+    assert_int_equal(secrets_hand_over(&cli, &change, 1, &err), 0);
+    change.sets_power = true;
+    change.power = POWER_RUNNING;
+    assert_int_equal(secrets_hand_over(&cli, &change, 1, &err), -ERR_SECRET);
+    vm_spec_free(spec);
+}
+
 static void run_first_step(struct vm_status *status)
 {
     struct vm_spec *spec = a_spec();
@@ -101,6 +119,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_has_none_or_only_files_needs_neither_store_nor_controller),
+        cmocka_unit_test_setup_teardown(those_of_a_vm_that_is_only_prepared_are_not_looked_for,
+            fixture_set_up_open, fixture_tear_down),
         cmocka_unit_test_setup_teardown(those_of_steps_that_were_run_are_not_looked_for,
             fixture_set_up_open, fixture_tear_down),
         cmocka_unit_test_setup_teardown(those_of_a_step_that_is_done_for_good_are_not_looked_for,
