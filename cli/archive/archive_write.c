@@ -69,23 +69,20 @@ static int add_small_file(struct cli *cli, struct archive_parts *parts, const ch
     }
     int rc = fs_read_file(path, &bytes, err);
     rc = rc < 0 ? rc : add_member(cli, parts, name, &fd, err);
-    return rc < 0 ? rc : fs_write_all(fd, buf_str(&bytes), bytes.len, err);
+    return rc < 0 || fs_write_all(fd, buf_str(&bytes), bytes.len, err) == 0
+               ? rc
+               : error_wrap(err, "a copy of '%s' in '%s'", path, cli->paths.data_dir);
 }
 
 static int add_disk(struct cli *cli, struct archive_parts *parts, const char *name,
     const char *path, const char *what, struct error *err)
 {
-    int fd = -1;
-    int rc = add_member(cli, parts, name, &fd, err);
-    int64_t bytes = fs_size(path);
-    if (rc == 0 && bytes > 0 && !fs_has_room(fd, (uint64_t)bytes)) {
-        (void)error_set(err, ERR_NO_SPACE, "there is no room in '%s' for a copy of %s",
-            cli->paths.data_dir, what);
-        return error_help(
-            err, "make room there for about %lld MiB (see: df -h)", (long long)bytes >> 20);
-    }
-    struct progress progress = progress_begin(cli, parts->manifest.vm, what);
-    rc = rc < 0 ? rc : flatten(path, fd, &progress, err);
+    struct qemu_img_target target = {.directory = cli->paths.data_dir, .what = what};
+    cleanup_free char *doing = mem_printf("reading %s", what);
+    int rc = add_member(cli, parts, name, &target.fd, err);
+    struct progress progress = progress_begin(cli, parts->manifest.vm, doing);
+    target.progress = &progress;
+    rc = rc < 0 ? rc : flatten(path, &target, err);
     progress_end(&progress);
     return rc < 0 ? error_wrap(err, "%s", parts->manifest.vm) : 0;
 }
@@ -105,9 +102,7 @@ static int add_vm_files(struct cli *cli, const struct origin *origin, bool with_
             rc = add_small_file(cli, parts, file->name, file->file == VM_SEED ? seed : path, err);
         }
     }
-    return rc < 0 || !with_disk
-               ? rc
-               : add_disk(cli, parts, VM_IMPORT_DISK, disk, "reading its disk", err);
+    return rc < 0 || !with_disk ? rc : add_disk(cli, parts, VM_IMPORT_DISK, disk, "its disk", err);
 }
 
 static int add_volumes(struct cli *cli, struct archive_parts *parts, struct error *err)
@@ -118,7 +113,7 @@ static int add_volumes(struct cli *cli, struct archive_parts *parts, struct erro
         const char *volume = spec->volumes[i].name;
         cleanup_free char *path = volume_path(&cli->paths, volume);
         cleanup_free char *member = vm_import_volume_member(volume);
-        cleanup_free char *what = mem_printf("reading volume '%s'", volume);
+        cleanup_free char *what = mem_printf("volume '%s'", volume);
         if (!fs_exists(path)) {
             continue;
         }

@@ -233,7 +233,9 @@ int backup_unpack_disk(
     struct manifest_member *disk = &manifest->members[manifest->n_members++];
     memcpy(disk->tar.name, VM_IMPORT_DISK, sizeof(VM_IMPORT_DISK));
     struct progress progress = progress_begin(cli, manifest->vm, "reading its disk");
-    rc = flatten(path, archive->files[i].fd, &progress, err);
+    const struct qemu_img_target target = {
+        archive->files[i].fd, cli->paths.data_dir, path, &progress};
+    rc = flatten(path, &target, err);
     progress_end(&progress);
     return rc < 0 ? rc : archive_note_disk(archive, i, err);
 }

@@ -14,6 +14,9 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/json.h"
+#include "specs/base/mem.h"
 
 enum { TARGET_FD = 3, OUTPUT_MAX = 64 * 1024 };
 
@@ -68,7 +71,19 @@ static const char *complaint_of(const struct buf *output)
     return text ? text + strlen("qemu-img: ") : "it said nothing";
 }
 
-static int report(int status, struct buf *output, const char *path, struct error *err)
+int qemu_img_has_no_room(const struct qemu_img_target *target, uint64_t bytes, struct error *err)
+{
+    enum { MIB = 1 << 20 };
+    cleanup_free char *size =
+        bytes ? mem_printf(" of %llu MiB", (unsigned long long)((bytes + MIB - 1) / MIB))
+              : mem_strdup("");
+    (void)error_set(err, ERR_NO_SPACE, "there is no room in '%s' for a copy%s of %s",
+        target->directory, size, target->what);
+    return error_help(err, "make room there, then try again; see: df -h %s", target->directory);
+}
+
+static int report(
+    int status, struct buf *output, const struct qemu_img_target *target, struct error *err)
 {
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
         return 0;
@@ -78,39 +93,65 @@ static int report(int status, struct buf *output, const char *path, struct error
         return error_help(err, "install it (package qemu-utils)");
     }
     const char *complaint = complaint_of(output);
-    bool is_full = strstr(complaint, "No space left") != NULL;
-    return error_set(err, is_full ? ERR_NO_SPACE : ERR_OVERLAY, "qemu-img cannot read '%s': %.*s",
-        path, (int)strcspn(complaint, "\n"), complaint);
+    return strstr(complaint, strerrordesc_np(ENOSPC))
+               ? qemu_img_has_no_room(target, 0, err)
+               : error_set(err, ERR_OVERLAY, "qemu-img cannot copy %s: %.*s", target->what,
+                     (int)strcspn(complaint, "\n"), complaint);
 }
 
-int qemu_img_run(
-    const char *const *argv, int fd, const char *path, struct progress *progress, struct error *err)
+static int run_and_read(const char *const *argv, const struct qemu_img_target *target,
+    struct buf *output, struct error *err)
 {
     int ends[2], status = -1;
-    cleanup_buf struct buf output = BUF_INIT(OUTPUT_MAX);
     pid_t parent = getpid();
     if (pipe2(ends, O_CLOEXEC) < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot make a pipe");
     }
     pid_t pid = fork();
     if (pid == 0) {
-        become_qemu_img(argv, fd, ends[1], parent);
+        become_qemu_img(argv, target->fd, ends[1], parent);
     }
     int cause = errno;
     (void)close(ends[1]);
     if (pid > 0) {
-        read_output(ends[0], &output, progress);
+        read_output(ends[0], output, target->progress);
         while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
         }
     }
     (void)close(ends[0]);
     return pid < 0 ? error_set_errno(err, ERR_IO, cause, "cannot start qemu-img")
-                   : report(status, &output, path, err);
+                   : report(status, output, target, err);
 }
 
-int flatten(const char *path, int fd, struct progress *progress, struct error *err)
+int qemu_img_run(const char *const *argv, const struct qemu_img_target *target, struct error *err)
+{
+    cleanup_buf struct buf output = BUF_INIT(OUTPUT_MAX);
+    return run_and_read(argv, target, &output, err);
+}
+
+/* How long it will be at most; 0 where qemu-img does not say. */
+static int measure(
+    const char *path, const struct qemu_img_target *target, uint64_t *ret_bytes, struct error *err)
+{
+    const char *const argv[] = {
+        "qemu-img", "measure", "--output", "json", "-f", "qcow2", "-O", "qcow2", path, NULL};
+    struct qemu_img_target silent = *target;
+    silent.progress = NULL;
+    cleanup_buf struct buf output = BUF_INIT(OUTPUT_MAX);
+    int rc = run_and_read(argv, &silent, &output, err);
+    cleanup_json json_t *json =
+        rc < 0 ? NULL : json_loads(buf_str(&output), JSON_DISABLE_EOF_CHECK, NULL);
+    *ret_bytes = (uint64_t)json_int(json, "required", 0);
+    return rc;
+}
+
+int flatten(const char *path, const struct qemu_img_target *target, struct error *err)
 {
     const char *const argv[] = {
         "qemu-img", "convert", "-p", "-f", "qcow2", "-O", "qcow2", path, QEMU_IMG_TARGET, NULL};
-    return qemu_img_run(argv, fd, path, progress, err);
+    uint64_t bytes = 0;
+    int rc = measure(path, target, &bytes, err);
+    return rc < 0                            ? rc
+           : !fs_has_room(target->fd, bytes) ? qemu_img_has_no_room(target, bytes, err)
+                                             : qemu_img_run(argv, target, err);
 }

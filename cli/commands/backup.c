@@ -146,42 +146,50 @@ static int copy_piece(int from, int to, int64_t at, int64_t end, struct error *e
 }
 
 /* Only what is not a hole. */
-static int copy_file(const char *path, int to, struct progress *progress, struct error *err)
+static int copy_file(const char *path, const struct qemu_img_target *target, struct error *err)
 {
+    enum { BLOCK = 512 };
     struct stat st;
     int64_t at = 0, end = 0;
     int rc = 0, found = 0;
     cleanup_close int from = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (from < 0 || fstat(from, &st) < 0 || ftruncate(to, st.st_size) < 0) {
+    if (from < 0 || fstat(from, &st) < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot copy '%s'", path);
     }
+    uint64_t bytes = (uint64_t)st.st_blocks * BLOCK;
+    if (!fs_has_room(target->fd, bytes)) {
+        return qemu_img_has_no_room(target, bytes, err);
+    }
+    if (ftruncate(target->fd, st.st_size) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot write to '%s'", target->directory);
+    }
     while (rc == 0 && (found = fs_next_data(from, &at, &end)) > 0) {
-        rc = copy_piece(from, to, at, end, err);
+        rc = copy_piece(from, target->fd, at, end, err);
         at = end;
-        progress_show(progress, (double)at, (double)st.st_size);
+        progress_show(target->progress, (double)at, (double)st.st_size);
     }
     return found < 0 ? error_set_errno(err, ERR_IO, errno, "cannot copy '%s'", path) : rc;
 }
 
 /* `parent` as a program that reads the backup is to open it: from beside it. */
-static int put_on(const struct job *job, const char *parent, struct error *err)
+static int put_on(const char *parent, const struct qemu_img_target *target, struct error *err)
 {
     const char *const argv[] = {"qemu-img", "rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b",
         parent, QEMU_IMG_TARGET, NULL};
-    return qemu_img_run(argv, job->disk.fd, job->vm, NULL, err);
+    return qemu_img_run(argv, target, err);
 }
 
 /* Of a VM that was stopped nothing recorded what changed: that is what differs. */
-static int write_difference(
-    const struct job *job, const char *copy, struct progress *progress, struct error *err)
+static int write_difference(const struct job *job, const char *copy,
+    const struct qemu_img_target *target, struct error *err)
 {
     cleanup_free char *parent = fs_join(job->directory, job->last.manifest.disk.file);
     const char *const create[] = {"qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b",
         copy, QEMU_IMG_TARGET, NULL};
     const char *const rebase[] = {"qemu-img", "rebase", "-p", "-f", "qcow2", "-F", "qcow2", "-b",
         parent, QEMU_IMG_TARGET, NULL};
-    int rc = qemu_img_run(create, job->disk.fd, copy, NULL, err);
-    return rc < 0 ? rc : qemu_img_run(rebase, job->disk.fd, copy, progress, err);
+    int rc = qemu_img_run(create, target, err);
+    return rc < 0 ? rc : qemu_img_run(rebase, target, err);
 }
 
 static int write_disk(struct job *job, struct error *err)
@@ -190,25 +198,22 @@ static int write_disk(struct job *job, struct error *err)
     const char *parent = job->last.path ? job->last.manifest.disk.file : NULL;
     cleanup_free char *copy = mem_printf(
         "%s/vms/%s/snapshots/%s.qcow2", job->cli->paths.data_dir, job->vm, snapshot->file);
+    cleanup_free char *what = mem_printf("the disk of vm '%s'", job->vm);
     if (snapshot->since[0] && !parent) {
         (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' was replaced meanwhile", job->vm);
         return error_help(err, "try again");
     }
-    struct progress progress = progress_begin(job->cli, job->vm, "writing its backup");
     int rc = unnamed_open(job->directory, 0600, &job->disk, err);
-    rc = rc < 0               ? rc
-         : snapshot->since[0] ? copy_file(copy, job->disk.fd, &progress, err)
-         : parent             ? write_difference(job, copy, &progress, err)
-                              : flatten(copy, job->disk.fd, &progress, err);
-    progress_end(&progress);
-    rc = rc < 0 || !parent ? rc : put_on(job, parent, err);
-    if (rc == -ERR_NO_SPACE || (rc < 0 && err->sys_errno == ENOSPC)) {
-        (void)error_help(err,
-            "make room there (see: df -h %s), then try again; the backups before this one are "
-            "whole",
-            job->directory);
+    if (rc < 0) {
+        return rc;
     }
-    return rc;
+    struct progress progress = progress_begin(job->cli, job->vm, "writing its backup");
+    const struct qemu_img_target target = {job->disk.fd, job->directory, what, &progress};
+    rc = snapshot->since[0] ? copy_file(copy, &target, err)
+         : parent           ? write_difference(job, copy, &target, err)
+                            : flatten(copy, &target, err);
+    progress_end(&progress);
+    return rc < 0 || !parent ? rc : put_on(parent, &target, err);
 }
 
 /* ---- its names ---- */
@@ -287,26 +292,43 @@ static void settle_last(struct job *job)
     }
 }
 
+/* A write that failed says neither where nor what for. */
+static int explain_no_room(const struct job *job, struct error *err)
+{
+    if (err->code != ERR_NO_SPACE) {
+        return -(int)err->code;
+    }
+    if (err->sys_errno) {
+        error_clear(err);
+        (void)error_set(err, ERR_NO_SPACE, "there is no room in '%s' for a backup of vm '%s'",
+            job->directory, job->vm);
+    }
+    return error_help(err,
+        "make room there (see: df -h %s), then try again; the backups that are there are whole",
+        job->directory);
+}
+
 static int write_backup(struct job *job, struct error *err)
 {
     cleanup_with(archive_parts_clear) struct archive_parts parts = {.manifest.n_members = 0};
     settle_last(job);
     /* First: the snapshot goes after an hour, and its disk, open by then, may take longer. */
     int rc = archive_collect(job->cli, &job->origin, ARCHIVE_SETTINGS, &parts, err);
-    rc = rc < 0 ? rc : write_disk(job, err);
     if (rc < 0) {
         return rc;
     }
     parts.manifest.created_ms = job->origin.of.snapshot.created_ms;
+    rc = write_disk(job, err);
     choose_stem(job, parts.manifest.created_ms);
-    rc = publish(job, &parts, err);
-    if (rc == 0 && job->why_whole) {
+    rc = rc < 0 ? rc : publish(job, &parts, err);
+    if (rc < 0) {
+        return explain_no_room(job, err);
+    }
+    if (job->why_whole) {
         cli_note(job->cli, "%s: a full backup: %s", job->vm, job->why_whole);
     }
-    if (rc == 0) {
-        report(job, &parts.manifest.disk);
-    }
-    return rc;
+    report(job, &parts.manifest.disk);
+    return 0;
 }
 
 static int back_up(struct job *job, const struct backup_values *values, struct error *err)

@@ -284,10 +284,15 @@ has_process() { [[ $(pid_of "$1") =~ ^[0-9]+$ ]]; }
     mount -t tmpfs -o size=40m tmpfs small || skip "no right to mount"
     vmctl backup -q web small
     fails 1 vmctl backup web small --full
-    says "io::no_space" "the backups before this one are whole"
-    [ "$(ls small | wc -l)" -eq 2 ]
+    says "io::no_space" "there is no room in '$PWD/small' for a copy of " " MiB of the disk of vm 'web'" "the backups that are there are whole"
+    [ "$(ls -A small | wc -l)" -eq 2 ]
     vmctl import -q small --name two
     qemu-img compare -q "$DATA/vms/web/overlay.qcow2" "$DATA/vms/two/overlay.qcow2"
-    umount small
     vmctl destroy -q two
+    head -c 20M /dev/urandom >random # found out amid the writing
+    qemu-io -c 'write -s random 8M 20M' "$DATA/vms/web/overlay.qcow2" >/dev/null
+    fails 1 vmctl backup web small
+    says "io::no_space" "there is no room in '$PWD/small' for a copy of the disk of vm 'web'"
+    [ "$(ls -A small | wc -l)" -eq 2 ]
+    umount small
 }

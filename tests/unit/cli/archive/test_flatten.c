@@ -11,7 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/archive/progress.h"
 #include "cli/archive/unnamed.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -37,7 +36,6 @@ static void make_disk(const char *path, const char *base)
 static void a_chain_becomes_one_file(void **state)
 {
     struct error err = {0};
-    struct progress progress = {.is_shown = false};
     struct qcow2_header header;
     uint8_t head[QCOW2_HEADER_SIZE];
     cleanup_free char *base = fs_join(*state, "base"), *disk = fs_join(*state, "disk");
@@ -45,7 +43,8 @@ static void a_chain_becomes_one_file(void **state)
     make_disk(base, NULL);
     make_disk(disk, base);
     assert_int_equal(unnamed_open(*state, 0600, &made, &err), 0);
-    assert_int_equal(flatten(disk, made.fd, &progress, &err), 0);
+    const struct qemu_img_target target = {made.fd, *state, "it", NULL};
+    assert_int_equal(flatten(disk, &target, &err), 0);
     assert_int_equal(fs_read_at(made.fd, head, sizeof(head), 0), (ssize_t)sizeof(head));
     assert_int_equal(qcow2_parse(head, sizeof(head), &header, &err), 0);
     assert_int_equal(header.virtual_size, 1 << 20);
@@ -55,12 +54,13 @@ static void a_chain_becomes_one_file(void **state)
 static void the_error_is_what_qemu_img_complains_of(void **state)
 {
     struct error err = {0};
-    struct progress progress = {.is_shown = false};
     cleanup_free char *disk = fs_join(*state, "broken"), *gone = fs_join(*state, "gone");
     cleanup_with(unnamed_clear) struct unnamed made = {.fd = -1};
     make_disk(disk, gone);
     assert_int_equal(unnamed_open(*state, 0600, &made, &err), 0);
-    assert_int_equal(flatten(disk, made.fd, &progress, &err), -ERR_OVERLAY);
+    const struct qemu_img_target target = {made.fd, *state, "it", NULL};
+    assert_int_equal(flatten(disk, &target, &err), -ERR_OVERLAY);
+    assert_non_null(strstr(err.message, "cannot copy it: "));
     assert_non_null(strstr(err.message, disk));
     assert_non_null(strstr(err.message, "No such file"));
 }
