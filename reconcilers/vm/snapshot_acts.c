@@ -282,9 +282,14 @@ bool pass_record_snapshot(struct pass *pass, const struct error *error)
     } else {
         vm_status_remove_snapshot(status, order->name);
     }
-    vm_patch_event(pass->patch, false, REASON_SNAPSHOT, "snapshot '%s' %s%s", order->name,
-        done[order->verb],
-        pass->vm->outcome->is_used_disk ? " (crash-consistent: its guest runs)" : "");
+    const char *as = pass->vm->outcome->is_used_disk ? " (crash-consistent: its guest runs)" : "";
+    if (!text_starts_with(order->name, SNAPSHOT_PASSING)) {
+        vm_patch_event(pass->patch, false, REASON_SNAPSHOT, "snapshot '%s' %s%s", order->name,
+            done[order->verb], as);
+    } else if (order->verb == SNAPSHOT_CREATE) {
+        vm_patch_event(pass->patch, false, REASON_SNAPSHOT,
+            "its disk was copied, for a clone, an export or a backup%s", as);
+    }
     return true;
 }
 
