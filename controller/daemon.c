@@ -73,7 +73,8 @@ static void prepare_process(void)
 static int refuse_second(const struct paths *paths, struct error *err)
 {
     error_clear(err);
-    return error_set(err, ERR_VM_CONFLICT, "another vmctld runs for '%s'", paths->data_dir);
+    (void)error_set(err, ERR_VM_CONFLICT, "another vmctld runs for '%s'", paths->data_dir);
+    return error_help(err, "see: vmctl controller status");
 }
 
 /* sd_notify(3) without libsystemd: one datagram to the socket named by NOTIFY_SOCKET, if there is

@@ -69,6 +69,12 @@ static const char *skip_number(const char *text, size_t *ret_digits)
     return *ret_digits > 0 ? text + 1 + *ret_digits : text;
 }
 
+static bool is_settings(const char *file)
+{
+    return text_ends_with(file, "-full" BACKUP_SETTINGS) ||
+           text_ends_with(file, "-inc" BACKUP_SETTINGS);
+}
+
 /* NAME-DATE-TIME[-N]-full or -inc: those of VMs "web-2" and "web-20261231" are none of "web". */
 static bool is_named_after(const char *file, const char *vm)
 {
@@ -87,8 +93,7 @@ static void note_backup(void *context, int dir_fd, const char *name)
     struct manifest manifest = {.n_members = 0};
     cleanup_free char *path = fs_join(found->directory, name);
     (void)dir_fd;
-    bool is_meant =
-        search->vm ? is_named_after(name, search->vm) : text_ends_with(name, BACKUP_SETTINGS);
+    bool is_meant = search->vm ? is_named_after(name, search->vm) : is_settings(name);
     if (!is_meant || search->err->code != ERR_NONE ||
         read_settings(path, &manifest, search->err) < 0) {
         return;
@@ -115,7 +120,9 @@ int backup_find_newest(const char *directory, const char *vm, struct backup *ret
         return error_help(
             err, "name one: vmctl import %s/NAME-DATE-full%s", directory, BACKUP_SETTINGS);
     }
-    return -(int)err->code;
+    return err->code
+               ? error_help(err, "move it away, or name the one that you mean: vmctl import FILE")
+               : 0;
 }
 
 /* ---- what it consists of ---- */
@@ -226,7 +233,12 @@ int backup_unpack_disk(
         return refuse_backup(path, "it has too many files", err);
     }
     int rc = check_chain(cli, directory, manifest, true, NULL, err);
-    rc = rc < 0 ? rc : unnamed_open(cli->paths.data_dir, 0600, &archive->files[i], err);
+    if (rc < 0) {
+        return error_help(err,
+            "nothing was imported; another backup of it may be whole: ls %s/%s-*%s", directory,
+            manifest->vm, BACKUP_SETTINGS);
+    }
+    rc = unnamed_open(cli->paths.data_dir, 0600, &archive->files[i], err);
     if (rc < 0) {
         return rc;
     }

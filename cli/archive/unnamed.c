@@ -74,7 +74,8 @@ int unnamed_publish(struct unnamed *file, const char *path, struct error *err)
              : is_there   ? -1
                           : rename(file->spare, path);
     if (rc < 0 && (is_there || errno == EEXIST)) {
-        return error_set(err, ERR_VM_CONFLICT, "'%s' exists", path);
+        (void)error_set(err, ERR_VM_CONFLICT, "'%s' exists", path);
+        return error_help(err, "choose another name, or remove it first: rm %s", path);
     }
     if (rc < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot make '%s'", path);

@@ -81,7 +81,8 @@ static int open_directory(struct job *job, const char *word, struct error *err)
         rc = error_help(err, "name a directory: vmctl backup %s DIRECTORY", job->vm);
     }
     if (rc == 0 && flock(job->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-        rc = error_set(err, ERR_VM_CONFLICT, "another backup to '%s' is under way", word);
+        (void)error_set(err, ERR_VM_CONFLICT, "another backup to '%s' is under way", word);
+        rc = error_help(err, "wait until it is done, or name another directory");
     }
     return rc;
 }
@@ -357,7 +358,7 @@ static int run(
     const char *vm = words->items[0];
     cleanup_free char *usual = mem_printf("%s-backup", vm);
     cleanup_with(job_clear) struct job job = {.cli = cli, .vm = vm, .lock_fd = -1, .disk.fd = -1};
-    int rc = origin_check(cli, vm, err);
+    int rc = origin_check_archivable(cli, vm, err);
     rc = rc != 0 ? rc : open_directory(&job, words->count > 1 ? words->items[1] : usual, err);
     return rc != 0 ? rc : back_up(&job, context, err);
 }

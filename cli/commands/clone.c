@@ -80,14 +80,9 @@ static int run(
         return error_help(err, "vmctl clone VM NEW, or of a snapshot: vmctl clone VM@SNAPSHOT NEW");
     }
     const char *word = words->items[0], *name = words->items[1];
-    int n = (int)strcspn(word, "@");
-    cleanup_free char *help =
-        mem_printf("stop it first: vmctl stop %.*s; or clone a snapshot of it (vmctl snapshot list "
-                   "%.*s): vmctl clone %.*s@SNAPSHOT %s",
-            n, word, n, word, n, word, name);
     cleanup_with(origin_clear) struct origin origin = {.vm = NULL};
     int rc = vm_request_check_is_new(cli, name, err);
-    rc = rc < 0 ? rc : origin_find(cli, word, &values->follow, help, &origin, err);
+    rc = rc < 0 ? rc : origin_find(cli, word, &values->follow, &origin, err);
     if (rc != 0) {
         return rc;
     }

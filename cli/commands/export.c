@@ -72,7 +72,13 @@ static int write_named(const struct cli *cli, const struct archive_parts *parts,
     struct unnamed *target, struct error *err)
 {
     int rc = archive_write(cli, parts, target->fd, err);
-    rc = rc < 0 ? rc : unnamed_publish(target, file, err);
+    if (rc < 0) {
+        (void)error_wrap(err, "'%s'", file);
+        return rc == -ERR_NO_SPACE
+                   ? error_help(err, "make room there, then export it again; see: df -h")
+                   : rc;
+    }
+    rc = unnamed_publish(target, file, err);
     return rc < 0 ? rc : fs_sync_dir_of(file, err);
 }
 
@@ -99,15 +105,12 @@ static int run(
             err, "vmctl export VM FILE, or of a snapshot: vmctl export VM@SNAPSHOT FILE");
     }
     const char *word = words->items[0], *file = words->items[1];
-    int n = (int)strcspn(word, "@");
-    cleanup_free char *help = mem_printf(
-        "stop it first: vmctl stop %.*s; or export a snapshot of it (vmctl snapshot list "
-        "%.*s): vmctl export %.*s@SNAPSHOT %s",
-        n, word, n, word, n, word, file);
+    cleanup_free char *vm = mem_strndup(word, strcspn(word, "@"));
     cleanup_with(origin_clear) struct origin origin = {.vm = NULL};
     cleanup_with(unnamed_clear) struct unnamed target = {.fd = -1};
     int rc = open_target(file, &target, err);
-    rc = rc < 0 ? rc : origin_find(cli, word, &values->follow, help, &origin, err);
+    rc = rc < 0 ? rc : origin_check_archivable(cli, vm, err);
+    rc = rc != 0 ? rc : origin_find(cli, word, &values->follow, &origin, err);
     if (rc != 0) {
         return rc;
     }

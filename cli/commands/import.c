@@ -39,11 +39,11 @@ struct import_vm_values {
     struct follow_values follow;
 };
 
-static int check_new_name(struct cli *cli, const char *name, struct error *err)
+static int check_new_name(struct cli *cli, const char *name, const char *word, struct error *err)
 {
     int rc = vm_request_check_is_new(cli, name, err);
     return rc == -ERR_VM_CONFLICT
-               ? error_help(err, "give the new one another name: vmctl import --name NEW FILE")
+               ? error_help(err, "give the new one another name: vmctl import --name NEW %s", word)
                : rc;
 }
 
@@ -129,11 +129,12 @@ static int import_open(struct cli *cli, const struct import_vm_values *values, i
     const char *title, const char *directory, struct error *err)
 {
     cleanup_with(archive_clear) struct archive archive = {.disk_bytes = 0};
+    const char *word = directory ? title : "-";
     int rc = cli_open_store(cli, err);
-    rc = rc == 0 && values->name ? check_new_name(cli, values->name, err) : rc;
+    rc = rc == 0 && values->name ? check_new_name(cli, values->name, word, err) : rc;
     rc = rc < 0 ? rc : archive_open(fd, title, &archive, err);
     const char *name = values->name ? values->name : archive.manifest.vm;
-    rc = rc < 0 ? rc : check_new_name(cli, name, err);
+    rc = rc < 0 ? rc : check_new_name(cli, name, word, err);
     rc = rc < 0 ? rc : check_backup(&archive, directory, err);
     rc = rc < 0 ? rc : archive_unpack_all(cli, &archive, err);
     if (rc == 0 && archive.manifest.disk.file) {
@@ -171,6 +172,46 @@ static int import_last(
         rc = error_help(err, "make one: vmctl backup VM %s", word);
     }
     return rc < 0 ? rc : import_vm(cli, values, last.path, err);
+}
+
+/* Beside the disk of one, which people name as well; NULL: it is no such file. free() it. */
+static char *settings_beside(const char *word)
+{
+    struct stat st;
+    bool is_disk = text_ends_with(word, BACKUP_DISK);
+    int n = (int)(strlen(word) - (is_disk ? strlen(BACKUP_DISK) : 0));
+    cleanup_free char *path = is_disk ? mem_printf("%.*s" BACKUP_SETTINGS, n, word) : NULL;
+    return path && user_path_stat(path, &st) == 0 ? TAKE_PTR(path) : NULL;
+}
+
+/* Options for one are given, and `word`, NULL: nothing, is none. */
+static int refuse_word(const char *word, struct error *err)
+{
+    struct stat st;
+    if (!word) {
+        (void)error_set(
+            err, ERR_USAGE, "--name, --start and --detach are for an archive, and none is given");
+    } else if (user_path_stat(word, &st) < 0) {
+        (void)error_set_errno(err, ERR_IO, errno, "cannot read '%s'", word);
+    } else {
+        (void)error_set(err, ERR_USAGE, "'%s' is no archive of vmctl", word);
+    }
+    return error_help(
+        err, "name a file that `vmctl export` wrote, or a directory that has backups");
+}
+
+static int import_archive(struct cli *cli, const struct import_vm_values *values, const char *word,
+    bool is_directory, struct error *err)
+{
+    cleanup_free char *settings = settings_beside(word);
+    return is_directory ? import_last(cli, values, word, err)
+                        : import_vm(cli, values, settings ? settings : word, err);
+}
+
+static bool is_archive(const char *word)
+{
+    cleanup_free char *settings = settings_beside(word);
+    return settings || text_eq(word, "-") || archive_is_one(word);
 }
 
 /* ---- the original vmctl's ---- */
@@ -259,16 +300,13 @@ static int run(
     struct stat st;
     const char *word = words->count ? words->items[0] : NULL;
     bool is_directory = word && user_path_stat(word, &st) == 0 && S_ISDIR(st.st_mode);
-    if (word && (is_directory || text_eq(word, "-") || archive_is_one(word))) {
+    if (word && (is_directory || is_archive(word))) {
         return import->file || import->user
                    ? error_set(err, ERR_USAGE, "--file and --user are not for an archive")
-               : is_directory ? import_last(cli, &import->vm, word, err)
-                              : import_vm(cli, &import->vm, word, err);
+                   : import_archive(cli, &import->vm, word, is_directory, err);
     }
     if (import->vm.name || import->vm.starts || import->vm.follow.is_detached) {
-        (void)error_set(err, ERR_USAGE, "%s%s%sno archive is given", word ? "'" : "",
-            word ? word : "", word ? "' is no archive: " : "");
-        return error_help(err, "name a file that `vmctl export` wrote");
+        return refuse_word(word, err);
     }
     cleanup_free char *path =
         words->count ? mem_strdup(words->items[0]) : paths_path(&cli->paths, "vms.json");
@@ -281,13 +319,12 @@ const struct command command_import = {
     .summary = "Make a VM of an export, or take over those of the original vmctl",
     .usage = "[OPTIONS] [FILE|DIRECTORY]",
     .details =
-        "FILE is what `vmctl export` wrote; -: standard input. Or it is the settings (.vmctl) of\n"
-        "a backup, or DIRECTORY the one of the last of them that `vmctl backup` made there. All of "
-        "it is unpacked and compared\n"
-        "with its digests before anything of it becomes a VM, which is then the one that was\n"
-        "exported: disk, host name, keys and MAC address are the same, provision steps that ran\n"
-        "count as run. What names files of the other host (shares, steps, keys of the VMFile) is\n"
-        "left out, and said; its VMFile brings it back: vmctl up.\n"
+        "FILE is what `vmctl export` wrote; -: standard input. Or it is a file of a backup, or\n"
+        "DIRECTORY has backups: the last one counts. All of it is unpacked and compared with its\n"
+        "digests before anything of it becomes a VM, which is then the one that was exported:\n"
+        "disk, host name, keys and MAC address are the same, provision steps that ran count as\n"
+        "run. What names files of the other host (shares, steps, keys of the VMFile) is left\n"
+        "out, and said; its VMFile brings it back: vmctl up.\n"
         "\n"
         "Or FILE is a vms.json of the original vmctl [default: the one in the data directory]:\n"
         "its VMs become ours, each with its disk, keys, seed, MAC address and SSH port. A running\n"

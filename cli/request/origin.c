@@ -29,8 +29,7 @@ static int order_snapshot(struct cli *cli, const struct origin *origin,
 
 /* One that nobody takes goes by itself. */
 static int snapshot_present(struct cli *cli, const struct origin *origin,
-    const struct follow_values *follow, const char *help, struct snapshot_order *order,
-    struct error *err)
+    const struct follow_values *follow, struct snapshot_order *order, struct error *err)
 {
     enum { KEEP_MS = 3600 * 1000 };
     char unique[TEXT_ID_SIZE];
@@ -39,8 +38,7 @@ static int snapshot_present(struct cli *cli, const struct origin *origin,
     digest_random_id(unique);
     order->keep_ms = KEEP_MS;
     (void)snprintf(order->name, sizeof(order->name), "%s%s", SNAPSHOT_PASSING, unique);
-    int rc = order_snapshot(cli, origin, order, &until_done, err);
-    return rc == -ERR_VM_INVALID_STATE ? error_help(err, "%s", help) : rc;
+    return order_snapshot(cli, origin, order, &until_done, err);
 }
 
 int origin_check(struct cli *cli, const char *name, struct error *err)
@@ -48,6 +46,19 @@ int origin_check(struct cli *cli, const char *name, struct error *err)
     struct arg_strings word = {.items = &name, .count = 1};
     cleanup_with(strings_clear) struct strings found = {.count = 0};
     return targets_find_named(cli, &(struct which_values){.file = NULL}, &word, &found, err);
+}
+
+int origin_check_archivable(struct cli *cli, const char *name, struct error *err)
+{
+    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+    int rc = origin_check(cli, name, err);
+    rc = rc == 0 ? store_get(cli->store, name, &record, err) : rc;
+    if (rc != 0 || !record.desired || record.desired->spec->backend == BACKEND_QEMU) {
+        return rc;
+    }
+    (void)error_set(
+        err, ERR_BACKEND_UNAVAILABLE, "the disk of vm '%s' is not a file of vmctl's", name);
+    return error_help(err, "only VMs of backend \"qemu\" are exported and backed up");
 }
 
 static int read_snapshot(
@@ -59,6 +70,11 @@ static int read_snapshot(
     }
     const struct vm_snapshot *snapshot =
         ret->record.status ? vm_status_snapshot(ret->record.status, name) : NULL;
+    if (is_taken && (!snapshot || !ret->record.desired)) {
+        (void)error_set(
+            err, ERR_VM_CONFLICT, "vm '%s' was destroyed or replaced meanwhile", ret->vm);
+        return error_help(err, "see: vmctl list");
+    }
     if (!snapshot || !ret->record.desired) {
         return error_set(
             err, ERR_SNAPSHOT_NOT_FOUND, "vm '%s' has no snapshot '%s'", ret->vm, name);
@@ -68,13 +84,13 @@ static int read_snapshot(
 }
 
 int origin_find(struct cli *cli, const char *word, const struct follow_values *follow,
-    const char *help, struct origin *ret, struct error *err)
+    struct origin *ret, struct error *err)
 {
     const char *at = strchr(word, '@');
     struct snapshot_order order = {.verb = SNAPSHOT_CREATE};
     ret->vm = mem_strndup(word, at ? (size_t)(at - word) : strlen(word));
     int rc = origin_check(cli, ret->vm, err);
-    rc = rc == 0 && !at ? snapshot_present(cli, ret, follow, help, &order, err) : rc;
+    rc = rc == 0 && !at ? snapshot_present(cli, ret, follow, &order, err) : rc;
     return rc != 0 ? rc : read_snapshot(cli, at ? at + 1 : order.name, !at, ret, err);
 }
 
@@ -82,11 +98,10 @@ int origin_back_up(struct cli *cli, const char *vm, const char *since,
     const struct follow_values *follow, struct origin *ret, struct error *err)
 {
     struct snapshot_order order = {.verb = SNAPSHOT_CREATE, .begins_bitmap = true};
-    cleanup_free char *help = mem_printf("stop it first: vmctl stop %s", vm);
     (void)snprintf(order.since, sizeof(order.since), "%s", since);
     ret->vm = mem_strdup(vm);
     int rc = origin_check(cli, vm, err);
-    rc = rc == 0 ? snapshot_present(cli, ret, follow, help, &order, err) : rc;
+    rc = rc == 0 ? snapshot_present(cli, ret, follow, &order, err) : rc;
     return rc != 0 ? rc : read_snapshot(cli, order.name, true, ret, err);
 }
 

@@ -19,13 +19,15 @@ struct origin {
     struct vm_origin of;
 };
 
-/* Of the present disk of a VM a snapshot is made, which takes until that is there. `help`: what to
- * do where the VM is not stopped. Opens the store. Returns as
- * vm_request_run(); -ERR_SNAPSHOT_NOT_FOUND, -ERR_VM_NOT_FOUND, -ERR_VM_INVALID_STATE. */
+/* Of the present disk of a VM a snapshot is made, which takes until that is there. Opens the store.
+ * Returns as vm_request_run(); -ERR_SNAPSHOT_NOT_FOUND, -ERR_VM_NOT_FOUND, -ERR_VM_INVALID_STATE.
+ */
 int origin_find(struct cli *cli, const char *word, const struct follow_values *follow,
-    const char *help, struct origin *ret, struct error *err);
+    struct origin *ret, struct error *err);
 /* Whether there is such a VM; as origin_find(). */
 int origin_check(struct cli *cli, const char *name, struct error *err);
+/* … and one whose disk can be exported and backed up: -ERR_BACKEND_UNAVAILABLE. */
+int origin_check_archivable(struct cli *cli, const char *name, struct error *err);
 /* For a backup of the present disk, of a running VM with what was written `since` (vm_snapshot.h;
  * "": all); as origin_find(). */
 int origin_back_up(struct cli *cli, const char *vm, const char *since,

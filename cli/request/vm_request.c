@@ -150,8 +150,11 @@ int vm_request_check_is_new(struct cli *cli, const char *name, struct error *err
     int rc = vm_request_check_name(name, err);
     rc = rc < 0 ? rc : cli_open_store(cli, err);
     rc = rc < 0 ? rc : store_has(cli->store, name, &is_taken, err);
-    return rc == 0 && is_taken ? error_set(err, ERR_VM_CONFLICT, "vm '%s' exists already", name)
-                               : rc;
+    if (rc < 0 || !is_taken) {
+        return rc;
+    }
+    (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' exists already", name);
+    return error_help(err, "choose another name; see what has this one: vmctl status %s", name);
 }
 
 int vm_request_run(

@@ -27,7 +27,7 @@ static const struct {
     [ERR_VMFILE_INVALID] = {"vmctl::vmfile::validation", 2, "see: man 5 VMFile.kdl"},
     [ERR_VM_NOT_FOUND] = {"vmctl::vm::not_found", 3, "run `vmctl list` to see available VMs"},
     [ERR_VM_INVALID_STATE] = {"vmctl::vm::invalid_state", 1, "see its state: vmctl status NAME"},
-    [ERR_VM_CONFLICT] = {"vmctl::vm::conflict", 6, "see who owns the name: vmctl status NAME"},
+    [ERR_VM_CONFLICT] = {"vmctl::vm::conflict", 6, "see which VMs there are: vmctl list"},
     [ERR_VM_DELETING] = {"vmctl::vm::deleting", 6,
         "wait until it is gone: vmctl wait NAME --deleted"},
     [ERR_VM_FAILED] = {"vmctl::vm::failed", 1, "see: vmctl status NAME; vmctl log NAME"},

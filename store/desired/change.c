@@ -187,7 +187,9 @@ static int attempt_check(struct store *store, const struct attempt *attempt, str
         return error_set(err, ERR_VM_NOT_FOUND, "there is no vm '%s'", change->name);
     }
     if (desired && change->must_be_new) {
-        return error_set(err, ERR_VM_CONFLICT, "vm '%s' exists already", change->name);
+        (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' exists already", change->name);
+        return error_help(
+            err, "choose another name; see what has this one: vmctl status %s", change->name);
     }
     if (desired && desired->is_deleting && !change->deletes) {
         (void)error_set(err, ERR_VM_DELETING, "vm '%s' is being deleted", change->name);

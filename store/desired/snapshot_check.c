@@ -28,9 +28,11 @@ int snapshot_check(const struct vm_record *record, const struct snapshot_order *
     const struct vm_status *status = record_status(record);
     bool is_there = status && vm_status_snapshot(status, order->name);
     if (any_is_under_way(record)) {
-        (void)error_set(
-            err, ERR_VM_CONFLICT, "vm '%s': another snapshot request is under way", vm_name);
-        return error_help(err, "try again when it is done: vmctl snapshot list %s", vm_name);
+        (void)error_set(err, ERR_VM_CONFLICT,
+            "vm '%s': another command copies or replaces its disk: a snapshot, clone, export or "
+            "backup",
+            vm_name);
+        return error_help(err, "try again when that is done; see: vmctl events %s", vm_name);
     }
     if (!vm_desired_allows_snapshot(record->desired, order->verb)) {
         (void)error_set(err, ERR_VM_INVALID_STATE,

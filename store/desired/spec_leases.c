@@ -23,8 +23,10 @@ int spec_leases_check(struct store *store, const struct vm_desired *desired, str
         }
         if (uid[0] && !text_eq(uid, desired->uid)) {
             cleanup_free char *what = lease_in_words(key);
-            return error_set(err, ERR_VM_CONFLICT, "%s of vm '%s' is used by vm '%s'", what,
+            (void)error_set(err, ERR_VM_CONFLICT, "%s of vm '%s' is used by vm '%s'", what,
                 spec->name, holder ? holder : "?");
+            return error_help(
+                err, "choose another one; see what has it: vmctl status %s", holder ? holder : "");
         }
     }
 }

@@ -100,7 +100,7 @@ teardown() { cli_teardown; }
     printf 'vm "web" { backend "noop"; image "%s"; forward host=18080 guest=80; }\n' "$work/image" >VMFile.kdl
     vmctl up -q
     fails 1 vmctl clone web copy
-    says "vm 'web' is running" "vmctl stop web" "vmctl clone web@SNAPSHOT copy"
+    says "vm 'web' is running" "vmctl stop web"
     vmctl stop -q web
     vmctl snapshot create -q web clean
     vmctl clone web copy >out 2>notes

@@ -54,11 +54,16 @@ no_snapshot() { [ -z "$(ls "$DATA/vms/web/snapshots")" ]; }
     run vmctl events two
     says "its disk is an import of that of vm 'web'"
     fails 6 vmctl import web.vmctl
-    says "vm 'web' exists already" "--name NEW"
+    says "vm 'web' exists already" "vmctl import --name NEW web.vmctl"
+    fails 1 vmctl import missing.vmctl --name three
+    says "cannot read 'missing.vmctl': No such file" "a directory that has backups"
+    fails 2 vmctl import notes --name three
+    says "'notes' is no archive of vmctl"
+    fails 2 vmctl import --start
+    says "are for an archive, and none is given"
     fails 6 vmctl import web.vmctl --name two
     fails 2 vmctl import web.vmctl --name ../x
     fails 2 vmctl import web.vmctl --user ubuntu
-    fails 2 vmctl import VMFile.kdl --name x
     vmctl destroy -q two
     leaves_nothing
 }
@@ -150,14 +155,17 @@ repack() { tar --zstd -C members -cf "$1.vmctl" manifest.json $(cd members && ls
 }
 is_unpacking() { ls -l "/proc/$import/fd" | grep -q "deleted"; }
 
-@test "one that runs is refused with what to do, and a port that it holds is exchanged" {
+@test "one without a disk of ours is refused, and a port that it holds is exchanged" {
     cat >run.kdl <<'EOF'
 vm "busy" { image "guest.qcow2"; backend "noop"; forward host=20080 guest=80 }
 EOF
     vmctl -q up --file run.kdl
     fails 1 vmctl export busy busy.vmctl
-    says "vm 'busy' is running" "vmctl stop busy" "vmctl export busy@SNAPSHOT busy.vmctl"
+    says "the disk of vm 'busy' is not a file of vmctl's" "only VMs of backend \"qemu\""
     [ ! -e busy.vmctl ]
+    fails 1 vmctl backup busy
+    says "only VMs of backend \"qemu\" are exported and backed up"
+    [ ! -e busy-backup ]
     jq '.spec.network.forwards = [{"protocol": "tcp", "hostPort": 20080, "guestPort": 80}]
         | .spec.shares = [{"host": "/etc", "guest": "/mnt/etc", "tag": "etc"}]' manifest.json >members/manifest.json
     rm -f members/disk.qcow2
@@ -188,6 +196,12 @@ the_last() { ls -t backups/web-*.qcow2 | head -n 1; }
     mv moved backups
     qemu-img compare -q "$DATA/vms/web/overlay.qcow2" "$DATA/vms/two/overlay.qcow2"
     is_imported two
+    vmctl destroy -q two
+    vmctl import -q "$(the_last)" --name two # by its disk
+    is_imported two
+    run vmctl events web
+    says "its disk was copied, for a clone, an export or a backup"
+    refute grep -F "'~" <<<"$output"
     vmctl destroy -q two
     mv backups 12:00 # a protocol, were it not a directory
     vmctl import -q "12:00/$(basename "$(cd 12:00 && ls -t ./*.vmctl | head -n 1)")" --name two
@@ -222,7 +236,7 @@ the_last() { ls -t backups/web-*.qcow2 | head -n 1; }
     cp whole.qcow2 "$inc"
     mv "$full" away.qcow2
     fails 1 vmctl import backups --name two
-    says "$(basename "$full")"
+    says "$(basename "$full")" "another backup of it may be whole: ls $PWD/backups/web-*.vmctl"
     leaves_nothing
     fails 0 vmctl backup web backups
     says "web: a full backup: cannot read" "$(basename "$full")"
@@ -233,7 +247,7 @@ the_last() { ls -t backups/web-*.qcow2 | head -n 1; }
     vmctl create -q --name web --image "$PROJECT/guest.qcow2" --memory 160 --user worker
     fails 0 vmctl backup web backups
     says "are of another VM of that name"
-    echo x >backups/website.vmctl
+    echo x >backups/website.vmctl # none of a backup
     echo x >backups/web-2-20200101-000000-full.vmctl # of others
     echo x >backups/web-20200101-20200101-000000-full.vmctl
     echo x >backups/web-20200101-000000-20200101-000000-full.vmctl
@@ -242,6 +256,8 @@ the_last() { ls -t backups/web-*.qcow2 | head -n 1; }
     echo x >backups/web-20200101-000000-full.vmctl
     fails 0 vmctl backup web backups
     says "web: a full backup: '" "web-20200101-000000-full.vmctl' is damaged"
+    fails 1 vmctl import backups --name two
+    says "000000-full.vmctl' is damaged" "move it away, or name the one that you mean"
     rm backups/{web-20200101-000000-full,web-2-20200101-000000-full,website}.vmctl
     rm backups/web-20200101-{20200101-000000,000000-20200101-000000}-full.vmctl
     mkdir backups/web-20200101-000000-full.vmctl # that cannot be read
@@ -250,7 +266,7 @@ the_last() { ls -t backups/web-*.qcow2 | head -n 1; }
     rmdir backups/web-20200101-000000-full.vmctl
     fails 3 vmctl backup wep backups
     fails 6 flock backups vmctl backup web backups
-    says "another backup to 'backups' is under way"
+    says "another backup to 'backups' is under way" "wait until it is done"
 }
 
 bitmaps_of() { qemu-img info --output json "$1" | jq -r '."format-specific".data.bitmaps[]?.name'; }
@@ -283,6 +299,8 @@ has_process() { [[ $(pid_of "$1") =~ ^[0-9]+$ ]]; }
     mkdir small
     mount -t tmpfs -o size=40m tmpfs small || skip "no right to mount"
     vmctl backup -q web small
+    fails 1 vmctl export web small/web.vmctl
+    says "io::no_space" "'small/web.vmctl': cannot write: No space" "make room there, then export it again"
     fails 1 vmctl backup web small --full
     says "io::no_space" "there is no room in '$PWD/small' for a copy of " " MiB of the disk of vm 'web'" "the backups that are there are whole"
     [ "$(ls -A small | wc -l)" -eq 2 ]
