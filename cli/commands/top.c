@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * vmctl top: what the machines take of this host now, from proc(5) of their processes. Rates are of
- * the time between two looks.
+ * vmctl top: what the machines take of this host now, from proc(5) of their processes, and what
+ * goes over their networks. Rates are of the time between two looks.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -23,6 +23,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/proc_usage.h"
 #include "specs/base/text.h"
+#include "specs/vm/network_usage.h"
 #include "store/store.h"
 
 struct top_values {
@@ -51,6 +52,7 @@ struct machine {
     uint32_t memory_mib;
     uint64_t start_ticks;
     struct proc_usage before, now;
+    struct network_usage network_before, network;
 };
 
 struct top {
@@ -65,30 +67,50 @@ struct top {
 };
 
 /* Noop machines have no process of their own. */
+static void look_at_machine(
+    struct machine *machine, const struct vm_record *record, const json_t *networks)
+{
+    const struct vm_instance *instance = record->status ? &record->status->instance : NULL;
+    bool has_process = record->desired && record->desired->spec->backend == BACKEND_QEMU &&
+                       instance && text_eq(instance->boot_id, clock_boot_id(clock_system()));
+    bool is_same = has_process && machine->pid == instance->pid &&
+                   machine->start_ticks == instance->start_ticks;
+    machine->before = is_same ? machine->now : (struct proc_usage){.at_ms = 0};
+    machine->network_before =
+        is_same ? machine->network : (struct network_usage){.is_known = false};
+    machine->pid = has_process ? instance->pid : 0;
+    machine->start_ticks = has_process ? instance->start_ticks : 0;
+    machine->memory_mib = record->desired ? record->desired->spec->memory_mib : 0;
+    network_usage_read(networks, machine->name, record->status, &machine->network);
+    (void)proc_usage_read(machine->pid, machine->start_ticks, &machine->now);
+}
+
 static int look_at_machines(struct top *top, struct error *err)
 {
-    for (size_t i = 0; i < top->names.count; i++) {
-        struct machine *machine = &top->machines[i];
-        cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
-        int rc = store_get(top->cli->store, top->names.items[i], &record, err);
-        if (rc < 0 && rc != -ERR_VM_NOT_FOUND) {
-            return rc;
+    size_t n = top->names.count;
+    int rc = 0;
+    struct vm_record *records = mem_calloc(n + 1, sizeof(*records));
+    cleanup_with(strings_clear) struct strings names = {.count = 0};
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        rc = store_get(top->cli->store, top->names.items[i], &records[i], err);
+        if (rc == -ERR_VM_NOT_FOUND) {
+            error_clear(err);
+            rc = 0;
         }
-        error_clear(err);
-        const struct vm_instance *instance = record.status ? &record.status->instance : NULL;
-        bool has_process = record.desired && record.desired->spec->backend == BACKEND_QEMU &&
-                           instance && text_eq(instance->boot_id, clock_boot_id(clock_system()));
-        bool is_same = has_process && machine->pid == instance->pid &&
-                       machine->start_ticks == instance->start_ticks;
-        machine->name = top->names.items[i];
-        machine->before = is_same ? machine->now : (struct proc_usage){.at_ms = 0};
-        machine->pid = has_process ? instance->pid : 0;
-        machine->start_ticks = has_process ? instance->start_ticks : 0;
-        machine->memory_mib = record.desired ? record.desired->spec->memory_mib : 0;
-        (void)proc_usage_read(machine->pid, machine->start_ticks, &machine->now);
+        network_usage_add_network(&names, records[i].status);
     }
+    cleanup_json json_t *networks =
+        rc == 0 ? network_usage_ask(&top->cli->paths, &names) : json_object();
+    for (size_t i = 0; i < n; i++) {
+        top->machines[i].name = top->names.items[i];
+        if (rc == 0) {
+            look_at_machine(&top->machines[i], &records[i], networks);
+        }
+        vm_record_clear(&records[i]);
+    }
+    free(records);
     top->looked_ms = clock_monotonic_ms(clock_system());
-    return 0;
+    return rc;
 }
 
 /* Per second, of what grew from `before` to `now`. */
@@ -105,6 +127,12 @@ static double cpu_percent(const struct machine *machine)
     return rate(machine, machine->before.cpu_ms, machine->now.cpu_ms) / 10;
 }
 
+/* Of a network; where it cannot be known before, as of a switch that was started again: 0. */
+static double network_rate(const struct machine *machine, uint64_t before, uint64_t now)
+{
+    return machine->network_before.is_known ? rate(machine, before, now) : 0;
+}
+
 static int compare_cpu(const void *a, const void *b)
 {
     const struct machine *const *x = a, *const *y = b;
@@ -115,8 +143,9 @@ static int compare_cpu(const void *a, const void *b)
 static void add_cells(struct table *table, const struct machine *machine)
 {
     const struct proc_usage *now = &machine->now, *before = &machine->before;
-    char cells[5][32] = {"-", "-", "-", "-", "-"};
-    enum { CPU, MEMORY, READ, WRITTEN, TIME };
+    const struct network_usage *network = &machine->network, *since = &machine->network_before;
+    char cells[7][32] = {"-", "-", "-", "-", "-", "-", "-"};
+    enum { CPU, MEMORY, READ, WRITTEN, RECEIVED, SENT, TIME };
     if (now->at_ms) {
         uint64_t seconds = now->cpu_ms / 1000;
         (void)snprintf(cells[CPU], sizeof(cells[0]), "%.1f%%", cpu_percent(machine));
@@ -131,6 +160,12 @@ static void add_cells(struct table *table, const struct machine *machine)
         (void)snprintf(cells[WRITTEN], sizeof(cells[0]), "%.1f MB/s",
             rate(machine, before->written_bytes, now->written_bytes) / 1e6);
     }
+    if (network->is_known) {
+        (void)snprintf(cells[RECEIVED], sizeof(cells[0]), "%.1f MB/s",
+            network_rate(machine, since->received_bytes, network->received_bytes) / 1e6);
+        (void)snprintf(cells[SENT], sizeof(cells[0]), "%.1f MB/s",
+            network_rate(machine, since->sent_bytes, network->sent_bytes) / 1e6);
+    }
     table_add(table, machine->name);
     for (size_t i = 0; i < ARRAY_LEN(cells); i++) {
         table_add(table, cells[i]);
@@ -140,7 +175,7 @@ static void add_cells(struct table *table, const struct machine *machine)
 /* Those that take most come first. */
 static void top_print(struct top *top)
 {
-    static const char *const titles[] = {"NAME", "CPU", "MEM", "READ", "WRITE", "TIME"};
+    static const char *const titles[] = {"NAME", "CPU", "MEM", "READ", "WRITE", "RX", "TX", "TIME"};
     cleanup_with(table_clear) struct table table;
     cleanup_buf struct buf out = BUF_INIT(0);
     cleanup_free const struct machine **order = mem_calloc(top->names.count + 1, sizeof(*order));
@@ -157,6 +192,21 @@ static void top_print(struct top *top)
         (void)fputs(buf_str(&out), stdout);
     } else {
         live_block_draw(&top->block, buf_str(&out));
+    }
+}
+
+static void put_network(json_t *json, const struct machine *machine)
+{
+    const struct network_usage *now = &machine->network, *before = &machine->network_before;
+    if (now->is_known) {
+        json_put_int(json, "receivedBytes", (int64_t)now->received_bytes);
+        json_put_int(json, "receivedPackets", (int64_t)now->received_packets);
+        json_put_int(json, "sentBytes", (int64_t)now->sent_bytes);
+        json_put_int(json, "sentPackets", (int64_t)now->sent_packets);
+        json_put_int(json, "receivedBytesPerSecond",
+            (int64_t)network_rate(machine, before->received_bytes, now->received_bytes));
+        json_put_int(json, "sentBytesPerSecond",
+            (int64_t)network_rate(machine, before->sent_bytes, now->sent_bytes));
     }
 }
 
@@ -182,6 +232,7 @@ static void print_data(const struct top *top)
             json_put_int(json, "writtenBytesPerSecond",
                 (int64_t)rate(machine, before->written_bytes, now->written_bytes));
         }
+        put_network(json, machine);
         (void)json_array_append_new(list, json);
     }
     output_print(top->cli, list);
@@ -242,10 +293,10 @@ const struct command command_top = {
     .details =
         "CPU is of one processor, so a VM with two can have 200%; MEM what of its memory the\n"
         "host holds, QEMU's own included; READ and WRITE go to the host's disks, '-' where they\n"
-        "are another user's to read; TIME is the processor time since the start. On a terminal\n"
-        "that moves its cursor it is drawn again until Ctrl-C; else, and with -q or -o json, "
-        "once,\n"
-        "after one interval.\n"
+        "are another user's to read; RX and TX are what the guest receives and sends on a project\n"
+        "network or a tap device, '-' on a user network, of which nothing counts; TIME is the\n"
+        "processor time since the start. On a terminal that moves its cursor it is drawn again\n"
+        "until Ctrl-C; else, and with -q or -o json, once, after one interval.\n"
         "Noop and Propolis VMs have no process here.",
     .examples = "  vmctl top\n"
                 "  vmctl top --once --interval 500ms web\n"

@@ -17,7 +17,9 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/proc_usage.h"
+#include "specs/base/strings.h"
 #include "specs/image/image_request.h"
+#include "specs/vm/network_usage.h"
 #include "store/store.h"
 
 /* One instance of a VM, and what of it was counted. */
@@ -104,6 +106,7 @@ struct vm_figures {
     const struct vm_record *record;
     bool is_ready;
     struct proc_usage usage;
+    struct network_usage network;
     int64_t disk_bytes; /* -1: it has none */
 };
 
@@ -114,11 +117,13 @@ static int64_t allocated_bytes(const struct cli *cli, const char *name)
     return stat(path, &st) == 0 ? (int64_t)st.st_blocks * 512 : -1;
 }
 
-static struct vm_figures figures_of(const struct cli *cli, const struct vm_record *record)
+static struct vm_figures figures_of(
+    const struct cli *cli, const json_t *networks, const struct vm_record *record)
 {
     struct vm_figures vm = {.record = record, .disk_bytes = -1};
     const struct vm_instance *instance = record->status ? &record->status->instance : NULL;
     vm.is_ready = record->status && vm_status_is_true(record->status, CONDITION_READY);
+    network_usage_read(networks, record->name, record->status, &vm.network);
     if (record->desired && record->desired->spec->backend == BACKEND_QEMU) {
         vm.disk_bytes = allocated_bytes(cli, record->name);
         if (instance && strcmp(instance->boot_id, clock_boot_id(clock_system())) == 0) {
@@ -190,6 +195,30 @@ static bool value_written(const struct vm_figures *vm, double *ret)
     return vm->usage.has_io;
 }
 
+static bool value_received(const struct vm_figures *vm, double *ret)
+{
+    *ret = (double)vm->network.received_bytes;
+    return vm->network.is_known;
+}
+
+static bool value_received_packets(const struct vm_figures *vm, double *ret)
+{
+    *ret = (double)vm->network.received_packets;
+    return vm->network.is_known;
+}
+
+static bool value_sent(const struct vm_figures *vm, double *ret)
+{
+    *ret = (double)vm->network.sent_bytes;
+    return vm->network.is_known;
+}
+
+static bool value_sent_packets(const struct vm_figures *vm, double *ret)
+{
+    *ret = (double)vm->network.sent_packets;
+    return vm->network.is_known;
+}
+
 static const struct {
     const char *name;
     enum metric_type type;
@@ -213,13 +242,26 @@ static const struct {
         "What the machine's process has read from the host's disks.", value_read},
     {"vmctl_vm_disk_written_bytes", METRIC_COUNTER,
         "What the machine's process has written to the host's disks.", value_written},
+    {"vmctl_vm_network_receive_bytes", METRIC_COUNTER,
+        "Bytes of Ethernet frames that the machine has received.", value_received},
+    {"vmctl_vm_network_transmit_bytes", METRIC_COUNTER,
+        "Bytes of Ethernet frames that the machine has sent.", value_sent},
+    {"vmctl_vm_network_receive_packets", METRIC_COUNTER,
+        "Ethernet frames that the machine has received.", value_received_packets},
+    {"vmctl_vm_network_transmit_packets", METRIC_COUNTER,
+        "Ethernet frames that the machine has sent.", value_sent_packets},
 };
 
 static void add_vms(struct exposition *to, const struct cli *cli, const struct vm_list *list)
 {
     cleanup_free struct vm_figures *vms = mem_calloc(list->count + 1, sizeof(*vms));
+    cleanup_with(strings_clear) struct strings names = {.count = 0};
     for (size_t i = 0; i < list->count; i++) {
-        vms[i] = figures_of(cli, &list->records[i]);
+        network_usage_add_network(&names, list->records[i].status);
+    }
+    cleanup_json json_t *networks = network_usage_ask(&cli->paths, &names);
+    for (size_t i = 0; i < list->count; i++) {
+        vms[i] = figures_of(cli, networks, &list->records[i]);
     }
     for (size_t f = 0; f < ARRAY_LEN(vm_families); f++) {
         exposition_family(to, vm_families[f].name, vm_families[f].type, vm_families[f].help);

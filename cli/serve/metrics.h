@@ -3,7 +3,8 @@
  * Metrics in the Prometheus text format 0.0.4
  * (https://prometheus.io/docs/instrumenting/exposition_formats/) and in OpenMetrics 1.0
  * (https://github.com/OpenObservability/OpenMetrics), which name counters differently. Everything
- * is read when it is asked for.
+ * is read when it is asked for; the switches of project networks are waited for as in
+ * specs/vm/network_usage.h.
  *
  * A VM has a fixed number of series, by its name; no other label has values of users: no image, no
  * URL, no message.

@@ -24,6 +24,7 @@
 #pragma once
 
 #define PATHS_SECRETS_SOCKET "secrets.sock"
+#define PATHS_SWITCH_CONTROL "hub/control" /* in a network's directory */
 
 struct error;
 

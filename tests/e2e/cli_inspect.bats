@@ -561,8 +561,8 @@ answer() {
     vmfile web db
     vmctl up -q
     run vmctl top --interval 100ms
-    has "NAME   CPU   MEM   READ   WRITE   TIME"
-    has "db     -     -     -      -       -"
+    has "NAME   CPU   MEM   READ   WRITE   RX   TX   TIME"
+    has "db     -     -     -      -       -    -    -"
     run vmctl top -i 100ms web -o json
     [ "$(jq -c . <<<"$output")" = '[{"name":"web"}]' ]
     fails 3 vmctl top wbe

@@ -119,6 +119,34 @@ hears_this() { [ "$(hears "${@:2}")" = "$1" ]; }
     vmctl port web | grep -Fx '7080/tcp -> 127.0.0.1:7080'
 }
 
+# 3 MB in frames of 1514 bytes have 4 % of headers; the rest is what SSH says meanwhile, as also after the
+# guest has told what its own card counts.
+@test "top and metrics have what a guest has received and sent" {
+    local top before after card server
+    vmctl ssh web -- 'sleep 300 | nc -l -p 5001 >/tmp/zeros 2>/dev/null & exit 0'
+    before=$(vmctl top db -i 100ms -o json | jq '.[0].sentBytes')
+    vmctl ssh db -- 'until head -c 3000000 /dev/zero | nc web 5001 2>/dev/null; do sleep 0.1; done'
+    await 20 bash -c "nsenter -t $HOST_PID -n vmctl ssh web -- wc -c /tmp/zeros | grep -q ^3000000"
+    card=$(vmctl ssh db -- cat /sys/class/net/eth0/statistics/tx_bytes)
+    top=$(vmctl top db -i 100ms -o json | jq -c '.[0]')
+    echo "$before $card $top"
+    after=$(jq .sentBytes <<<"$top")
+    [ $((after - before)) -gt 3000000 ]
+    [ $((after - before)) -lt 3500000 ]
+    [ "$after" -ge "$card" ]
+    [ "$after" -lt $((card + 20000)) ]
+    [ "$(jq '.receivedBytes > 1000 and .receivedPackets > 10 and .sentPackets > 100' <<<"$top")" = true ]
+    env vmctl serve 2>"$BATS_TEST_TMPDIR/serve.log" 3>&- &
+    server=$!
+    await 10 grep -q '^listening: ' "$BATS_TEST_TMPDIR/serve.log"
+    cd "$DATA" # for the length of the socket's path
+    curl -sS --unix-socket serve.sock http://localhost/metrics >"$BATS_TEST_TMPDIR/metrics"
+    kill "$server"
+    awk -v at_least="$after" '$1 == "vmctl_vm_network_transmit_bytes_total{vm=\"db\"}" { is_there = $2 >= at_least }
+        END { exit !is_there }' "$BATS_TEST_TMPDIR/metrics"
+    [ "$(grep -c '^vmctl_vm_network_.*{vm="web"} [1-9]' "$BATS_TEST_TMPDIR/metrics")" = 4 ]
+}
+
 @test "what egress allows changes while the guest runs" {
     sed -i 's/vm "db" { network "project";/vm "db" { network "project" { egress { allow "192.0.2.3"; }; };/' VMFile.kdl
     run vmctl up

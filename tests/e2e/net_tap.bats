@@ -78,6 +78,18 @@ setup() {
     [ "$output" = $'tap-b\nSSH-2.0-' ]
 }
 
+# What SSH says meanwhile comes on top of what the guest's own card counts.
+@test "top has what a guest has received and sent" {
+    local counters=/sys/class/net/eth0/statistics card top
+    read -r -a card < <(vmctl ssh a -- "cat $counters/rx_bytes $counters/tx_bytes" | paste -sd ' ')
+    read -r -a top < <(vmctl top a -i 100ms -o json | jq -r '.[0] | "\(.receivedBytes) \(.sentBytes)"')
+    echo "${card[*]} ${top[*]}"
+    [ "${top[0]}" -ge "${card[0]}" ]
+    [ "${top[0]}" -lt $((card[0] + 20000)) ]
+    [ "${top[1]}" -ge "${card[1]}" ]
+    [ "${top[1]}" -lt $((card[1] + 20000)) ]
+}
+
 @test "a controller that was killed finds them where they are" {
     local pid
     pid=$(pid_of a)

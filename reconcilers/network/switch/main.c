@@ -9,7 +9,8 @@
  * may be killed and started again: QEMU notices nothing, and TCP between guests sends again.
  *
  * Its control socket takes lines: "apply VM" reads all ports and answers, about that VM's, with
- * one line: {}, or {"error": …, "port": "tcp/8080"}.
+ * one line: {}, or {"error": …, "port": "tcp/8080"}; "count" is answered with what each port's
+ * guest has received and sent (specs/vm/network_usage.h).
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -40,6 +41,7 @@
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/vm/network_usage.h"
 
 enum { TICK_MS = 500, LINGER_MS = 2000, CLIENTS_MAX = 512, QUEUE_MAX = 512, TURN_MAX = 64 };
 
@@ -57,6 +59,7 @@ struct uplink {
     bool is_connected;
     struct world_forwards forwards;
     bool is_listed; /* its file was seen in this round */
+    struct network_usage usage;
 };
 
 struct client {
@@ -122,6 +125,8 @@ static bool send_frame(const struct fabric_port *port, const uint8_t *frame, siz
         return true;
     }
     if (send(port->fd, frame, n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
+        uplink->usage.received_bytes += n;
+        uplink->usage.received_packets++;
         return true;
     }
     if (errno == EAGAIN || errno == ENOBUFS) {
@@ -173,11 +178,14 @@ static void from_world(const uint8_t *frame, size_t n)
 
 static void receive_frames(struct fabric_port *port)
 {
+    struct network_usage *usage = &((struct uplink *)port->owner)->usage;
     for (int i = 0; i < TURN_MAX; i++) {
         ssize_t n = recv(port->fd, hub.frame, sizeof(hub.frame), MSG_DONTWAIT | MSG_TRUNC);
         if (n <= 0) {
             return;
         }
+        usage->sent_bytes += (size_t)n;
+        usage->sent_packets++;
         if ((size_t)n <= sizeof(hub.frame)) {
             fabric_from_port(hub.fabric, port, hub.frame, (size_t)n);
         }
@@ -317,14 +325,22 @@ static void read_ports(void)
 
 /* ---- control ---- */
 
-static void answer(const struct client *client, const char *line)
+static json_t *count(void)
 {
-    cleanup_json json_t *json = json_object();
-    struct fabric_port *port =
-        text_starts_with(line, "apply ") ? (read_ports(), fabric_find(hub.fabric, line + 6)) : NULL;
-    if (hub.has_failed) {
-        return; /* the next one answers */
+    json_t *json = json_object();
+    for (size_t i = 0; i < fabric_count(hub.fabric); i++) {
+        const struct fabric_port *port = fabric_at(hub.fabric, i);
+        const struct uplink *uplink = port->owner;
+        json_put(json, port->config->name, network_usage_to_json(&uplink->usage));
     }
+    return json;
+}
+
+static json_t *apply(const char *vm_name)
+{
+    json_t *json = json_object();
+    read_ports();
+    struct fabric_port *port = fabric_find(hub.fabric, vm_name);
     if (!port) {
         json_put_text(json, "error", "there is no such port");
     } else if (!is_in_range(port)) {
@@ -335,6 +351,19 @@ static void answer(const struct client *client, const char *line)
         (void)connect_port(port);
         json_put_text(json, "error", uplink->forwards.failure);
         json_put_text(json, "port", uplink->forwards.failed_port);
+    }
+    return json;
+}
+
+static void answer(const struct client *client, const char *line)
+{
+    static const char verb[] = "apply ";
+    cleanup_json json_t *json = text_starts_with(line, verb) ? apply(line + strlen(verb))
+                                : text_eq(line, NETWORK_USAGE_REQUEST)
+                                    ? count()
+                                    : json_pack("{s:s}", "error", "there is no such request");
+    if (hub.has_failed) {
+        return; /* the next one answers */
     }
     cleanup_free char *text = json_canonical(json);
     cleanup_free char *whole = mem_printf("%s\n", text);

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "specs/base/paths.h"
 #include "specs/vm/vm_spec.h"
 
 struct error;
@@ -39,7 +40,7 @@ extern const struct fields switch_port_fields;
 #define SWITCH_GUEST_SUFFIX ".vm"
 #define SWITCH_HUB "hub"
 #define SWITCH_HUB_SUFFIX ".hub"
-#define SWITCH_CONTROL SWITCH_HUB "/control"
+#define SWITCH_CONTROL PATHS_SWITCH_CONTROL
 enum { SWITCH_LOCK_FD = 3, SWITCH_PORTS_MAX = 240, SWITCH_PORT_FILE_MAX = 64 << 10 };
 
 /* The addresses of a network: its first 24 bits are those of each of its ports. */
