@@ -40,7 +40,8 @@ const struct command command_apply = {
     .usage = "[OPTIONS] [VM...]",
     .details = "Writes the VMFile's settings into the store. New VMs stay off until `vmctl up` or\n"
                "`start`; running ones take over what needs no restart, and run provision steps\n"
-               "that were appended.",
+               "that were appended. With --prune, VMs that came from the file and that it no\n"
+               "longer names are destroyed or stopped; one with `protect` is not destroyed.",
     .examples = "  vmctl apply\n"
                 "  vmctl apply --no-provision  but run no appended steps\n"
                 "  vmctl apply --prune         and destroy what the file no longer names",

@@ -42,7 +42,7 @@ const struct command command_destroy = {
     .details = "Ends the VM and removes its disk, snapshots, logs, keys and record, at any\n"
                "moment of its life and whatever has become of its VMFile. Nothing is kept and\n"
                "this cannot be undone: on a terminal it asks first. Downloaded images and\n"
-               "volumes stay.",
+               "volumes stay, and so does a VM with `protect` in its VMFile.",
     .examples = "  vmctl destroy web\n"
                 "  vmctl destroy -l tier=test\n"
                 "  vmctl destroy --all -y",

@@ -5,6 +5,7 @@
 #include "cli/options.h"
 #include "cli/request/confirm.h"
 #include "cli/request/project.h"
+#include "cli/request/protected.h"
 #include "cli/request/vm_request.h"
 #include "cli/request/targets.h"
 #include "cli/show/result.h"
@@ -102,6 +103,7 @@ static int run(
     const struct down_values *down = values;
     cleanup_with(strings_clear) struct strings targets = {.count = 0};
     cleanup_with(strings_clear) struct strings known = {.count = 0}, chosen = {.count = 0};
+    struct protected_vms kept = {.count = 0};
     int rc = find_known(cli, down->which.file, &known, err);
     if (rc == 0) {
         rc = targets_choose(&known, &down->which, words, "the VMFile", &chosen, err);
@@ -113,10 +115,13 @@ static int run(
         rc = targets_narrow(cli, &down->which, &targets, err);
     }
     if (rc == 0 && down->destroys) {
+        rc = protected_leave_out(cli, NULL, &targets, &kept, err);
+    }
+    if (rc == 0 && down->destroys) {
         rc = confirm_erasure(cli, down->is_sure, false, &targets, err);
     }
     if (rc != 0 || targets.count == 0) {
-        return rc;
+        return protected_end(cli, &kept, rc, err);
     }
     cleanup_with(vm_request_clear) struct request request = {
         .goal = {.kind = down->destroys ? GOAL_DELETED : GOAL_STOPPED, .is_desired = true},
@@ -127,7 +132,8 @@ static int run(
     if (down->destroys) {
         note_watched(cli, down->which.file);
     }
-    return vm_request_run(cli, &request, &down->follow, err);
+    rc = vm_request_run(cli, &request, &down->follow, err);
+    return protected_end(cli, &kept, rc, err);
 }
 
 const struct command command_down = {
@@ -136,7 +142,8 @@ const struct command command_down = {
     .usage = "[OPTIONS] [VM...]",
     .details = "Shuts the guests down. `vmctl up` or `vmctl start` starts them again. With\n"
                "--destroy their disks, logs and records are removed, which cannot be undone: on a\n"
-               "terminal it asks first.",
+               "terminal it asks first. A VM with `protect` in its VMFile stays, and is stopped\n"
+               "without --destroy only.",
     .examples = "  vmctl down                  all VMs of ./VMFile.kdl\n"
                 "  vmctl down --name web       only this one\n"
                 "  vmctl down --destroy        and remove them",

@@ -42,7 +42,8 @@ const struct command command_reload = {
         "VMFile now is. On a terminal it asks first. The old disk is kept for 24 hours as a\n"
         "snapshot (vmctl snapshot list): less long if the VM is recreated three times\n"
         "more, or less than 1 GiB of the file system is free; and not at all with\n"
-        "--no-keep. To restart without losing the disk: vmctl restart.",
+        "--no-keep. A VM with `protect` in its VMFile is left alone. To restart without\n"
+        "losing the disk: vmctl restart.",
     .examples = "  vmctl reload\n"
                 "  vmctl reload --name web\n"
                 "  vmctl reload --no-provision",

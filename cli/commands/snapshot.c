@@ -222,7 +222,8 @@ const struct command command_snapshot = {
         "Snapshots outlive a recreation of the disk (reload, up --recreate), and go with the VM\n"
         "(destroy). The disk that a recreation replaces is kept as the snapshot recreated-TIME "
         "for\n"
-        "24 hours: less long if three more follow, or less than 1 GiB of the file system is free.",
+        "24 hours: less long if three more follow, or less than 1 GiB of the file system is free.\n"
+        "Of a VM with `protect` in its VMFile restore and rm are refused.",
     .examples = "  vmctl ssh web -- sync; vmctl snapshot create web clean\n"
                 "  vmctl stop web && vmctl snapshot restore web clean && vmctl start web\n"
                 "  vmctl snapshot list web",

@@ -58,7 +58,8 @@ const struct command command_up = {
         "at once, and provision steps that were appended are run. Nothing is restarted or\n"
         "recreated without --restart or --recreate. Then follows until all are ready; Ctrl-C\n"
         "stops the following, not the VMs. With names, what these VMs depend on is\n"
-        "brought up, too, but neither restarted nor recreated.",
+        "brought up, too, but neither restarted nor recreated. The disk of a VM with\n"
+        "`protect` in its VMFile stays, whatever --recreate and --prune say.",
     .examples = "  vmctl up                      all VMs of ./VMFile.kdl\n"
                 "  vmctl up --name web           this one and what it depends on\n"
                 "  vmctl up --dry-run            only show what would be done\n"

@@ -258,7 +258,8 @@ const struct command command_watch = {
         "`vmctl up --watch` they are started), what needs a restart or a new disk is shown\n"
         "and waits until you request it. A directory means every *.kdl in it that is a\n"
         "VMFile. An invalid file changes nothing, its VMs show SourceInvalid; VMs outlive a\n"
-        "file that goes. A VM taken out of the file is left alone without --prune.",
+        "file that goes. A VM taken out of the file is left alone without --prune; and one\n"
+        "with `protect` is not destroyed: `vmctl watch --list` says that it is kept.",
     .examples = "  vmctl watch                     ./VMFile.kdl\n"
                 "  vmctl watch ~/vms --prune=stop  all VMFiles of a directory\n"
                 "  vmctl watch --list\n"

@@ -3,6 +3,7 @@
 
 #include "cli/cli.h"
 #include "cli/request/confirm.h"
+#include "cli/request/protected.h"
 #include "cli/request/vm_request.h"
 #include "cli/request/targets.h"
 #include "specs/base/cleanup.h"
@@ -22,6 +23,7 @@ int power_run(struct cli *cli, const struct power_command *command,
     const struct power_values *values, const struct arg_strings *words, struct error *err)
 {
     cleanup_with(strings_clear) struct strings targets = {.count = 0};
+    struct protected_vms kept = {.count = 0};
     int rc = targets_find(cli, &values->which, words, &targets, err);
     for (size_t i = 0; command->check && rc == 0 && i < targets.count; i++) {
         cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
@@ -31,10 +33,11 @@ int power_run(struct cli *cli, const struct power_command *command,
         }
     }
     if (rc == 0 && command->change.deletes) {
-        rc = confirm_erasure(cli, values->is_sure, false, &targets, err);
+        rc = protected_leave_out(cli, NULL, &targets, &kept, err);
+        rc = rc == 0 ? confirm_erasure(cli, values->is_sure, false, &targets, err) : rc;
     }
-    if (rc != 0) {
-        return rc;
+    if (rc != 0 || targets.count == 0) {
+        return protected_end(cli, &kept, rc, err);
     }
     cleanup_with(vm_request_clear) struct request request = {
         .goal = command->goal,
@@ -43,5 +46,6 @@ int power_run(struct cli *cli, const struct power_command *command,
         .shows_provision = command->shows_provision,
     };
     vm_request_init(&request, &targets, &command->change);
-    return vm_request_run(cli, &request, &values->follow, err);
+    rc = vm_request_run(cli, &request, &values->follow, err);
+    return protected_end(cli, &kept, rc, err);
 }

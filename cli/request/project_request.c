@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/request/confirm.h"
 #include "cli/request/project.h"
+#include "cli/request/protected.h"
 #include "cli/request/targets.h"
 #include "cli/request/vm_request.h"
 #include "cli/request/watched_source.h"
@@ -37,6 +38,7 @@ struct project_request {
     struct vm_record *records;          /* before the changes; one for each target */
     struct request request;             /* the changes; then their outcomes */
     struct strings removed;             /* VMs that the file no longer names, if that matters */
+    struct protected_vms kept;          /* which are not recreated */
     struct source_record *registration; /* the VMFile is to be watched; NULL: not requested */
     char digest[DIGEST_SIZE]; /* of the VMFile and the files it names, when all its VMs are meant */
     struct change_extra extra;
@@ -67,6 +69,9 @@ static int load(struct project_request *request, const struct arg_strings *words
         return rc;
     }
     rc = targets_of_project(project, &request->values->which, words, targets, err);
+    if (rc == 0 && request->action->recreates) {
+        rc = protected_leave_out(request->cli, project, targets, &request->kept, err);
+    }
     if (rc < 0 || (rc = cli_open_store(request->cli, err)) < 0) {
         return rc;
     }
@@ -169,6 +174,11 @@ static void set_change_and_goal(struct project_request *request, size_t i, bool 
     change->recreates =
         is_named && record->desired &&
         (action->recreates || (values->recreates && record_needs_new_disk(record, change->spec)));
+    size_t n_kept = request->kept.count;
+    if (!action->recreates) { /* else they are left out altogether */
+        protected_check(request->cli, record->desired, change, &request->kept);
+    }
+    change->recreates &= request->kept.count == n_kept;
     change->erases_at_once = values->erases_at_once;
     change->restarts = is_named && values->restarts && !change->recreates &&
                        record_needs_restart(record, change->spec);
@@ -247,6 +257,30 @@ static int find_removed(struct project_request *request, struct error *err)
             strings_add(&request->removed, known.items[i]);
         }
     }
+    return rc;
+}
+
+/* What `protect` keeps is not destroyed because it is no longer named. */
+static int keep_protected(struct project_request *request, struct error *err)
+{
+    struct strings left = {.count = 0};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < request->removed.count; i++) {
+        const struct change destroy = {.name = request->removed.items[i], .deletes = true};
+        cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+        struct error refusal = {.code = ERR_NONE};
+        rc = store_get(request->cli->store, destroy.name, &record, err);
+        if (record.desired && change_check_protected(record.desired, &destroy, &refusal) < 0) {
+            cli_note(request->cli,
+                "note: vm '%s' is no longer in %s, but protected, and left as it is (to destroy "
+                "it, write its block again without `protect`: vmctl apply %s)",
+                destroy.name, strrchr(request->project.path, '/') + 1, destroy.name);
+        } else {
+            strings_append(&left, destroy.name);
+        }
+    }
+    strings_clear(&request->removed);
+    request->removed = left;
     return rc;
 }
 
@@ -340,6 +374,9 @@ static int commit(struct project_request *request, struct error *err)
     const struct project_action *action = request->action;
     const struct follow_values *follow = &request->values->follow;
     int rc = action->prunes ? find_removed(request, err) : 0;
+    if (rc == 0 && request->prune == SOURCE_PRUNE_DESTROY) {
+        rc = keep_protected(request, err);
+    }
     if (rc == 0) {
         rc = confirm_all(request, err);
     }
@@ -383,5 +420,8 @@ int project_request_run(struct cli *cli, const struct project_action *action,
     if (rc == 0) {
         rc = build_changes(&request, err);
     }
-    return rc == 0 ? commit(&request, err) : rc;
+    if (rc == 0 && (request.targets.count > 0 || request.kept.count == 0)) {
+        rc = commit(&request, err);
+    }
+    return protected_end(cli, &request.kept, rc, err);
 }

@@ -299,6 +299,9 @@ void vm_text_add_desired(struct buf *out, const struct vm_record *record)
         vm_rows_add_labels(&labels, desired->spec);
         vm_text_field(out, "Labels:", "%s", buf_str(&labels));
     }
+    if (desired->spec->is_protected) {
+        vm_text_field(out, "Protected:", "yes: its disk and snapshots stay");
+    }
     duration_format(clock_wall_ms(clock_system()) - desired->created_ms, age);
     vm_text_field(out, "Age:", "%s", age);
 }

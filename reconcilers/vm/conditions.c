@@ -568,8 +568,11 @@ static void describe_source(struct pass *pass)
         return;
     }
     enum reason reason = is_gone ? REASON_SOURCE_MISSING : REASON_REMOVED_FROM_SOURCE;
+    bool is_kept = !is_gone && source->prune == SOURCE_PRUNE_DESTROY &&
+                   pass->view->desired->spec->is_protected;
     cleanup_free char *message = is_gone ? source_record_explain(source)
-                                         : mem_printf("'%s' no longer names it", source->path);
+                                         : mem_printf("'%s' no longer names it%s", source->path,
+                                               is_kept ? "; it is protected, and kept" : "");
     report_source_event(pass, CONDITION_ORPHANED, reason, message);
     pass_set(pass, CONDITION_ORPHANED, CONDITION_TRUE, reason, message);
 }

@@ -160,8 +160,7 @@ static int check_detach(const struct vm_desired *desired, const char *name, stru
         err, ERR_VOLUME_NOT_FOUND, "vm '%s' has no volume '%s' attached", vm_name, name);
 }
 
-/* What the change would take away is a disk or a snapshot of it, which `protect` keeps. */
-static int check_protected(
+int change_check_protected(
     const struct vm_desired *desired, const struct change *change, struct error *err)
 {
     const struct vm_spec *spec = change->spec ? change->spec : desired->spec;
@@ -175,8 +174,8 @@ static int check_protected(
     }
     (void)error_set(
         err, ERR_VM_INVALID_STATE, "vm '%s' is protected, and keeps its disk", change->name);
-    return error_help(
-        err, "take `protect` out of its VMFile, and apply that: vmctl apply %s", change->name);
+    return error_help(err, "take `protect` out of its block, then: vmctl apply %s%s%s",
+        change->name, desired->source ? " --file " : "", desired->source ? desired->source : "");
 }
 
 static int attempt_check(struct store *store, const struct attempt *attempt, struct error *err)
@@ -199,7 +198,7 @@ static int attempt_check(struct store *store, const struct attempt *attempt, str
     if (desired && is_bound && !text_eq(desired->source, change->source)) {
         return report_conflict(change->name, desired, err);
     }
-    int rc = desired ? check_protected(desired, change, err) : 0;
+    int rc = desired ? change_check_protected(desired, change, err) : 0;
     if (rc < 0) {
         return rc;
     }

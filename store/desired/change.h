@@ -111,6 +111,10 @@ int change_apply(struct store *store, const struct change *changes, size_t count
  * gone. */
 int change_plan(struct store *store, const struct change *changes, size_t count,
     struct change_outcome *ret, struct error *err);
+/* -ERR_VM_INVALID_STATE: the change would take away a disk, or a snapshot of it, that `protect`
+ * keeps. Both above find that, too, for all their changes at once. */
+int change_check_protected(
+    const struct vm_desired *desired, const struct change *change, struct error *err);
 void change_outcome_clear(struct change_outcome *outcome);
 
 /* What else goes into the transaction: called at every try, so that it reads the current records.

@@ -98,12 +98,11 @@ static int write_failure(struct sync *sync, enum source_state state, const struc
 
 static bool is_in_file(const struct vmfile *file, const char *name)
 {
+    bool is = false;
     for (size_t i = 0; i < file->n_vms; i++) {
-        if (text_eq(file->vms[i]->name, name)) {
-            return true;
-        }
+        is |= text_eq(file->vms[i]->name, name);
     }
-    return false;
+    return is;
 }
 
 /* A file that was renamed within a watched directory: its VMs go along. Otherwise the first owner
@@ -164,34 +163,62 @@ static int plan_vms(
     return 0;
 }
 
-/* Only once, for each content of the file: a user who starts such a VM again has the last word. And
- * only what was applied before: a file that is being written in parts shows itself by then. */
-static void plan_pruning(struct sync *sync, struct plan *plan, const char *digest, bool is_new)
+/* Of the VMs that it no longer names those that `protect` keeps, and says so in the record. */
+static int find_kept(
+    struct sync *sync, struct source_record *after, struct strings *ret, struct error *err)
 {
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < after->removed.count; i++) {
+        cleanup_with(vm_record_clear) struct vm_record vm = {.name = NULL};
+        rc = store_get(sync->store, after->removed.items[i], &vm, err);
+        if (vm.desired && vm.desired->spec->is_protected && !vm.desired->is_deleting) {
+            strings_append(ret, after->removed.items[i]);
+        }
+    }
+    if (ret->count > 0) {
+        after->message = mem_printf("no longer names %s, which is protected and kept%s",
+            ret->items[0], ret->count > 1 ? ", as are others" : "");
+    }
+    return rc;
+}
+
+/* Only once, for each save of the file: a user who starts such a VM again has the last word. And
+ * only what was applied before: a file that is being written in parts shows itself by then. */
+static int plan_pruning(
+    struct sync *sync, struct plan *plan, const char *digest, bool is_new, struct error *err)
+{
+    cleanup_with(strings_clear) struct strings kept = {.count = 0};
     struct source_record *after = plan->after;
     enum source_prune prune = after->prune;
-    if (prune == SOURCE_PRUNE_NOTHING || after->removed.count == 0 ||
+    int rc = prune == SOURCE_PRUNE_DESTROY ? find_kept(sync, after, &kept, err) : 0;
+    if (rc < 0 || prune == SOURCE_PRUNE_NOTHING || after->removed.count == 0 ||
         text_eq(after->pruned_digest, digest)) {
-        return;
+        return rc;
     }
     if (is_new || !sync->ask->may_prune) {
         plan->wants_pruning = true;
-        return;
+        return 0;
     }
     for (size_t i = 0; i < after->removed.count; i++) {
+        const char *name = after->removed.items[i];
         const struct change change = {
-            .name = strings_find(&sync->out->vms, after->removed.items[i]), /* outlives the plan */
+            .name = strings_find(&sync->out->vms, name), /* outlives the plan */
             .source = sync->ask->path,
             .deletes = prune == SOURCE_PRUNE_DESTROY,
             .sets_power = prune == SOURCE_PRUNE_STOP,
             .power = POWER_STOPPED,
         };
-        source_sync_add_change(plan, &change);
+        if (!strings_have(&kept, name)) {
+            source_sync_add_change(plan, &change);
+        }
     }
     memcpy(after->pruned_digest, digest, DIGEST_SIZE);
     if (prune == SOURCE_PRUNE_DESTROY) {
         strings_clear(&after->removed);
+        after->removed = kept;
+        kept = (struct strings){.count = 0};
     }
+    return 0;
 }
 
 static int make_plan(struct sync *sync, const struct vmfile_load *load, const char *digest,
@@ -210,12 +237,10 @@ static int make_plan(struct sync *sync, const struct vmfile_load *load, const ch
         memcpy(plan->after->applied_sha, load->sha256, DIGEST_SIZE);
         memcpy(plan->after->applied_digest, digest, DIGEST_SIZE);
         plan->after->applied_ms = clock_wall_ms(clock_system());
+        memset(plan->after->pruned_digest, 0, DIGEST_SIZE); /* also for what it was once before */
     }
     int rc = is_new ? plan_vms(sync, load, plan, err) : 0;
-    if (rc == 0) {
-        plan_pruning(sync, plan, digest, is_new);
-    }
-    return rc;
+    return rc < 0 ? rc : plan_pruning(sync, plan, digest, is_new, err);
 }
 
 struct record_change {
@@ -264,8 +289,9 @@ static int carry_out(struct sync *sync, const struct plan *plan, struct error *e
 static int judge_refusal(struct sync *sync, const char *digest, struct error *err)
 {
     switch (err->code) {
-    case ERR_CANCELLED:    /* the record changed, */
-    case ERR_VM_NOT_FOUND: /* or a VM to prune went by itself: look again */
+    case ERR_CANCELLED:        /* the record changed, */
+    case ERR_VM_NOT_FOUND:     /* or a VM to prune went by itself, */
+    case ERR_VM_INVALID_STATE: /* or is protected since: look again */
         err->code = ERR_STORE_STALE;
         return -ERR_STORE_STALE;
     case ERR_VM_CONFLICT:
@@ -416,12 +442,12 @@ static void close_directory(DIR **directory)
     }
 }
 
-static int list_candidates(const char *path, struct strings *ret, int *ret_errno)
+/* 0 or errno. */
+static int list_candidates(const char *path, struct strings *ret)
 {
     cleanup_with(close_directory) DIR *directory = opendir(path);
     if (!directory) {
-        *ret_errno = errno;
-        return -1;
+        return errno;
     }
     struct dirent *entry;
     while (ret->count < DIRECTORY_FILES_MAX && (entry = readdir(directory)) != NULL) {
@@ -434,19 +460,6 @@ static int list_candidates(const char *path, struct strings *ret, int *ret_errno
         }
     }
     return 0;
-}
-
-/* Another program's KDL has no `vm` in it. What is not KDL at all may be a VMFile with a mistake,
- * and its user wants to hear of it. */
-static bool is_vmfile(const char *path)
-{
-    cleanup_with(vmfile_load_clear) struct vmfile_load load = {.path = NULL};
-    struct error ignored = {.code = ERR_NONE};
-    if (vmfile_load(path, path, &(struct vmfile_inputs){.given = NULL}, &load, &ignored) < 0) {
-        return false;
-    }
-    return load.file->n_vms > 0 ||
-           (load.file->n_diagnostics > 0 && load.file->diagnostics[0].is_syntax);
 }
 
 static void align_file(
@@ -467,33 +480,24 @@ static void align_file(
     source_record_free(after);
 }
 
-static const struct source_record *source_sync_find(
-    const struct source_list *list, const char *path)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        if (text_eq(list->items[i]->path, path)) {
-            return list->items[i];
-        }
-    }
-    return NULL;
-}
-
 static void plan_files(struct sync *sync, struct store_batch *batch,
     const struct source_list *known, const struct strings *files)
 {
+    cleanup_with(strings_clear) struct strings paths = {.count = 0};
+    for (size_t i = 0; i < known->count; i++) {
+        strings_append(&paths, known->items[i]->path);
+        if (text_eq(known->items[i]->directory, sync->ask->path)) {
+            align_file(sync, batch, known->items[i]);
+        }
+    }
     for (size_t i = 0; i < files->count; i++) {
-        if (!source_sync_find(known, files->items[i]) && is_vmfile(files->items[i])) {
+        if (!strings_have(&paths, files->items[i]) && vmfile_load_is_vmfile(files->items[i])) {
             struct source_record *record =
                 source_record_new(files->items[i], clock_wall_ms(clock_system()));
             record->directory = mem_strdup(sync->before->path);
             source_record_follow(record, sync->before);
             sources_change(batch, NULL, record);
             source_record_free(record);
-        }
-    }
-    for (size_t i = 0; i < known->count; i++) {
-        if (text_eq(known->items[i]->directory, sync->ask->path)) {
-            align_file(sync, batch, known->items[i]);
         }
     }
 }
@@ -527,8 +531,8 @@ static int sync_directory(struct sync *sync, struct error *err)
 {
     cleanup_with(strings_clear) struct strings files = {.count = 0};
     cleanup_with(source_list_clear) struct source_list known = {.count = 0};
-    int code = 0;
-    if (list_candidates(sync->ask->path, &files, &code) < 0) {
+    int code = list_candidates(sync->ask->path, &files);
+    if (code) {
         return be_unlisted(sync, code, err);
     }
     int rc = sources_list(sync->store, &known, err);

@@ -316,3 +316,14 @@ int vmfile_load_referenced(struct vmfile_load *load, char *ret_digest, struct er
     digest_text(buf_str(&all), ret_digest);
     return 0;
 }
+
+bool vmfile_load_is_vmfile(const char *path)
+{
+    cleanup_with(vmfile_load_clear) struct vmfile_load load = {.path = NULL};
+    struct error ignored = {.code = ERR_NONE};
+    if (vmfile_load(path, path, &(struct vmfile_inputs){.given = NULL}, &load, &ignored) < 0) {
+        return false;
+    }
+    return load.file->n_vms > 0 ||
+           (load.file->n_diagnostics > 0 && load.file->diagnostics[0].is_syntax);
+}

@@ -75,5 +75,9 @@ void vmfile_load_print(
  * `ret_digest` (DIGEST_SIZE) is that of all that was read: equal digests, equal changes. */
 int vmfile_load_referenced(struct vmfile_load *load, char *ret_digest, struct error *err);
 
+/* Whether it is worth watching: another program's KDL has no `vm` in it, and what is not KDL at all
+ * may be a VMFile with a mistake, of which its user wants to hear. */
+bool vmfile_load_is_vmfile(const char *path);
+
 /* The directory of an absolute path. free() it. */
 char *vmfile_load_directory(const char *path);

@@ -54,6 +54,59 @@ teardown() { cli_teardown; }
     [ "$output" = "web: started" ]
 }
 
+# keeps NAME : the output says why nothing takes away its disk, and what to type
+keeps() { says "vm '$1' is protected, and keeps its disk" "vmctl apply $1 --file $PWD/VMFile.kdl"; }
+
+@test "protect: what takes a disk away is refused for that VM, and done for the others" {
+    vmfile web db new
+    sed -i '/"db"/s/; }/; protect; }/' VMFile.kdl
+    vmctl up -q
+    run vmctl describe db
+    has "Protected:   yes: its disk and snapshots stay"
+    [[ $(vmctl describe web) != *Protected:* ]]
+    fails 1 vmctl destroy db -y
+    keeps db
+    fails 1 vmctl destroy new db -y
+    keeps db
+    has "new: destroyed"
+    fails 1 vmctl destroy --all -y -o json
+    [ "$(vmctl list -o name)" = db ]
+    [ "$(field Status db)" = Ready ]
+    vmctl up -q
+    local disk
+    disk() { vmctl get "$1" -o json | jq -r '.. | .recreateToken? // empty'; }
+    fails 1 vmctl reload -y
+    keeps db
+    says "web: recreated"
+    [ -z "$(disk db)" ]
+    fails 1 vmctl reload db -y
+    keeps db
+    refute says "db: "
+    vmctl down -q # stops it: its disk stays
+    [ "$(field Status db)" = Stopped ]
+    fails 1 vmctl down --destroy -y
+    keeps db
+    [ "$(vmctl list -o name)" = db ]
+    vmctl up -q
+    cp "$work/image" "$work/other" && echo x >"$work/other"
+    sed -i "s|$work/image|$work/other|" VMFile.kdl
+    fails 1 vmctl up --recreate -y
+    keeps db
+    says "web: recreated"
+    [ "$(field Status db)" = Ready ]
+    sed -i '/"db"/d; /"new"/d' VMFile.kdl
+    fails 0 vmctl up --prune=destroy -y --dry-run
+    says "vm 'db' is no longer in VMFile.kdl, but protected" "new: destroyed (dry run)"
+    fails 0 vmctl up --prune=destroy -y
+    says "vm 'db' is no longer in VMFile.kdl, but protected, and left as it is" "vmctl apply db"
+    await eval '[ "$(vmctl list -o name | tr "\n" " ")" = "db web " ]'
+    vmfile web db
+    sed -i "/\"db\"/s|$work/image|$work/other|" VMFile.kdl
+    vmctl apply -q db
+    vmctl destroy -y db
+    [ "$(vmctl list -o name)" = web ]
+}
+
 @test "snapshot: made, listed, restored and removed of a stopped VM" {
     vmfile web
     vmctl up -q

@@ -172,6 +172,18 @@ has_setting() { [ "$(vmctl status "$1" -o json | jq -r ".desired.spec.$2")" = "$
     exists web
 }
 
+@test "watch --prune keeps what is protected, and says so" {
+    { block web; block db protect; block old; } >VMFile.kdl
+    vmctl up -q
+    vmctl -q watch --prune
+    block web >VMFile.kdl
+    await is_gone old
+    exists db
+    run vmctl watch --list
+    says "no longer names db, which is protected and kept"
+    [[ $(vmctl events db) == *"no longer names it; it is protected, and kept"* ]]
+}
+
 @test "watch --prune=stop stops it" {
     { block web; block db; } >VMFile.kdl
     vmctl up -q

@@ -401,6 +401,34 @@ static void pruning_waits_for_leave_and_then_deletes(void **state)
     assert_int_equal(look_and_prune(f, "VMFile.kdl"), SOURCE_FOUND_SETTLED);
 }
 
+/* It stays in the record, whose message says why for as long as that is so. */
+static void what_is_protected_is_not_pruned_and_the_others_are(void **state)
+{
+    struct fixture *f = *state;
+    watch_file(f, "VMFile.kdl", SOURCE_PRUNE_DESTROY);
+    write_project(f, "VMFile.kdl", VM("web", "") VM("db", "protect") VM("old", ""));
+    (void)look(f, "VMFile.kdl");
+    write_project(f, "VMFile.kdl", VM("web", ""));
+    (void)look(f, "VMFile.kdl");
+    assert_int_equal(look_and_prune(f, "VMFile.kdl"), SOURCE_FOUND_SETTLED);
+    assert_true(is_desired(f, "db"));
+    assert_false(is_desired(f, "old"));
+    for (int i = 0; i < 2; i++) {
+        struct source_record *record = record_of(f, "VMFile.kdl");
+        assert_int_equal(record->state, SOURCE_SYNCED);
+        assert_string_equal(record->message, "no longer names db, which is protected and kept");
+        assert_int_equal(record->removed.count, 1);
+        source_record_free(record);
+        assert_int_equal(look_and_prune(f, "VMFile.kdl"), SOURCE_FOUND_SETTLED);
+    }
+    write_project(f, "VMFile.kdl", VM("web", "") VM("db", ""));
+    (void)look(f, "VMFile.kdl");
+    write_project(f, "VMFile.kdl", VM("web", ""));
+    (void)look(f, "VMFile.kdl");
+    (void)look_and_prune(f, "VMFile.kdl");
+    assert_false(is_desired(f, "db"));
+}
+
 static void pruning_may_stop_instead_once_for_each_content(void **state)
 {
     struct fixture *f = *state;
@@ -605,6 +633,7 @@ int main(void)
         TEST(a_disk_does_not_shrink),
         TEST(a_vm_that_left_the_file_is_told_and_left_alone),
         TEST(pruning_waits_for_leave_and_then_deletes),
+        TEST(what_is_protected_is_not_pruned_and_the_others_are),
         TEST(pruning_may_stop_instead_once_for_each_content),
         TEST(a_file_just_written_has_no_stamp_to_go_by),
         TEST(what_is_not_registered_is_not_looked_at),
