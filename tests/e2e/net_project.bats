@@ -138,6 +138,7 @@ hears_this() { [ "$(hears "${@:2}")" = "$1" ]; }
     [ "$(jq '.receivedBytes > 1000 and .receivedPackets > 10 and .sentPackets > 100' <<<"$top")" = true ]
     env vmctl serve 2>"$BATS_TEST_TMPDIR/serve.log" 3>&- &
     server=$!
+    echo "$server" >>"$BATS_FILE_TMPDIR/pids"
     await 10 grep -q '^listening: ' "$BATS_TEST_TMPDIR/serve.log"
     cd "$DATA" # for the length of the socket's path
     curl -sS --unix-socket serve.sock http://localhost/metrics >"$BATS_TEST_TMPDIR/metrics"

@@ -232,10 +232,13 @@ P
     kill -KILL "$server"
     wait "$server" || true
     serve --allow-changes
+    [ "$(status_of /v1/vms/nope/stop -X POST)" = 404 ]
     curl -sSN -m 100 --unix-socket "$data/serve.sock" -H 'Accept: text/event-stream' http://localhost/v1/events \
         >"$work/stream" 3>&- &
     servers+=($!)
     await grep -qx 'event: changed' "$work/stream"
+    local fds
+    fds=$(find "/proc/$server/fd" -mindepth 1 | wc -l)
     [ "$(ask /v1/vms/web/stop -X POST | jq -r '.vms[0].result')" = pending ]
     await displays web Stopped
     await grep -q '^data: {.*"reason":"Stopped".*"vm":"web"}$' "$work/stream"
@@ -247,11 +250,17 @@ P
     [ "$(status_of /v1/vms/web/stop -X POST -H 'Origin: http://evil.example')" = 403 ]
     displays web Ready
 
+    is_quiet() { [ "$(find "/proc/$server/fd" -mindepth 1 | wc -l)" -le "$fds" ]; }
+    await is_quiet # no descriptor of a change is left
+
     local last # from where a client was it goes on
     last=$(sed -n 's/^id: //p' "$work/stream" | head -1)
     run curl -sSN -m 2 --unix-socket "$data/serve.sock" -H 'Accept: text/event-stream' -H "Last-Event-ID: $last" \
         http://localhost/v1/events
     [ "$(sed -n 's/^id: //p' <<<"$output" | head -1)" -gt "$last" ]
+    run curl -sSN -m 2 --unix-socket "$data/serve.sock" -H 'Accept: text/event-stream' -H "Last-Event-ID: 0" \
+        http://localhost/v1/events
+    [ "$(sed -n 's/^id: //p' <<<"$output" | head -1)" = "$(ask /v1/events | jq '.[0].sequence')" ]
 }
 
 @test "serve: what is answered is what its OpenAPI document says" {
