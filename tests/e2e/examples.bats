@@ -63,8 +63,24 @@ pack_forger() {
         run vmctl diff --file "$file"
         [ "$status" -eq 0 ]
         [ -z "$output" ]
+        take_protection_out "$file"
         vmctl down --destroy -q --file "$file"
     done
+}
+
+# take_protection_out VMFILE : as a user does who wants to be rid of such a VM
+take_protection_out() {
+    grep -q '^ *protect' "$1" || return 0
+    fails 1 vmctl down --destroy -q --file "$1"
+    says "is protected, and keeps its disk"
+    sed -i '/^ *protect/d' "$1"
+    vmctl apply -q --file "$1"
+}
+
+@test "multi-vm: its labels choose" {
+    vmctl apply -q --file "$examples/multi-vm/VMFile.kdl"
+    [ "$(vmctl list -o name -l tier=data)" = db ]
+    take_protection_out "$examples/multi-vm/VMFile.kdl"
 }
 
 @test "variables: three VMs, on the release that is set, each with its number" {

@@ -43,8 +43,8 @@ teardown() {
     [ -n "$OBSTACLE" ] || for vm in $(vmctl list -o name); do vmctl destroy -q "$vm"; done
 }
 
-# use_tiny_guest VMFILE : its images and sizes become the tiny guest's, and the first step of each VM
-# that has steps is ours.
+# use_tiny_guest VMFILE : its images and sizes become the tiny guest's, the first step of each VM
+# that has steps is ours, and all may be destroyed.
 use_tiny_guest() {
     awk -v image="$VMCTL_TEST_GUEST" -v script="$PROJECT/stand-in.sh" '
         /^vm / { is_ours = 0 }
@@ -52,6 +52,7 @@ use_tiny_guest() {
         /^ *memory / { print "    memory 192"; next }
         /^ *vcpus / { print "    vcpus 1"; next }
         /^ *disk [0-9]/ { print "    disk 2"; next }
+        /^ *protect / { next }
         /^ *provision / && !is_ours++ { print "    provision \"shell\" { script \"" script "\" }" }
         { print }
     ' "$1" >"$1.tiny"
