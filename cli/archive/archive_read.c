@@ -84,12 +84,8 @@ static int read_manifest(
 /* Before a byte of it is unpacked. */
 static int check_room(const struct cli *cli, const struct manifest *manifest, struct error *err)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = manifest_bytes(manifest);
     cleanup_close int fd = open(cli->paths.data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    for (size_t i = 0; i < manifest->n_members; i++) {
-        uint64_t size = manifest->members[i].tar.size;
-        bytes = size > UINT64_MAX - bytes ? UINT64_MAX : bytes + size;
-    }
     if (fd < 0 || fs_has_room(fd, bytes)) {
         return 0;
     }
@@ -118,13 +114,12 @@ static int unpack(struct tar_reader *reader, const struct manifest_member *membe
     char sha256[DIGEST_SIZE];
     cleanup_free uint8_t *piece = mem_calloc(1, PIECE);
     struct digest *digest = digest_new();
-    uint64_t done = 0;
     int rc = 0;
     ssize_t n = 0;
     while (rc == 0 && (n = tar_reader_read(reader, piece, PIECE, err)) > 0) {
         digest_add(digest, piece, (size_t)n);
         rc = fs_write_all(fd, piece, (size_t)n, err);
-        progress_show(progress, (double)(done += (uint64_t)n), (double)member->tar.size);
+        progress_add(progress, (double)n);
     }
     digest_of(digest, sha256);
     digest_free(digest);
@@ -162,12 +157,12 @@ int archive_note_disk(struct archive *archive, size_t i, struct error *err)
     return check_qcow2(archive->files[i].fd, name, archive->title, &archive->disk_bytes, err);
 }
 
-static int read_member(const struct cli *cli, struct archive *ret, size_t i, struct error *err)
+static int read_member(const struct cli *cli, struct archive *ret, size_t i,
+    struct progress *progress, struct error *err)
 {
     struct tar_reader *reader = ret->reader;
     const char *title = ret->title;
     const struct manifest_member *member = &ret->manifest.members[i];
-    struct progress progress = progress_begin(cli, ret->manifest.vm, "unpacking");
     struct tar_member found;
     bool is_there = false;
     int rc = tar_reader_next(reader, &found, &is_there, err);
@@ -177,8 +172,7 @@ static int read_member(const struct cli *cli, struct archive *ret, size_t i, str
         rc = refuse_member(title, member->tar.name, "is not where its manifest says", err);
     }
     rc = rc < 0 ? rc : unnamed_open(cli->paths.data_dir, 0600, &ret->files[i], err);
-    rc = rc < 0 ? rc : unpack(reader, member, ret->files[i].fd, title, &progress, err);
-    progress_end(&progress);
+    rc = rc < 0 ? rc : unpack(reader, member, ret->files[i].fd, title, progress, err);
     cleanup_free char *volume = vm_import_volume_name(member->tar.name);
     uint64_t bytes = 0;
     if (rc == 0 && volume) {
@@ -209,9 +203,12 @@ int archive_unpack_all(const struct cli *cli, struct archive *archive, struct er
 {
     int rc = check_room(cli, &archive->manifest, err);
     rc = rc < 0 ? rc : check_volumes(cli, &archive->manifest, err);
+    struct progress progress = progress_begin(cli, archive->manifest.vm, "unpacking");
+    progress.total = (double)manifest_bytes(&archive->manifest);
     for (size_t i = 0; rc == 0 && i < archive->manifest.n_members; i++) {
-        rc = read_member(cli, archive, i, err);
+        rc = read_member(cli, archive, i, &progress, err);
     }
+    progress_end(&progress);
     return rc < 0 ? rc : check_nothing_follows(archive, err);
 }
 

@@ -183,7 +183,7 @@ static int write_file(struct tar_writer *writer, const struct tar_member *member
         }
         rc = tar_writer_add(writer, piece, (size_t)n, err);
         at += (uint64_t)n;
-        progress_show(progress, (double)at, (double)member->size);
+        progress_add(progress, (double)n);
     }
     return rc;
 }
@@ -195,12 +195,13 @@ int archive_write(
     struct tar_writer *writer = tar_writer_new(fd);
     const struct manifest *manifest = &parts->manifest;
     manifest_write(manifest, &text);
+    struct progress progress = progress_begin(cli, manifest->vm, "writing the archive");
+    progress.total = (double)manifest_bytes(manifest);
     int rc = write_bytes(writer, MANIFEST_NAME, &text, err);
     for (size_t i = 0; rc == 0 && i < manifest->n_members; i++) {
-        struct progress progress = progress_begin(cli, manifest->vm, "writing the archive");
         rc = write_file(writer, &manifest->members[i].tar, parts->files[i].fd, &progress, err);
-        progress_end(&progress);
     }
+    progress_end(&progress);
     rc = rc < 0 ? rc : tar_writer_finish(writer, err);
     tar_writer_free(writer);
     return rc;

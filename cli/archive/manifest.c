@@ -30,6 +30,16 @@ void manifest_clear(struct manifest *manifest)
     *manifest = (struct manifest){.n_members = 0};
 }
 
+uint64_t manifest_bytes(const struct manifest *manifest)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < manifest->n_members; i++) {
+        uint64_t size = manifest->members[i].tar.size;
+        bytes = size > UINT64_MAX - bytes ? UINT64_MAX : bytes + size;
+    }
+    return bytes;
+}
+
 /* ---- writing ---- */
 
 static json_t *disk_to_json(const struct manifest_disk *disk)

@@ -52,6 +52,8 @@ struct manifest {
 };
 
 void manifest_clear(struct manifest *manifest);
+/* All members' together; UINT64_MAX if they are more. */
+uint64_t manifest_bytes(const struct manifest *manifest);
 
 void manifest_write(const struct manifest *manifest, struct buf *out);
 

@@ -22,6 +22,12 @@ void progress_show(struct progress *progress, double done, double total)
     }
 }
 
+void progress_add(struct progress *progress, double done)
+{
+    progress->done += done;
+    progress_show(progress, progress->done, progress->total);
+}
+
 void progress_end(struct progress *progress)
 {
     if (progress->is_shown && progress->percent >= 0) {

@@ -12,8 +12,11 @@ struct progress {
     bool is_shown;
     const char *vm, *what; /* borrowed */
     int percent;           /* as shown last */
+    double done, total;    /* of progress_add() */
 };
 
 struct progress progress_begin(const struct cli *cli, const char *vm, const char *what);
 void progress_show(struct progress *progress, double done, double total);
+/* Of work in pieces, all of which are `total`: so much more is done. */
+void progress_add(struct progress *progress, double done);
 void progress_end(struct progress *progress);

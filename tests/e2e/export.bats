@@ -46,6 +46,16 @@ leaves_nothing() {
 }
 no_snapshot() { [ -z "$(ls "$DATA/vms/web/snapshots")" ]; }
 
+# on_terminal COMMAND : what it writes to one
+on_terminal() { script -qec "$1" /dev/null </dev/null; }
+
+@test "a terminal shows how much of an archive is done once, not for each file" {
+    [ "$(on_terminal "vmctl export web shown.vmctl" | grep -o 'writing the archive 100%' | wc -l)" -eq 1 ]
+    [ "$(on_terminal "vmctl import shown.vmctl --name two" | grep -o 'unpacking 100%' | wc -l)" -eq 1 ]
+    rm shown.vmctl
+    vmctl destroy -q two
+}
+
 @test "an import under another name is the same machine, over no image" {
     mv guest.qcow2 moved.qcow2 # it needs none
     vmctl import web.vmctl --name two 2>notes
