@@ -105,10 +105,23 @@ static int add_vm_files(struct cli *cli, const struct origin *origin, bool with_
     return rc < 0 || !with_disk ? rc : add_disk(cli, parts, VM_IMPORT_DISK, disk, "its disk", err);
 }
 
-static int add_volumes(struct cli *cli, struct archive_parts *parts, struct error *err)
+/* A volume has no snapshots: it is read where it is. */
+static int check_is_unused(
+    const struct origin *origin, const struct archive_parts *parts, struct error *err)
 {
-    int rc = 0;
+    if (!parts->manifest.spec->n_volumes || !origin->of.is_taken || !origin->of.snapshot.was_used) {
+        return 0;
+    }
+    (void)error_set(err, ERR_VM_INVALID_STATE,
+        "vm '%s' runs, and its volumes are copied while it is stopped", parts->manifest.vm);
+    return error_help(err, "stop it first: vmctl stop %s", parts->manifest.vm);
+}
+
+static int add_volumes(
+    struct cli *cli, const struct origin *origin, struct archive_parts *parts, struct error *err)
+{
     const struct vm_spec *spec = parts->manifest.spec;
+    int rc = check_is_unused(origin, parts, err);
     for (size_t i = 0; rc == 0 && i < spec->n_volumes; i++) {
         const char *volume = spec->volumes[i].name;
         cleanup_free char *path = volume_path(&cli->paths, volume);
@@ -142,7 +155,7 @@ static int measure_members(struct archive_parts *parts, struct error *err)
     return rc;
 }
 
-int archive_collect(struct cli *cli, const struct origin *origin, enum archive_content content,
+int archive_collect(struct cli *cli, const struct origin *origin, struct archive_content content,
     struct archive_parts *ret, struct error *err)
 {
     const struct vm_desired *desired = origin->record.desired;
@@ -155,9 +168,28 @@ int archive_collect(struct cli *cli, const struct origin *origin, enum archive_c
         .snapshot = fields_copy(&vm_snapshot_fields, &origin->of.snapshot)};
     free(TAKE_PTR(ret->manifest.snapshot->prepared.image_path)); /* a path of this host */
     (void)snprintf(ret->manifest.snapshot->name, SNAPSHOT_NAME_SIZE, "%s", "exported");
-    int rc = add_vm_files(cli, origin, content >= ARCHIVE_DISK, ret, err);
-    rc = rc == 0 && content == ARCHIVE_VOLUMES ? add_volumes(cli, ret, err) : rc;
+    int rc = add_vm_files(cli, origin, content.disk, ret, err);
+    rc = rc == 0 && content.volumes ? add_volumes(cli, origin, ret, err) : rc;
     return rc < 0 ? rc : measure_members(ret, err);
+}
+
+void archive_note_left_out(const struct cli *cli, const struct manifest *manifest)
+{
+    const struct vm_spec *spec = manifest->spec;
+    for (size_t i = 0; i < spec->n_volumes; i++) {
+        const char *name = spec->volumes[i].name;
+        cleanup_free char *path = volume_path(&cli->paths, name);
+        if (!manifest_has_volume(manifest, name) && fs_exists(path)) {
+            cli_note(cli, "%s: without volume '%s': stop the VM, and give --with-volumes",
+                manifest->vm, name);
+        }
+    }
+    for (size_t i = 0; i < spec->n_disks; i++) {
+        if (spec->disks[i].file) {
+            cli_note(
+                cli, "%s: without disk '%s', a file of yours", manifest->vm, spec->disks[i].file);
+        }
+    }
 }
 
 /* ---- writing ---- */

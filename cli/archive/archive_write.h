@@ -16,12 +16,17 @@ struct archive_parts {
     struct unnamed files[MANIFEST_MEMBERS_MAX]; /* of its members */
 };
 
-enum archive_content { ARCHIVE_SETTINGS, ARCHIVE_DISK, ARCHIVE_VOLUMES }; /* and those before it */
+/* What it has besides settings, keys and seed. */
+struct archive_content {
+    bool disk, volumes;
+};
 
-/* Reads the keys and the seed, the disk and the volumes into unnamed files of the data directory.
- * archive_parts_clear() it, also after an error. -ERR_NO_SPACE, -ERR_OVERLAY, -ERR_IO. */
-int archive_collect(struct cli *cli, const struct origin *origin, enum archive_content content,
+/* Reads them into unnamed files of the data directory. archive_parts_clear() it, also after an
+ * error. -ERR_NO_SPACE, -ERR_OVERLAY, -ERR_IO; -ERR_VM_INVALID_STATE: volumes of a VM that runs. */
+int archive_collect(struct cli *cli, const struct origin *origin, struct archive_content content,
     struct archive_parts *ret, struct error *err);
+/* Says what the guest has and no import will bring back. */
+void archive_note_left_out(const struct cli *cli, const struct manifest *manifest);
 /* The archive, to a file or a pipe. */
 int archive_write(
     const struct cli *cli, const struct archive_parts *parts, int fd, struct error *err);

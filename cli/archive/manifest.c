@@ -40,6 +40,16 @@ uint64_t manifest_bytes(const struct manifest *manifest)
     return bytes;
 }
 
+bool manifest_has_volume(const struct manifest *manifest, const char *volume)
+{
+    cleanup_free char *member = vm_import_volume_member(volume);
+    bool is_there = false;
+    for (size_t i = 0; i < manifest->n_members; i++) {
+        is_there |= text_eq(manifest->members[i].tar.name, member);
+    }
+    return is_there;
+}
+
 /* ---- writing ---- */
 
 static json_t *disk_to_json(const struct manifest_disk *disk)
@@ -264,16 +274,6 @@ int manifest_read(
 
 /* ---- what can be had here ---- */
 
-static bool has_member(const struct manifest *manifest, const char *volume)
-{
-    cleanup_free char *member = vm_import_volume_member(volume);
-    bool is_there = false;
-    for (size_t i = 0; i < manifest->n_members; i++) {
-        is_there |= text_eq(manifest->members[i].tar.name, member);
-    }
-    return is_there;
-}
-
 static void drop(const struct cli *cli, const struct vm_spec *spec, char **path, const char *what)
 {
     if (*path) {
@@ -289,7 +289,7 @@ static void settle_disks(
     size_t n = 0;
     for (size_t i = 0; i < spec->n_volumes; i++) {
         struct spec_volume volume = spec->volumes[i];
-        if (has_member(manifest, volume.name)) {
+        if (manifest_has_volume(manifest, volume.name)) {
             spec->volumes[n++] = volume;
             continue;
         }

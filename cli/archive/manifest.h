@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -52,6 +53,7 @@ struct manifest {
 };
 
 void manifest_clear(struct manifest *manifest);
+bool manifest_has_volume(const struct manifest *manifest, const char *volume);
 /* All members' together; UINT64_MAX if they are more. */
 uint64_t manifest_bytes(const struct manifest *manifest);
 

@@ -32,11 +32,14 @@
 struct backup_values {
     struct follow_values follow;
     bool is_full;
+    bool with_volumes;
 };
 
 static const struct arg_option options[] = {
     {"full", 0, ARG_FLAG, offsetof(struct backup_values, is_full), NULL,
         "all of the disk, on no backup before it"},
+    {"with-volumes", 0, ARG_FLAG, offsetof(struct backup_values, with_volumes), NULL,
+        "its volumes, too, all of each: of a VM that is stopped all the while"},
     {"timeout", 0, ARG_DURATION, offsetof(struct backup_values, follow.timeout_ms), "DURATION",
         "wait so long for a copy of its disk [default: 1h]"},
     OPTIONS_END,
@@ -47,6 +50,7 @@ static const struct backup_values defaults = {.follow.timeout_ms = INT64_C(3600)
 struct job {
     struct cli *cli;
     const char *vm;
+    bool with_volumes;
     char *directory;
     int lock_fd;
     struct backup last;    /* what this one can be on; path NULL: nothing */
@@ -261,8 +265,21 @@ static int publish(struct job *job, struct archive_parts *parts, struct error *e
     return rc < 0 ? rc : fs_sync_dir_of(settings_path, err);
 }
 
-static void report(const struct job *job, const struct manifest_disk *disk)
+static json_t *volumes_to_json(const struct manifest *manifest)
 {
+    json_t *names = json_array();
+    for (size_t i = 0; i < manifest->spec->n_volumes; i++) {
+        const char *name = manifest->spec->volumes[i].name;
+        if (manifest_has_volume(manifest, name)) {
+            (void)json_array_append_new(names, json_string(name));
+        }
+    }
+    return names;
+}
+
+static void report(const struct job *job, const struct manifest *manifest)
+{
+    const struct manifest_disk *disk = &manifest->disk;
     cleanup_free char *path = mem_printf("%s" BACKUP_DISK, job->stem);
     if (output_is_data(job->cli)) {
         cleanup_json json_t *json = json_object();
@@ -271,6 +288,7 @@ static void report(const struct job *job, const struct manifest_disk *disk)
         json_put_int(json, "bytes", (int64_t)disk->bytes);
         json_put_text(json, "parent", disk->parent);
         json_put_text(json, "wholeBecause", job->why_whole);
+        json_put(json, "volumes", volumes_to_json(manifest));
         output_print(job->cli, json);
     } else if (job->cli->output == OUTPUT_NAME) {
         puts(path);
@@ -314,7 +332,8 @@ static int write_backup(struct job *job, struct error *err)
     cleanup_with(archive_parts_clear) struct archive_parts parts = {.manifest.n_members = 0};
     settle_last(job);
     /* First: the snapshot goes after an hour, and its disk, open by then, may take longer. */
-    int rc = archive_collect(job->cli, &job->origin, ARCHIVE_SETTINGS, &parts, err);
+    const struct archive_content content = {.volumes = job->with_volumes};
+    int rc = archive_collect(job->cli, &job->origin, content, &parts, err);
     if (rc < 0) {
         return rc;
     }
@@ -328,7 +347,8 @@ static int write_backup(struct job *job, struct error *err)
     if (job->why_whole) {
         cli_note(job->cli, "%s: a full backup: %s", job->vm, job->why_whole);
     }
-    report(job, &parts.manifest.disk);
+    archive_note_left_out(job->cli, &parts.manifest);
+    report(job, &parts.manifest);
     return 0;
 }
 
@@ -355,12 +375,14 @@ static int run(
         (void)error_set(err, ERR_USAGE, "backup takes a VM and a directory");
         return error_help(err, "vmctl backup VM DIRECTORY");
     }
+    const struct backup_values *values = context;
     const char *vm = words->items[0];
     cleanup_free char *usual = mem_printf("%s-backup", vm);
-    cleanup_with(job_clear) struct job job = {.cli = cli, .vm = vm, .lock_fd = -1, .disk.fd = -1};
+    cleanup_with(job_clear) struct job job = {
+        .cli = cli, .vm = vm, .with_volumes = values->with_volumes, .lock_fd = -1, .disk.fd = -1};
     int rc = origin_check_archivable(cli, vm, err);
     rc = rc != 0 ? rc : open_directory(&job, words->count > 1 ? words->items[1] : usual, err);
-    return rc != 0 ? rc : back_up(&job, context, err);
+    return rc != 0 ? rc : back_up(&job, values, err);
 }
 
 const struct command command_backup = {
@@ -379,7 +401,10 @@ const struct command command_backup = {
         "was killed, the disk was replaced), a file of those before is missing or damaged, or 100\n"
         "of them are on each other, a full one follows, and is said to. Each VM has one directory\n"
         "at a time: in another one a full one begins, too. Remove a full one only with all that\n"
-        "are on it. Volumes are not in it. vmctl import DIRECTORY makes a VM of the last one.",
+        "are on it. vmctl import DIRECTORY makes a VM of the last one.\n"
+        "\n"
+        "Volumes are not in it, and that is said; with --with-volumes the .vmctl has all of each,\n"
+        "compressed, of a VM that is stopped all the while, and import brings them back.",
     .examples = "  vmctl backup web /mnt/backups\n"
                 "  vmctl backup web /mnt/backups --full\n"
                 "  vmctl import /mnt/backups --name web2",

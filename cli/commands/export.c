@@ -86,13 +86,17 @@ static int export_origin(struct cli *cli, const struct export_values *values,
     const struct origin *origin, const char *file, struct unnamed *target, struct error *err)
 {
     cleanup_with(archive_parts_clear) struct archive_parts parts = {.manifest.n_members = 0};
-    int rc = archive_collect(
-        cli, origin, values->with_volumes ? ARCHIVE_VOLUMES : ARCHIVE_DISK, &parts, err);
+    const struct archive_content content = {.disk = true, .volumes = values->with_volumes};
+    int rc = archive_collect(cli, origin, content, &parts, err);
     if (rc < 0) {
         return rc;
     }
-    return target->fd < 0 ? archive_write(cli, &parts, STDOUT_FILENO, err)
-                          : write_named(cli, &parts, file, target, err);
+    rc = target->fd < 0 ? archive_write(cli, &parts, STDOUT_FILENO, err)
+                        : write_named(cli, &parts, file, target, err);
+    if (rc == 0) {
+        archive_note_left_out(cli, &parts.manifest);
+    }
+    return rc;
 }
 
 static int run(

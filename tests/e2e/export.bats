@@ -324,3 +324,30 @@ has_process() { [[ $(pid_of "$1") =~ ^[0-9]+$ ]]; }
     [ "$(ls -A small | wc -l)" -eq 2 ]
     umount small
 }
+
+@test "volumes: what is not in a backup is said, and with --with-volumes an import brings them back" {
+    local volume=$DATA/volumes/data/volume.qcow2
+    vmctl volume attach -q web data --size 1
+    vmctl start -q -d web
+    await has_process web
+    fails 1 vmctl backup web kept --with-volumes
+    says "vm 'web' runs, and its volumes are copied while it is stopped" "vmctl stop web"
+    [ -z "$(ls -A kept)" ]
+    fails 0 vmctl backup web kept
+    says "web: without volume 'data': stop the VM, and give --with-volumes"
+    vmctl stop -q web --timeout 0
+    fails 0 vmctl export web without.vmctl
+    says "web: without volume 'data'"
+    qemu-io -c 'write -P 0x7e 5M 64k' "$volume" >/dev/null
+    [ "$(vmctl backup web kept --with-volumes -o json 2>notes | jq -c .volumes)" = '["data"]' ]
+    refute grep 'without volume' notes
+    cp "$volume" volume.qcow2
+    fails 6 vmctl import kept --name two
+    says "there is a volume 'data' already" "vmctl volume rm data"
+    vmctl destroy -q web
+    vmctl volume rm data
+    fails 0 vmctl import kept --name two
+    refute grep 'without volume' <<<"$output"
+    qemu-img compare -q volume.qcow2 "$volume"
+    [ "$(vmctl get two -o json | jq -c '[.desired.spec.volumes[].name]')" = '["data"]' ]
+}
