@@ -71,10 +71,11 @@ void memory_assess(struct pass *pass)
     s->wake = status->prepared.wake;
     s->is_freezing = vm->op && vm->op_action == ACTION_FREEZE;
     s->is_wake_ours = text_eq(vm->woken_instance_id, status->instance.instance_id);
+    free(TAKE_PTR(pass->wake_mismatch));
     if (s->wake != WAKE_NONE && pass->view->desired) {
-        cleanup_free char *why = s->wake == WAKE_DUE ? wake_mismatch(pass) : NULL;
+        pass->wake_mismatch = s->wake == WAKE_DUE ? wake_mismatch(pass) : NULL;
         bool is_unwanted = s->wake == WAKE_DUE && pass->view->desired->is_cold;
-        s->is_wake_refused = why || status->warm.cold || is_unwanted;
+        s->is_wake_refused = pass->wake_mismatch || status->warm.cold || is_unwanted;
     }
 }
 
@@ -137,9 +138,9 @@ int64_t memory_boot_cold(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
     bool is_unwanted = pass->view->desired->is_cold;
-    cleanup_free char *mismatch = status->warm.cold ? NULL
-                                  : is_unwanted     ? mem_strdup("not wanted (--cold)")
-                                                    : wake_mismatch(pass);
+    const char *mismatch = status->warm.cold ? NULL
+                           : is_unwanted     ? "not wanted (--cold)"
+                                             : pass->wake_mismatch;
     const char *why = mismatch ? mismatch : status->warm.cold;
     if (pass->env.spec->warm == WARM_REQUIRE && !is_unwanted) {
         return memory_insist(pass, why ? why : "?");

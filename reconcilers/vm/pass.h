@@ -44,6 +44,8 @@ struct pass {
         bool is_unseen;           /* no pass has looked at its builder yet */
         uint32_t n_steps; /* that the template of the present disk has run; 0: it has none */
     } template;           /* of template_assess() */
+    char *wake_mismatch;  /* of memory_assess(): why the memory that its disk is to be woken with
+                           * does not fit; owned; NULL: it does, or none is due */
     struct decision decision;
     enum steps_state steps_state; /* set by pass_describe() */
     int64_t now_ms;               /* monotonic */

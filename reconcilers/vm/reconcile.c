@@ -150,6 +150,7 @@ static struct verdict pass_over_view(
     vm_spec_free(pass.whole);
     free(pass.missing.names);
     free(pass.template.text);
+    free(pass.wake_mismatch);
     const int64_t others_ms[] = {pass.vm->put_off.retry_at_ms - pass.now_ms, kept_ms};
     for (size_t i = 0; i < ARRAY_LEN(others_ms); i++) {
         if (others_ms[i] > 0 && (requeue_ms == VERDICT_WHEN_WOKEN || requeue_ms > others_ms[i])) {

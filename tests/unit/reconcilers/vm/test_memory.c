@@ -62,6 +62,20 @@ static void a_machine_that_ends_with_such_a_guest_is_woken_again_only_if_it_has_
     assert_null(pass->patch->status->warm.cold);
 }
 
+static void what_does_not_fit_any_more_boots_and_says_why(void **state)
+{
+    struct pass_fixture *f = *state;
+    f->desired->spec->warm = WARM_NEVER;
+    f->status->prepared.wake = WAKE_DUE;
+    struct pass *pass = begin(f);
+    memory_assess(pass);
+    assert_true(pass->situation.is_wake_refused);
+    assert_int_equal(memory_boot_cold(pass), VERDICT_NOW);
+    assert_string_equal(pass->patch->status->warm.cold, "a VM without `warm` cannot be woken");
+    assert_int_equal(pass->patch->status->prepared.wake, WAKE_NONE);
+    free(TAKE_PTR(pass->wake_mismatch));
+}
+
 static void a_builder_that_ran_out_of_room_says_so(void **state)
 {
     static const struct {
@@ -102,6 +116,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_guest_whose_identity_was_not_committed_is_not_asked_twice),
         TEST(a_guest_that_ends_before_it_is_itself_is_not_woken_again),
+        TEST(what_does_not_fit_any_more_boots_and_says_why),
         TEST(a_builder_that_ran_out_of_room_says_so),
         TEST(a_machine_that_ends_with_such_a_guest_is_woken_again_only_if_it_has_to_be),
     };
