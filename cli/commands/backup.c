@@ -238,7 +238,8 @@ static void choose_stem(struct job *job, int64_t created_ms)
         job->stem = mem_printf(
             "%s/%s-%s%s-%s", job->directory, job->vm, date, more, job->last.path ? "inc" : "full");
         cleanup_free char *disk = mem_printf("%s" BACKUP_DISK, job->stem);
-        is_taken = user_path_stat(disk, &st) == 0;
+        cleanup_free char *settings = mem_printf("%s" BACKUP_SETTINGS, job->stem);
+        is_taken = user_path_stat(disk, &st) == 0 || user_path_stat(settings, &st) == 0;
     }
 }
 
@@ -260,9 +261,16 @@ static int publish(struct job *job, struct archive_parts *parts, struct error *e
     rc = rc < 0 ? rc : unnamed_open(job->directory, 0600, &settings, err);
     rc = rc < 0 ? rc : archive_write(job->cli, parts, settings.fd, err);
     rc = rc < 0 ? rc : unnamed_publish(&job->disk, disk_path, err);
-    rc = rc < 0 ? rc : fs_sync_dir_of(disk_path, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = fs_sync_dir_of(disk_path, err);
     rc = rc < 0 ? rc : unnamed_publish(&settings, settings_path, err);
-    return rc < 0 ? rc : fs_sync_dir_of(settings_path, err);
+    if (rc < 0) {
+        (void)unlink(disk_path); /* nobody would ever look at it */
+        return rc;
+    }
+    return fs_sync_dir_of(settings_path, err);
 }
 
 static json_t *volumes_to_json(const struct manifest *manifest)

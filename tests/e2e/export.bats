@@ -274,6 +274,11 @@ the_last() { ls -t backups/web-*.qcow2 | head -n 1; }
     fails 0 vmctl backup web backups
     says "web: a full backup: cannot read '" "web-20200101-000000-full.vmctl'"
     rmdir backups/web-20200101-000000-full.vmctl
+    mkdir taken # of disks that were removed alone
+    for s in {0..9}; do echo x >"taken/web-$(date -u -d "+$s sec" +%Y%m%d-%H%M%S)-full.vmctl"; done
+    vmctl backup -q web taken 2>/dev/null
+    [ "$(ls taken | grep -c -- '-2-full')" -eq 2 ]
+    rm -r taken
     fails 3 vmctl backup wep backups
     fails 6 flock backups vmctl backup web backups
     says "another backup to 'backups' is under way" "wait until it is done"
