@@ -114,6 +114,10 @@ static int copy_aside(const char *from_path, const char *to_path, char **ret_mad
     }
     if (copy_open(from, to, is_cancelled, err) < 0) {
         (void)unlink(made);
+        if (err->code == ERR_NO_SPACE) {
+            (void)error_help(err, "make room, then try again; see: df -h %.*s",
+                (int)(strrchr(to_path, '/') - to_path), to_path);
+        }
         return error_wrap(err, "'%s' to '%s'", from_path, to_path);
     }
     *ret_made = TAKE_PTR(made);

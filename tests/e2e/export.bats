@@ -328,6 +328,17 @@ has_process() { [[ $(pid_of "$1") =~ ^[0-9]+$ ]]; }
     says "io::no_space" "there is no room in '$PWD/small' for a copy of the disk of vm 'web'"
     [ "$(ls -A small | wc -l)" -eq 2 ]
     umount small
+    mount -t tmpfs -o size=60m tmpfs small # a data directory without room for the copy
+    export XDG_DATA_HOME=$PWD/small
+    vmctl create -q --name web --image "$PROJECT/guest.qcow2" --memory 160
+    qemu-io -c 'write -s random 8M 20M' small/vmctl/vms/web/overlay.qcow2 >/dev/null
+    head -c 20M /dev/zero >small/fill
+    fails 1 vmctl backup web other
+    says "io::no_space" "20 MiB do not fit" "make room, then try again; see: df -h $PWD/small/vmctl/vms/web/snapshots"
+    [ -z "$(ls -A other small/vmctl/vms/web/snapshots | grep -v :)" ]
+    vmctl destroy -q web
+    vmctl controller stop
+    umount small
 }
 
 @test "volumes: what is not in a backup is said, and with --with-volumes an import brings them back" {

@@ -103,6 +103,10 @@ static void copy_next(
 static void copy_fail(struct copy *copy, const struct error *why)
 {
     struct error err = *why;
+    if (err.code == ERR_NO_SPACE) {
+        (void)error_help(&err, "make room, then try again; see: df -h %.*s",
+            (int)(strrchr(copy->path, '/') - copy->path), copy->path);
+    }
     (void)error_wrap(&err, "cannot copy the disk of vm '%s'", copy->machine->vm_name);
     copy_finish(copy, &err);
 }
