@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* What a snapshot of a disk in use needs besides the copy, which the hypervisor makes. */
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "controller/loop/pool.h"
 #include "reconcilers/image/image_inspect.h"
@@ -37,6 +39,21 @@ static void free_live_work(void *context)
     free(work);
 }
 
+/* Before it takes from running VMs what they need. Who knows how long a partial one will be. */
+static int check_room_for_copy(const struct live_work *work, struct error *err)
+{
+    enum { BLOCK = 512 };
+    struct stat disk;
+    cleanup_close int dir = open(work->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (work->is_partial || dir < 0 || stat(work->overlay, &disk) < 0 ||
+        fs_has_room(dir, (uint64_t)disk.st_blocks * BLOCK)) {
+        return 0;
+    }
+    (void)error_set(err, ERR_NO_SPACE, "a copy of '%s' would need %lld MiB", work->overlay,
+        (long long)disk.st_blocks * BLOCK >> 20);
+    return error_help(err, "make room, then try again; see: df -h %s", work->dir);
+}
+
 /* Over the same base, or none, as large, and empty. */
 static int make_overlay(
     const struct live_work *work, const atomic_bool *is_cancelled, struct error *err)
@@ -62,6 +79,7 @@ static int make_target(void *context, const atomic_bool *is_cancelled, struct er
     const struct live_work *work = context;
     int rc = fs_make_dirs(work->dir, 0700, err);
     removal_sweep_temporary(work->dir);
+    rc = rc < 0 ? rc : check_room_for_copy(work, err);
     if (rc == 0 && fs_exists(work->seed)) {
         rc = snapshot_copy_file(work->seed, work->seed_to, is_cancelled, err);
     }

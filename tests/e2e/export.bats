@@ -336,6 +336,13 @@ has_process() { [[ $(pid_of "$1") =~ ^[0-9]+$ ]]; }
     fails 1 vmctl backup web other
     says "io::no_space" "20 MiB do not fit" "make room, then try again; see: df -h $PWD/small/vmctl/vms/web/snapshots"
     [ -z "$(ls -A other small/vmctl/vms/web/snapshots | grep -v :)" ]
+    vmctl start -q -d web
+    await has_process web # of one in use the room is looked for as well, and nothing is written
+    vmctl suspend -q web
+    fails 1 vmctl backup web other
+    says "io::no_space" "a copy of '$PWD/small/vmctl/vms/web/overlay.qcow2' would need 20 MiB"
+    [ -z "$(ls -A other small/vmctl/vms/web/snapshots | grep -v :)" ]
+    vmctl stop -q web --timeout 0
     vmctl destroy -q web
     vmctl controller stop
     umount small

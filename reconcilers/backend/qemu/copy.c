@@ -85,7 +85,10 @@ static void copy_cancel(struct op *op)
 static void copy_finish(struct copy *copy, const struct error *err)
 {
     if (err) {
+        cleanup_free char *seed =
+            mem_printf("%.*s.iso", (int)(strlen(copy->path) - strlen(".qcow2")), copy->path);
         (void)unlink(copy->made);
+        (void)unlink(seed);
     }
     copy->is_begun = copy->is_begun && err; /* then copy_cancel() ends the job, too */
     op_finish(&copy->op, err);
