@@ -50,6 +50,8 @@ static const char *const meanings[ERR_CODE_COUNT_] = {
     [ERR_VOLUME_IN_USE] = "Another machine uses the volume: it is one machine's at a time.",
     [ERR_SHARE] = "A shared folder could not be mounted in the guest.",
     [ERR_MOUNT] = "A volume could not be mounted in the guest, or unmounted.",
+    [ERR_SAVED_MEMORY] =
+        "The memory of a machine could not be saved to disk, or cannot be loaded from there.",
     [ERR_TEMPLATE] = "A template could not be made, or is not as it was when it was made.",
     [ERR_TEMPLATE_NOT_FOUND] = "There is no template of that digest.",
     [ERR_IDENTITY] = "A guest that was woken from the memory of a template did not get an "

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* vmctl suspend: pauses the vCPUs of running VMs. */
+/* vmctl suspend: pauses the vCPUs of running VMs, or saves their memory to disk. */
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/request/power.h"
@@ -29,16 +29,30 @@ static const struct power_command suspend = {
     .check = check,
 };
 
+static const struct arg_option options[] = {
+    OPTION_FILE(struct power_values, 'f'),
+    OPTION_NAME(struct power_values),
+    OPTION_ALL(struct power_values),
+    {"disk", 0, ARG_FLAG, offsetof(struct power_values, saves), NULL,
+        "save the memory to disk, and end QEMU"},
+    OPTIONS_FOLLOW(struct power_values),
+    OPTIONS_END,
+};
+
 const struct command command_suspend = {
     .name = "suspend",
     .aliases = "pause",
     .summary = "Pause running VMs",
     .usage = "[OPTIONS] [VM...]",
-    .details = "Stops the vCPUs; the guest stays in memory exactly as it is until `vmctl resume`.\n"
-               "Without a name: the VMs of the VMFile.",
-    .examples = "  vmctl suspend web",
+    .details =
+        "Stops the vCPUs; the guest stays in memory exactly as it is until `vmctl resume`.\n"
+        "With --disk its memory is written to the VM's directory, and its QEMU ends: it takes\n"
+        "no memory of the host, and continues after a reboot of the host, too.\n"
+        "Without a name: the VMs of the VMFile.",
+    .examples = "  vmctl suspend web\n"
+                "  vmctl suspend web --disk",
     .reach = REACH_SEVERAL,
-    .options = power_options,
+    .options = options,
     .values_size = sizeof(struct power_values),
     .defaults = &power_defaults,
     .acts = true,

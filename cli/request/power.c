@@ -45,7 +45,9 @@ int power_run(struct cli *cli, const struct power_command *command,
         .done = command->done,
         .shows_provision = command->shows_provision,
     };
-    vm_request_init(&request, &targets, &command->change);
+    struct change change = command->change;
+    change.saves = values->saves;
+    vm_request_init(&request, &targets, &change);
     rc = vm_request_run(cli, &request, &values->follow, err);
     return protected_end(cli, &kept, rc, err);
 }

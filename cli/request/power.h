@@ -14,6 +14,7 @@ struct power_values {
     struct which_values which;
     struct follow_values follow;
     bool is_sure; /* of `destroy` */
+    bool saves;   /* of `suspend` */
 };
 extern const struct arg_option power_options[];
 extern const struct power_values power_defaults;

@@ -74,7 +74,7 @@ struct machine_facts {
 };
 
 enum machine_command {
-    MACHINE_RESUME,    /* QMP cont */
+    MACHINE_RESUME,    /* QMP cont; with SAVED_BEGUN what is being saved is not, first */
     MACHINE_PAUSE,     /* QMP stop */
     MACHINE_POWERDOWN, /* ACPI power button; a booting guest ignores it, so it is sent again */
     MACHINE_QUIT,      /* QMP quit */
@@ -139,8 +139,15 @@ struct machine_ops {
      */
     struct op *(*freeze)(
         struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context);
-    /* From RUN_STATE_INMIGRATE to RUN_STATE_PAUSED: the machine becomes that of the template. No
-     * guest may have run on its disk. ERR_TEMPLATE: it is damaged, or does not fit. */
+    /* Stops the guest, and writes its memory and its machine to VM_SAVED_MEMORY, on stable storage.
+     * To RUN_STATE_POSTMIGRATE. ERR_SAVED_MEMORY, ERR_NO_SPACE: the guest stands still, and nothing
+     * is left of the file. Of a guest that has left already: only that the file is on stable
+     * storage. NULL: the backend cannot. */
+    struct op *(*save)(
+        struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context);
+    /* From RUN_STATE_INMIGRATE to RUN_STATE_PAUSED: the machine becomes that of the template, or
+     * with SAVED_WHOLE the one that was saved. No guest may have run on its disk since.
+     * ERR_TEMPLATE, ERR_SAVED_MEMORY: it is damaged, or does not fit. */
     struct op *(*load)(
         struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context);
 

@@ -17,6 +17,7 @@
 #include "reconcilers/vm/hot_change.h"
 #include "reconcilers/vm/memory.h"
 #include "reconcilers/vm/probes.h"
+#include "reconcilers/vm/saved.h"
 #include "reconcilers/vm/secrets.h"
 #include "reconcilers/vm/volumes.h"
 #include "reconcilers/vm/templates.h"
@@ -36,6 +37,7 @@ enum {
     STOP_REPEAT_MS = 1000,
     IO_RETRY_MS = 30000,
     ROOM_RECHECK_MS = 2000, /* freed space causes no event */
+    DEPENDENCY_RECHECK_MS = 500,
 };
 
 static uint64_t generation_of(const struct pass *pass)
@@ -206,7 +208,8 @@ static int64_t act_begin_start(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
     struct error err = {.code = ERR_NONE};
-    if (addresses_choose(pass, &err) < 0 || volumes_lease(pass, &err) < 0) {
+    if (saved_check(pass, &err) < 0 || addresses_choose(pass, &err) < 0 ||
+        volumes_lease(pass, &err) < 0) {
         return pass_fail(pass, &err);
     }
     vm_instance_clear(&status->instance);
@@ -214,7 +217,7 @@ static int64_t act_begin_start(struct pass *pass)
     status->instance.intent = INTENT_START;
     digest_random_id(status->instance.instance_id);
     vm_status_set_applied_spec(status, pass->env.spec);
-    status->applied_generation = generation_of(pass);
+    status->applied_generation = saved_generation(pass);
     status->was_reached = false;
     status->clock = (struct vm_clock){.slept_ms = clock_slept_ms(pass->vm->host->clock)};
     vm_status_forget_cloud_init(status);
@@ -242,6 +245,7 @@ static int64_t act_confirm_start(struct pass *pass)
         status->machine = mem_strdup(pass->vm->booted_machine);
     }
     status->instance.intent = INTENT_NONE;
+    saved_confirm(pass);
     pass_note_no_steps(pass);
     const char *accel = status->instance.accel; /* NULL: the backend has no choice */
     vm_patch_event(pass->patch, false, REASON_RUNNING, "started (%s %d%s%s)",
@@ -262,7 +266,6 @@ static int64_t act_await_machine(struct pass *pass)
 
 static int64_t act_wait(struct pass *pass)
 {
-    enum { DEPENDENCY_RECHECK_MS = 500 };
     return pass->decision.action == ACTION_BACK_OFF ? exit_backoff_left_ms(pass)
                                                     : DEPENDENCY_RECHECK_MS;
 }
@@ -292,7 +295,8 @@ static int64_t act_begin_stop(struct pass *pass)
     struct situation asked = pass->situation; /* what the user asks for */
     asked.is_halted = false;
     bool is_for_host = pass->situation.is_halted && !situation_must_be_down(&asked);
-    enum exit_cause cause = is_for_host ? EXIT_HOST_SHUTDOWN : EXIT_BY_USER;
+    bool is_saved = pass->situation.saved == SAVED_WHOLE && pass->situation.is_to_disk;
+    enum exit_cause cause = is_saved ? EXIT_SAVED : is_for_host ? EXIT_HOST_SHUTDOWN : EXIT_BY_USER;
     exit_hold(pass, cause);
     begin_stop(pass, cause, pass_grace_ms(pass));
     return VERDICT_NOW;
@@ -476,6 +480,8 @@ static int64_t (*const acts[])(struct pass *) = {
     [ACTION_BEGIN_START] = act_begin_start,
     [ACTION_LAUNCH] = act_launch,
     [ACTION_RELEASE] = act_release,
+    [ACTION_SAVE] = saved_save,
+    [ACTION_DROP_MEMORY] = saved_drop,
     [ACTION_LOAD] = memory_load,
     [ACTION_MARK_WOKEN] = memory_mark_woken,
     [ACTION_BOOT] = act_boot,

@@ -137,9 +137,10 @@ static const struct rule prepared_rules[] = {
 
 /* ---- Running ---- */
 
-PREDICATE(has_start_failed,
-    (!pass->situation.is_alive || pass->vm->failure.action == ACTION_BOOT) &&
-        pass->situation.power != POWER_STOPPED && is_failure_of(pass, CONDITION_RUNNING))
+PREDICATE(has_start_failed, (!pass->situation.is_alive || pass->vm->failure.action == ACTION_BOOT ||
+                                pass->vm->failure.action == ACTION_SAVE) &&
+                                pass->situation.power != POWER_STOPPED &&
+                                is_failure_of(pass, CONDITION_RUNNING))
 PREDICATE(is_down, !pass->situation.is_alive)
 
 static void report_down(struct pass *pass, enum condition_type type)
@@ -175,7 +176,10 @@ PREDICATE(is_unkillable, is_going_down(pass) && pass->situation.stage == STOP_ST
 PREDICATE(is_starting, pass->patch->status->instance.intent == INTENT_START)
 
 PREDICATE(is_being_resumed,
-    pass->decision.action == ACTION_RESUME && pass->vm->failure.action != ACTION_RESUME)
+    (pass->decision.action == ACTION_RESUME && pass->vm->failure.action != ACTION_RESUME) ||
+        (pass->situation.intent == INTENT_START && pass->situation.saved >= SAVED_WHOLE))
+PREDICATE(is_being_saved, pass->situation.is_to_disk && pass->situation.saved != SAVED_NONE &&
+                              !pass->situation.is_deleting)
 
 static char *no_room_message(const struct pass *pass)
 {
@@ -219,10 +223,11 @@ static const struct rule running_rules[] = {
     {has_start_failed, .report = report_failed},
     {is_down, .report = report_down},
     {is_unkillable, CONDITION_FALSE, REASON_UNKILLABLE, NULL, NULL},
+    {is_being_saved, CONDITION_FALSE, REASON_SAVING, NULL, NULL},
     {is_going_down, CONDITION_FALSE, REASON_STOPPING, NULL, NULL},
+    {is_being_resumed, CONDITION_FALSE, REASON_RESUMING, NULL, NULL},
     {is_starting, CONDITION_FALSE, REASON_STARTING, NULL, NULL},
     {pass_lacks_room, CONDITION_FALSE, REASON_NO_SPACE, no_room_message, NULL},
-    {is_being_resumed, CONDITION_FALSE, REASON_RESUMING, NULL, NULL},
     {is_run_state_known, .report = report_run_state},
     {NULL, .report = keep},
 };
@@ -469,10 +474,15 @@ static const struct rule synced_rules[] = {
 /* ---- Ready ---- */
 
 PREDICATE(is_deleting, pass->situation.is_deleting)
-PREDICATE(is_suspended,
-    pass->situation.power == POWER_SUSPENDED && pass->situation.run_state == RUN_STATE_PAUSED)
+PREDICATE(
+    is_suspended, pass->situation.power == POWER_SUSPENDED &&
+                      (pass->situation.is_to_disk
+                              ? !pass->situation.is_alive && pass->situation.saved == SAVED_WHOLE
+                              : pass->situation.run_state == RUN_STATE_PAUSED))
 PREDICATE(is_being_suspended,
-    pass->situation.power == POWER_SUSPENDED && pass->situation.run_state == RUN_STATE_RUNNING)
+    pass->situation.power == POWER_SUSPENDED &&
+        (pass->situation.is_to_disk ? pass->situation.is_alive
+                                    : pass->situation.run_state == RUN_STATE_RUNNING))
 
 /* The first condition that Ready needs and that is not true; NULL: all are. A running VM does not
  * become unready because its image vanished from the cache. */
@@ -546,18 +556,6 @@ static void describe_reconciling(struct pass *pass)
         is_retrying ? REASON_RETRYING : REASON_PROGRESSING, NULL);
 }
 
-/* An orphan without any record gets a uid, so that its status is one that can be read again. */
-static void describe_orphan(struct pass *pass)
-{
-    bool is_orphan = pass->decision.action == ACTION_ADOPT_ORPHAN;
-    struct vm_status *status = pass->patch->status;
-    if (is_orphan && !status->uid[0]) {
-        digest_random_id(status->uid);
-    }
-    pass_set(pass, CONDITION_ORPHANED, is_orphan ? CONDITION_TRUE : CONDITION_ABSENT,
-        REASON_NO_DESIRED_RECORD, NULL);
-}
-
 /* A VM outlives its VMFile, which this condition reports. */
 static void describe_source(struct pass *pass)
 {
@@ -580,7 +578,6 @@ static void describe_source(struct pass *pass)
 void pass_describe(struct pass *pass)
 {
     if (!pass->view->desired) {
-        describe_orphan(pass);
         return;
     }
     pass->steps_state = vm_steps_state(&pass->patch->status->provision, pass->view->desired->spec,

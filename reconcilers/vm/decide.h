@@ -58,17 +58,19 @@ struct situation {
     bool is_desired; /* there is a desired record */
     bool is_deleting;
     enum power power;
-    bool is_halted;          /* a shutdown of the host keeps it down, whatever `power` is */
+    bool is_to_disk; /* with POWER_SUSPENDED: its memory is to be saved, and no process be left */
+    bool is_halted;  /* a shutdown of the host keeps it down, whatever `power` is */
     bool wants_prepared;     /* `create`: image and disk are to be made though it is stopped */
     bool is_snapshot_asked;  /* something is to be done with a snapshot */
     bool is_restart_pending; /* its token has not been handled yet */
     enum recreation recreation;
     enum build build;
     enum template_state template;
-    enum wake wake;       /* of the disk, as recorded */
-    bool is_wake_refused; /* its guest is not to be woken, or not once more: it has failed */
-    bool is_wake_ours;    /* begun by this controller, which has not identified it before */
-    bool is_freezing;     /* that operation is under way */
+    enum wake wake;         /* of the disk, as recorded */
+    bool is_wake_refused;   /* its guest is not to be woken, or not once more: it has failed */
+    bool is_wake_ours;      /* begun by this controller, which has not identified it before */
+    bool is_freezing;       /* that operation is under way */
+    enum saved_phase saved; /* its memory, as recorded */
 
     /* Recorded, as committed. */
     bool has_instance; /* an instance, or at least the intent to start one */
@@ -127,6 +129,8 @@ enum action {
     ACTION_DISCARD_ALL,
     ACTION_SEAL,           /* make the template of what a builder did */
     ACTION_FREEZE,         /* stop a builder's guest for good, and write down its machine */
+    ACTION_SAVE,           /* stop the guest, and write its memory and machine to disk */
+    ACTION_DROP_MEMORY,    /* what was saved is not wanted any more, or was not needed */
     ACTION_DISMISS,        /* a builder is of no use any more */
     ACTION_BEGIN_TEMPLATE, /* put the record of its builder */
     ACTION_AWAIT_TEMPLATE,
@@ -148,7 +152,8 @@ enum action {
     ACTION_BEGIN_START,      /* record the intent to start, with instance id, ports, MAC */
     ACTION_LAUNCH,
     ACTION_RELEASE,    /* the pid is committed: let the child become QEMU */
-    ACTION_LOAD,       /* the memory of its template, onto a disk that no guest has run on */
+    ACTION_LOAD,       /* the memory of its template, onto a disk that no guest has run on; or its
+                        * own, which was saved */
     ACTION_MARK_WOKEN, /* record that its guest may run from now on */
     ACTION_BOOT, /* set it up over QMP and let the guest run; what is done already is left alone */
     ACTION_IDENTIFY,      /* give the guest that was woken an identity of its own */
@@ -189,7 +194,7 @@ bool situation_must_be_down(const struct situation *s);
 bool situation_is_probeable(const struct situation *s);
 
 /* The action of one row, for tests. Rows are numbered from 1 to DECIDE_ROWS. */
-enum { DECIDE_ROWS = 69 };
+enum { DECIDE_ROWS = 73 };
 enum action decide_action_of_row(int row);
 
 const char *action_name(enum action action);

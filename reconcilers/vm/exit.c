@@ -8,6 +8,7 @@
 #include "reconcilers/vm/addresses.h"
 #include "reconcilers/vm/memory.h"
 #include "reconcilers/vm/pass.h"
+#include "reconcilers/vm/saved.h"
 #include "reconcilers/trash/trash.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -104,6 +105,7 @@ static void exit_report(struct pass *pass, enum exit_cause cause)
         [EXIT_LIVENESS_FAILED] = {REASON_LIVENESS_FAILED,
             "stopped because its `live` probes failed"},
         [EXIT_SHARE_LOST] = {REASON_SHARE_LOST, "stopped to get back its shared folder"},
+        [EXIT_SAVED] = {REASON_SUSPENDED, "its memory is on disk"},
     };
     bool has_more = is_failure(cause) || cause == EXIT_BY_USER || cause == EXIT_HOST_SHUTDOWN;
     const char *last = has_more ? pass->patch->status->restart.last_message : NULL;
@@ -159,10 +161,10 @@ static void discard_scratch_disks(const struct pass *pass)
 void exit_record(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
-    enum exit_cause cause = memory_judge_exit(pass, cause_of(pass));
+    enum exit_cause cause = saved_judge_exit(pass, memory_judge_exit(pass, cause_of(pass)));
     if (cause != EXIT_NONE) { /* else the start had not begun */
         status->restart.last_cause = cause;
-        status->restart.is_due = cause != EXIT_BY_USER;
+        status->restart.is_due = cause != EXIT_BY_USER && cause != EXIT_SAVED;
         status->restart.last_exit_status = pass->machine.exit_status;
         free(status->restart.last_message);
         status->restart.last_message = is_failure(cause) ? memory_exit_message(pass) : NULL;
@@ -220,8 +222,11 @@ enum reason pass_reason_while_down(const struct pass *pass)
 {
     const struct vm_status *status = pass->patch->status;
     const struct situation *s = &pass->situation;
-    if (s->power == POWER_STOPPED || s->is_deleting) {
-        return REASON_STOPPED;
+    if (s->power == POWER_STOPPED || s->is_deleting) { /* a start right after it must be a boot */
+        return s->saved == SAVED_NONE ? REASON_STOPPED : REASON_STOPPING;
+    }
+    if (s->is_to_disk) {
+        return s->saved == SAVED_WHOLE ? REASON_SUSPENDED : REASON_PROCESS_EXITED;
     }
     bool is_with_host = status->restart.last_cause == EXIT_HOST_SHUTDOWN ||
                         status->restart.last_cause == EXIT_HOST_REBOOT;

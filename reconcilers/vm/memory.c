@@ -203,6 +203,10 @@ int64_t memory_load(struct pass *pass)
 int64_t memory_mark_woken(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
+    if (status->saved.phase == SAVED_WHOLE) {
+        status->saved.phase = SAVED_LOADED;
+        return VERDICT_NOW;
+    }
     status->prepared.wake = WAKE_BEGUN;
     memcpy(pass->vm->woken_instance_id, status->instance.instance_id, TEXT_ID_SIZE);
     return VERDICT_NOW;
@@ -236,6 +240,9 @@ bool memory_record_identified(struct pass *pass)
 
 void memory_record_failure(struct pass *pass)
 {
+    if (pass->view->status->saved.phase != SAVED_NONE) {
+        return;
+    }
     note_cold(pass, pass->vm->outcome->error->message);
 }
 

@@ -12,6 +12,7 @@
 #include "reconcilers/vm/memory.h"
 #include "reconcilers/vm/ports.h"
 #include "reconcilers/vm/probes.h"
+#include "reconcilers/vm/saved.h"
 #include "reconcilers/vm/secrets.h"
 #include "reconcilers/vm/volumes.h"
 #include "reconcilers/vm/templates.h"
@@ -384,6 +385,7 @@ bool pass_record_outcomes(struct pass *pass)
         [ACTION_PREPARE] = record_prepared,
         [ACTION_REPLACE] = record_replacement,
         [ACTION_FREEZE] = memory_record_frozen,
+        [ACTION_SAVE] = saved_record,
         [ACTION_LAUNCH] = record_launch,
         [ACTION_BOOT] = record_boot,
         [ACTION_IDENTIFY] = memory_record_identified,

@@ -150,8 +150,8 @@ enum { SETUP_LIMIT_MINUTES = 10 };
 
 /* stalled.c: writes down the error, with the VM's name in its help, or ERR_NONE: there is none. */
 void pass_report(struct pass *pass, struct vm_blocker *blocker, const struct error *error);
-/* The condition Stalled, and vm_status.blocker. After pass_describe(), whose conditions
- * it reads. */
+/* The conditions Stalled, and Orphaned of what has no desired record, and vm_status.blocker. After
+ * pass_describe(), whose conditions it reads. */
 void pass_describe_stalled(struct pass *pass);
 
 /*

@@ -9,6 +9,7 @@
 #include "reconcilers/trash/trash.h"
 #include "reconcilers/vm/clock.h"
 #include "reconcilers/vm/pass.h"
+#include "reconcilers/vm/saved.h"
 #include "reconcilers/vm/secrets.h"
 #include "reconcilers/vm/templates.h"
 #include "specs/base/buf.h"
@@ -45,7 +46,6 @@ static struct pass begin_pass(
         .patch = patch,
         .env = {.host = self->host,
             .name = view->name,
-            .spec = whole ? whole : spec,
             .uid = desired ? desired->uid : view->status->uid,
             .status = view->status,
             .proxies = desired ? &desired->proxies : NULL,
@@ -64,6 +64,14 @@ static void on_leases_dropped(void *context)
     vm_registry_retry(self->registry, ERR_VOLUME_IN_USE);
 }
 
+/* What the machine is, or is to be, of. */
+static void choose_spec(struct pass *pass)
+{
+    const struct vm_desired *desired = pass->view->desired;
+    const struct vm_spec *saved = desired ? saved_spec(pass->view->status) : NULL;
+    pass->env.spec = saved ? saved : pass->whole ? pass->whole : desired ? desired->spec : NULL;
+}
+
 /* What this pass has recorded so far is what it decides on from here on. */
 static void look_at_recorded(struct pass *pass, struct vm_status **snapshot)
 {
@@ -76,6 +84,7 @@ static void look_at_recorded(struct pass *pass, struct vm_status **snapshot)
     pass->recorded.status = *snapshot;
     pass->view = &pass->recorded;
     pass->env.status = *snapshot;
+    choose_spec(pass);
     vm_status_free(before);
 }
 
@@ -133,6 +142,7 @@ static struct verdict pass_over_view(
         return (struct verdict){.requeue_ms = VERDICT_NOW};
     }
     struct pass pass = begin_pass(self, view, patch);
+    choose_spec(&pass);
     struct vm_status *recorded = NULL;
     bool has_changed = pass_observe_generation(&pass);
     bool has_failed = !pass.vm->op && pass.vm->outcome && pass.vm->outcome->error;

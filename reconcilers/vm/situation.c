@@ -7,6 +7,7 @@
 #include "reconcilers/vm/hot_change.h"
 #include "reconcilers/vm/memory.h"
 #include "reconcilers/vm/probes.h"
+#include "reconcilers/vm/saved.h"
 #include "reconcilers/vm/volumes.h"
 #include "reconcilers/vm/templates.h"
 #include "specs/base/buf.h"
@@ -163,6 +164,7 @@ static void assess_recorded(struct pass *pass)
     if (desired) {
         s->is_held = status->restart.held_generation == desired->generation;
         s->is_start_outdated = instance->intent == INTENT_START && !s->has_pid &&
+                               status->saved.phase == SAVED_NONE &&
                                status->applied_generation != desired->generation;
     }
     int64_t since_deadline_ms = pass->now_ms - instance->stop_deadline_ms;
@@ -238,7 +240,7 @@ static void assess_observed(struct pass *pass)
     s->is_launching = pass->vm->op_action == ACTION_LAUNCH;
     s->is_boot_unknown =
         !text_eq(pass->vm->booted_instance_id, pass->view->status->instance.instance_id);
-    s->is_start_overdue = is_start_overdue(pass);
+    s->is_start_overdue = pass->vm->op_action != ACTION_LOAD && is_start_overdue(pass);
     pass->vm->has_guest_left |= s->intent == INTENT_STOP && s->run_state == RUN_STATE_SHUTDOWN;
     s->has_dir = pass->media.has_dir;
     s->has_image = pass->media.has_image;
@@ -277,5 +279,6 @@ void pass_assess(struct pass *pass)
         s->is_grace_shorter = deadline_now < pass->view->status->instance.stop_deadline_ms;
     }
     memory_assess(pass);
+    saved_assess(pass);
     template_assess(pass);
 }

@@ -16,6 +16,7 @@
 #include "reconcilers/vm/probes.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/digest.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
@@ -195,7 +196,7 @@ static bool stall_on_migration(struct pass *pass)
 {
     struct error error = {.code = ERR_NONE};
     if (pass->situation.run_state != RUN_STATE_POSTMIGRATE || pass->situation.build != BUILD_NONE ||
-        situation_must_be_down(&pass->situation)) {
+        pass->situation.saved != SAVED_NONE || situation_must_be_down(&pass->situation)) {
         return false;
     }
     error_set(&error, ERR_VM_INVALID_STATE,
@@ -208,6 +209,19 @@ static bool stall_on_migration(struct pass *pass)
         vm_patch_event(pass->patch, true, REASON_MIGRATED, "%s", error.message);
     }
     stall(pass, REASON_MIGRATED, &error);
+    return true;
+}
+
+static bool stall_on_lost_memory(struct pass *pass)
+{
+    const struct situation *s = &pass->situation;
+    struct error error = {.code = ERR_NONE};
+    if (!s->is_to_disk || s->is_alive || s->saved == SAVED_WHOLE || s->has_instance) {
+        return false;
+    }
+    error_set(&error, ERR_SAVED_MEMORY, "it ended before its memory was saved");
+    error_help(&error, "boot it from its disk: vmctl start %s", pass->vm->name);
+    stall(pass, REASON_SAVED_MEMORY_FAILED, &error);
     return true;
 }
 
@@ -341,15 +355,28 @@ static bool stall_on_dependency(struct pass *pass)
     return true;
 }
 
+/* An orphan without any record gets a uid, so that its status is one that can be read again. */
+static void describe_orphan(struct pass *pass)
+{
+    bool is_orphan = pass->decision.action == ACTION_ADOPT_ORPHAN;
+    struct vm_status *status = pass->patch->status;
+    if (is_orphan && !status->uid[0]) {
+        digest_random_id(status->uid);
+    }
+    pass_set(pass, CONDITION_ORPHANED, is_orphan ? CONDITION_TRUE : CONDITION_ABSENT,
+        REASON_NO_DESIRED_RECORD, NULL);
+}
+
 void pass_describe_stalled(struct pass *pass)
 {
     if (!pass->view->desired) {
+        describe_orphan(pass);
         return;
     }
     bool is_stalled = stall_on_failure(pass) || stall_on_unkillable(pass) || stall_on_room(pass) ||
-                      stall_on_migration(pass) || stall_on_image(pass) || stall_on_exit(pass) ||
-                      stall_on_dependency(pass) || stall_on_cloud_init(pass) ||
-                      stall_on_step(pass) || stall_on_probes(pass);
+                      stall_on_migration(pass) || stall_on_lost_memory(pass) ||
+                      stall_on_image(pass) || stall_on_exit(pass) || stall_on_dependency(pass) ||
+                      stall_on_cloud_init(pass) || stall_on_step(pass) || stall_on_probes(pass);
     if (stall_on_replacement(pass, is_stalled)) {
         return;
     }

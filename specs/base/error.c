@@ -70,6 +70,7 @@ static const struct {
     [ERR_MOUNT] = {"vmctl::volume::mount_failed", 1,
         "see what the guest says about it: vmctl ssh NAME -- sudo dmesg"},
     [ERR_TEMPLATE] = {"vmctl::template::failed", 1, "see: vmctl template list"},
+    [ERR_SAVED_MEMORY] = {"vmctl::vm::saved_memory", 1, "see: vmctl events VM"},
     [ERR_TEMPLATE_NOT_FOUND] = {"vmctl::template::not_found", 1,
         "see which there are: vmctl template list"},
     [ERR_IDENTITY] = {"vmctl::clone::failed", 1, "boot the VM instead: vmctl up --cold"},

@@ -51,6 +51,7 @@ enum error_code {
     ERR_SHARE,         /* a shared folder cannot be mounted in the guest */
     ERR_MOUNT,
     ERR_TEMPLATE,
+    ERR_SAVED_MEMORY,
     ERR_TEMPLATE_NOT_FOUND,
     ERR_IDENTITY, /* a guest that was woken from memory did not become one of its own */
     /* guest seed and keys */

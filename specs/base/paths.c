@@ -33,6 +33,7 @@ static const char *const vm_files[] = {
     [VM_IDENTITY_SOCKET] = "/identity.sock",
     [VM_MEMORY_FILE] = "/memory",
     [VM_MACHINE_STATE] = "/machine-state",
+    [VM_SAVED_MEMORY] = "/saved-memory",
     [VM_VNC_SOCKET] = "/vnc.sock",
     [VM_GUARD] = "/guard",
     [VM_PIDFILE] = "/pidfile",

@@ -55,6 +55,7 @@ enum vm_file {
     VM_IDENTITY_SOCKET, /* the second serial port: reconcilers/guest/identity.h */
     VM_MEMORY_FILE,     /* of a template's builder, while it runs … */
     VM_MACHINE_STATE,   /* … and the rest of its machine, once it is frozen */
+    VM_SAVED_MEMORY,    /* of a guest that is suspended to disk, and the rest of its machine */
     VM_VNC_SOCKET,
     VM_GUARD, /* see reconcilers/backend/qemu/guard.h */
     VM_PIDFILE,

@@ -30,6 +30,7 @@ static const struct field desired_rows[] = {
         struct vm_desired, volumes, n_volumes, "volumes", &spec_volume_fields, .omit_empty = true),
     FIELD(struct vm_desired, spec_digest, "specDigest", .omit_empty = true),
     FIELD_ENUM(struct vm_desired, power, "power", &power_words, .is_required = true),
+    FIELD(struct vm_desired, is_saved, "saved", .omit_empty = true),
     FIELD(struct vm_desired, is_deleting, "deleting"),
     FIELD(struct vm_desired, wants_prepared, "wantsPrepared"),
     FIELD(struct vm_desired, stop_timeout_s, "stopTimeout", .omit_empty = true),

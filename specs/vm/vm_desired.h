@@ -33,6 +33,7 @@ struct vm_desired {
     uint32_t n_volumes;
     char spec_digest[DIGEST_SIZE];
     enum power power;
+    bool is_saved; /* with POWER_SUSPENDED: to disk, without a process (`suspend --disk`) */
     bool is_deleting;
     bool wants_prepared;              /* `create`: make image and disk ready though it is stopped */
     uint32_t stop_timeout_s;          /* `stop --timeout`, for this stop; 0: the spec's */

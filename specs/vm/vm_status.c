@@ -17,12 +17,15 @@ DEFINE_OWN_WORDS(intent, enum intent,
     INTENT_COUNT_, [INTENT_NONE] = "none", [INTENT_START] = "start", [INTENT_STOP] = "stop")
 DEFINE_WORD_LIST_(
     static, wake, WAKE_COUNT_, [WAKE_NONE] = "no", [WAKE_DUE] = "due", [WAKE_BEGUN] = "begun")
-DEFINE_OWN_WORDS(exit_cause, enum exit_cause, EXIT_CAUSE_COUNT_, [EXIT_NONE] = "None",
-    [EXIT_BY_USER] = "ByUser", [EXIT_GUEST_SHUTDOWN] = "GuestShutdown",
-    [EXIT_GUEST_PANIC] = "GuestPanic", [EXIT_INTERNAL_ERROR] = "InternalError",
-    [EXIT_PROCESS_DIED] = "ProcessDied", [EXIT_START_FAILED] = "StartFailed",
-    [EXIT_HOST_REBOOT] = "HostReboot", [EXIT_HOST_SHUTDOWN] = "HostShutdown",
-    [EXIT_LIVENESS_FAILED] = "LivenessFailed", [EXIT_SHARE_LOST] = "ShareLost")
+DEFINE_OWN_WORDS(exit_cause, enum exit_cause,
+    EXIT_CAUSE_COUNT_, [EXIT_NONE] = "None", [EXIT_BY_USER] = "ByUser",
+    [EXIT_GUEST_SHUTDOWN] = "GuestShutdown", [EXIT_GUEST_PANIC] = "GuestPanic",
+    [EXIT_INTERNAL_ERROR] = "InternalError", [EXIT_PROCESS_DIED] = "ProcessDied",
+    [EXIT_START_FAILED] = "StartFailed", [EXIT_HOST_REBOOT] = "HostReboot",
+    [EXIT_HOST_SHUTDOWN] = "HostShutdown", [EXIT_LIVENESS_FAILED] = "LivenessFailed",
+    [EXIT_SHARE_LOST] = "ShareLost", [EXIT_SAVED] = "Saved")
+DEFINE_WORD_LIST_(static, saved_phase, SAVED_PHASE_COUNT_, [SAVED_NONE] = "none",
+    [SAVED_BEGUN] = "begun", [SAVED_WHOLE] = "whole", [SAVED_LOADED] = "loaded")
 DEFINE_OWN_WORDS(step_outcome, enum step_outcome,
     STEP_OUTCOME_COUNT_, [STEP_NOT_RUN] = "NotRun", [STEP_DONE] = "Done", [STEP_FAILED] = "Failed",
     [STEP_TIMED_OUT] = "TimedOut", [STEP_INTERRUPTED] = "Interrupted")
@@ -60,6 +63,7 @@ static const struct field instance_rows[] = {
     FIELD(struct vm_instance, guest, "guest"),
     FIELD(struct vm_instance, no_virtiofs, "noVirtiofs"),
     FIELD(struct vm_instance, memory_host, "memoryHost"),
+    FIELD(struct vm_instance, is_woken, "woken", .omit_empty = true),
 };
 static const struct fields instance_fields = {FIELDS_OF(instance_rows, struct vm_instance)};
 
@@ -90,6 +94,15 @@ static const struct field prepared_rows[] = {
     FIELD(struct vm_prepared, file_bytes, "fileBytes", .omit_empty = true),
 };
 static const struct fields prepared_fields = {FIELDS_OF(prepared_rows, struct vm_prepared)};
+
+static const struct field saved_rows[] = {
+    FIELD_ENUM(struct vm_saved, phase, "phase", &saved_phase_words),
+    FIELD(struct vm_saved, host, "host"),
+    FIELD(struct vm_saved, accel, "accel"),
+    FIELD(struct vm_saved, bytes, "bytes"),
+    FIELD(struct vm_saved, disk_stamp, "diskStamp", .omit_empty = true),
+};
+static const struct fields saved_fields = {FIELDS_OF(saved_rows, struct vm_saved)};
 
 static const struct field step_run_rows[] = {
     FIELD(struct vm_step_run, instance_id, "iid", .omit_empty = true),
@@ -219,6 +232,7 @@ static const struct field status_rows[] = {
     FIELD_STRUCT(struct vm_status, instance, "instance", &instance_fields),
     FIELD_STRUCT(struct vm_status, restart, "restart", &restart_fields),
     FIELD_STRUCT(struct vm_status, prepared, "prepared", &prepared_fields),
+    FIELD_STRUCT(struct vm_status, saved, "saved", &saved_fields, .omit_empty = true),
     FIELD_STRUCT(
         struct vm_status, replacement, "replacement", &prepared_fields, .omit_empty = true),
     FIELD(struct vm_status, replacement_stamp, "replacementStamp", .omit_empty = true),

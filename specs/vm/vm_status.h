@@ -40,6 +40,7 @@ enum exit_cause {
     EXIT_HOST_SHUTDOWN,   /* shut down with the host, in order */
     EXIT_LIVENESS_FAILED, /* its `live` probes failed: stopped to be started again */
     EXIT_SHARE_LOST,      /* the server of a shared folder ended: the same */
+    EXIT_SAVED,           /* its memory is on disk, and it continues from there */
     EXIT_CAUSE_COUNT_
 };
 
@@ -59,6 +60,7 @@ struct vm_instance {
     char *no_virtiofs; /* why its shared folders are served by 9p; NULL: they are not, or there are
                         * none */
     char *memory_host; /* of a machine that may be frozen: machine_ops.memory_host when it began */
+    bool is_woken;     /* its memory is a template's, in part: it cannot be saved */
 };
 
 void vm_instance_clear(struct vm_instance *instance);
@@ -83,6 +85,26 @@ enum wake {
     WAKE_BEGUN, /* committed before that guest may run, until it has an identity of its own: a disk
                  * that is found so without it is made again */
     WAKE_COUNT_
+};
+
+/* The memory of a guest that is suspended to disk, in VM_SAVED_MEMORY. It belongs to the disk as
+ * that was when the guest stood still: it is loaded once, and no guest may run on the disk before.
+ */
+enum saved_phase {
+    SAVED_NONE,
+    SAVED_BEGUN,  /* committed before the first byte: a guest that has left with its memory
+                   * (RUN_STATE_POSTMIGRATE) left to there, and may continue where it is */
+    SAVED_WHOLE,  /* it is on stable storage: from now on the guest is there, and nowhere else */
+    SAVED_LOADED, /* committed before a guest may run on: what is on disk is of no use any more */
+    SAVED_PHASE_COUNT_
+};
+
+struct vm_saved {
+    enum saved_phase phase;
+    char *host;                   /* machine_ops.memory_host of when it was saved … */
+    char *accel;                  /* … and the accelerator */
+    uint64_t bytes;               /* of the file */
+    char disk_stamp[DIGEST_SIZE]; /* of the disk (file_stamp.h) once its process had ended */
 };
 
 struct vm_prepared {
@@ -250,6 +272,7 @@ struct vm_status {
     struct vm_instance instance;
     struct vm_restart restart;
     struct vm_prepared prepared;
+    struct vm_saved saved;
     /* The disk that a requested recreation is to put in the place of the present one, … */
     struct vm_prepared replacement;
     char replacement_stamp[DIGEST_SIZE];  /* … its file (file_stamp.h) … */

@@ -48,6 +48,7 @@ struct change {
     bool takes_over;        /* the name may belong to another VMFile: take it */
     bool sets_power;
     enum power power;
+    bool saves;          /* with POWER_SUSPENDED: its memory goes to disk, and its process ends */
     bool starts_new;     /* a VM that this change creates is started, and its steps run */
     bool wants_prepared; /* a new VM that stays stopped: make its image and disk ready */
     uint32_t stop_timeout_s;
@@ -98,7 +99,8 @@ struct change_outcome {
  * Applies the changes (of different VMs) in one transaction: all of them or none.
  * Returns 0 and ret[0 … count-1] (change_outcome_clear() each), or: -ERR_VM_NOT_FOUND (no spec and
  * no such VM), -ERR_VM_CONFLICT (belongs to another VMFile, is not new, or its ports are held),
- * -ERR_VM_DELETING, -ERR_VM_INVALID_STATE (it is protected), a store error; of a snapshot:
+ * -ERR_VM_DELETING, -ERR_VM_INVALID_STATE (it is protected, or its memory cannot be saved), a store
+ * error; of a snapshot:
  * -ERR_VM_INVALID_STATE (it runs, or has no disk), -ERR_VM_CONFLICT (the name is taken, or another
  * request is under way), -ERR_SNAPSHOT_NOT_FOUND; of a volume: -ERR_VOLUME_IN_USE,
  * -ERR_VOLUME_NOT_FOUND, -ERR_VM_CONFLICT (it is of the VM's VMFile, or one too many),

@@ -34,6 +34,11 @@ int snapshot_check(const struct vm_record *record, const struct snapshot_order *
             vm_name);
         return error_help(err, "try again when that is done; see: vmctl events %s", vm_name);
     }
+    if (record->desired->is_saved) {
+        (void)error_set(err, ERR_VM_INVALID_STATE,
+            "vm '%s' is suspended to disk: its disk stays as its memory knows it", vm_name);
+        return error_help(err, "resume it first: vmctl resume %s", vm_name);
+    }
     if (!vm_desired_allows_snapshot(record->desired, order->verb)) {
         (void)error_set(err, ERR_VM_INVALID_STATE,
             "vm '%s' is %s: its snapshots are made and restored while it is stopped", vm_name,

@@ -188,6 +188,66 @@ is_busy() { (($(taken cpuPercent) > 20)); }
     vmctl ssh web -- true
 }
 
+# a process of the guest's, and its memory, are told by its pid and the boot's id
+life_of_guest() {
+    vmctl ssh web -- 'cat /proc/sys/kernel/random/boot_id; kill -0 $(cat /tmp/sleeper) && cat /tmp/sleeper'
+}
+
+@test "suspended to disk nothing is left of QEMU, and the guest continues with its clock right" {
+    local pid before
+    vmctl ssh web -- 'sleep 100000 >/dev/null 2>&1 & echo $! >/tmp/sleeper'
+    before=$(life_of_guest)
+    pid=$(pid_of web)
+    vmctl suspend -q web --disk
+    [ "$(state_of web)" = Suspended ]
+    await 10 has_ended "$pid"
+    [ "$(stat -c %a "$DATA/vms/web/saved-memory")" = 600 ]
+    run vmctl snapshot create web early
+    [ "$status" -eq 1 ]
+    says "suspended to disk" "vmctl resume web"
+    kill_controller
+    vmctl resume -q web
+    vmctl wait web --ready
+    [ "$(life_of_guest)" = "$before" ]
+    local off=$(($(vmctl ssh web -- date +%s) - $(date +%s)))
+    [ "${off#-}" -le 2 ]
+    [ ! -e "$DATA/vms/web/saved-memory" ]
+}
+
+@test "killed amid saving or loading, vmctld leaves the guest whole, and it continues once" {
+    local before when
+    before=$(life_of_guest)
+    for when in true "await 5 test -s $DATA/vms/web/saved-memory"; do # at once, and when it writes or reads
+        vmctl suspend -q web --disk --detach
+        $when
+        kill_controller
+        vmctl wait web --suspended
+        vmctl resume -q web --detach
+        $when
+        kill_controller
+        vmctl wait web --ready
+        [ "$(life_of_guest)" = "$before" ]
+    done
+    vmctl suspend -q web --disk --detach # and called off
+    vmctl resume -q web
+    vmctl wait web --ready
+    [ "$(life_of_guest)" = "$before" ]
+}
+
+@test "memory is not loaded onto a disk that was changed, nor booted over, until it is given up" {
+    vmctl suspend -q web --disk
+    touch "$DATA/vms/web/overlay.qcow2"
+    run vmctl resume web
+    [ "$status" -eq 1 ]
+    says "the disk was changed since the guest stood still" "vmctl start web"
+    [ "$(state_of web)" = SavedMemoryFailed ]
+    [ -e "$DATA/vms/web/saved-memory" ]
+    vmctl stop -q web
+    [ ! -e "$DATA/vms/web/saved-memory" ]
+    vmctl start -q web
+    vmctl wait web --ready
+}
+
 @test "a changed memory is announced, and applied when asked" {
     sed -i 's/memory 160/memory 192/' VMFile.kdl
     run vmctl up

@@ -146,13 +146,15 @@ static struct situation see(union world w)
     };
 }
 
-/* Rows of templates: test_templates.c plays them, with the files that they are about. */
-static bool is_of_templates(int row)
+/* Rows of templates and of saved memory: test_templates.c and test_saved.c play them, with the
+ * files that they are about. */
+static bool is_of_files(int row)
 {
     static const enum action actions[] = {ACTION_SEAL, ACTION_FREEZE, ACTION_DISMISS,
-        ACTION_BEGIN_TEMPLATE, ACTION_AWAIT_TEMPLATE, ACTION_CHOOSE_BASE};
-    enum { BUILD_STALE_ROW = 16, FREEZE_LOST_ROW = 43 };
-    bool is_one = row == BUILD_STALE_ROW || row == FREEZE_LOST_ROW;
+        ACTION_BEGIN_TEMPLATE, ACTION_AWAIT_TEMPLATE, ACTION_CHOOSE_BASE, ACTION_SAVE,
+        ACTION_DROP_MEMORY};
+    enum { BUILD_STALE_ROW = 16, FREEZE_LOST_ROW = 44, SAVE_CALLED_OFF_ROW = 56 };
+    bool is_one = row == BUILD_STALE_ROW || row == FREEZE_LOST_ROW || row == SAVE_CALLED_OFF_ROW;
     for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
         is_one = is_one || decide_action_of_row(row) == actions[i];
     }
@@ -517,7 +519,7 @@ static void the_table_is_safe_and_converges_from_everywhere(void **state)
     print_message("%zu worlds, longest way %u actions\n", model.count, model.longest);
     assert_true(model.count > 10000); /* the model has not become trivial */
     for (int row = 1; row <= DECIDE_ROWS; row++) {
-        if (!model.rows_seen[row] && !is_of_templates(row)) {
+        if (!model.rows_seen[row] && !is_of_files(row)) {
             fail_msg("row %d is never reached", row);
         }
     }
@@ -672,7 +674,7 @@ static void every_row_is_needed(void **state)
     int n_survivors = 0;
     (void)state;
     for (int row = 1; row <= DECIDE_ROWS; row++) {
-        if (!is_passive(row) && !is_of_templates(row)) {
+        if (!is_passive(row) && !is_of_files(row)) {
             n_survivors +=
                 !is_caught_by_model((struct mutant){.row = row, .action = ACTION_NONE}, "none");
         }
@@ -687,7 +689,7 @@ static void a_wrong_action_is_caught(void **state)
     static const enum action wrong[] = {ACTION_DISCARD_DISK, ACTION_FORGET, ACTION_LAUNCH};
     for (int row = 4; row <= DECIDE_ROWS; row += 3) {
         enum action action = wrong[(size_t)row % ARRAY_LEN(wrong)];
-        if (decide_action_of_row(row) != action && !is_of_templates(row)) {
+        if (decide_action_of_row(row) != action && !is_of_files(row)) {
             n_survivors += !is_caught_by_model(
                 (struct mutant){.row = row, .action = action}, action_name(action));
         }

@@ -22,8 +22,9 @@ struct machine {
     struct vm_instance *launching; /* borrowed from the operation in progress */
     struct boot_result *booting;   /* the same */
     struct loop_timer *powerdown;  /* NULL: the guest is not shutting down */
-    uint32_t launch_tries, boot_tries, freeze_tries, load_tries;
-    bool is_woken; /* it is launched for the memory of a template */
+    uint32_t launch_tries, boot_tries, freeze_tries, save_tries, load_tries;
+    bool is_woken; /* it is launched for the memory of a template, or its own */
+    bool is_saved; /* … of its own */
     bool is_clone; /* its disk is one */
 };
 
@@ -100,7 +101,8 @@ static struct op *noop_launch(struct machine *machine, const struct vm_env *env,
         .effect_context = machine,
     };
     machine->launching = instance;
-    machine->is_woken = env->status->prepared.wake == WAKE_DUE;
+    machine->is_woken =
+        env->status->prepared.wake == WAKE_DUE || env->status->saved.phase == SAVED_WHOLE;
     return noop_start(&call, done, context);
 }
 
@@ -137,12 +139,23 @@ static void noop_release(struct machine *machine)
     }
 }
 
+/* A guest ran on a disk that memory belonged to, or memory was loaded onto such a disk. */
+static void note_ruined(const struct reconciler_host *host)
+{
+    cleanup_free char *ruined = paths_path(host->paths, "noop/ruined");
+    noop_write_file(ruined, "");
+}
+
 static void booted(void *context)
 {
     struct machine *machine = context;
     if (machine->is_clone) {
         cleanup_free char *used = noop_path_of_use(machine->host, machine->name);
         noop_write_file(used, "");
+    }
+    cleanup_free char *saved = paths_vm(machine->host->paths, machine->name, VM_SAVED_MEMORY);
+    if (fs_exists(saved) && !machine->is_saved) { /* it was of the disk as that was before */
+        note_ruined(machine->host);
     }
     struct noop_state state = noop_state_read(machine->host, machine->name);
     if (state.is_changed) {
@@ -174,6 +187,7 @@ static struct op *noop_boot(struct machine *machine, const struct vm_env *env,
         .effect_context = machine,
     };
     machine->booting = result;
+    machine->is_saved = env->status->saved.phase == SAVED_LOADED;
     machine->is_clone = env->status->prepared.template_digest[0];
     if (is_port_taken) {
         result->taken_port = mem_printf("tcp/%u", env->status->ssh_port);
@@ -210,13 +224,39 @@ static struct op *noop_freeze(
     return noop_start(&call, done, context);
 }
 
+static void saved(void *context)
+{
+    struct machine *machine = context;
+    cleanup_free char *file = paths_vm(machine->host->paths, machine->name, VM_SAVED_MEMORY);
+    noop_write_file(file, "memory");
+    set_run_state(machine, RUN_STATE_POSTMIGRATE);
+}
+
+static struct op *noop_save(
+    struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context)
+{
+    const struct noop_call call = {
+        .host = machine->host,
+        .vm_name = env->name,
+        .ms_key = "saveMs",
+        .fail_key = "failSave",
+        .code = ERR_SAVED_MEMORY,
+        .tries = &machine->save_tries,
+        .effect = saved,
+        .effect_context = machine,
+    };
+    if (noop_state_read(machine->host, machine->name).run_state != RUN_STATE_POSTMIGRATE) {
+        set_run_state(machine, RUN_STATE_PAUSED);
+    }
+    return noop_start(&call, done, context);
+}
+
 static void loaded(void *context)
 {
     struct machine *machine = context;
     cleanup_free char *used = noop_path_of_use(machine->host, machine->name);
-    cleanup_free char *ruined = paths_path(machine->host->paths, "noop/ruined");
-    if (fs_exists(used)) {
-        noop_write_file(ruined, "");
+    if (fs_exists(used) && !machine->is_saved) {
+        note_ruined(machine->host);
     }
     set_run_state(machine, RUN_STATE_PAUSED);
 }
@@ -234,6 +274,7 @@ static struct op *noop_load(
         .effect = loaded,
         .effect_context = machine,
     };
+    machine->is_saved = env->status->saved.phase == SAVED_WHOLE;
     return noop_start(&call, done, context);
 }
 
@@ -303,6 +344,7 @@ const struct machine_ops noop_machine_ops = {
     .boot = noop_boot,
     .memory_host = noop_memory_host,
     .freeze = noop_freeze,
+    .save = noop_save,
     .load = noop_load,
     .command = noop_command,
 };

@@ -58,7 +58,7 @@ struct qemu_config {
     /* Of a machine that is frozen or woken: where its memory is; NULL: nowhere. Written to there,
      * or else the machine waits to be given the rest of it, and keeps to itself what it writes. */
     const char *memory;
-    bool is_woken;
+    bool is_woken;     /* without `memory`: all of it is to be loaded */
     bool has_virtiofs; /* the spec's shares have servers; 9p is offered in any case */
 };
 

@@ -18,6 +18,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
+#include "specs/base/text.h"
 #include "specs/vm/template.h"
 
 struct launch {
@@ -26,8 +27,8 @@ struct launch {
     struct vm_spec *spec;
     char *mac;
     char *machine_type;
-    char *memory; /* as in spawn_request … */
-    bool is_woken;
+    char *memory;                 /* as in spawn_request … */
+    bool is_woken;                /* or continues from its saved memory: then without `memory` */
     struct vm_instance *instance; /* borrowed until done */
     struct op *under_way;         /* the choices, then the tap helper; NULL: none of them */
     struct share_program share_program;
@@ -89,6 +90,7 @@ static int make_process(struct launch *launch, struct error *err)
     free(instance->accel);
     instance->accel = mem_strdup(launch->accel);
     free(instance->memory_host);
+    instance->is_woken = launch->is_woken && launch->memory;
     instance->memory_host = is_freezable(launch) ? machine_memory_host(machine->host) : NULL;
     return machine_take_child(machine, instance->instance_id, &spawned, err);
 }
@@ -180,6 +182,12 @@ static char *memory_path(const struct vm_env *env)
                : NULL;
 }
 
+/* What was saved is loaded by the same one. */
+static enum accel_mode accel_of(const char *name)
+{
+    return text_eq(name, "kvm") ? ACCEL_KVM : ACCEL_TCG;
+}
+
 struct op *machine_launch(struct machine *machine, const struct vm_env *env,
     struct vm_instance *instance, op_done_fn *done, void *context)
 {
@@ -187,6 +195,8 @@ struct op *machine_launch(struct machine *machine, const struct vm_env *env,
     const char *type = env->spec->machine     ? env->spec->machine
                        : env->status->machine ? env->status->machine
                                               : QEMU_NEWEST_MACHINE;
+    bool is_saved = env->status->saved.phase == SAVED_WHOLE;
+    enum accel_mode accel = is_saved ? accel_of(env->status->saved.accel) : env->spec->accel;
     struct launch *launch = mem_new(struct launch);
     *launch = (struct launch){.op = {launch_cancel, done, context},
         .machine = machine,
@@ -196,8 +206,8 @@ struct op *machine_launch(struct machine *machine, const struct vm_env *env,
         .instance = instance,
         .share_user = mem_strdup(env->status->share_user),
         .memory = memory_path(env),
-        .is_woken = env->status->prepared.wake == WAKE_DUE,
+        .is_woken = env->status->prepared.wake == WAKE_DUE || is_saved,
         .tap_fd = -1};
-    launch->under_way = accel_choose(machine->host->loop, env->spec->accel, accel_chosen, launch);
+    launch->under_way = accel_choose(machine->host->loop, accel, accel_chosen, launch);
     return &launch->op;
 }

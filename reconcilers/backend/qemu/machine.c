@@ -347,7 +347,11 @@ static void machine_command(
         [MACHINE_TERMINATE] = {.ends = true, .signal = SIGTERM},
         [MACHINE_KILL] = {.ends = true, .signal = SIGKILL},
     };
-    (void)env;
+    bool is_called_off =
+        command == MACHINE_RESUME && env->status && env->status->saved.phase == SAVED_BEGUN;
+    if (is_called_off) {
+        send_command(machine, "migrate_cancel");
+    }
     if (commands[command].ends) {
         cancel_start(machine);
     }
@@ -381,6 +385,7 @@ const struct machine_ops qemu_machine_ops = {
     .boot = machine_boot,
     .memory_host = machine_memory_host,
     .freeze = machine_freeze,
+    .save = machine_save,
     .load = machine_load,
     .snapshot = machine_snapshot,
     .command = machine_command,

@@ -53,6 +53,8 @@ struct op *machine_launch(struct machine *machine, const struct vm_env *env,
     struct vm_instance *instance, op_done_fn *done, void *context);
 struct op *machine_freeze(
     struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context);
+struct op *machine_save(
+    struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context);
 struct op *machine_load(
     struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context);
 char *machine_memory_host(const struct reconciler_host *host);

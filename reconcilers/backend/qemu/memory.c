@@ -6,6 +6,13 @@
  *   freeze   stop -> capabilities -> parameters -> file -> migrate -> (query)* -> sync -> done
  *   load     digest of the state -> capabilities -> file -> migrate-incoming -> (query)* -> done
  *
+ * And suspending one to disk, with its memory, by which it continues later:
+ *
+ *   save     hot-plugged? -> cancel -> (query)* -> stop -> parameters -> file -> migrate ->
+ * (query)*
+ *            -> sync -> done; of a guest that has left already: sync -> done
+ *   restore  file -> migrate-incoming -> (query)* -> done
+ *
  * QEMU itself is no check: it takes a state in which a bit is wrong. And one that it refuses ends
  * it, before version 9.1: why is in qemu.log.
  */
@@ -30,16 +37,28 @@
 #include "specs/base/text.h"
 #include "specs/vm/template.h"
 
-enum { QUERY_MS = 5, FREEZE_MS = 60000, LOAD_MS = 20000 };
+enum { QUERY_MS = 5, FREEZE_MS = 60000, LOAD_MS = 20000, SLOWEST_MIB_S = 8 };
 #define STATE_FD_NAME "machine-state"
+
+struct transfer;
+
+/* One of the four of above. */
+struct transfer_kind {
+    void (*const *commands)(struct transfer *); /* one after the other; the last one repeats */
+    const char *failure;
+    enum error_code code;
+    bool is_incoming;
+    bool is_saved; /* with its memory */
+};
 
 struct transfer {
     struct op op;            /* first */
     struct machine *machine; /* borrowed: an operation is cancelled before its machine is closed */
     char *state_path;
-    char wanted[DIGEST_SIZE]; /* sha256 of the state; only of a load */
-    bool is_load;
+    const struct transfer_kind *kind;
     size_t n_sent;
+    bool is_writing;          /* QEMU was commanded to */
+    bool is_asking;           /* … or to read, and how far it is, is asked */
     struct op *hashing;       /* of a load, before it; or syncing, after a freeze */
     struct loop_timer *timer; /* the next look, or the report of `err` */
     int64_t give_up_ms;
@@ -51,8 +70,12 @@ struct transfer {
 static void transfer_cancel(struct op *op)
 {
     struct transfer *self = (struct transfer *)(void *)op;
+    struct error ignored = {.code = ERR_NONE};
     if (self->machine->monitor) { /* NULL: gone with its QEMU */
         monitor_forget(self->machine->monitor, self);
+    }
+    if (self->machine->monitor && self->is_writing) { /* the guest is wanted back */
+        (void)monitor_execute(self->machine->monitor, "migrate_cancel", NULL, NULL, NULL, &ignored);
     }
     op_cancel(self->hashing);
     loop_timer_free(self->timer);
@@ -62,10 +85,14 @@ static void transfer_cancel(struct op *op)
 
 static void transfer_fail(struct transfer *self, const struct error *why)
 {
-    struct error err = *why;
-    (void)error_wrap(&err,
-        self->is_load ? "the memory of the template cannot be loaded" : "it cannot be frozen");
-    err.code = err.code == ERR_NO_SPACE ? ERR_NO_SPACE : ERR_TEMPLATE;
+    struct error err = *why, ignored = {.code = ERR_NONE};
+    (void)error_wrap(&err, "%s", self->kind->failure);
+    bool is_full = err.code == ERR_NO_SPACE || strstr(err.message, strerror(ENOSPC));
+    err.code = is_full ? ERR_NO_SPACE : self->kind->code;
+    if (self->kind->is_saved && !self->kind->is_incoming) {
+        (void)fs_remove_file(self->state_path, &ignored);
+    }
+    self->is_writing = false;
     op_finish(&self->op, &err);
 }
 
@@ -123,10 +150,10 @@ static void set_parameters(struct transfer *self)
 static void give_file(struct transfer *self)
 {
     struct error err = {.code = ERR_NONE};
-    int flags = self->is_load ? O_RDONLY : O_RDWR | O_CREAT | O_TRUNC;
+    int flags = self->kind->is_incoming ? O_RDONLY : O_RDWR | O_CREAT | O_TRUNC;
     int fd = open(self->state_path, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
-        (void)error_set_errno(&err, ERR_TEMPLATE, errno, "'%s'", self->state_path);
+        (void)error_set_errno(&err, self->kind->code, errno, "'%s'", self->state_path);
         transfer_fail(self, &err);
         return;
     }
@@ -144,7 +171,8 @@ static void migrate(struct transfer *self)
 {
     json_t *arguments = json_object();
     json_put_text(arguments, "uri", "fd:" STATE_FD_NAME);
-    transfer_send(self, self->is_load ? "migrate-incoming" : "migrate", arguments, answered);
+    self->is_writing = !self->kind->is_incoming;
+    transfer_send(self, self->is_writing ? "migrate" : "migrate-incoming", arguments, answered);
 }
 
 /* ---- waiting for it ---- */
@@ -157,6 +185,7 @@ static void status_known(void *context, const json_t *value, const struct error 
         return;
     }
     monitor_note_status(self->machine->monitor, value);
+    self->is_writing = false;
     op_finish(&self->op, NULL);
 }
 
@@ -176,8 +205,9 @@ static int sync_frozen(void *context, const atomic_bool *is_cancelled, struct er
 {
     const struct frozen *files = context;
     (void)is_cancelled;
-    int rc = fs_sync(files->memory, err);
-    return rc < 0 ? rc : fs_sync(files->state, err);
+    int rc = files->memory ? fs_sync(files->memory, err) : 0;
+    rc = rc < 0 ? rc : fs_sync(files->state, err);
+    return rc < 0 ? rc : fs_sync_dir_of(files->state, err);
 }
 
 static void frozen_synced(void *context, const struct error *err)
@@ -197,7 +227,9 @@ static void sync_files(struct transfer *self)
 {
     const struct machine *machine = self->machine;
     struct frozen *files = mem_new(struct frozen);
-    files->memory = paths_vm(machine->host->paths, machine->vm_name, VM_MEMORY_FILE);
+    files->memory = self->kind->is_saved
+                        ? NULL
+                        : paths_vm(machine->host->paths, machine->vm_name, VM_MEMORY_FILE);
     files->state = mem_strdup(self->state_path);
     self->hashing = pool_start_in(
         machine->host->pool, POOL_BULK, sync_frozen, free_frozen, files, frozen_synced, self);
@@ -212,12 +244,12 @@ static void progress_arrived(void *context, const json_t *value, const struct er
     struct error failure = {.code = ERR_NONE};
     if (err) {
         transfer_fail(self, err);
-    } else if (text_eq(status, "completed") && self->is_load) {
+    } else if (text_eq(status, "completed") && self->kind->is_incoming) {
         transfer_send(self, "query-status", NULL, status_known);
     } else if (text_eq(status, "completed")) {
         sync_files(self);
     } else if (is_late || text_eq(status, "failed") || text_eq(status, "cancelled")) {
-        (void)error_set(&failure, ERR_TEMPLATE, "%s",
+        (void)error_set(&failure, self->kind->code, "%s",
             is_late ? "QEMU does not come to its end"
             : why   ? why
                     : "QEMU gives no reason");
@@ -229,17 +261,117 @@ static void progress_arrived(void *context, const json_t *value, const struct er
 
 static void ask_progress(struct transfer *self)
 {
+    self->is_asking = true;
     transfer_send(self, "query-migrate", NULL, progress_arrived);
 }
 
+/* ---- what is in the way of saving ---- */
+
+/* The machine that is made for it has only what the spec has; and which of its parts were there at
+ * the start is part of what is saved. */
+static void refuse_hot_plugged(struct transfer *self, const char *what)
+{
+    struct error err = {.code = ERR_NONE};
+    const char *name = self->machine->vm_name;
+    (void)error_set(&err, ERR_SAVED_MEMORY, "%s were added while it ran", what);
+    (void)error_help(
+        &err, "restart it: vmctl restart %s; or let it run on: vmctl resume %s", name, name);
+    transfer_fail(self, &err);
+}
+
+static void memory_known(void *context, const json_t *value, const struct error *err)
+{
+    struct transfer *self = context;
+    if (!err && json_array_size(value) > 0) {
+        refuse_hot_plugged(self, "modules of memory");
+    } else {
+        answered(self, value, err);
+    }
+}
+
+static void check_memory(struct transfer *self)
+{
+    transfer_send(self, "query-memory-devices", NULL, memory_known);
+}
+
+static void cpus_known(void *context, const json_t *value, const struct error *err)
+{
+    struct transfer *self = context;
+    for (size_t i = 0; !err && i < json_array_size(value); i++) {
+        const char *path = json_text(json_array_get(value, i), "qom-path");
+        if (path && text_starts_with(path, "/machine/peripheral")) {
+            refuse_hot_plugged(self, "processors");
+            return;
+        }
+    }
+    answered(self, value, err);
+}
+
+static void check_cpus(struct transfer *self)
+{
+    transfer_send(self, "query-cpus-fast", NULL, cpus_known);
+}
+
+/* What a controller that is gone began. */
+static void cancel_former(struct transfer *self)
+{
+    transfer_send(self, "migrate_cancel", NULL, answered);
+}
+
+static void former_known(void *context, const json_t *value, const struct error *err)
+{
+    static const char *const ends[] = {"none", "completed", "failed", "cancelled"};
+    struct transfer *self = context;
+    const char *status = json_text(value, "status"); /* NULL: there was none */
+    bool is_over = !status;
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        is_over |= text_eq(status, ends[i]);
+    }
+    if (!err && !is_over && loop_now_ms(self->machine->host->loop) < self->give_up_ms) {
+        self->n_sent--;
+        loop_timer_start(self->timer, QUERY_MS);
+    } else {
+        answered(self, value, err);
+    }
+}
+
+static void await_former(struct transfer *self)
+{
+    transfer_send(self, "query-migrate", NULL, former_known);
+}
+
+static void (*const freezing[])(struct transfer *) = {
+    stop_guest, set_capabilities, set_parameters, give_file, migrate, ask_progress};
+static void (*const loading[])(struct transfer *) = {
+    set_capabilities, give_file, migrate, ask_progress};
+static void (*const saving[])(struct transfer *) = {check_memory, check_cpus, cancel_former,
+    await_former, stop_guest, set_parameters, give_file, migrate, ask_progress};
+static void (*const restoring[])(struct transfer *) = {give_file, migrate, ask_progress};
+static void (*const syncing[])(struct transfer *) = {sync_files};
+
+static const struct transfer_kind freeze_kind = {
+    .commands = freezing, .failure = "it cannot be frozen", .code = ERR_TEMPLATE};
+static const struct transfer_kind load_kind = {.commands = loading,
+    .failure = "the memory of the template cannot be loaded",
+    .code = ERR_TEMPLATE,
+    .is_incoming = true};
+static const struct transfer_kind save_kind = {.commands = saving,
+    .failure = "its memory cannot be saved",
+    .code = ERR_SAVED_MEMORY,
+    .is_saved = true};
+static const struct transfer_kind sync_kind = {.commands = syncing,
+    .failure = "its memory cannot be saved",
+    .code = ERR_SAVED_MEMORY,
+    .is_saved = true};
+static const struct transfer_kind restore_kind = {.commands = restoring,
+    .failure = "its memory cannot be loaded",
+    .code = ERR_SAVED_MEMORY,
+    .is_incoming = true,
+    .is_saved = true};
+
 static void send_next(struct transfer *self)
 {
-    static void (*const freezing[])(struct transfer *) = {
-        stop_guest, set_capabilities, set_parameters, give_file, migrate, ask_progress};
-    static void (*const loading[])(struct transfer *) = {
-        set_capabilities, give_file, migrate, ask_progress};
-    size_t next = self->n_sent++;
-    (self->is_load ? loading : freezing)[next](self);
+    self->kind->commands[self->n_sent++](self);
 }
 
 /* ---- the start ---- */
@@ -249,18 +381,19 @@ static void go_on(void *context)
     struct transfer *self = context;
     if (self->err.code) {
         transfer_fail(self, &self->err);
-    } else if (self->n_sent == 0) {
-        send_next(self);
-    } else {
+    } else if (self->is_asking) {
         ask_progress(self);
+    } else {
+        send_next(self);
     }
 }
 
-static struct transfer *new_transfer(
-    struct machine *machine, int64_t limit_ms, op_done_fn *done, void *context)
+static struct transfer *new_transfer(struct machine *machine, const struct transfer_kind *kind,
+    int64_t limit_ms, op_done_fn *done, void *context)
 {
     struct transfer *self = mem_new(struct transfer);
-    *self = (struct transfer){.op = {transfer_cancel, done, context}, .machine = machine};
+    *self =
+        (struct transfer){.op = {transfer_cancel, done, context}, .machine = machine, .kind = kind};
     self->timer = loop_timer_new(machine->host->loop, go_on, self);
     self->give_up_ms = loop_now_ms(machine->host->loop) + limit_ms;
     return self;
@@ -269,8 +402,36 @@ static struct transfer *new_transfer(
 struct op *machine_freeze(
     struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context)
 {
-    struct transfer *self = new_transfer(machine, FREEZE_MS, done, context);
+    struct transfer *self = new_transfer(machine, &freeze_kind, FREEZE_MS, done, context);
     self->state_path = paths_vm(machine->host->paths, env->name, VM_MACHINE_STATE);
+    loop_timer_start(self->timer, 0);
+    return &self->op;
+}
+
+static int64_t limit_of(const struct vm_env *env)
+{
+    return FREEZE_MS + (int64_t)env->spec->memory_mib * 1000 / SLOWEST_MIB_S;
+}
+
+/* A guest that has left already, left to this file: RUN_STATE_POSTMIGRATE with SAVED_BEGUN. */
+struct op *machine_save(
+    struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context)
+{
+    bool has_left =
+        machine->monitor && monitor_run_state(machine->monitor) == RUN_STATE_POSTMIGRATE;
+    struct transfer *self =
+        new_transfer(machine, has_left ? &sync_kind : &save_kind, limit_of(env), done, context);
+    self->state_path = paths_vm(machine->host->paths, env->name, VM_SAVED_MEMORY);
+    loop_timer_start(self->timer, 0);
+    return &self->op;
+}
+
+/* Killed before or during, or done twice: as machine_load(). */
+static struct op *restore(
+    struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context)
+{
+    struct transfer *self = new_transfer(machine, &restore_kind, limit_of(env), done, context);
+    self->state_path = paths_vm(machine->host->paths, env->name, VM_SAVED_MEMORY);
     loop_timer_start(self->timer, 0);
     return &self->op;
 }
@@ -308,10 +469,12 @@ static void state_checked(void *context, const struct error *err)
 struct op *machine_load(
     struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context)
 {
+    if (env->status->saved.phase == SAVED_WHOLE) {
+        return restore(machine, env, done, context);
+    }
     const char *digest = env->status->prepared.template_digest;
-    struct transfer *self = new_transfer(machine, LOAD_MS, done, context);
+    struct transfer *self = new_transfer(machine, &load_kind, LOAD_MS, done, context);
     struct template_record *record = template_find(machine->host->paths, digest, &self->err);
-    self->is_load = true;
     self->state_path = template_path(machine->host->paths, digest, TEMPLATE_STATE);
     const char *accel = env->status->instance.accel;
     if (!self->err.code && !(record && record->memory.host)) {

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/vm/saved.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "reconcilers/vm/pass.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "specs/base/paths.h"
+#include "specs/base/text.h"
+
+static char *file_of(const struct pass *pass)
+{
+    return paths_vm(pass->vm->host->paths, pass->vm->name, VM_SAVED_MEMORY);
+}
+
+/* Killed between the two, or with a commit that fails: the next pass finds the same record, and
+ * nothing to remove. */
+static void forget(struct pass *pass)
+{
+    struct vm_saved *saved = &pass->patch->status->saved;
+    struct error err = {.code = ERR_NONE};
+    cleanup_free char *file = file_of(pass);
+    if (fs_remove_file(file, &err) < 0) { /* the next one is written over it */
+        log_warn("vm", "%s: %s", pass->vm->name, err.message);
+    }
+    free(saved->host);
+    free(saved->accel);
+    *saved = (struct vm_saved){.phase = SAVED_NONE};
+    vm_forget_comparison(pass->vm); /* that was of the spec it was saved with */
+}
+
+void saved_assess(struct pass *pass)
+{
+    const struct vm_desired *desired = pass->view->desired;
+    struct situation *s = &pass->situation;
+    bool can_save = pass->vm->backend->machine->save != NULL;
+    s->saved = pass->view->status->saved.phase;
+    s->is_to_disk = desired && can_save && desired->power == POWER_SUSPENDED && desired->is_saved;
+}
+
+const struct vm_spec *saved_spec(const struct vm_status *status)
+{
+    bool continues = status->saved.phase == SAVED_WHOLE || status->saved.phase == SAVED_LOADED;
+    return continues ? status->applied_spec : NULL;
+}
+
+uint64_t saved_generation(const struct pass *pass)
+{
+    const struct vm_desired *desired = pass->view->desired;
+    const struct vm_spec *wanted = pass->whole ? pass->whole : desired->spec;
+    return vm_spec_equal(pass->env.spec, wanted) ? desired->generation
+                                                 : pass->view->status->applied_generation;
+}
+
+/* ---- saving ---- */
+
+/* Killed before or during: the next controller cancels what QEMU may be writing, and begins again;
+ * killed after, but before it is recorded: it finds the guest gone, and records that. */
+int64_t saved_save(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    struct vm_saved *saved = &pass->patch->status->saved;
+    if (pass->view->status->saved.phase == SAVED_NONE) {
+        saved->phase = SAVED_BEGUN;
+        return VERDICT_NOW;
+    }
+    vm_begin(vm, ACTION_SAVE, pass->view->desired->generation);
+    vm->op = vm->backend->machine->save(vm->machine, &pass->env, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
+bool saved_record(struct pass *pass)
+{
+    struct vm_status *status = pass->patch->status;
+    const struct machine_ops *machine = pass->vm->backend->machine;
+    cleanup_free char *file = file_of(pass);
+    int64_t bytes = fs_size(file);
+    free(status->saved.host);
+    free(status->saved.accel);
+    status->saved = (struct vm_saved){.phase = SAVED_WHOLE,
+        .host = machine->memory_host ? machine->memory_host(pass->vm->host) : NULL,
+        .accel = mem_strdup(status->instance.accel),
+        .bytes = bytes > 0 ? (uint64_t)bytes : 0};
+    return true;
+}
+
+int64_t saved_drop(struct pass *pass)
+{
+    bool was_whole = pass->view->status->saved.phase == SAVED_WHOLE;
+    forget(pass);
+    if (was_whole) {
+        vm_patch_event(pass->patch, true, REASON_STOPPED, "its saved memory was given up");
+    }
+    return VERDICT_NOW;
+}
+
+/* ---- continuing ---- */
+
+/* What machine_ops.memory_host() says of the processor; "": nothing. */
+static const char *cpu_of(const char *host)
+{
+    const char *cpu = host ? strstr(host, ", CPU ") : NULL;
+    return cpu ? cpu : "";
+}
+
+/* What emulates a processor emulates the same one everywhere. */
+static bool is_other_cpu(const struct pass *pass)
+{
+    const struct vm_saved *saved = &pass->view->status->saved;
+    const struct machine_ops *machine = pass->vm->backend->machine;
+    cleanup_free char *host = machine->memory_host ? machine->memory_host(pass->vm->host) : NULL;
+    return text_eq(saved->accel, "kvm") && !text_eq(cpu_of(saved->host), cpu_of(host));
+}
+
+int saved_check(const struct pass *pass, struct error *err)
+{
+    const struct vm_saved *saved = &pass->view->status->saved;
+    const char *name = pass->vm->name;
+    cleanup_free char *file = file_of(pass);
+    int64_t bytes = fs_size(file);
+    const char *why = bytes < 0                         ? "its file is gone"
+                      : (uint64_t)bytes != saved->bytes ? "its file was changed"
+                      : !text_eq(pass->media.disk_stamp, saved->disk_stamp)
+                          ? "the disk was changed since the guest stood still"
+                      : is_other_cpu(pass) ? "this host has another processor"
+                                           : NULL;
+    if (saved->phase != SAVED_WHOLE || !why) {
+        return 0;
+    }
+    (void)error_set(err, ERR_SAVED_MEMORY, "vm '%s' cannot continue from its memory in '%s': %s",
+        name, file, why);
+    return error_help(err,
+        "give that memory up, and boot from the disk as after a power cut: vmctl stop %s && vmctl "
+        "start %s",
+        name, name);
+}
+
+/* Killed before the commit: the next pass confirms it again. */
+void saved_confirm(struct pass *pass)
+{
+    struct vm_status *status = pass->patch->status;
+    if (status->saved.phase != SAVED_LOADED) {
+        return;
+    }
+    forget(pass);
+    status->clock.is_due = true;
+    vm_patch_event(pass->patch, false, REASON_RUNNING, "continues from its saved memory");
+}
+
+/* ---- the end of its process ---- */
+
+enum exit_cause saved_judge_exit(struct pass *pass, enum exit_cause cause)
+{
+    struct vm_saved *saved = &pass->patch->status->saved;
+    const struct vm_instance *instance = &pass->view->status->instance;
+    bool is_loading = instance->intent == INTENT_START;
+    /* A power cut may have taken back the commit that its guest may run. */
+    bool may_have_run = is_loading && instance->pid != 0 && cause == EXIT_HOST_REBOOT;
+    if (saved->phase == SAVED_WHOLE && !may_have_run) {
+        memcpy(saved->disk_stamp, pass->media.disk_stamp, DIGEST_SIZE);
+        return is_loading || instance->cause != EXIT_NONE ? cause : EXIT_SAVED;
+    }
+    if (saved->phase != SAVED_NONE) {
+        const char *what = saved->phase == SAVED_BEGUN ? "before its memory was saved"
+                                                       : "when it continued from its saved memory";
+        forget(pass);
+        vm_patch_event(pass->patch, true, REASON_PROCESS_EXITED, "it ended %s", what);
+    }
+    return cause;
+}
