@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "specs/base/url.h"
+
 static const struct {
     const char *name;
     int exit_status;
@@ -127,7 +129,8 @@ _Static_assert(sizeof(codes) / sizeof(codes[0]) == ERR_CODE_COUNT_, "every code 
 
 static const char ellipsis[] = "…";
 
-/* snprintf for the fixed fields: a text that does not fit is cut and marked. */
+/* snprintf for the fixed fields: a text that does not fit is cut and marked. A message goes into
+ * logs, events and records: none has the secrets of a URL. */
 __attribute__((format(printf, 3, 0))) static void error_format(
     char *field, size_t size, const char *fmt, va_list ap)
 {
@@ -135,6 +138,7 @@ __attribute__((format(printf, 3, 0))) static void error_format(
     if (n >= 0 && (size_t)n >= size) {
         memcpy(field + size - sizeof(ellipsis), ellipsis, sizeof(ellipsis));
     }
+    url_mask(field);
 }
 
 /* Help texts write NAME for the VM: the one that the message names first, as "vm 'web'". */

@@ -90,7 +90,8 @@ struct error {
     char help[384];     /* empty: error_help_text() returns the code's default */
 };
 
-/* Sets `err` and returns -code. `err` must be empty. */
+/* Sets `err` and returns -code. `err` must be empty. In this and all the others, the secrets of
+ * URLs in the text are masked: url_mask(). */
 int error_set(struct error *err, enum error_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -10,6 +10,7 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
+#include "specs/base/url.h"
 
 /* The process's only mutable global: set once by log_init(), before any thread starts. */
 static struct {
@@ -86,6 +87,7 @@ void log_line(enum log_level level, const char *module, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(line + n, sizeof(line) - (size_t)n - 1, fmt, ap);
     va_end(ap);
+    url_mask(line);
     strcat(line, "\n");
     (void)!write(
         STDERR_FILENO, line, strlen(line)); /* one write: lines of two processes stay whole */

@@ -34,6 +34,88 @@ char *url_for_people(const char *url)
     return buf_steal(&out);
 }
 
+/* Where the URL ends whose "://" is at `at`: at the quotation mark that it begins with, or at the
+ * first blank; what ends the sentence around it is none of it. */
+static size_t url_end(const char *text, size_t size, size_t at)
+{
+    static const char of_scheme[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.";
+    size_t start = at;
+    while (start > 0 && text[start - 1] && strchr(of_scheme, text[start - 1])) {
+        start--;
+    }
+    char mark =
+        start > 0 && text[start - 1] && strchr("\"'`", text[start - 1]) ? text[start - 1] : 0;
+    const char *closing = mark ? memchr(text + at, mark, size - at) : NULL;
+    if (closing) {
+        return (size_t)(closing - text);
+    }
+    size_t end = at;
+    while (end < size && !strchr(" \t\r\n", text[end])) { /* or at a NUL */
+        end++;
+    }
+    while (end > at && strchr("\"'`:;,.)}]>", text[end - 1])) {
+        end--;
+    }
+    return end;
+}
+
+/* `from` when `end` is before it. */
+static const char *find_any(const char *from, const char *end, const char *bytes)
+{
+    while (from < end && !strchr(bytes, *from)) {
+        from++;
+    }
+    return from;
+}
+
+bool url_mark_secrets(const char *text, size_t size, bool *marks)
+{
+    static const char mark[] = "://";
+    bool has_marked = false;
+    const char *found = memmem(text, size, mark, strlen(mark));
+    while (found) {
+        const char *end = text + url_end(text, size, (size_t)(found - text));
+        const char *host = found + strlen(mark), *path = find_any(host, end, "/?#");
+        const char *at = memrchr(host, '@', (size_t)(path - host));
+        const char *query = find_any(path, end, "?#");
+        if (at && at > host) {
+            memset(marks + (host - text), true, (size_t)(at - host));
+            has_marked = true;
+        }
+        /* What url_for_people() has omitted is no secret any more. */
+        bool is_omitted =
+            (size_t)(end - query) == strlen("?…") && strncmp(query, "?…", strlen("?…")) == 0;
+        if (end - query > 1 && !is_omitted) {
+            memset(marks + (query + 1 - text), true, (size_t)(end - query - 1));
+            has_marked = true;
+        }
+        const char *next = end > host ? end : host;
+        found = memmem(next, size - (size_t)(next - text), mark, strlen(mark));
+    }
+    return has_marked;
+}
+
+void url_mask(char *text)
+{
+    enum { STARS = 3 };
+    size_t size = strlen(text), n = 0, stars = 0;
+    if (!strstr(text, "://")) {
+        return;
+    }
+    cleanup_free bool *marks = mem_calloc(size + 1, sizeof(*marks));
+    if (!url_mark_secrets(text, size, marks)) {
+        return;
+    }
+    for (size_t i = 0; i < size; i++) {
+        stars = marks[i] ? stars + 1 : 0;
+        if (!marks[i] || stars <= STARS) {
+            text[n++] = (char)(marks[i] ? '*' : text[i]);
+        }
+    }
+    text[n] = '\0';
+}
+
 char *url_host(const char *url)
 {
     const char *authority = strstr(url, "://");

@@ -11,13 +11,17 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/url.h"
 
 /* Bytes taken from a message: a long path fits, a whole file does not. */
 enum { MESSAGE_MAX = 800 };
 
-/* One line without anything a terminal would interpret. */
-static char *printable_line(const char *text)
+/* One line without anything a terminal would interpret, nor the secrets of a URL: it ends up in
+ * events and logs, too. */
+static char *printable_line(const char *written)
 {
+    cleanup_free char *text = mem_strdup(written);
+    url_mask(text);
     cleanup_buf struct buf out = BUF_INIT(8 * MESSAGE_MAX);
     size_t n = strlen(text), shown = text_cut(text, n, MESSAGE_MAX);
     for (size_t i = 0; i < shown;) {

@@ -384,12 +384,14 @@ static void report_unused(struct expander *expander)
     for (size_t i = 0; given && reader->env->environment && i < given->count; i++) {
         bool is_of_vm = text_starts_with(given->items[i], GIVEN_OF_VM);
         if (!expander->reader->given_used[i]) {
-            cleanup_free char *hint = hint_variable(reader->file, given->items[i]);
+            const char *text = given->items[i]; /* its value may be a secret */
+            int n_name = (int)strcspn(text, "=");
+            cleanup_free char *hint = hint_variable(reader->file, text);
             vmfile_report(reader, start,
                 is_of_vm ? "write: --set vm.NAME.FIELD=VALUE, with a VM of the file" : hint,
-                is_of_vm ? "--set %s: the file has no such VM, or a VM no such field"
-                         : "--set %s: the file has no such variable",
-                given->items[i]);
+                is_of_vm ? "--set %.*s: the file has no such VM, or a VM no such field"
+                         : "--set %.*s: the file has no such variable",
+                n_name, text);
         }
     }
 }

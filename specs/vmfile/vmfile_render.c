@@ -21,7 +21,9 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/url.h"
 #include "specs/vmfile/vmfile_reader.h"
 
 enum {
@@ -174,8 +176,13 @@ static uint32_t window_start(uint32_t columns, uint32_t token)
     return start < last_start ? start : last_start;
 }
 
+/* A star for each code point that a URL in the line keeps secret: the caret stays in its place. */
 static void make_excerpt(struct excerpt *excerpt, struct span line, struct kdl_pos pos)
 {
+    size_t size = (size_t)(line.end - line.at);
+    cleanup_free bool *is_secret = mem_calloc(size + 1, sizeof(*is_secret));
+    const char *first = line.at;
+    (void)url_mark_secrets(line.at, size, is_secret);
     uint32_t columns = 0, column = 1;
     size_t width = 0;
     for (struct span rest = line; rest.at < rest.end; rest.at += code_point_bytes(rest)) {
@@ -192,7 +199,8 @@ static void make_excerpt(struct excerpt *excerpt, struct span line, struct kdl_p
     for (; line.at < line.end && column < start + WINDOW; column++) {
         size_t n = code_point_bytes(line);
         excerpt->caret_at = column == pos.column ? width : excerpt->caret_at;
-        width += add_shown(&excerpt->shown, line.at, n);
+        bool is_masked = is_secret[line.at - first];
+        width += add_shown(&excerpt->shown, is_masked ? "*" : line.at, is_masked ? 1 : n);
         if (column >= pos.column && column - pos.column < pos.length) {
             excerpt->caret_length = width - excerpt->caret_at;
         }

@@ -71,7 +71,7 @@ vm db disk=10 {
     [[ "$output" == *"-memory 600"*"+memory 512"* ]]
     run vmctl up --set memo=1
     [ "$status" -eq 2 ]
-    [[ "$output" == *"--set memo=1: the file has no such variable"* ]]
+    [[ "$output" == *"--set memo: the file has no such variable"* ]]
     [[ "$output" == *"did you mean"* ]]
     run vmctl up --set mem
     [ "$status" -eq 2 ]

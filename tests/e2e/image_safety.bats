@@ -96,6 +96,22 @@ END
     refute grep -q 's3cret\|sig=' pull.out "$DATA/controller.log"
 }
 
+@test "nor is it by an error about the VMFile, a watched one's included" {
+    echo 'vm "a" { backend "noop"; image "idle.img" }' >VMFile.kdl
+    vmctl up -q
+    vmctl watch VMFile.kdl
+    echo 'vm "a" { backend "noop"; image-url "ftp://bot:s3cret@h/x.qcow2?sig=aaa"; vcpus "z" }' >VMFile.kdl
+    await eval 'vmctl watch --list | grep -q ParseFailed'
+    for command in validate "watch --list" "watch --list -o json" "status a" events "events -o json" list \
+        "--set u=http://bot:s3cret@h/?sig=a validate" \
+        "image rm http://bot:s3cret@h/x?sig=aaa" "image inspect http://bot:s3cret@h/x?sig=aaa"; do
+        run vmctl $command
+        [[ $output != *s3cret* && $output != *sig=* ]] || { echo "$command: $output"; return 1; }
+    done
+    refute grep -q 's3cret\|sig=' "$DATA/controller.log"
+    vmctl unwatch VMFile.kdl
+}
+
 disk_size() { qemu-img info -U --output=json "$(overlay)" | jq -r '."virtual-size"'; }
 
 @test "the recorded size of a disk is its own, whatever the VMFile names" {

@@ -141,13 +141,13 @@ static void a_use_that_has_no_value_is_an_error_where_it_stands(void **state)
             "5:15 `default` must be a string, a number or a boolean | write \"\" for an empty one\n"
             "5:21 unknown property `x` of `var` | known here: `default`, `env`\n"},
         {"vm a { " IMAGE " ssh }", {"t=1", "vm.b.memory=5", "vm.a.ssh.user=5"},
-            "1:1 --set t=1: the file has no such variable | declare it at the top: var \"t\"\n"
-            "1:1 --set vm.b.memory=5: the file has no such VM, or a VM no such field | write: "
+            "1:1 --set t: the file has no such variable | declare it at the top: var \"t\"\n"
+            "1:1 --set vm.b.memory: the file has no such VM, or a VM no such field | write: "
             "--set vm.NAME.FIELD=VALUE, with a VM of the file\n"
-            "1:1 --set vm.a.ssh.user=5: the file has no such VM, or a VM no such field | write: "
+            "1:1 --set vm.a.ssh.user: the file has no such VM, or a VM no such field | write: "
             "--set vm.NAME.FIELD=VALUE, with a VM of the file\n"},
         {"vm a { " IMAGE " }", {"vm.a=5"},
-            "1:1 --set vm.a=5: the file has no such VM, or a VM no such field | write: "
+            "1:1 --set vm.a: the file has no such VM, or a VM no such field | write: "
             "--set vm.NAME.FIELD=VALUE, with a VM of the file\n"},
     };
     (void)state;

@@ -99,6 +99,29 @@ static void the_caret_stands_under_the_token_after_tabs_and_wide_characters(void
         "   = help: write: ssh { user \"ubuntu\" }\n");
 }
 
+static void secrets_of_urls_are_masked_and_the_caret_stays_in_its_place(void **state)
+{
+    (void)state;
+    assert_rendered("vm a { image-url \"http://me:日本@h/x?sig=日\" ; vcpus 0 }",
+        "error[vmctl::vmfile::validation]: `image-url` \"http://***@h/x?***\": it holds a space or "
+        "a "
+        "character that must be percent-encoded\n"
+        "  --> VMFile.kdl:1:18\n"
+        "   |\n"
+        " 1 | vm a { image-url \"http://*****@h/x?*****\" ; vcpus 0 }\n"
+        "   |                  ^^^^^^^^^^^^^^^^^^^^^^^^\n"
+        "\n"
+        "error[vmctl::vmfile::validation]: `vcpus` must be a whole number from 1 to 1024, not 0\n"
+        "  --> VMFile.kdl:1:51\n"
+        "   |\n"
+        " 1 | vm a { image-url \"http://*****@h/x?*****\" ; vcpus 0 }\n"
+        "   |                                                   ^\n"
+        "\n"
+        "2 errors in VMFile.kdl\n");
+    cleanup_free char *open = render("vm a { image-url \"http://me:s3cret@h", 36, "a", false);
+    assert_null(strstr(open, "s3cret"));
+}
+
 static void the_start_of_a_long_line_is_shown_while_the_token_is_near_it(void **state)
 {
     (void)state;
@@ -203,6 +226,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_error_has_code_position_source_caret_and_help),
         cmocka_unit_test(where_nothing_stands_the_caret_is_one_column_wide),
+        cmocka_unit_test(secrets_of_urls_are_masked_and_the_caret_stays_in_its_place),
         cmocka_unit_test(the_start_of_a_long_line_is_shown_while_the_token_is_near_it),
         cmocka_unit_test(several_errors_have_a_blank_line_between_and_a_count),
         cmocka_unit_test(a_syntax_error_has_the_code_of_the_parser),

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/base/url.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+
+static void urls_in_a_text_lose_their_secrets(void **state)
+{
+    static const char *const cases[][2] = {
+        {"no URL: a?b=c me:pw@host", "no URL: a?b=c me:pw@host"},
+        {"get https://a.example/x@2.img: refused", "get https://a.example/x@2.img: refused"},
+        {"get https://me:p@w@a.example/x@2.img: no", "get https://***@a.example/x@2.img: no"},
+        {"'https://a/x?sig=abc#f' and (http://token@b).", "'https://a/x?***' and (http://***@b)."},
+        {"'http://me:p w@a/x' cannot", "'http://***@a/x' cannot"},
+        {"it's https://a/x#key=1, then", "it's https://a/x#***, then"},
+        {"https://a/?k=1,ftp://b", "https://a/?***"},
+        {"https://a/x?…", "https://a/x?…"},
+        {"https://a/x?***", "https://a/x?***"},
+        {"https://a/x?b", "https://a/x?*"},
+        {"://@?", "://@?"},
+        {"http://u@", "http://*@"},
+        {"", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        cleanup_free char *text = mem_strdup(cases[i][0]);
+        url_mask(text);
+        assert_string_equal(text, cases[i][1]);
+        url_mask(text);
+        assert_string_equal(text, cases[i][1]);
+    }
+}
+
+static void no_error_has_the_secrets_of_a_url(void **state)
+{
+    struct error err = {.code = ERR_NONE};
+    (void)state;
+    error_set_errno(&err, ERR_IO, 2, "cannot read '%s'", "http://me:pw@a/x?sig=1");
+    assert_null(strstr(err.message, "pw"));
+    error_wrap(&err, "image %s", "http://me:pw@a/x?sig=1");
+    error_help(&err, "type: vmctl image pull '%s'", "http://me:pw@a/x?sig=1");
+    assert_string_equal(err.message,
+        "image http://***@a/x?***: cannot read 'http://***@a/x?***': No such file or directory");
+    assert_string_equal(err.help, "type: vmctl image pull 'http://***@a/x?***'");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(urls_in_a_text_lose_their_secrets),
+        cmocka_unit_test(no_error_has_the_secrets_of_a_url),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
