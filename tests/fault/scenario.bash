@@ -11,11 +11,12 @@
 #   life=volumes  of the same backend: a volume of the VMFile, another one attached to the running
 #               machine and detached, and both removed in the end
 #   life=warm   noop VMs with a template: made by a builder, frozen, and two are woken from it
+#   life=saved  a noop VM that is suspended to disk, and continues; and is given up there
 # LIVES="watch" chooses among them.
 BIN=${VMCTL_BIN:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/build-test/bin}
 PATH=$BIN:$PATH
 SHIM=$BIN/libfault.so
-LIVES=${LIVES:-noop qemu watch disks volumes warm}
+LIVES=${LIVES:-noop qemu watch disks volumes warm saved}
 # The sanitizers' library comes after the shim, and that is meant.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1}:verify_asan_link_order=0
 
@@ -32,6 +33,7 @@ scratch() {
     case $life in
     noop) STEPS=(up append change down again destroy) ;;
     watch) STEPS=(watch edit replace break repair unwatch destroy) ;;
+    saved) STEPS=(up save resume save again save down destroy) ;;
     warm) STEPS=(up another recreate down again destroy untemplate) ;;
     qemu | disks | volumes)
         STEPS=(up change recreate down again destroy)
@@ -63,6 +65,7 @@ vmfile_text() { # MEMORY [STOP-TIMEOUT | STEPS]
   provision "shell" { inline "true"; }
   '
         ;;
+    saved) more='backend "noop"; cloud-init' ;;
     watch) more="backend \"noop\"; stop-timeout ${2:-5}" ;;
     esac
     printf 'vm "web" {\n  image "%s"; accel "tcg"; memory %s\n  %s\n}\n' "$work/image" "$1" "$more"
@@ -80,6 +83,8 @@ step() {
     change) vmfile 768 "$appended"; vmctl up -q --restart --timeout "$patience" ;;
     recreate) vmctl reload -q --timeout "$patience" ;;
     down) vmctl down -q --timeout "$patience" ;;
+    save) vmctl suspend -q --disk --timeout "$patience" ;;
+    resume) vmctl resume -q --timeout "$patience" ;;
     snapshot) vmctl snapshot create -q web kept --timeout "$patience" || has_snapshot ;;
     restore) vmctl snapshot restore -q web kept --timeout "$patience" ;;
     unsnapshot) vmctl snapshot rm -q web kept --timeout "$patience" || lacks_snapshot ;;
