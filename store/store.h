@@ -140,6 +140,11 @@ struct vm_summary_list {
 int store_list_summaries(struct store *store, struct vm_summary_list *ret, struct error *err);
 void vm_summary_list_clear(struct vm_summary_list *list);
 
+/* Of a VM without a record: whether its directory may be one that a store before this one knew.
+ * True for those that were there when this store was made, for all while it has no VM, and when
+ * the store cannot be read. */
+bool store_may_have_lost(struct store *store, const char *vm_name);
+
 struct lease_list {
     struct lease *items;
     size_t count;

@@ -398,3 +398,25 @@ int store_list_source(
     lmdb_read_end(store, &read);
     return rc == 0 ? 0 : lmdb_error(store, rc, "cannot list the VMs", err);
 }
+
+bool store_may_have_lost(struct store *store, const char *vm_name)
+{
+    cleanup_json json_t *found = NULL;
+    cleanup_with(vm_summary_list_clear) struct vm_summary_list list = {.count = 0};
+    struct error ignored = {.code = ERR_NONE};
+    if (store_get_json(store, STORE_META, STORE_FOUND_KEY, &found, &ignored) < 0 ||
+        store_list_summaries(store, &list, &ignored) < 0) {
+        return true;
+    }
+    for (size_t i = 0; i < json_array_size(found); i++) {
+        if (text_eq(json_string_value(json_array_get(found, i)), vm_name)) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < list.count; i++) {
+        if (list.items[i].has_desired) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -138,7 +138,8 @@ static int check_store(struct doctor *doctor, struct vm_list *ret)
     struct error err = {.code = ERR_NONE};
     cleanup_with(strings_clear) struct strings damaged = {.count = 0};
     cleanup_buf struct buf names = BUF_INIT(0);
-    int rc = cli_open_store(doctor->cli, &err);
+    int rc = store_check(&doctor->cli->paths, &err);
+    rc = rc < 0 ? rc : cli_open_store(doctor->cli, &err);
     cleanup_with(repair_clear) struct repair repair = {.done = {.count = 0}};
     if (rc == 0 && doctor->repairs) {
         rc = store_repair(doctor->cli->store, &repair, &err);
@@ -242,7 +243,7 @@ struct orphans {
     const struct doctor *doctor;
     const struct vm_list *list;
     json_t *old; /* the original tool's registry, {name: …}; NULL: there is none */
-    struct buf living, dead, importable;
+    struct buf living, lost, dead, importable;
 };
 
 static void look_at_directory(void *context, int dir_fd, const char *name)
@@ -257,7 +258,10 @@ static void look_at_directory(void *context, int dir_fd, const char *name)
         return;
     }
     cleanup_free char *lock = paths_vm(&orphans->doctor->cli->paths, name, VM_ALIVE_LOCK);
-    add_name(lockfile_is_held(lock) ? &orphans->living : &orphans->dead, name);
+    add_name(lockfile_is_held(lock)                                   ? &orphans->living
+             : store_may_have_lost(orphans->doctor->cli->store, name) ? &orphans->lost
+                                                                      : &orphans->dead,
+        name);
 }
 
 static void check_orphans(struct doctor *doctor, const struct vm_list *list)
@@ -271,6 +275,10 @@ static void check_orphans(struct doctor *doctor, const struct vm_list *list)
             "`vmctl up` of its VMFile starts a new one on its disk; to end one: qmp.sock in "
             "vms/NAME",
             "processes of VMs without a record, left alone"},
+        {&orphans.lost,
+            "they stay in vms/, and `vmctl up` of its VMFile takes the disk of each back; one that "
+            "is not wanted can be removed",
+            "directories of VMs that a store before this one knew"},
         {&orphans.dead, "a starting controller moves them to quarantine/: vmctl controller start",
             "directories without a record"},
         {&orphans.importable, "take them over: vmctl import", "VMs of the original vmctl"},

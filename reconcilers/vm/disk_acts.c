@@ -15,6 +15,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/url.h"
+#include "store/store.h"
 
 static struct op *fetch_image(struct pass *pass)
 {
@@ -161,12 +162,21 @@ static int move_to_quarantine(
                : error_set_errno(err, ERR_IO, errno, "cannot rename it to '%s'", new_name);
 }
 
-/* Files of a VM without a record: a lost store must not cost a disk. */
+/* Files of a VM without a record: a lost store must not cost a disk. What the lost store knew is
+ * not moved, so that the next `up` of its VMFile finds it. */
 int64_t pass_quarantine(struct pass *pass)
 {
     enum { RECHECK_MS = 60000 };
     struct error err = {.code = ERR_NONE};
     const char *name = pass->vm->name;
+    if (store_may_have_lost(pass->vm->host->store, name)) {
+        log_warn("vm",
+            "%s: no record of this VM, and it may have been in a store that is gone; its files "
+            "stay "
+            "in 'vms/%s', and `vmctl up` of its VMFile takes its disk back",
+            name, name);
+        return VERDICT_WHEN_WOKEN;
+    }
     cleanup_free char *new_name = mem_printf("%s-%lld", name, (long long)(pass->wall_ms / 1000));
     if (move_to_quarantine(pass->vm->host->paths, name, new_name, &err) < 0) {
         log_warn("vm", "%s: cannot move its files to quarantine/: %s", name, err.message);

@@ -70,7 +70,9 @@ static int read_everything(const char *path)
     if (rc != 0 || (rc = mdb_env_set_maxdbs(env, STORE_TABLE_COUNT_)) != 0 ||
         (rc = mdb_env_open(env, path, MDB_RDONLY, 0600)) != 0 ||
         (rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn)) != 0 ||
-        (rc = read_table(txn, FREE_TABLE, false)) != 0) {
+        (rc = read_table(txn, FREE_TABLE, false)) != 0 ||
+        (rc = mdb_dbi_open(txn, NULL, 0, &table)) != 0 ||
+        (rc = read_table(txn, table, false)) != 0) {
         return rc;
     }
     for (int i = 0; rc == 0 && i < STORE_TABLE_COUNT_; i++) {
@@ -78,7 +80,7 @@ static int read_everything(const char *path)
         if (rc == 0) {
             rc = read_table(txn, table, i == STORE_DESIRED || i == STORE_STATUS);
         } else if (rc == MDB_NOTFOUND) {
-            rc = 0;
+            rc = lmdb_has_tables(txn, true) ? MDB_CORRUPTED : 0;
         }
     }
     return rc;

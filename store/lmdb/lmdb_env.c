@@ -30,7 +30,9 @@ int lmdb_error(const struct store *store, int rc, const char *what, struct error
         rc == MDB_INCOMPATIBLE || rc == MDB_BAD_TXN) {
         (void)error_set(err, ERR_STORE, "%s: the store in '%s' is damaged: %s", what, store->path,
             mdb_strerror(rc));
-        return error_help(err, "move it aside (the disks in vms/ stay untouched): mv %s %s.broken",
+        return error_help(err,
+            "move it aside (the disks in vms/ stay untouched): mv %s %s.broken; then `vmctl up` "
+            "with each VMFile takes its disks back",
             store->path, store->path);
     }
     if (rc > 0) {

@@ -115,4 +115,10 @@ bool lmdb_is_vm_name(struct bytes key);
  */
 int lmdb_check_pages(const char *path);
 
+/* Whether the tables were made in a transaction before this one: the first one makes all. */
+bool lmdb_has_tables(MDB_txn *txn, bool is_read_only);
+
+/* In STORE_META: the names that vms/ had when the store was made; none: no such record. */
+#define STORE_FOUND_KEY "found"
+
 const char *lmdb_table_name(enum store_table table);

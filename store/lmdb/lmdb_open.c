@@ -12,6 +12,7 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "store/lmdb/guard.h"
 
@@ -68,12 +69,12 @@ static int check_length(struct store *store)
     return is_short ? lmdb_check_pages(store->path) : 0;
 }
 
-static int check_schema(struct store *store, MDB_txn *txn, struct error *err)
+static int check_schema(struct store *store, MDB_txn *txn, bool has_tables, struct error *err)
 {
     struct bytes value;
     int rc = lmdb_get(store, txn, STORE_META, SCHEMA_KEY, &value);
     if (rc != 0) {
-        return rc;
+        return rc == MDB_NOTFOUND && has_tables ? MDB_CORRUPTED : rc;
     }
     const char *key;
     cleanup_json json_t *json = NULL;
@@ -99,8 +100,39 @@ static int put_schema(struct store *store, MDB_txn *txn)
         (struct bytes){value.data, value.len});
 }
 
-/* Normally reads only, without the write lock; then MDB_NOTFOUND: something is missing. With
- * `creates`, makes it. */
+static void note_name(void *context, int dir_fd, const char *name)
+{
+    (void)dir_fd;
+    if (lmdb_is_vm_name((struct bytes){name, strlen(name)})) {
+        (void)json_array_append_new(context, json_string(name));
+    }
+}
+
+/* A store before this one may have known them; later they would look like leftovers. */
+static int put_found(struct store *store, MDB_txn *txn)
+{
+    cleanup_buf struct buf value = BUF_INIT(0);
+    cleanup_free char *directory = paths_path(&store->paths, "vms");
+    cleanup_json json_t *names = json_array();
+    fs_each_entry(directory, note_name, names);
+    if (json_array_size(names) == 0) {
+        return 0;
+    }
+    record_encode_json(&value, STORE_FOUND_KEY, names);
+    return lmdb_put(store, txn, STORE_META, lmdb_value(STORE_FOUND_KEY, strlen(STORE_FOUND_KEY)),
+        (struct bytes){value.data, value.len});
+}
+
+bool lmdb_has_tables(MDB_txn *txn, bool is_read_only)
+{
+    return mdb_txn_id(txn) > (is_read_only ? 0 : 1); /* a writing one has the next number */
+}
+
+/*
+ * Normally reads only, without the write lock; then MDB_NOTFOUND: there are no tables yet, or their
+ * schema is older. With `creates`, makes them. A table that is missing once they were made is on a
+ * page that is damaged: made again it would be empty, and the store one without VMs.
+ */
 static int open_tables(struct store *store, bool creates, struct error *err)
 {
     MDB_txn *txn = NULL;
@@ -108,12 +140,16 @@ static int open_tables(struct store *store, bool creates, struct error *err)
     if (rc != 0) {
         return rc;
     }
+    bool has_tables = lmdb_has_tables(txn, !creates);
+    unsigned flags = creates && !has_tables ? MDB_CREATE : 0;
     for (int i = 0; rc == 0 && i < STORE_TABLE_COUNT_; i++) {
-        rc = mdb_dbi_open(txn, table_names[i], creates ? MDB_CREATE : 0, &store->tables[i]);
+        rc = mdb_dbi_open(txn, table_names[i], flags, &store->tables[i]);
+        rc = rc == MDB_NOTFOUND && has_tables ? MDB_CORRUPTED : rc;
     }
     if (rc == 0) {
-        rc = check_schema(store, txn, err);
+        rc = check_schema(store, txn, has_tables, err);
         rc = rc == MDB_NOTFOUND && creates ? put_schema(store, txn) : rc;
+        rc = rc == 0 && creates && !has_tables ? put_found(store, txn) : rc;
     }
     if (rc != 0) {
         mdb_txn_abort(txn);

@@ -98,6 +98,9 @@ result() { awk -v check="$1" '$1 == check { print $2 }' <<<"$output"; }
 }
 
 @test "files without a record are listed: living, dead, quarantined, half deleted" {
+    vmfile web
+    vmctl -q up
+    vmctl -q controller stop
     mkdir -p "$data/vms/dead" "$data/vms/ghost" "$data/quarantine/old-1" "$data/trash/rest"
     XDG_DATA_HOME=$work/other vmctl controller start
     ln "$work/other/vmctl/controller.lock" "$data/vms/ghost/alive.lock"
@@ -110,6 +113,26 @@ result() { awk -v check="$1" '$1 == check { print $2 }' <<<"$output"; }
     says "1 directories that had no record"
     says "1 deletions were not finished"
     [ -d "$data/vms/dead" ] && [ -d "$data/trash/rest" ]
+}
+
+@test "VMs whose store was moved aside keep their files, and come back with up" {
+    vmfile web
+    vmctl -q up
+    vmctl -q stop
+    vmctl -q controller stop
+    touch "$data/vms/web/mark"
+    mv "$data/store" "$data/store.broken"
+    vmctl -q controller start
+    run vmctl doctor
+    echo "$output"
+    [ "$status" -eq 0 ]
+    says "directories of VMs that a store before this one knew: web"
+    says 'help: they stay in vms/, and `vmctl up` of its VMFile takes the disk of each back'
+    vmctl -q up
+    [ -e "$data/vms/web/mark" ]
+    [ ! -e "$data/quarantine" ]
+    run vmctl doctor
+    [ "$(result orphans)" = OK ]
 }
 
 @test "the original tool's VMs are no orphans" {

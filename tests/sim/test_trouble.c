@@ -660,6 +660,7 @@ static void a_directory_without_a_record_is_moved_aside(void **state)
 {
     struct sim *sim = *state;
     struct error err = {.code = ERR_NONE};
+    sim_bring_up(sim, sim_spec("web"));
     sim_kill(sim);
     cleanup_free char *dir = paths_vm(&sim->paths, "lost", VM_DIR);
     cleanup_free char *quarantine = paths_path(&sim->paths, "quarantine");
@@ -671,6 +672,40 @@ static void a_directory_without_a_record_is_moved_aside(void **state)
     assert_int_equal(stat(quarantine, &st), 0);
     assert_int_equal(st.st_nlink, 3); /* ".", its name, and the ".." of what was moved in */
     assert_true(sim_is_gone(sim, "lost"));
+}
+
+static void lose_store(struct sim *sim)
+{
+    struct error err = {.code = ERR_NONE};
+    cleanup_free char *path = paths_path(&sim->paths, "store");
+    sim_kill(sim);
+    store_close(TAKE_PTR(sim->store));
+    assert_int_equal(fs_remove_tree(path, &err), 0);
+    assert_int_equal(store_open(&sim->paths, &sim->store, &err), 0);
+}
+
+/* Also once the first of them is in the new store. */
+static void the_directories_of_a_store_that_was_lost_stay_where_they_are(void **state)
+{
+    struct sim *sim = *state;
+    struct error err = {.code = ERR_NONE};
+    cleanup_free char *mark = paths_path(&sim->paths, "vms/web/mark");
+    cleanup_free char *web = paths_vm(&sim->paths, "web", VM_DIR);
+    cleanup_free char *db = paths_vm(&sim->paths, "db", VM_DIR);
+    assert_int_equal(fs_make_dirs(web, 0700, &err), 0);
+    assert_int_equal(fs_make_dirs(db, 0700, &err), 0);
+    assert_int_equal(fs_write_file(mark, "1\n", 2, 0600, &err), 0);
+    lose_store(sim);
+    sim_start(sim);
+    sim_advance(sim, MINUTE_MS);
+    assert_true(sim_has_dir(sim, "web"));
+    assert_true(sim_has_dir(sim, "db"));
+    sim_bring_up(sim, sim_spec("web"));
+    assert_true(fs_exists(mark));
+    sim_kill(sim);
+    sim_start(sim);
+    sim_advance(sim, MINUTE_MS);
+    assert_true(sim_has_dir(sim, "db"));
 }
 
 /* ---- controllers and hosts that die ---- */
@@ -801,6 +836,7 @@ int main(void)
         SIM_TEST(a_base_that_changed_under_the_disk_is_refused),
         SIM_TEST(blocker_that_goes_away_by_itself_is_not_told_any_longer),
         SIM_TEST(a_directory_without_a_record_is_moved_aside),
+        SIM_TEST(the_directories_of_a_store_that_was_lost_stay_where_they_are),
         SIM_TEST(a_running_vm_survives_the_controller),
         SIM_TEST(a_controller_killed_at_any_moment_of_a_start_finishes_it),
         SIM_TEST(a_stop_ladder_goes_on_where_the_killed_controller_left_it),

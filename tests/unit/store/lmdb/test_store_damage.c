@@ -188,6 +188,77 @@ static void a_damaged_page_anywhere_is_an_error_and_not_a_crash(void **state)
     free(path);
 }
 
+/* Of the tree that has the tables themselves, as the newer of the two meta pages names it. */
+static size_t main_root(const struct buf *file)
+{
+    enum { ROOT_AT = 128, COMMIT_AT = 144 }; /* MDB_page, then MDB_meta: mdb.c */
+    uint64_t root[2], commit[2];
+    for (size_t i = 0; i < 2; i++) {
+        memcpy(&root[i], file->data + i * PAGE_BYTES + ROOT_AT, sizeof(*root));
+        memcpy(&commit[i], file->data + i * PAGE_BYTES + COMMIT_AT, sizeof(*commit));
+    }
+    return (size_t)root[commit[1] > commit[0]];
+}
+
+/* Else the tables would be made again, empty, and every disk be one that no record knows. */
+static void tables_that_cannot_be_found_are_damage_and_not_made_again(void **state)
+{
+    struct fixture *f = *state;
+    struct buf whole = BUF_INIT(0);
+    struct error err = {0};
+    fill_store(f);
+    char *path = data_file(f);
+    must(fs_read_file(path, &whole, &err), &err);
+    size_t root = main_root(&whole) * PAGE_BYTES, n_opened = 0;
+    for (size_t from = 2 * PAGE_BYTES; from + PAGE_BYTES <= whole.len; from += PAGE_BYTES) {
+        enum { HEADER = 16 };
+        struct store *store = NULL;
+        struct vm_list list = {0};
+        char *bytes = mem_dup(whole.data, whole.len);
+        memmove(bytes + root + HEADER, bytes + from + HEADER, PAGE_BYTES - HEADER);
+        write_data_file(f, bytes, whole.len);
+        free(bytes);
+        error_clear(&err);
+        if (store_check(&f->paths, &err) == 0) { /* itself, or what it was a few commits before */
+            must(store_open(&f->paths, &store, &err), &err);
+            must(store_list(store, &list, &err), &err);
+            assert_in_range(list.count, 90, 100);
+            n_opened++;
+        }
+        vm_list_clear(&list);
+        store_close(store);
+    }
+    assert_true(n_opened > 0);
+    buf_clear(&whole);
+    free(path);
+}
+
+static void remove_table(const struct fixture *f, const char *table)
+{
+    MDB_env *env = NULL;
+    MDB_txn *txn = NULL;
+    MDB_dbi dbi;
+    cleanup_free char *path = paths_path(&f->paths, "store");
+    assert_int_equal(mdb_env_create(&env), 0);
+    assert_int_equal(mdb_env_set_maxdbs(env, 8), 0);
+    assert_int_equal(mdb_env_open(env, path, 0, 0600), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_dbi_open(txn, table, 0, &dbi), 0);
+    assert_int_equal(mdb_drop(txn, dbi, 1), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+}
+
+static void a_missing_table_is_damage_for_whoever_opens_the_store(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {0};
+    fill_store(f);
+    remove_table(f, "desired");
+    expect_damage(f);
+    assert_int_equal(store_check(&f->paths, &err), -ERR_STORE);
+}
+
 static void a_store_that_is_not_there_yet_is_not_damaged(void **state)
 {
     struct fixture *f = *state;
@@ -682,6 +753,8 @@ int main(void)
         in_empty_dir(a_data_file_too_short_for_its_header_is_refused),
         in_empty_dir(a_data_file_cut_off_anywhere_is_an_error_and_not_a_crash),
         in_empty_dir(a_damaged_page_anywhere_is_an_error_and_not_a_crash),
+        in_empty_dir(tables_that_cannot_be_found_are_damage_and_not_made_again),
+        in_empty_dir(a_missing_table_is_damage_for_whoever_opens_the_store),
         in_empty_dir(a_store_that_is_not_there_yet_is_not_damaged),
         on_open_store(a_newer_schema_is_refused_naming_both_versions),
         on_open_store(a_schema_that_is_no_number_is_damage),
