@@ -135,14 +135,14 @@ static int seal(void *context, const atomic_bool *is_cancelled, struct error *er
     if (fs_exists(path)) {
         return 0;
     }
-    int rc = fs_remove_tree(made, err);
+    int rc = fs_remove_beneath(sealing->paths.data_dir, "templates", hidden, err);
     rc = rc < 0 ? rc : fill_directory(sealing, made, is_cancelled, err);
     if (rc == 0 && rename(made, path) < 0) {
         rc = error_set_errno(err, ERR_TEMPLATE, errno, "cannot rename '%s'", made);
     }
     if (rc < 0) {
         struct error ignored = {.code = ERR_NONE};
-        (void)fs_remove_tree(made, &ignored);
+        (void)fs_remove_beneath(sealing->paths.data_dir, "templates", hidden, &ignored);
         return rc;
     }
     return fs_sync_dir_of(path, err);

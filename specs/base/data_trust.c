@@ -96,12 +96,23 @@ int data_trust_above(const struct paths *paths, bool *ret_is_open, struct error 
     return 0;
 }
 
+/* Those that are there. */
+static int check_entries(const struct paths *paths, const char *const *entries, struct error *err)
+{
+    struct stat st;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && entries[i]; i++) {
+        cleanup_free char *path = paths_path(paths, entries[i]);
+        rc = lstat(path, &st) == 0 ? check_entry(paths, path, &st, err) : 0;
+    }
+    return rc;
+}
+
 int data_trust_check(const struct paths *paths, struct error *err)
 {
-    static const char *const entries[] = {"store", "store/data.mdb", "store/lock.mdb", "vms",
-        "images", "images/.part", "images/.by-source", "trash", "quarantine", "controller.lock",
+    static const char *const files[] = {"store/data.mdb", "store/lock.mdb", "controller.lock",
         "controller.log", "owners.lock", "desired.kick", "status.bell", "reserve", "serve.lock",
-        "serve.sock", "serve.token", PATHS_SECRETS_SOCKET, "secrets.key"};
+        "serve.sock", "serve.token", PATHS_SECRETS_SOCKET, "secrets.key", NULL};
     struct stat st;
     int rc = stat(paths->data_dir, &st) < 0
                  ? error_set_errno(err, ERR_STORE, errno, "cannot examine '%s'", paths->data_dir)
@@ -112,9 +123,6 @@ int data_trust_check(const struct paths *paths, struct error *err)
         *err = above;
         return -(int)err->code;
     }
-    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(entries); i++) {
-        cleanup_free char *path = paths_path(paths, entries[i]);
-        rc = lstat(path, &st) == 0 ? check_entry(paths, path, &st, err) : 0;
-    }
-    return rc;
+    rc = rc < 0 ? rc : check_entries(paths, paths_folders, err);
+    return rc < 0 ? rc : check_entries(paths, files, err);
 }

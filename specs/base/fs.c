@@ -204,10 +204,9 @@ int fs_publish(const char *from, const char *to, mode_t mode, struct error *err)
     return fs_sync_dir_of(to, err);
 }
 
-void fs_each_entry(
-    const char *path, void (*each)(void *context, int dir_fd, const char *name), void *context)
+static void each_entry_of(
+    int fd, void (*each)(void *context, int dir_fd, const char *name), void *context)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
@@ -219,6 +218,12 @@ void fs_each_entry(
     } else if (fd >= 0) {
         close(fd);
     }
+}
+
+void fs_each_entry(
+    const char *path, void (*each)(void *context, int dir_fd, const char *name), void *context)
+{
+    each_entry_of(open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), each, context);
 }
 
 int fs_sync(const char *path, struct error *err)
@@ -353,6 +358,13 @@ int fs_open_beneath(const char *root, const char *relative, struct error *err)
             relative);
     }
     return error_set_errno(err, ERR_IO, errno, "cannot open '%s/%s'", root, relative);
+}
+
+void fs_each_beneath(const char *root, const char *relative,
+    void (*each)(void *context, int dir_fd, const char *name), void *context)
+{
+    struct error ignored = {.code = ERR_NONE};
+    each_entry_of(fs_open_beneath(root, relative, &ignored), each, context);
 }
 
 int fs_remove_beneath(const char *root, const char *relative, const char *name, struct error *err)

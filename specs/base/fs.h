@@ -61,6 +61,10 @@ int fs_open_beneath(const char *root, const char *relative, struct error *err);
 /* A name of one entry of a directory: no slash, not "", "." or "..". */
 bool fs_is_entry_name(const char *name);
 
+/* fs_each_entry() of a directory that is reached as above; for none, if it cannot be. */
+void fs_each_beneath(const char *root, const char *relative,
+    void (*each)(void *context, int dir_fd, const char *name), void *context);
+
 /* rm -rf of the entry `name` in root/relative, reached as above. A missing one is fine. */
 int fs_remove_beneath(const char *root, const char *relative, const char *name, struct error *err);
 

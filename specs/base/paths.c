@@ -10,6 +10,10 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 
+const char *const paths_folders[] = {"store", "vms", "images", "images/.part", "images/.by-source",
+    "volumes", "imports", "nodes", "applied", "templates", "networks", "trash", "quarantine",
+    "noop", NULL};
+
 static const char *const vm_files[] = {
     [VM_DIR] = "",
     [VM_ALIVE_LOCK] = "/alive.lock",

@@ -14,6 +14,7 @@
  *     volumes/NAME/volume.qcow2 disks that outlive every VM
  *     vms/NAME/                 see enum vm_file
  *     imports/ID/               see specs/vm/vm_import.h
+ *     noop/                     of the backend that tests use
  *     nodes/NAME.json           the last answer of another host, for `list -A`
  *     applied/NAME/             scripts as they were applied (specs/vm/applied_files.h)
  *     templates/DIGEST/         see specs/vm/template.h
@@ -61,6 +62,10 @@ enum vm_file {
     VM_PIDFILE,
     VM_FILE_COUNT_
 };
+
+/* The folders of the data directory that vmctl makes, as above; NULL ends them. All of them are
+ * checked by data_trust.h: one that leads elsewhere would let vmctl delete what is there. */
+extern const char *const paths_folders[];
 
 /* `data_dir` from --data-dir; NULL: from the environment. Makes the directory. */
 int paths_init(struct paths *paths, const char *data_dir, struct error *err);

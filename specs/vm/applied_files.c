@@ -88,13 +88,13 @@ void applied_files_keep(const struct paths *paths, const struct vm_spec *spec, b
         }
     }
     if (prunes) {
-        fs_each_entry(directory, prune_entry, &spec);
+        cleanup_free char *relative = mem_printf("applied/%s", spec->name);
+        fs_each_beneath(paths->data_dir, relative, prune_entry, &spec);
     }
 }
 
 void applied_files_forget(const struct paths *paths, const char *vm_name)
 {
-    cleanup_free char *directory = directory_of(paths, vm_name);
     struct error ignored = {.code = ERR_NONE};
-    (void)fs_remove_tree(directory, &ignored);
+    (void)fs_remove_beneath(paths->data_dir, "applied", vm_name, &ignored);
 }

@@ -19,17 +19,14 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 
-static const char *const directories[] = {
-    "store", "vms", "images", "images/.part", "trash", "quarantine"};
-
 static int set_up(void **state)
 {
     char template[] = "/tmp/vmctl-trust-XXXXXX";
     struct paths *paths = mem_new(struct paths);
     struct error err = {.code = ERR_NONE};
     paths->data_dir = mem_strdup(mkdtemp(template));
-    for (size_t i = 0; i < ARRAY_LEN(directories); i++) {
-        cleanup_free char *path = paths_path(paths, directories[i]);
+    for (size_t i = 0; paths_folders[i]; i++) {
+        cleanup_free char *path = paths_path(paths, paths_folders[i]);
         assert_int_equal(fs_make_dirs(path, 0700, &err), 0);
     }
     *state = paths;
@@ -80,10 +77,10 @@ static void one_that_others_can_write_is_refused(void **state)
         expect_refusal(paths, "can be written by other users", "chmod -R go-w");
     }
     assert_int_equal(chmod(paths->data_dir, 0700), 0);
-    for (size_t i = 0; i < ARRAY_LEN(directories); i++) {
-        cleanup_free char *path = paths_path(paths, directories[i]);
+    for (size_t i = 0; paths_folders[i]; i++) {
+        cleanup_free char *path = paths_path(paths, paths_folders[i]);
         assert_int_equal(chmod(path, 0770), 0);
-        expect_refusal(paths, directories[i], "chmod -R go-w");
+        expect_refusal(paths, paths_folders[i], "chmod -R go-w");
         assert_int_equal(chmod(path, 0700), 0);
     }
     expect_trust(paths);
@@ -111,8 +108,8 @@ static void the_key_and_the_socket_of_secrets_are_ones_own_alone(void **state)
 static void links_inside_are_refused_and_one_to_it_is_not(void **state)
 {
     const struct paths *paths = *state;
-    for (size_t i = 0; i < ARRAY_LEN(directories); i++) {
-        cleanup_free char *path = paths_path(paths, directories[i]);
+    for (size_t i = 0; paths_folders[i]; i++) {
+        cleanup_free char *path = paths_path(paths, paths_folders[i]);
         cleanup_free char *aside = mem_printf("%s.aside", path);
         assert_int_equal(rename(path, aside), 0);
         assert_int_equal(symlink(aside, path), 0);
