@@ -63,6 +63,45 @@ print(tcp('127.0.0.1'), tcp('127.1.2.3'), tcp('0.0.0.0'), *[tcp(h, family=socket
     [ "$output" = "refused refused" ]
 }
 
+# in a network namespace, whose routes are the test's
+@test "what the host's routes make local is refused, though no interface has it" {
+    unshare --net -- true 2>/dev/null || skip "network namespaces need root"
+    cat >"$BATS_TEST_TMPDIR/scene" <<'END'
+set -e
+ip link set lo up
+ip link add v0 type veth peer name v1
+ip link set v0 up
+ip addr add 192.0.2.1/24 dev v0
+ip -6 addr add 2001:db8:7::1/64 dev v0 nodad
+ip route add local 198.18.5.0/24 dev lo
+ip -6 route add local 2001:db8:5::/64 dev lo
+python3 "$1" >"$1.ports" & listener=$!
+trap 'kill $listener' EXIT
+until { read -r tcp udp <"$1.ports"; } 2>/dev/null; do :; done
+python3 -c "
+import socket, sys
+tcp = int(sys.argv[1])
+socket.create_connection(('198.18.5.1', tcp), 5)
+socket.create_connection(('2001:db8:5::1', tcp), 5)" "$tcp"
+LD_PRELOAD=$2 VMCTL_GUARD=-1 python3 -c "
+import errno, socket, sys
+tcp = int(sys.argv[1])
+def attempt(host, kind=socket.SOCK_STREAM):
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    s = socket.socket(family, kind); s.settimeout(0.2)
+    try: s.connect((host, tcp)); return 'open'
+    except TimeoutError: return 'sent'
+    except OSError as e: return errno.errorcode[e.errno]
+print(*[attempt(h) for h in ('198.18.5.1', '::ffff:198.18.5.2', '2001:db8:5::1', '203.0.113.1')])
+print(*[attempt(h, socket.SOCK_DGRAM) for h in ('198.18.5.1', '2001:db8:5::1', '192.0.2.9',
+    '2001:db8:7::9', '192.0.2.1')])" "$tcp"
+END
+    run unshare --net -- bash "$BATS_TEST_TMPDIR/scene" "$BATS_TEST_TMPDIR/listen.py" "$guard" 3>&-
+    echo "$output"
+    [ "${lines[0]}" = "ECONNREFUSED ECONNREFUSED ECONNREFUSED ENETUNREACH" ]
+    [ "${lines[1]}" = "ECONNREFUSED ECONNREFUSED open open ECONNREFUSED" ]
+}
+
 @test "a datagram is refused in every form of sending, but an answer is not" {
     guarded "" "
 a, b = socket.socket(type=socket.SOCK_DGRAM), socket.socket(type=socket.SOCK_DGRAM)

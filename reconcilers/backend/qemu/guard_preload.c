@@ -5,10 +5,11 @@
  *
  * slirp makes a guest's connections from within that program, and shows the guest the host's
  * loopback at 10.0.2.2. Here connect(2) and the sends of datagrams are refused, as by a closed
- * port, when the address is the host's own: 127.0.0.0/8, ::1, the unspecified ones, and those of
- * its interfaces. Allowed are the ports of `host-services`, port 53 of the resolvers in
- * /etc/resolv.conf (which the guest has at 10.0.2.3), and answers to a datagram that came from
- * there (a forward by udp). It guards against guests, not against a QEMU that was taken over.
+ * port, when the address is the host's own: 127.0.0.0/8, ::1, the unspecified ones, those of its
+ * interfaces, and what its routes make local ("local 198.51.100.0/24 dev lo"). Allowed are the
+ * ports of `host-services`, port 53 of the resolvers in /etc/resolv.conf (which the guest has
+ * at 10.0.2.3), and answers to a datagram that came from there (a forward by udp). It guards
+ * against guests, not against a QEMU that was taken over.
  *
  * VMCTL_GUARD in the environment: "FD PORT PORT …". FD is a file whose lock proves to vmctld that
  * the guard is in place (guard.h): it is taken through a descriptor that exec closes, so a program
@@ -21,9 +22,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ifaddrs.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,12 +39,21 @@
 #include "reconcilers/network/switch/guard_ports.h"
 
 enum { PORTS_MAX = 256, ADDRESSES_MAX = 4096, RESOLVERS_MAX = 8, PEERS_MAX = 1024, DNS_PORT = 53 };
-enum { FRESH_S = 1 };
+enum { FRESH_S = 1, ROUTES_MAX = 256 };
 
 /* An IPv4 address is kept as its mapped form, so that both families compare alike. */
 struct endpoint {
     struct in6_addr ip;
     uint16_t port;
+    uint32_t scope; /* the interface of a link-local address; 0: not said */
+};
+
+/* What the kernel said of the route to an address. */
+struct route {
+    struct in6_addr ip;
+    uint32_t scope;
+    time_t asked_at;
+    bool is_local;
 };
 
 /* Who has sent a datagram to which socket. */
@@ -63,6 +76,7 @@ static struct {
     bool is_unknown;      /* the interfaces could not be read: every address may be the host's */
     struct in6_addr own[ADDRESSES_MAX];
     size_t n_own;
+    struct route routes[ROUTES_MAX]; /* valid if asked at read_at */
     struct in6_addr resolvers[RESOLVERS_MAX];
     size_t n_resolvers;
     struct peer peers[PEERS_MAX];
@@ -83,12 +97,12 @@ static bool endpoint_of(const struct sockaddr *address, socklen_t n, struct endp
     struct sockaddr_in6 v6;
     if (address && n >= sizeof(v4) && address->sa_family == AF_INET) {
         memcpy(&v4, address, sizeof(v4));
-        *ret = (struct endpoint){mapped(v4.sin_addr), ntohs(v4.sin_port)};
+        *ret = (struct endpoint){mapped(v4.sin_addr), ntohs(v4.sin_port), 0};
         return true;
     }
     if (address && n >= sizeof(v6) && address->sa_family == AF_INET6) {
         memcpy(&v6, address, sizeof(v6));
-        *ret = (struct endpoint){v6.sin6_addr, ntohs(v6.sin6_port)};
+        *ret = (struct endpoint){v6.sin6_addr, ntohs(v6.sin6_port), v6.sin6_scope_id};
         return true;
     }
     return false;
@@ -162,15 +176,87 @@ static bool is_listed(const struct in6_addr *ip, const struct in6_addr *list, si
     return false;
 }
 
-/* Connecting to an unspecified address reaches the loopback. */
-static bool is_host(const struct in6_addr *ip)
+/* ---- where the kernel would send to ---- */
+
+struct route_request {
+    struct nlmsghdr header;
+    struct rtmsg route;
+    struct rtattr to_header;
+    uint8_t to[16];
+    struct rtattr link_header;
+    uint32_t link;
+};
+
+/* Of an IPv4 address the attribute ends after four bytes, and no link follows. */
+static struct route_request route_request(const struct endpoint *to)
 {
+    bool is_v4 = IN6_IS_ADDR_V4MAPPED(&to->ip);
+    size_t n = is_v4 ? 4 : 16;
+    size_t end =
+        to->scope && !is_v4 ? sizeof(struct route_request) : offsetof(struct route_request, to) + n;
+    struct route_request request = {
+        .header = {.nlmsg_len = (uint32_t)end,
+            .nlmsg_type = RTM_GETROUTE,
+            .nlmsg_flags = NLM_F_REQUEST},
+        .route = {.rtm_family = is_v4 ? AF_INET : AF_INET6, .rtm_dst_len = (uint8_t)(8 * n)},
+        .to_header = {.rta_type = RTA_DST, .rta_len = (uint16_t)RTA_LENGTH(n)},
+        .link_header = {.rta_type = RTA_OIF, .rta_len = RTA_LENGTH(sizeof(uint32_t))},
+        .link = to->scope,
+    };
+    memcpy(request.to, &to->ip.s6_addr[16 - n], n);
+    return request;
+}
+
+/* The kernel has queued its answer before it returns from the send, so nothing waits here. No route
+ * at all: connecting fails by itself. An address that cannot be asked about may be the host's. */
+static bool ask_is_local(const struct endpoint *to)
+{
+    union {
+        struct nlmsghdr header;
+        uint8_t bytes[4096];
+    } answer;
+    struct rtmsg route;
+    struct nlmsgerr failure;
+    struct route_request request = route_request(to);
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    ssize_t n = fd < 0 ? -1 : guard.sendto(fd, &request, request.header.nlmsg_len, 0, NULL, 0);
+    n = n < 0 ? -1 : guard.recvfrom(fd, &answer, sizeof(answer), MSG_DONTWAIT, NULL, NULL);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    if (n >= (ssize_t)NLMSG_LENGTH(sizeof(failure)) && answer.header.nlmsg_type == NLMSG_ERROR) {
+        memcpy(&failure, NLMSG_DATA(&answer.header), sizeof(failure));
+        return failure.error != -ENETUNREACH && failure.error != -EHOSTUNREACH;
+    }
+    if (n < (ssize_t)NLMSG_LENGTH(sizeof(route)) || answer.header.nlmsg_type != RTM_NEWROUTE) {
+        return true;
+    }
+    memcpy(&route, NLMSG_DATA(&answer.header), sizeof(route));
+    return route.rtm_type == RTN_LOCAL || route.rtm_type == RTN_ANYCAST;
+}
+
+/* Datagrams come in thousands to the same address. */
+static bool is_routed_here(const struct endpoint *to)
+{
+    const uint8_t *ip = to->ip.s6_addr;
+    struct route *known = &guard.routes[(ip[7] ^ ip[11] ^ ip[13] ^ ip[14] ^ ip[15]) % ROUTES_MAX];
+    if (known->asked_at != guard.read_at || known->scope != to->scope ||
+        memcmp(&known->ip, &to->ip, sizeof(to->ip)) != 0) {
+        *known = (struct route){to->ip, to->scope, guard.read_at, ask_is_local(to)};
+    }
+    return known->is_local;
+}
+
+/* Connecting to an unspecified address reaches the loopback. */
+static bool is_host(const struct endpoint *to)
+{
+    const struct in6_addr *ip = &to->ip;
     bool is_v4 = IN6_IS_ADDR_V4MAPPED(ip) || IN6_IS_ADDR_V4COMPAT(ip);
     if (IN6_IS_ADDR_LOOPBACK(ip) || IN6_IS_ADDR_UNSPECIFIED(ip) ||
         (is_v4 && (ip->s6_addr[12] == 127 || ip->s6_addr[12] == 0))) {
         return true;
     }
-    return guard.is_unknown || is_listed(ip, guard.own, guard.n_own);
+    return guard.is_unknown || is_listed(ip, guard.own, guard.n_own) || is_routed_here(to);
 }
 
 /* ---- the decision ---- */
@@ -217,7 +303,7 @@ static bool is_refused(int fd, const struct sockaddr *address, socklen_t n)
     }
     (void)pthread_mutex_lock(&guard.lock);
     refresh();
-    bool is_allowed = !is_host(&to.ip) || is_open(&to) || has_spoken(fd, &to);
+    bool is_allowed = !is_host(&to) || is_open(&to) || has_spoken(fd, &to);
     (void)pthread_mutex_unlock(&guard.lock);
     errno = is_allowed ? errno : ECONNREFUSED;
     return !is_allowed;
@@ -232,7 +318,7 @@ static void note_sender(int fd, const struct sockaddr *address, socklen_t n)
     }
     (void)pthread_mutex_lock(&guard.lock);
     refresh();
-    if (is_host(&from.ip) && !has_spoken(fd, &from)) {
+    if (is_host(&from) && !has_spoken(fd, &from)) {
         guard.peers[guard.next_peer++ % PEERS_MAX] = (struct peer){from, fd, own_port(fd)};
     }
     (void)pthread_mutex_unlock(&guard.lock);
