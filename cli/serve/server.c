@@ -3,12 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "cli/serve/exchange.h"
+#include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 
@@ -173,6 +175,23 @@ static int make_context(struct server *server, const struct server_tls *tls, str
     return server->vhost ? 0 : error_set(err, ERR_IO, "cannot start the HTTP library");
 }
 
+/* With libev, libwebsockets catches SIGINT and stays: what these signals meant to the process
+ * before, which is to end it or to be ignored behind a shell's `&`, they mean again. */
+static int make_context_signalled(
+    struct server *server, const struct server_tls *tls, struct error *err)
+{
+    static const int ending[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction before[ARRAY_LEN(ending)];
+    for (size_t i = 0; i < ARRAY_LEN(ending); i++) {
+        (void)sigaction(ending[i], NULL, &before[i]);
+    }
+    int rc = make_context(server, tls, err);
+    for (size_t i = 0; i < ARRAY_LEN(ending); i++) {
+        (void)sigaction(ending[i], &before[i], NULL);
+    }
+    return rc;
+}
+
 int server_run(struct serve *serve, const struct listener *listener, const struct server_tls *tls,
     struct error *err)
 {
@@ -182,7 +201,7 @@ int server_run(struct serve *serve, const struct listener *listener, const struc
         .bell.fd = -1};
     limit_descriptors();
     lws_set_log_level(LLL_ERR | LLL_WARN, log_server);
-    int rc = make_context(&server, tls, err);
+    int rc = make_context_signalled(&server, tls, err);
     if (rc < 0) {
         return rc;
     }

@@ -92,6 +92,23 @@ P
     [ "$(ask /healthz)" = ok ]
 }
 
+@test "serve: Ctrl-C and SIGTERM end it, and the next one listens" {
+    local signal
+    for signal in INT TERM; do
+        # a shell without job control has what it starts with & ignore SIGINT
+        env --default-signal=INT vmctl serve 2>"$work/serve.log" 3>&- &
+        server=$!
+        servers+=("$server")
+        await grep -q '^listening: ' "$work/serve.log"
+        [ "$(ask /healthz)" = ok ]
+        kill -"$signal" "$server"
+        has_ended() { ! kill -0 "$server" 2>/dev/null || [ "$(ps -o stat= -p "$server")" = Z ]; }
+        await has_ended
+        run wait "$server"
+        [ "$status" -ne 0 ]
+    done
+}
+
 @test "serve: ready is who has a controller that has seen all" {
     vmfile web
     serve
