@@ -5,22 +5,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cli/cli.h"
 #include "cli/show/events.h"
 #include "cli/show/image_progress.h"
 #include "cli/show/result.h"
-#include "cli/show/screen_filter.h"
 #include "cli/show/vm_rows.h"
 #include "cli/show/vm_text.h"
+#include "cli/wait/console_tail.h"
 #include "cli/wait/dependencies.h"
 #include "cli/wait/live_block.h"
 #include "cli/wait/wait_loop.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
-#include "specs/base/log_file.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
@@ -36,8 +34,9 @@ struct progress_line {
     const char *name; /* borrowed */
     const char *word; /* static; NULL: what is recorded is from before the request */
     const char *color;
-    char *message;   /* what it waits for; NULL: nothing is known */
-    char *console;   /* the last line that its guest wrote; NULL: none since it started */
+    char *message; /* what it waits for; NULL: nothing is known */
+    char *console; /* the last line that its guest wrote; NULL: none since it started */
+    struct console_tail tail;
     struct buf held; /* output of its step: the start of a line */
     bool is_settled;
     bool is_streaming;   /* a step of it runs, whose output does not ring the bell */
@@ -71,29 +70,6 @@ static char *message_of(const struct vm_record *record)
     return buf_steal(&out);
 }
 
-/* Its last line, if it has written any since it started; escape sequences and what else moves a
- * cursor are left out. */
-static char *last_console_line(const struct cli *cli, const struct vm_record *record)
-{
-    enum { TAIL = 1024 };
-    struct stat st;
-    char tail[TAIL];
-    cleanup_free char *path = paths_vm(&cli->paths, record->name, VM_CONSOLE_LOG);
-    if (!vm_status_is_true(record->status, CONDITION_RUNNING) || lstat(path, &st) < 0 ||
-        (int64_t)st.st_mtime * 1000 + 999 < record->status->instance.started_at_ms) {
-        return NULL;
-    }
-    ssize_t n = log_file_read_tail(path, tail, TAIL);
-    struct screen_filter filter = {.state = SCREEN_TEXT};
-    cleanup_buf struct buf shown = BUF_INIT(0);
-    screen_filter_add(&filter, &shown, tail, n > 0 ? (size_t)n : 0);
-    char *line = text_last_line(buf_str(&shown), shown.len);
-    for (char *at = line; (at = strchr(at, '\t'));) {
-        *at = ' ';
-    }
-    return line;
-}
-
 /* What is recorded counts only once it is of the request (`is_known`): a VM that is restarted was
  * Ready a moment before. */
 static void progress_update(struct progress *progress, size_t i, const struct vm_record *record,
@@ -105,6 +81,7 @@ static void progress_update(struct progress *progress, size_t i, const struct vm
     const char *before = line->word;
     free(TAKE_PTR(line->message));
     free(TAKE_PTR(line->console));
+    console_tail_note(&line->tail, progress->cli, record);
     line->is_settled = is_settled;
     line->word = record->desired ? NULL : "Deleted";
     line->color = "";
@@ -117,7 +94,7 @@ static void progress_update(struct progress *progress, size_t i, const struct vm
     }
     bool shows_step = text_eq(line->word, "Provisioning"); /* whose output is what matters */
     if (progress->block.is_live && is_known && !is_settled && !shows_step) {
-        line->console = last_console_line(progress->cli, record);
+        line->console = console_tail_line(&line->tail, progress->cli, record);
     }
     bool is_new = line->word && !text_eq(before, line->word);
     if (is_new && !progress->block.is_live && !progress->cli->is_quiet) {
