@@ -132,6 +132,7 @@ int ssh_login_init(struct ssh_login *login, struct cli *cli, const struct vm_rec
         return ssh_login_refuse(record, err);
     }
     ssh_options_add_guest(&login->options, &cli->paths, record->desired->spec, status, user);
+    login->is_foreign = !key && !vm_spec_expects_ssh(record->desired->spec);
     return add_keys(login, cli, record, key, err);
 }
 
@@ -271,6 +272,42 @@ int ssh_login_prepare(
     return ssh_login_init(login, cli, &record, call->user, call->key, err);
 }
 
+static int run_argv(char *const *argv, struct wakeup *wakeup, int *ret_signal, struct error *err)
+{
+    pid_t pid = -1;
+    (void)fflush(stdout);
+    int rc = child_spawn(argv, wakeup, NULL, &pid);
+    if (rc != 0) {
+        (void)error_set_errno(err, ERR_SSH, rc, "cannot run ssh");
+        return error_help(err, "install the SSH client (package openssh-client)");
+    }
+    rc = child_await(pid, wakeup, ret_signal);
+    return rc < 0 ? SSH_TRANSPORT_FAILED : rc;
+}
+
+/* As a child: a guest without a key of ours says only that permission is denied. */
+static int run_foreign(struct cli *cli, const char *vm_name, char *const *argv, struct error *err)
+{
+    struct wakeup wakeup;
+    int number = 0;
+    wakeup_open(&wakeup, &cli->paths);
+    int rc = run_argv(argv, &wakeup, &number, err);
+    wakeup_close(&wakeup);
+    if (rc == SSH_TRANSPORT_FAILED) {
+        (void)error_set(
+            err, ERR_SSH, "vm '%s' was made without cloud-init: no key of ours is in it", vm_name);
+        (void)error_help(err,
+            "give it `cloud-init {}` in its VMFile, then: vmctl reload %s; or a key that it knows: "
+            "--key PATH; its console: vmctl console %s",
+            vm_name, vm_name);
+    }
+    if (rc == -ERR_SSH || rc == SSH_TRANSPORT_FAILED) {
+        cli_print_error(cli, err);
+        return SSH_TRANSPORT_FAILED;
+    }
+    return rc;
+}
+
 int ssh_login_exec(struct cli *cli, const struct ssh_call *call, struct error *err)
 {
     cleanup_with(ssh_login_clear) struct ssh_login login = {.uses_agent = false};
@@ -284,6 +321,9 @@ int ssh_login_exec(struct cli *cli, const struct ssh_call *call, struct error *e
     store_close(cli->store); /* its reader slot is this process's */
     cli->store = NULL;
     (void)umask(cli->caller_umask);
+    if (login.is_foreign) {
+        return run_foreign(cli, call->vm_name, argv.words, err);
+    }
     (void)execvp("ssh", argv.words);
     (void)error_set_errno(err, ERR_SSH, errno, "cannot run ssh");
     (void)error_help(err, "install the SSH client (package openssh-client)");
@@ -301,20 +341,7 @@ void ssh_login_quote(struct buf *out, const char *const *words, size_t count)
     }
 }
 
-/* ---- as a child ---- */
-
-static int run_argv(char *const *argv, struct wakeup *wakeup, int *ret_signal, struct error *err)
-{
-    pid_t pid = -1;
-    (void)fflush(stdout);
-    int rc = child_spawn(argv, wakeup, NULL, &pid);
-    if (rc != 0) {
-        (void)error_set_errno(err, ERR_SSH, rc, "cannot run ssh");
-        return error_help(err, "install the SSH client (package openssh-client)");
-    }
-    rc = child_await(pid, wakeup, ret_signal);
-    return rc < 0 ? SSH_TRANSPORT_FAILED : rc;
-}
+/* ---- as a child, to be ended in the guest ---- */
 
 /* By another connection: the first is gone, and sshd does not signal what ran in it. */
 static void end_in_guest(const struct ssh_login *login, const struct ssh_call *call,

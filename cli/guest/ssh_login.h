@@ -19,6 +19,7 @@ struct wakeup;
 struct ssh_login {
     struct ssh_options options;
     bool uses_agent; /* which no option says: ssh(1) uses the one of $SSH_AUTH_SOCK by itself */
+    bool is_foreign; /* a guest without cloud-init or `ssh`, and no key was given: most refuse us */
 };
 
 /* `user` and `key` of the command line come before what the VM has; NULL: not given.
@@ -65,7 +66,8 @@ void ssh_argv_begin(struct ssh_argv *argv, const char *program, const struct ssh
 int ssh_login_prepare(
     struct cli *cli, const struct ssh_call *call, struct ssh_login *login, struct error *err);
 
-/* Becomes ssh: returns only when that failed. */
+/* Becomes ssh: returns only when that failed. For a guest that vmctl did not set up ssh is a child,
+ * so that a help can follow its refusal: returns its exit status. */
 int ssh_login_exec(struct cli *cli, const struct ssh_call *call, struct error *err);
 
 /*

@@ -23,6 +23,12 @@ static bool stays_off(const struct vm_record *record, const struct change *chang
     return !record_has_instance(record) && power == POWER_STOPPED;
 }
 
+static bool was_suspended(const struct vm_record *record, const struct change *change)
+{
+    return record->desired && record->desired->power == POWER_SUSPENDED && change->sets_power &&
+           change->power == POWER_RUNNING;
+}
+
 static bool is_provisioning(
     const struct vm_record *record, const struct change *change, enum change_result result)
 {
@@ -56,6 +62,7 @@ struct outcome_view outcome_view_of(const struct vm_record *record, const struct
         .pending = pending,
         .has_instance = record_has_instance(record),
         .stays_off = stays_off(record, change),
+        .was_suspended = was_suspended(record, change),
         .is_restarting = change->restarts,
         .is_recreating = change->recreates,
         .is_provisioning = is_provisioning(record, change, outcome->result),
@@ -255,6 +262,7 @@ void outcome_describe(struct buf *out, const struct outcome_view *view)
         buf_printf(out, "%s: %s\n", view->name,
             view->is_provisioning ? "provisioning again"
             : view->resumed_from  ? "provisioning what was left out"
+            : view->was_suspended ? "resumed"
                                   : "trying again");
     } else if (result != CHANGE_UNCHANGED && result != CHANGE_CONFIGURED) {
         buf_printf(out, "%s: %s\n", view->name, outcome_word(result));

@@ -19,6 +19,7 @@ struct outcome_view {
     const struct spec_diff *pending; /* what the disk and the instance that exist do not have */
     bool has_instance;               /* a machine runs: a restart is needed for some changes */
     bool stays_off;                  /* none runs, and none is started now */
+    bool was_suspended;              /* and is to run again */
     bool is_restarting;
     bool is_recreating;
     bool is_provisioning;

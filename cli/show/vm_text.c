@@ -208,6 +208,7 @@ void vm_text_add_blocker(struct buf *out, const struct vm_blocker *blocker)
 /* What is usually done next in this state. */
 static const char *usual_command(const struct vm_row *row)
 {
+    bool has_login = !row->spec || vm_spec_expects_ssh(row->spec);
     if (!row->has_desired || row->is_damaged) {
         return "vmctl doctor";
     }
@@ -216,7 +217,7 @@ static const char *usual_command(const struct vm_row *row)
     }
     switch (vm_row_tone(row)) {
     case TONE_GOOD:
-        return row->desired.network == NETWORK_NONE ? "vmctl console %s" : "vmctl ssh %s";
+        return has_login ? "vmctl ssh %s" : "vmctl console %s";
     case TONE_OFF:
         return row->desired.power == POWER_SUSPENDED ? "vmctl resume %s" : "vmctl start %s";
     case TONE_BUSY:
@@ -249,7 +250,7 @@ void vm_text_add_places(struct buf *out, const struct vm_status *status)
     const struct vm_spec *spec = vm_status_running_spec(status);
     size_t n = spec && network_has_forwards(spec->network.mode) ? spec->network.n_forwards : 0;
     const char *separator = " (";
-    if (status->ssh_port) {
+    if (status->ssh_port && spec && vm_spec_expects_ssh(spec)) {
         buf_printf(out, " (ssh %s:%u", status->ssh_host ? status->ssh_host : "127.0.0.1",
             status->ssh_port);
         separator = ", ";

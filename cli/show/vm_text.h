@@ -30,7 +30,7 @@ void vm_text_add_blocker(struct buf *out, const struct vm_blocker *blocker); /* 
 
 /* " (ssh 127.0.0.1:10022, http://127.0.0.1:8080)": where its SSH answers, and the first forward of
  * the running machine to a port on which guests usually serve the web; nothing when there is
- * neither. */
+ * neither. A guest that vmctl cannot log in to, made without cloud-init, has no SSH to offer. */
 void vm_text_add_places(struct buf *out, const struct vm_status *status);
 
 /* The last ten. */

@@ -19,6 +19,7 @@ teardown() { cli_teardown; }
 
 @test "up follows until the VM is ready and says where" {
     vmfile web
+    sed -i 's/backend/cloud-init; &/' VMFile.kdl
     run vmctl up
     [ "$status" -eq 0 ]
     [[ $output =~ "web: ready (ssh 127.0.0.1:"[0-9]+")"$ ]]

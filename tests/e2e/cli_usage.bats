@@ -78,8 +78,37 @@ teardown() { cli_teardown; }
     [[ $(field MAC web) =~ ^52:54:00(:[0-9a-f]{2}){3}$ ]]
 }
 
+@test "where no key of ours is in the guest, no ssh is offered, and its refusal says what to do" {
+    vmfile minimal
+    run vmctl up
+    [ "$status" -eq 0 ]
+    has "minimal: ready"
+    run vmctl status minimal
+    [ "${lines[-1]}" = "Next:        vmctl console minimal" ]
+    mkdir "$work/bin"
+    printf '#!/bin/sh\necho "vm@127.0.0.1: Permission denied (publickey)." >&2; exit 255\n' >"$work/bin/ssh"
+    chmod +x "$work/bin/ssh"
+    PATH=$work/bin:$PATH run vmctl ssh minimal
+    [ "$status" -eq 255 ]
+    has "error[vmctl::ssh::failed]: vm 'minimal' was made without cloud-init: no key of ours is in it"
+    says "vmctl reload minimal" "--key PATH"
+    : >"$work/key"
+    PATH=$work/bin:$PATH run vmctl ssh minimal --key "$work/key"
+    [ "$status" -eq 255 ]
+    [ "$output" = "vm@127.0.0.1: Permission denied (publickey)." ]
+}
+
+@test "up of a suspended VM says that it is resumed" {
+    vmfile web
+    vmctl -q up
+    vmctl -q suspend web
+    run vmctl up
+    has "web: resumed"
+}
+
 @test "status ends with the next command, and of several VMs has a row each" {
     vmfile web db
+    sed -i '1s/backend/cloud-init; &/' VMFile.kdl
     vmctl up -q
     run vmctl status web
     [ "${lines[-1]}" = "Next:        vmctl ssh web" ]

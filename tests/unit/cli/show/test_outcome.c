@@ -56,6 +56,8 @@ static void results_are_told_in_a_word(void **state)
     assert_told(off, CHANGE_STARTED, NULL, NULL, "web: started\n");
     assert_told(on, CHANGE_UNCHANGED, NULL, NULL, "web: unchanged\n");
     assert_told(on, CHANGE_REQUESTED, NULL, NULL, "web: trying again\n");
+    const struct outcome_view resumed = {.was_suspended = true};
+    assert_told(resumed, CHANGE_REQUESTED, NULL, NULL, "web: resumed\n");
     assert_told(provisioning, CHANGE_REQUESTED, NULL, NULL, "web: provisioning again\n");
     assert_told(on, CHANGE_CONFIGURED, NULL, NULL, "web: configured\n");
 }
