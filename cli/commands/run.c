@@ -11,16 +11,21 @@
 #include "cli/guest/ssh_login.h"
 #include "cli/guest/work_tree.h"
 #include "cli/options.h"
+#include "cli/request/matrix.h"
 #include "cli/request/project.h"
 #include "cli/request/vm_request.h"
 #include "cli/request/run_vms.h"
 #include "cli/request/shares.h"
+#include "cli/show/describe.h"
+#include "cli/show/junit.h"
 #include "cli/wait/wakeup.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/owner_lock.h"
+#include "specs/base/text.h"
 
 struct run_values {
     struct which_values which;
@@ -28,6 +33,8 @@ struct run_values {
     const char *user;
     const char *key;
     struct arg_strings shares;
+    struct arg_strings matrix;
+    const char *junit;
     bool removes;
     bool is_cold;
     bool keeps_failed;
@@ -50,6 +57,10 @@ static const struct arg_option options[] = {
         "forward from the VMFile's host ports, not from free ones"},
     {"sync", 0, ARG_FLAG, offsetof(struct run_values, syncs), NULL,
         "copy the current directory in, run the command there, and take back what it changed"},
+    {"matrix", 0, ARG_REPEATED, offsetof(struct run_values, matrix), "NAME=VALUE,...",
+        "run it once with each value of a variable, as --set has it; may be repeated"},
+    {"junit", 0, ARG_TEXT, offsetof(struct run_values, junit), "FILE",
+        "write what became of the steps and the command to FILE, as JUnit's XML"},
     OPTION_SHARE(struct run_values),
     {"user", 'u', ARG_TEXT, offsetof(struct run_values, user), "USER",
         "the guest's user [default: the VMFile's, vm]"},
@@ -78,6 +89,7 @@ struct job {
     int owner_fd;
     bool is_begun;     /* the VMs are, or may be, in the store */
     bool holds_result; /* --sync: what the command made is in the VM alone */
+    struct junit_suite report;
 };
 
 static void job_clear(struct job *job)
@@ -85,6 +97,7 @@ static void job_clear(struct job *job)
     wakeup_close(&job->wakeup);
     run_vms_clear(&job->vms);
     project_clear(&job->project);
+    buf_clear(&job->report.cases);
     free(TAKE_PTR(job->name));
     cleanup_close_(&job->owner_fd); /* last: VMs that are left are destroyed now */
 }
@@ -230,6 +243,50 @@ static int run_command(struct job *job, struct error *err)
     return rc;
 }
 
+/* ---- what became of it ---- */
+
+static void report(
+    struct job *job, const char *name, int64_t began_ms, int status, const struct error *err)
+{
+    cleanup_free char *message =
+        status < 0 ? mem_strdup(err->message) : mem_printf("exit status %d", status);
+    junit_add(&job->report, &(struct junit_case){.name = name,
+                                .took_ms = clock_monotonic_ms(clock_system()) - began_ms,
+                                .result = status == 0  ? JUNIT_PASSED
+                                          : status < 0 ? JUNIT_ERROR
+                                                       : JUNIT_FAILED,
+                                .message = message});
+}
+
+/* The steps that have run, each by its own time; nothing of them once the VM is gone. */
+static void report_steps(struct job *job)
+{
+    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+    struct error ignored = {.code = ERR_NONE};
+    if (job->vms.names.count == 0 ||
+        store_get(job->cli->store, job->vms.names.items[0], &record, &ignored) < 0 ||
+        !record.desired || !record.status) {
+        return;
+    }
+    const struct vm_provision *provision = &record.status->provision;
+    for (uint32_t i = 0; i < provision->n_steps && i < record.desired->spec->n_steps; i++) {
+        const struct vm_step_record *step = &provision->steps[i];
+        cleanup_buf struct buf name = BUF_INIT(0);
+        buf_printf(&name, "step %u: ", i + 1);
+        describe_add_step(&name, &record.desired->spec->steps[i]);
+        cleanup_free char *message = step->outcome == STEP_FAILED
+                                         ? mem_printf("exit status %d", step->exit_status)
+                                         : mem_strdup(step_outcome_name(step->outcome));
+        if (step->outcome != STEP_NOT_RUN) {
+            junit_add(&job->report,
+                &(struct junit_case){.name = buf_str(&name),
+                    .took_ms = step->duration_ms,
+                    .result = step->outcome == STEP_DONE ? JUNIT_PASSED : JUNIT_FAILED,
+                    .message = message});
+        }
+    }
+}
+
 /* ---- the end ---- */
 
 static int keep(struct job *job, struct error *err)
@@ -256,14 +313,18 @@ static int destroy(struct job *job, struct error *err)
     return rc;
 }
 
+static bool is_of_signal(int status)
+{
+    return status == wakeup_exit_status(SIGINT) || status == wakeup_exit_status(SIGTERM) ||
+           status == wakeup_exit_status(SIGHUP);
+}
+
 /* Another command may have destroyed the VM already. A VM that cannot be destroyed turns success
  * into failure and leaves any other status as it is. */
 static int run_finish(struct job *job, int status)
 {
     struct error err = {.code = ERR_NONE};
-    bool is_signalled = status == wakeup_exit_status(SIGINT) ||
-                        status == wakeup_exit_status(SIGTERM) ||
-                        status == wakeup_exit_status(SIGHUP);
+    bool is_signalled = is_of_signal(status);
     bool is_worth_it = job->holds_result || (job->values->keeps_failed && status != 0);
     bool keeps = !job->owner || (is_worth_it && !is_signalled);
     int rc = 0;
@@ -293,10 +354,17 @@ static int carry_out(struct job *job, struct error *err)
     if (rc < 0 || (rc = cli_open_store(cli, err)) < 0) {
         return rc;
     }
+    int64_t began_ms = clock_monotonic_ms(clock_system());
     wakeup_open(&job->wakeup, &cli->paths);
     rc = bring_up(job, err);
+    report_steps(job);
+    report(job, "ready", began_ms, rc, err);
     if (rc == 0) {
+        cleanup_buf struct buf line = BUF_INIT(0);
+        began_ms = clock_monotonic_ms(clock_system());
+        ssh_login_quote(&line, job->words, job->n_words);
         rc = run_command(job, err);
+        report(job, buf_str(&line), began_ms, rc, err);
     }
     if (rc < 0) {
         cli_print_error(cli, err);
@@ -305,25 +373,76 @@ static int carry_out(struct job *job, struct error *err)
     return job->is_begun ? run_finish(job, rc) : rc;
 }
 
-static int run(
-    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
+/* One combination of the matrix. */
+static int run_job(struct cli *cli, const struct run_values *values,
+    const struct arg_strings *words, const char *title, struct buf *report, struct error *err)
 {
     cleanup_with(job_clear) struct job job = {.cli = cli,
         .values = values,
         .owner_fd = -1,
         .wakeup = {.bell = {.fd = -1, .armed = -1}, .signal_fd = -1, .process_fd = -1}};
-    const char *key = job.values->key;
-    if (key && access(key, R_OK) < 0) { /* found out before a VM is made for it */
-        return error_set_errno(err, ERR_KEY_UNREADABLE, errno, "cannot read the key '%s'", key);
-    }
     int rc = find_command(&job, words, err);
-    if (rc == 0 && job.values->syncs) {
+    if (rc == 0 && values->syncs) {
         rc = work_tree_check(err);
     }
     if (rc < 0 || (rc = find_vm(&job, words, err)) != 0) {
         return rc;
     }
-    return carry_out(&job, err);
+    cleanup_free char *name = mem_printf("%s%s%s", job.name, title[0] ? " " : "", title);
+    job.report.name = name;
+    rc = carry_out(&job, err);
+    junit_end_suite(report, &job.report);
+    return rc;
+}
+
+/* All of them, whatever becomes of one; the first that failed gives the status. */
+static int run_matrix(struct cli *cli, const struct run_values *values,
+    const struct arg_strings *words, struct buf *reports, struct error *err)
+{
+    cleanup_with(matrix_clear) struct matrix matrix = {.n = 0};
+    int rc = matrix_parse(&values->matrix, &matrix, err), status = 0;
+    size_t n_given = cli->given.count;
+    for (size_t i = 0; rc >= 0 && !is_of_signal(rc) && i < matrix_count(&matrix); i++) {
+        matrix_choose(&matrix, i, &cli->given);
+        cleanup_buf struct buf title = BUF_INIT(0);
+        for (size_t k = n_given; k < cli->given.count; k++) {
+            buf_printf(&title, "%s%s", k > n_given ? " " : "", cli->given.items[k]);
+        }
+        rc = run_job(cli, values, words, buf_str(&title), reports, err);
+        if (matrix_count(&matrix) > 1 && rc >= 0) {
+            cli_note(
+                cli, "%s: %s%d", buf_str(&title), rc ? "failed with " : "done, exit status ", rc);
+        }
+        status = status ? status : rc;
+        while (cli->given.count > n_given) {
+            free(cli->given.items[--cli->given.count]);
+        }
+    }
+    return rc < 0 ? rc : status;
+}
+
+static int run(
+    struct cli *cli, const void *untyped, const struct arg_strings *words, struct error *err)
+{
+    const struct run_values *values = untyped;
+    cleanup_buf struct buf reports = BUF_INIT(0);
+    struct error unwritten = {.code = ERR_NONE};
+    if (values->key && access(values->key, R_OK) < 0) { /* before a VM is made for it */
+        return error_set_errno(
+            err, ERR_KEY_UNREADABLE, errno, "cannot read the key '%s'", values->key);
+    }
+    if (values->junit && junit_write(values->junit, &reports, err) < 0) { /* the same */
+        return -(int)err->code;
+    }
+    int status = run_matrix(cli, values, words, &reports, err);
+    if (!values->junit || status < 0) {
+        return status;
+    }
+    if (junit_write(values->junit, &reports, &unwritten) < 0) {
+        cli_print_error(cli, &unwritten);
+        status = status ? status : error_exit_status(unwritten.code);
+    }
+    return status;
 }
 
 const struct command command_run = {
@@ -341,8 +460,13 @@ const struct command command_run = {
         "With --sync the command runs in a copy of the current directory, ~/work in the guest.\n"
         "If it succeeds, files that are new or changed there are copied back and named; none\n"
         "is deleted here, and one that is newer here stays. Where that fails the VM is kept,\n"
-        "also with --rm: the result is in it. Both sides need rsync.",
+        "also with --rm: the result is in it. Both sides need rsync.\n"
+        "With --matrix it is done once with each combination of the values, one after the\n"
+        "other; the first that fails gives the exit status, and the others run all the same.\n"
+        "--junit writes a file that CI servers show: a suite for each run, with a test for\n"
+        "each provision step, for the VM's becoming ready and for the command.",
     .examples = "  vmctl run --rm -- uname -a\n"
+                "  vmctl run --rm --matrix tag=12,13 --junit result.xml -- make test\n"
                 "  vmctl run --rm --sync -- make test\n"
                 "  vmctl run --rm ci/VMFile.kdl -- sh -c 'cd /tmp && make test'\n"
                 "  tar -c . | vmctl run --rm --name web -- tar -tv",

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MPL-2.0
 # vmctl run: VMs of the noop backend, and an ssh that runs the command here.
 
+bats_require_minimum_version 1.5.0
 load cli_common
 
 setup() {
@@ -337,6 +338,28 @@ END
     vmfile web
     run vmctl run --rm -- sh -c 'vmctl -q destroy $(vmctl list -o name)'
     [ "$status" -eq 0 ]
+}
+
+@test "run --matrix and --junit: once with each value, and what became of each is in the file" {
+    printf 'var "tag"\nvar "size" default="1"\nvm "web" { backend "noop"; image "%s"; cloud-init { hostname "h${{ tag }}-${{ size }}"; }; provision "shell" { inline "true"; }; }\n' "$work/image" >VMFile.kdl
+    run --separate-stderr vmctl run --rm --matrix tag=12,13 --matrix size=1,2 --junit result.xml -- sh -c 'test -e once || { touch once; exit 7; }'
+    [ "$status" -eq 7 ]
+    [ "$(grep -c ': destroyed$' <<<"$stderr")" -eq 4 ]
+    [[ $stderr == *"tag=12 size=1: failed with 7"*"tag=12 size=2: done, exit status 0"*"tag=13 size=1: done"*"tag=13 size=2: done"* ]]
+    no_vms
+    /usr/bin/python3 - <<'P'
+import xml.etree.ElementTree as tree
+suites = tree.parse("result.xml").getroot().findall("testsuite")
+assert [suite.get("name") for suite in suites] == ["web tag=12 size=1", "web tag=12 size=2", "web tag=13 size=1", "web tag=13 size=2"]
+assert [suite.get("failures") for suite in suites] == ["1", "0", "0", "0"]
+assert [suite.get("tests") for suite in suites] == ["3"] * 4
+failure = suites[0].findall("testcase")[2].find("failure")
+assert failure.get("message") == "exit status 7", failure
+P
+    fails 2 vmctl run --rm --matrix tag -- true
+    says "gives no values"
+    fails 1 vmctl run --rm --junit "$work/nowhere/x" --matrix tag=1 -- true
+    no_vms
 }
 
 @test "wrong usage is told, and nothing is made" {
