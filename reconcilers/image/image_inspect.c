@@ -12,6 +12,7 @@
 #include "specs/base/text.h"
 #include "specs/base/user_path.h"
 #include "specs/image/image_foreign.h"
+#include "specs/image/image_machine.h"
 #include "specs/image/image_stranger.h"
 #include "specs/image/qcow2.h"
 
@@ -58,6 +59,11 @@ int compression_of_file(
     }
     enum compression found = compression_of_head(head, n);
     enum compression promised = compression_of_name(name);
+    const char *stranger = image_stranger_of_name(name);
+    if (stranger) {
+        cleanup_free char *title = mem_printf("'%s'", name);
+        return image_stranger_error(title, stranger, err);
+    }
     if (promised != COMPRESSION_NONE && promised != found) {
         return error_set(err, ERR_IMAGE_DECOMPRESS, "'%s' is not %s data, as its name says", name,
             compression_name(promised));
@@ -166,14 +172,15 @@ static int inspect_qcow2(struct user_file *file, const uint8_t *head, size_t n, 
         (ssize_t)header.backing_size) {
         return error_set(err, ERR_IMAGE_FORMAT, "the qcow2 header is cut off");
     }
-    if (is_base && check_qcow2_end(file, &header, err) < 0) {
+    if (is_base && (check_qcow2_end(file, &header, err) < 0 ||
+                       image_machine_check(file, &header, "it", err) < 0)) {
         return -(int)err->code;
     }
     *ret = info;
     return 0;
 }
 
-static int inspect_raw(struct user_file *file, const uint8_t *head, size_t n,
+static int inspect_raw(struct user_file *file, const uint8_t *head, size_t n, bool is_base,
     struct image_info *ret, struct error *err)
 {
     const struct image_foreign *foreign = image_foreign_format(head, n);
@@ -188,6 +195,9 @@ static int inspect_raw(struct user_file *file, const uint8_t *head, size_t n,
         return error_set(err, ERR_IMAGE_FORMAT,
             "neither a qcow2 header nor the size of a raw disk (%llu bytes are not whole sectors)",
             (unsigned long long)file->size);
+    }
+    if (is_base && image_machine_check(file, NULL, "it", err) < 0) {
+        return -(int)err->code;
     }
     *ret = (struct image_info){.format = IMAGE_RAW, .virtual_size = file->size};
     return 0;
@@ -204,7 +214,7 @@ static int inspect(
         return -(int)err->code;
     }
     int rc = qcow2_has_magic(head, n) ? inspect_qcow2(&file, head, n, is_base, ret, err)
-                                      : inspect_raw(&file, head, n, ret, err);
+                                      : inspect_raw(&file, head, n, is_base, ret, err);
     return rc < 0 ? error_wrap(err, "image '%s'", title) : 0;
 }
 

@@ -26,7 +26,8 @@ struct image_info {
 /* Files are read as user_path.h says. -ERR_IMAGE_NOT_FOUND: the file system fell silent. */
 int image_silent_error(const char *path, struct error *err);
 
-/* What the file is; -ERR_IMAGE_DECOMPRESS when `name` promises a compression it does not have. */
+/* What the file is; -ERR_IMAGE_DECOMPRESS when `name` promises a compression it does not have,
+ * -ERR_IMAGE_FORMAT when it says that an archive is packed (image_stranger.h). */
 int compression_of_file(
     const char *path, const char *name, enum compression *ret, struct error *err);
 
@@ -41,7 +42,8 @@ int image_foreign_of_file(
  */
 int image_inspect(const char *path, struct image_info *ret, struct error *err);
 
-/* The same, and -ERR_IMAGE_FORMAT when a qcow2 is cut off (image_end.h). For what comes from
+/* The same, and -ERR_IMAGE_FORMAT when a qcow2 is cut off (image_end.h), or a disk is for another
+ * processor (image_machine.h). For what comes from
  * elsewhere, before it is used first: an overlay may, after a lost power, point behind its end. */
 int image_inspect_base(
     const char *path, const char *title, struct image_info *ret, struct error *err);

@@ -33,6 +33,19 @@ overlay() { echo "$DATA/vms/a/overlay.qcow2"; }
 disk_size() { qemu-img info -U --output=json "$(overlay)" | jq -r '."virtual-size"'; }
 is_hashed() { [ "$(vmctl get a -o json | jq -r '.status.prepared.imageSha256 // empty')" ]; }
 
+# FILE : a disk whose GPT has a root partition for a processor that this host does not have
+other_machine() {
+    python3 - "$1" "$(uname -m)" <<'END'
+import struct, sys, uuid
+own_arm = sys.argv[2] == "aarch64"
+root = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709" if own_arm else "b921b045-1df0-41c3-af44-4c6f280d3fae"
+disk = bytearray(4096 * 512)
+struct.pack_into("<8s24xQ32xQII", disk, 512, b"EFI PART", 4095, 2, 128, 128)
+disk[1024:1040] = uuid.UUID(root).bytes_le
+open(sys.argv[1], "wb").write(disk)
+END
+}
+
 @test "what is no disk is refused at once by up, pull and inspect, and called by its name" {
     truncate -s 4M disk.raw
     tar czf disk.tar.gz disk.raw
@@ -43,6 +56,12 @@ is_hashed() { [ "$(vmctl get a -o json | jq -r '.status.prepared.imageSha256 // 
     printf CD001 | dd of=install.iso bs=1 seek=32769 conv=notrunc status=none
     printf 'EFI PART' | dd of=disk.raw bs=1 seek=512 conv=notrunc status=none
     printf '\377\377\377' | dd of=disk.raw bs=1 seek=544 conv=notrunc status=none
+    printf '\372\364' >cut.img && truncate -s 1M cut.img
+    printf '\200\0\0\0\203\0\0\0\0\010\0\0\0\0\020\0' | dd of=cut.img bs=1 seek=446 conv=notrunc status=none
+    printf '\125\252' | dd of=cut.img bs=1 seek=510 conv=notrunc status=none
+    printf 'LUKS\272\276' >luks.img && truncate -s 1M luks.img
+    printf '#!/bin/sh\n' >script.img && truncate -s 4096 script.img
+    other_machine arm.img && qemu-img convert -f raw -O qcow2 arm.img arm.qcow2
     local file what
     while read -r file what; do
         fails 1 vmctl image pull "file://$PWD/$file"
@@ -58,8 +77,13 @@ disk.tar.zst a tar archive
 page.img a web page
 install.iso an ISO 9660 image
 disk.raw is cut off
+cut.img is cut off
+luks.img an encrypted LUKS container
+script.img a script
+arm.img another type of computer
+arm.qcow2 another type of computer
 END
-    for file in vm.ova page.img install.iso disk.raw; do fails 1 vmctl image inspect "$PWD/$file"; done
+    for file in vm.ova page.img install.iso disk.raw cut.img luks.img script.img; do fails 1 vmctl image inspect "$PWD/$file"; done
     qemu-img create -q -f qcow2 -o data_file=ext.raw,data_file_raw=on x.qcow2 1M
     vm 'image "x.qcow2"'
     fails 1 vmctl up

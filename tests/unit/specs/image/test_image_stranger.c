@@ -41,7 +41,15 @@ static const struct beginning beginnings[] = {
     {"\x7f"
      "ELF",
         0, "an ELF program"},
+    {"070701", 0, "a cpio archive"},
+    {"hsqs", 0, "a squashfs file system"},
+    {"LUKS\xba\xbe", 0, "an encrypted LUKS container"},
+    {"\x89PNG\r\n\x1a\n", 0, "a PNG picture"},
+    {"#!/", 0, "a script"},
+    {"version https://git-lfs.github.com/", 0, "a pointer of Git LFS"},
     {"\xeb\x63\x90", 0, NULL},
+    {"{x", 0, NULL},
+    {"#!x", 0, NULL},
     {"<htm", 0, NULL},
     {"ustar", 256, NULL},
 };
@@ -98,11 +106,79 @@ static void a_medium_and_a_disk_that_is_cut_off_are_told(void **state)
     assert_non_null(strstr(err.message, "cut off"));
 }
 
+/* A partition of a first sector whose other bytes are zero. */
+struct partition {
+    uint8_t status, type;
+    uint32_t start, length;
+};
+
+static void put_partition(uint8_t *entry, const struct partition *partition)
+{
+    entry[0] = partition->status;
+    entry[4] = partition->type;
+    for (int i = 0; i < 4; i++) {
+        entry[8 + i] = (uint8_t)(partition->start >> 8 * i);
+        entry[12 + i] = (uint8_t)(partition->length >> 8 * i);
+    }
+}
+
+static enum error_code check_table(
+    const struct partition *partitions, size_t n, off_t size, struct error *err)
+{
+    uint8_t sector[512] = {[510] = 0x55, [511] = 0xaa};
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    for (size_t i = 0; i < n; i++) {
+        put_partition(sector + 446 + 16 * i, &partitions[i]);
+    }
+    assert_int_equal(ftruncate(fileno(file), size), 0);
+    assert_int_equal(pwrite(fileno(file), sector, sizeof(sector), 0), sizeof(sector));
+    *err = (struct error){.code = ERR_NONE};
+    struct user_file disk = {.fd = fileno(file), .size = (uint64_t)size};
+    (void)image_stranger_check(&disk, "disk.img", err);
+    fclose(file);
+    return err->code;
+}
+
+static void a_partition_behind_the_end_shows_that_a_disk_is_cut_off(void **state)
+{
+    (void)state;
+    struct error err;
+    const struct partition whole[] = {{0x80, 0x83, 2048, 1024}, {0, 0x82, 3072, 1024}};
+    assert_int_equal(check_table(whole, 2, 4096 * 512, &err), ERR_NONE);
+    assert_int_equal(check_table(whole, 2, 4095 * 512, &err), ERR_IMAGE_FORMAT);
+    assert_non_null(strstr(err.message, "cut off"));
+    assert_non_null(strstr(error_help_text(&err), "get the image again"));
+    const struct partition protective[] = {{0, 0xee, 1, UINT32_MAX}};
+    assert_int_equal(check_table(protective, 1, 4096 * 512, &err), ERR_NONE);
+    const struct partition hybrid[] = {{0, 0xee, 1, 33}, {0x80, 0x83, 2048, 4096}};
+    assert_int_equal(check_table(hybrid, 2, 4096 * 512, &err), ERR_NONE);
+    const struct partition code[] = {{0xcd, 0x83, 2048, 40960}};
+    assert_int_equal(check_table(code, 1, 4096 * 512, &err), ERR_NONE);
+    const struct partition unused[] = {{0, 0, 2048, 40960}};
+    assert_int_equal(check_table(unused, 1, 4096 * 512, &err), ERR_NONE);
+}
+
+static void a_name_says_that_a_packed_file_is_an_archive(void **state)
+{
+    (void)state;
+    static const char *const archives[] = {"/a/b.tgz", "x.tar.gz", "x.tar.zst", "d.tbz", "d.txz"};
+    static const char *const disks[] = {"/a.tgz/b.gz", "x.gz", "tar.gz", "x.img.xz", "x", "x.tar"};
+    for (size_t i = 0; i < ARRAY_LEN(archives); i++) {
+        assert_string_equal(image_stranger_of_name(archives[i]), "a tar archive");
+    }
+    for (size_t i = 0; i < ARRAY_LEN(disks); i++) {
+        assert_null(image_stranger_of_name(disks[i]));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_beginning_says_what_it_is),
         cmocka_unit_test(a_medium_and_a_disk_that_is_cut_off_are_told),
+        cmocka_unit_test(a_partition_behind_the_end_shows_that_a_disk_is_cut_off),
+        cmocka_unit_test(a_name_says_that_a_packed_file_is_an_archive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
