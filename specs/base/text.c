@@ -151,12 +151,12 @@ size_t text_utf8_length(const char *s, size_t n)
 }
 
 /* U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069 (UAX 9, 2): they let a line show other
- * words than it has. */
-static bool is_bidi_control(const unsigned char *s, size_t length)
+ * words than it has. U+2028, U+2029: they end a line for programs that read the text. */
+static bool is_line_control(const unsigned char *s, size_t length)
 {
     return (length == 2 && s[0] == 0xd8 && s[1] == 0x9c) ||
            (length == 3 && s[0] == 0xe2 && s[1] == 0x80 &&
-               (s[2] == 0x8e || s[2] == 0x8f || (s[2] >= 0xaa && s[2] <= 0xae))) ||
+               (s[2] == 0x8e || s[2] == 0x8f || (s[2] >= 0xa8 && s[2] <= 0xae))) ||
            (length == 3 && s[0] == 0xe2 && s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9);
 }
 
@@ -180,7 +180,7 @@ void text_add_printable(struct buf *out, const char *bytes, size_t n)
         size_t len = text_utf8_length(bytes + i, n - i);
         bool is_c0 = len == 1 && (s[i] < 0x20 || s[i] == 0x7f) && s[i] != '\n' && s[i] != '\t';
         bool is_c1 = len == 2 && s[i] == 0xc2 && s[i + 1] < 0xa0;
-        if (len > 0 && !is_c0 && !is_c1 && !is_bidi_control(s + i, len)) {
+        if (len > 0 && !is_c0 && !is_c1 && !is_line_control(s + i, len)) {
             buf_add(out, s + i, len);
         } else if (s[i] == '\r' && i + 1 < n && s[i + 1] == '\n') {
             len = 1; /* a terminal's line end: the \n alone is enough */

@@ -52,13 +52,14 @@ static void only_the_given_bytes_are_read(void **state)
 /* What a guest wrote shows on a terminal in the order in which it was written. */
 static void bidirectional_controls_are_shown_as_bytes(void **state)
 {
-    static const char text[] = "a\u202eb\u2066c\u2069\u200f\u061c\u202a\u2027\u2065\u05d0é";
+    static const char text[] =
+        "a\u202eb\u2066c\u2069\u200f\u061c\u202a\u2028\u2029\u2027\u2065\u05d0é";
     cleanup_buf struct buf out = BUF_INIT(0);
     (void)state;
     text_add_printable(&out, text, strlen(text));
     assert_string_equal(buf_str(&out),
         "a\\xe2\\x80\\xaeb\\xe2\\x81\\xa6c\\xe2\\x81\\xa9\\xe2\\x80\\x8f"
-        "\\xd8\\x9c\\xe2\\x80\\xaa\u2027\u2065\u05d0é");
+        "\\xd8\\x9c\\xe2\\x80\\xaa\\xe2\\x80\\xa8\\xe2\\x80\\xa9\u2027\u2065\u05d0é");
 }
 
 static void the_nearest_word_begins_with_the_one_typed_or_is_a_slip_away(void **state)
