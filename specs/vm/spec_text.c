@@ -208,6 +208,13 @@ char *spec_text_digest(const json_t *value)
 
 /* ---- a few words ---- */
 
+/* A number whose 0 is that the VMFile has none. */
+static bool is_unset_number(const char *field, const json_t *value)
+{
+    return json_is_integer(value) && json_integer_value(value) == 0 &&
+           (text_eq(field, "disk") || text_eq(field, "max-vcpus") || text_eq(field, "max-memory"));
+}
+
 /* A value: scalars and locations as they are, blocks as in a VMFile without their name, lists of
  * short entries whole, steps counted. */
 static char *describe(const char *field, const json_t *value)
@@ -222,6 +229,9 @@ static char *describe(const char *field, const json_t *value)
     }
     if (json_text(value, "path")) {
         return mem_strdup(json_text(value, "path"));
+    }
+    if (is_unset_number(field, value)) {
+        return mem_strdup("(not set)");
     }
     if (json_is_array(value) && n > 0 && text_eq(field, "provision")) {
         return mem_printf("%zu %s", n, n == 1 ? "step" : "steps");

@@ -400,9 +400,25 @@ static void forwards_of_another_network_wait_for_it(void **state)
     vm_spec_free(after);
 }
 
+static void a_number_taken_out_is_not_set(void **state)
+{
+    (void)state;
+    struct vm_spec *before = a_spec(), *after = a_spec();
+    before->disk_gib = 3;
+    after->disk_gib = 0;
+    struct spec_diff diff = spec_diff(before, after);
+    assert_int_equal(diff.count, 1);
+    assert_string_equal(diff.changes[0].before, "3");
+    assert_string_equal(diff.changes[0].after, "(not set)");
+    spec_diff_clear(&diff);
+    vm_spec_free(before);
+    vm_spec_free(after);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_number_taken_out_is_not_set),
         cmocka_unit_test(each_field_is_told_alone_with_its_disposition),
         cmocka_unit_test(equal_specs_do_not_differ),
         cmocka_unit_test(whatever_changes_the_digest_is_told),
