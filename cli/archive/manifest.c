@@ -16,6 +16,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/vm/record_fields.h"
+#include "specs/vm/spec_limits.h"
 #include "specs/vm/vm_import.h"
 #include "specs/vm/vm_spec.h"
 
@@ -229,6 +230,36 @@ static bool is_harmless(const struct vm_spec *spec)
     return is_one;
 }
 
+static bool is_within(uint64_t value, uint64_t least, uint64_t most)
+{
+    return value >= least && value <= most;
+}
+
+/* The numbers that a VMFile's reader bounds. */
+static bool is_in_range(const struct vm_spec *spec)
+{
+    bool is_one = is_within(spec->vcpus, 1, SPEC_VCPUS_MAX) &&
+                  is_within(spec->memory_mib, 1, SPEC_MEMORY_MAX_MIB) &&
+                  is_within(spec->max_vcpus, 0, SPEC_VCPUS_MAX) &&
+                  is_within(spec->max_memory_mib, 0, SPEC_MEMORY_MAX_MIB) &&
+                  is_within(spec->disk_gib, 0, SPEC_DISK_MAX_GIB) &&
+                  is_within(spec->stop_timeout_s, 0, SPEC_STOP_TIMEOUT_MAX_S);
+    for (size_t i = 0; i < ARRAY_LEN(spec->checks); i++) {
+        const struct spec_check *check = &spec->checks[i];
+        is_one = is_one && is_within(check->period_s, 1, SPEC_PERIOD_MAX_S) &&
+                 is_within(check->timeout_s, 1, SPEC_PERIOD_MAX_S) &&
+                 is_within(check->failures, 1, SPEC_FAILURES_MAX) &&
+                 is_within(check->start_period_s, 0, SPEC_PERIOD_MAX_S);
+    }
+    for (size_t i = 0; i < spec->n_disks; i++) {
+        is_one = is_one && is_within(spec->disks[i].size_gib, 0, SPEC_DISK_MAX_GIB);
+    }
+    for (size_t i = 0; i < spec->n_volumes; i++) {
+        is_one = is_one && is_within(spec->volumes[i].size_gib, 0, SPEC_DISK_MAX_GIB);
+    }
+    return is_one;
+}
+
 static int read_spec(const json_t *json, const char *title, struct manifest *ret, struct error *err)
 {
     struct error cause = {.code = ERR_NONE};
@@ -242,7 +273,8 @@ static int read_spec(const json_t *json, const char *title, struct manifest *ret
     if (ret->spec->backend != BACKEND_QEMU) {
         return refuse_manifest(title, "it is not of a QEMU VM", err);
     }
-    if (!is_harmless(ret->spec) || (ret->mac && !mac_address_is_valid(ret->mac))) {
+    if (!is_harmless(ret->spec) || !is_in_range(ret->spec) ||
+        (ret->mac && !mac_address_is_valid(ret->mac))) {
         return refuse_manifest(title, "its settings hold what no VMFile can", err);
     }
     ret->vm = mem_strdup(ret->spec->name);

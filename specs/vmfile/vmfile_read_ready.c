@@ -8,11 +8,10 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/vm/spec_limits.h"
 
 enum {
     HTTP_PORT = 80,
-    PERIOD_MAX_S = 24 * 3600,
-    FAILURES_MAX = 1000,
 };
 
 /* The block being read, and the positions of its probes. `check` is first: is_indirect. */
@@ -84,13 +83,13 @@ static const struct vmfile_rule rules[] = {
     {"http", .usage = "http \"/healthz\" port=80", .is_list = true, .read_node = read_http},
     {"exec", .usage = "exec \"command\"", .is_list = true, .read_value = read_exec},
     {"period", .usage = "period=10", .kind = VMFILE_SECONDS, CHECK(period_s), .min = 1,
-        .max = PERIOD_MAX_S},
+        .max = SPEC_PERIOD_MAX_S},
     {"timeout", .usage = "timeout=5", .kind = VMFILE_SECONDS, CHECK(timeout_s), .min = 1,
-        .max = PERIOD_MAX_S},
+        .max = SPEC_PERIOD_MAX_S},
     {"failures", .usage = "failures=3", .kind = VMFILE_INTEGER, CHECK(failures), .min = 1,
-        .max = FAILURES_MAX},
+        .max = SPEC_FAILURES_MAX},
     {"start-period", .usage = "start-period=120", .kind = VMFILE_SECONDS, CHECK(start_period_s),
-        .max = PERIOD_MAX_S}, /* `live` */
+        .max = SPEC_PERIOD_MAX_S}, /* `live` */
 };
 
 enum { N_READY_RULES = ARRAY_LEN(rules) - 1 };

@@ -5,13 +5,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
-
-enum {
-    VCPUS_MAX = 1024,
-    MEMORY_MAX_MIB = 16 << 20, /* 16 TiB */
-    DISK_MAX_GIB = 64 << 10,   /* 64 TiB */
-    STOP_TIMEOUT_MAX_S = 24 * 3600,
-};
+#include "specs/vm/spec_limits.h"
 
 static void read_backend(
     struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
@@ -43,14 +37,14 @@ static const struct vmfile_rule rules[VM_FIELD_COUNT_] = {
     [VM_IMAGE] = {"image", "image \"path\"", .read_node = vmfile_read_image},
     [VM_IMAGE_URL] = {"image-url", "image-url \"https://…\"", .read_node = vmfile_read_image_url},
     [VM_VCPUS] = {"vcpus", "vcpus 2", .kind = VMFILE_INTEGER, SPEC(vcpus), .min = 1,
-        .max = VCPUS_MAX},
+        .max = SPEC_VCPUS_MAX},
     [VM_MEMORY] = {"memory", "memory 2048", .kind = VMFILE_MIB, SPEC(memory_mib),
-        .max = MEMORY_MAX_MIB},
+        .max = SPEC_MEMORY_MAX_MIB},
     [VM_MAX_VCPUS] = {"max-vcpus", "max-vcpus 4", .kind = VMFILE_INTEGER, SPEC(max_vcpus), .min = 1,
-        .max = VCPUS_MAX},
+        .max = SPEC_VCPUS_MAX},
     [VM_MAX_MEMORY] = {"max-memory", "max-memory 8192", .kind = VMFILE_MIB, SPEC(max_memory_mib),
-        .max = MEMORY_MAX_MIB},
-    [VM_DISK] = {"disk", "disk 20", .kind = VMFILE_GIB, SPEC(disk_gib), .max = DISK_MAX_GIB,
+        .max = SPEC_MEMORY_MAX_MIB},
+    [VM_DISK] = {"disk", "disk 20", .kind = VMFILE_GIB, SPEC(disk_gib), .max = SPEC_DISK_MAX_GIB,
         .read_form = vmfile_read_disk},
     [VM_VOLUME] = {"volume", "volume \"data\" size=20 mount=\"/data\"", .is_list = true,
         .read_node = vmfile_read_volume},
@@ -84,7 +78,7 @@ static const struct vmfile_rule rules[VM_FIELD_COUNT_] = {
     [VM_AUTOSTART] = {"autostart", "autostart #false", .read_value = read_autostart},
     [VM_WARM] = {"warm", "warm \"disk\"", .kind = VMFILE_WORD, SPEC(warm), .words = &warm_words},
     [VM_STOP_TIMEOUT] = {"stop-timeout", "stop-timeout 30", .kind = VMFILE_SECONDS,
-        SPEC(stop_timeout_s), .max = STOP_TIMEOUT_MAX_S},
+        SPEC(stop_timeout_s), .max = SPEC_STOP_TIMEOUT_MAX_S},
     [VM_BACKEND] = {"backend", "backend \"qemu\"", .read_value = read_backend},
     [VM_PROPOLIS_SERVER] = {"propolis-server", "propolis-server \"10.0.0.5:12400\"",
         .kind = VMFILE_NAME, SPEC(propolis_server), .is_valid = vmfile_is_server,
@@ -138,7 +132,7 @@ void vmfile_read_disk(struct vmfile_reader *reader, const struct kdl_node *node,
     static const char usage[] = "disk \"scratch\" size=5 ephemeral=#true";
     static const struct vmfile_rule disk_rules[DISK_FIELD_COUNT_] = {
         [DISK_SIZE] = {"size", .usage = "size=5", .kind = VMFILE_GIB,
-            .offset = offsetof(struct spec_disk, size_gib), .max = DISK_MAX_GIB},
+            .offset = offsetof(struct spec_disk, size_gib), .max = SPEC_DISK_MAX_GIB},
         [DISK_EPHEMERAL] = {"ephemeral", .usage = "ephemeral=#true", .read_value = read_true},
         [DISK_FILE] = {"file", .usage = "file=\"data.img\"", .kind = VMFILE_PATH,
             .offset = offsetof(struct spec_disk, file)},
@@ -180,7 +174,7 @@ void vmfile_read_volume(struct vmfile_reader *reader, const struct kdl_node *nod
     enum { VOLUME_SIZE, VOLUME_MOUNT, VOLUME_FIELD_COUNT_ };
     static const struct vmfile_rule volume_rules[VOLUME_FIELD_COUNT_] = {
         [VOLUME_SIZE] = {"size", .usage = "size=20", .kind = VMFILE_GIB,
-            .offset = offsetof(struct spec_volume, size_gib), .max = DISK_MAX_GIB},
+            .offset = offsetof(struct spec_volume, size_gib), .max = SPEC_DISK_MAX_GIB},
         [VOLUME_MOUNT] = {"mount", .usage = "mount=\"/data\"", .kind = VMFILE_NAME,
             .offset = offsetof(struct spec_volume, mount), .is_valid = mount_point_is_valid,
             .problem = "must be the absolute path of a directory in the guest, not",

@@ -9,13 +9,11 @@
 #include "specs/base/json.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/vm/spec_limits.h"
 #include "store/import/import.h"
 
 enum {
     FILE_MAX = 16 << 20,
-    VCPUS_MAX = 1024,
-    MEMORY_MAX_MIB = 16 << 20,
-    DISK_MAX_GIB = 64 << 10,
 };
 
 /* ---- the fields of one handle ---- */
@@ -34,14 +32,14 @@ static int read_count(const json_t *handle, const char *key, int64_t otherwise, 
 
 static int read_sizes(const json_t *handle, struct vm_spec *spec, struct error *err)
 {
-    int rc =
-        read_count(handle, "vcpus", SPEC_DEFAULT_VCPUS, VCPUS_MAX, spec->name, &spec->vcpus, err);
+    int rc = read_count(
+        handle, "vcpus", SPEC_DEFAULT_VCPUS, SPEC_VCPUS_MAX, spec->name, &spec->vcpus, err);
     if (rc == 0) {
-        rc = read_count(handle, "memory_mb", SPEC_DEFAULT_MEMORY_MIB, MEMORY_MAX_MIB, spec->name,
-            &spec->memory_mib, err);
+        rc = read_count(handle, "memory_mb", SPEC_DEFAULT_MEMORY_MIB, SPEC_MEMORY_MAX_MIB,
+            spec->name, &spec->memory_mib, err);
     }
     if (rc == 0) {
-        rc = read_count(handle, "disk_gb", 0, DISK_MAX_GIB, spec->name, &spec->disk_gib, err);
+        rc = read_count(handle, "disk_gb", 0, SPEC_DISK_MAX_GIB, spec->name, &spec->disk_gib, err);
     }
     return rc;
 }

@@ -67,6 +67,22 @@ static void refused(const json_t *manifest, const char *words)
     }
 }
 
+static void numbers_that_no_vmfile_takes_are_refused(void **state)
+{
+    static const char *const names[] = {"id_ed25519", "disk.qcow2"};
+    static const struct {
+        const char *key;
+        int64_t value;
+    } rows[] = {{"vcpus", 0}, {"vcpus", 1000000000}, {"memoryMib", 0}, {"memoryMib", 17 << 20},
+        {"maxVcpus", 1025}, {"diskGib", 70000}, {"stopTimeoutSeconds", 86401}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        cleanup_json json_t *manifest = make_manifest(names, 2);
+        json_put_int(json_object_get(manifest, "spec"), rows[i].key, rows[i].value);
+        refused(manifest, "its settings hold what no VMFile can");
+    }
+}
+
 /* Of a backup: the disk is not a member, and has a plain name. */
 static void the_disk_of_a_backup_has_a_name_in_its_directory(void **state)
 {
@@ -211,6 +227,7 @@ static void a_manifest_that_is_not_of_this_vmctl_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(numbers_that_no_vmfile_takes_are_refused),
         cmocka_unit_test(the_disk_of_a_backup_has_a_name_in_its_directory),
         cmocka_unit_test(what_a_manifest_says_of_the_other_host_is_forgotten),
         cmocka_unit_test(an_imported_guest_reaches_no_more_than_where_it_was),
