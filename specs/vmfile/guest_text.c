@@ -172,6 +172,83 @@ static bool is_mime(const char *bytes, size_t n)
     return false;
 }
 
+/* A word of the header `n` bytes long, anywhere, whatever its case; what follows it. */
+static const char *find_word(const char *header, size_t n, const char *word)
+{
+    for (size_t i = 0; i + strlen(word) <= n; i++) {
+        if (begins_with(header + i, n - i, word)) {
+            return header + i + strlen(word);
+        }
+    }
+    return NULL;
+}
+
+/* How long the header is, with the empty line that ends it; `n`: it has no end. */
+static size_t header_length(const char *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (bytes[i] == '\n' && i + 1 < n && bytes[i + 1] == '\n') {
+            return i + 2;
+        }
+        if (bytes[i] == '\n' && i + 2 < n && bytes[i + 1] == '\r' && bytes[i + 2] == '\n') {
+            return i + 3;
+        }
+    }
+    return n;
+}
+
+/* A cloud-config that is not encoded is checked as one that stands alone; the rest is cloud-init's.
+ */
+static int check_part(const char *bytes, size_t n, struct error *err)
+{
+    size_t length = header_length(bytes, n);
+    bool is_config = find_word(bytes, length, "text/cloud-config") &&
+                     !find_word(bytes, length, "text/cloud-config-") &&
+                     !find_word(bytes, length, "base64") &&
+                     !find_word(bytes, length, "quoted-printable") &&
+                     !begins_with(bytes + length, n - length, "## template: jinja");
+    return is_config ? check_yaml(bytes + length, n - length, YAML_MAPPING_NODE, err) : 0;
+}
+
+/* RFC 2046, 5.1.1: the parts are between lines that begin with "--" and the header's boundary. */
+static int check_mime(const char *bytes, size_t n, struct error *err)
+{
+    size_t length = header_length(bytes, n);
+    const char *boundary = find_word(bytes, length, "boundary=");
+    if (!boundary) {
+        int rc = check_part(bytes, n, err);
+        return rc < 0 ? error_wrap(err, "its part text/cloud-config") : 0;
+    }
+    const char *quoted = boundary < bytes + length && *boundary == '"' ? boundary + 1 : boundary;
+    size_t n_name = 0;
+    while (quoted + n_name < bytes + length && !strchr("\"; \t\r\n", quoted[n_name])) {
+        n_name++;
+    }
+    cleanup_free char *name = mem_strndup(quoted, n_name);
+    cleanup_free char *line = mem_printf("\n--%s", name);
+    const char *end = bytes + n, *at = memmem(bytes, n, line, strlen(line));
+    while (at) {
+        const char *part = at + strlen(line);
+        at = memmem(part, (size_t)(end - part), line, strlen(line));
+        int rc = check_part(part, (size_t)((at ? at : end) - part), err);
+        if (rc < 0) {
+            return error_wrap(err, "its part text/cloud-config");
+        }
+    }
+    return 0;
+}
+
+/* RFC 1952, 2.3: the method is deflate, and three flags are reserved. It is not unpacked here. */
+static int check_gzip(const char *bytes, size_t n, struct error *err)
+{
+    enum { LEAST = 18, METHOD = 2, FLAGS = 3, DEFLATE = 8, RESERVED = 0xe0 };
+    if (n >= LEAST && bytes[METHOD] == DEFLATE && !((unsigned char)bytes[FLAGS] & RESERVED)) {
+        return 0;
+    }
+    error_set(err, ERR_VMFILE_INVALID, "it begins as gzip does, and is not");
+    return error_help(err, "pack it again: gzip -c FILE");
+}
+
 static int refuse_first_line(const char *bytes, size_t n, struct error *err)
 {
     const char *end = memchr(bytes, '\n', n);
@@ -202,8 +279,14 @@ int guest_text_check_user_data(const char *bytes, size_t n, struct error *err)
     static const char *const formats[] = {
         "#include", "#cloud-boothook", "#part-handler", "## template: jinja", "#upstart-job"};
     int rc = check_encoding(bytes, n, err);
-    if (rc < 0 || (n >= 2 && memcmp(bytes, "\x1f\x8b", 2) == 0) || is_mime(bytes, n)) {
+    if (rc < 0) {
         return rc;
+    }
+    if (n >= 2 && memcmp(bytes, "\x1f\x8b", 2) == 0) {
+        return check_gzip(bytes, n, err);
+    }
+    if (is_mime(bytes, n)) {
+        return check_mime(bytes, n, err);
     }
     if (n > GUEST_TEXT_MAX) {
         return error_set(err, ERR_VMFILE_INVALID, "it is larger than %d MiB", GUEST_TEXT_MAX >> 20);

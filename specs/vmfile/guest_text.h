@@ -14,9 +14,9 @@ enum { GUEST_TEXT_MAX = 16 << 20 }; /* bytes of user-data */
 
 /*
  * Whether cloud-init reads these bytes as user-data (docs.cloudinit.io, "User-data formats"): a
- * first line that it knows, or MIME, or gzip (which is not unpacked here); a cloud-config must be
- * YAML and a mapping. Stricter than cloud-init in one place: blanks before the first line are
- * refused, as its documentation has it, because not every version ignores them.
+ * first line that it knows, or MIME, or gzip (which is not unpacked here); a cloud-config, also one
+ * within MIME, must be YAML and a mapping. Stricter than cloud-init in one place: blanks before the
+ * first line are refused, as its documentation has it, because not every version ignores them.
  */
 int guest_text_check_user_data(const char *bytes, size_t n, struct error *err);
 

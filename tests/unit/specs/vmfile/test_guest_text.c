@@ -21,6 +21,8 @@ struct text_case {
 
 typedef int text_check(const char *bytes, size_t n, struct error *err);
 
+#define MIME "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"b\"\n\n--b\n"
+
 static void assert_checked(const struct text_case *cases, size_t count, text_check *check)
 {
     for (size_t i = 0; i < count; i++) {
@@ -55,7 +57,18 @@ static void every_format_of_user_data_is_known_by_its_first_line(void **state)
         {"## template: jinja\n#cloud-config\nhostname: {{ v1.local_hostname }}\n", NULL},
         {"Content-Type: multipart/mixed; boundary=\"=\"\nMIME-Version: 1.0\n\n--=\n", NULL},
         {"MIME-Version: 1.0\nContent-Type: text/cloud-config\n\nx: y\n", NULL},
-        {"\x1f\x8b\x08", NULL},
+        {"MIME-Version: 1.0\nContent-Type: text/cloud-config\n\nx: [\n",
+            "its part text/cloud-config"},
+        {MIME "Content-Type: text/x-shellscript\n\nx: [\n--b--\n", NULL},
+        {MIME "Content-Type: text/cloud-config\n\nx: y\n--b\nContent-Type: text/cloud-config\n\n"
+              "x: [\n--b--\n",
+            "its part text/cloud-config"},
+        {MIME "Content-Type: text/cloud-config\nContent-Transfer-Encoding: base64\n\n[==\n--b--\n",
+            NULL},
+        {MIME "Content-Type: text/cloud-config\n\nx: y\n\n--b--\n", NULL},
+        {"\x1f\x8b\x08\x01timexodataCRC4SIZE", NULL},
+        {"\x1f\x8b\x08", "it begins as gzip does"},
+        {"\x1f\x8b junk, and no gzip at all", "it begins as gzip does"},
         {"Content-Type: text/cloud-config\n\nx: y\n", "but without `MIME-Version:`"},
         {"# cloud-config\nx: y\n", "ignores a file that begins with \"# cloud-config\""},
         {"#cloud-init\nx: y\n", "ignores a file that begins with \"#cloud-init\""},
