@@ -63,6 +63,18 @@ static void add_named_key(
     add_key_if_there(login, path);
 }
 
+/* The VM's own: ssh refuses it when others may read it, and it is vmctl's to put that right. */
+static void add_generated_key(
+    struct ssh_login *login, const struct cli *cli, const char *vm_name, const char *path)
+{
+    struct stat st;
+    bool is_open = lstat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077) != 0;
+    if (is_open && st.st_uid == getuid() && chmod(path, 0600) == 0) {
+        cli_note(cli, "%s: others could read the key '%s'; now they cannot", vm_name, path);
+    }
+    add_key_if_there(login, path);
+}
+
 static bool is_refused(const struct vm_record *record)
 {
     enum reason reason = record->status->conditions[CONDITION_GUEST_REACHABLE].reason;
@@ -96,7 +108,7 @@ static int add_keys(struct ssh_login *login, const struct cli *cli, const struct
         return error_set_errno(err, ERR_KEY_UNREADABLE, errno, "cannot read the key '%s'", key);
     }
     add_named_key(login, cli, record->name, key);
-    add_key_if_there(login, generated);
+    add_generated_key(login, cli, record->name, generated);
     add_named_key(login, cli, record->name, spec->ssh.private_key);
     if (beside && access(beside, R_OK) == 0) {
         add_named_key(login, cli, record->name, beside);

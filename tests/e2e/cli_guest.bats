@@ -168,6 +168,18 @@ said() {
     cmp key "$copy"
 }
 
+@test "the VM's own key is closed to others again before ssh refuses it" {
+    printf 'vm "web" { backend "noop"; image "%s"; cloud-init; ssh; }\n' "$work/image" >VMFile.kdl
+    vmctl up -q
+    local key=$data/vms/web/id_ed25519_generated
+    [ -e "$key" ] || ssh-keygen -q -t ed25519 -N '' -f "$key"
+    chmod 644 "$key"
+    run vmctl ssh web
+    says "others could read the key '$key'"
+    has "<IdentityFile=\"$key\">"
+    [ "$(stat -c %a "$key")" = 600 ]
+}
+
 @test "ssh-config --install: ssh(1) knows each VM while it is there" {
     local ssh=/usr/bin/ssh config=$HOME/.ssh/config
     [ -x "$ssh" ] || skip "no ssh"
