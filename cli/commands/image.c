@@ -25,6 +25,7 @@
 #include "specs/base/text.h"
 #include "specs/base/url.h"
 #include "specs/base/user_path.h"
+#include "specs/image/image_check.h"
 #include "specs/image/image_request.h"
 
 struct image_values {
@@ -174,8 +175,6 @@ static void print_fields(const json_t *image)
     print_field("Virtual size:", virtual_size >= 0 ? virtual_full : NULL);
     print_field("File size:", size);
     print_field("Backing file:", backing ? backing : "-");
-    print_field("Data file:", json_flag(image, "hasDataFile", false) ? "in another file" : NULL);
-    print_field("Encrypted:", json_flag(image, "encrypted", false) ? "yes" : NULL);
     print_field("SHA256:", json_text(image, "sha256"));
     if (users) {
         cleanup_free char *names = join(users, ", ");
@@ -267,7 +266,9 @@ static int find_image(struct cli *cli, const char *word, json_t **ret, struct er
     if (strchr(word, '/') || user_path_stat(word, &st) == 0 || errno == ETIMEDOUT) {
         cleanup_json json_t *image = json_object();
         json_put_text(image, "path", word);
+        struct image_found checked;
         int rc = image_header_read(word, image, err);
+        rc = rc < 0 ? rc : image_check_file(word, &checked, err);
         *ret = rc < 0 ? NULL : TAKE_PTR(image);
         return rc;
     }

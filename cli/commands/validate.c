@@ -10,6 +10,10 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/text.h"
+#include "specs/image/image_check.h"
+#include "specs/vm/vm_spec.h"
+#include "specs/vmfile/vmfile.h"
 
 struct validate_values {
     struct which_values which;
@@ -41,6 +45,28 @@ static void explain_variable(const struct vmfile_variable *variable)
     fputs(buf_str(&out), stdout);
 }
 
+/* What `up` would refuse at once. Propolis has images of its own. */
+static int check_images(const struct vmfile *file, struct error *err)
+{
+    const char *checked = "";
+    for (size_t i = 0; i < file->n_vms; i++) {
+        const struct vm_spec *spec = file->vms[i];
+        struct image_found found;
+        bool is_file = spec->image.kind == IMAGE_FILE && spec->backend != BACKEND_PROPOLIS;
+        if (!is_file || text_eq(spec->image.location, checked)) {
+            continue;
+        }
+        checked = spec->image.location;
+        if (image_check_file(checked, &found, err) < 0) {
+            if (err->code == ERR_IMAGE_FORMAT || err->code == ERR_IMAGE_DECOMPRESS) {
+                return error_wrap(err, "vm '%s'", spec->name);
+            }
+            error_clear(err);
+        }
+    }
+    return 0;
+}
+
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
@@ -51,6 +77,7 @@ static int run(
     }
     const char *file = words->count ? words->items[0] : validate->which.file;
     int rc = project_load_whole(cli, file, &project, err);
+    rc = rc != 0 ? rc : check_images(project.file, err);
     if (rc != 0) {
         return rc;
     }

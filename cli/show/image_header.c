@@ -35,12 +35,6 @@ static int put_qcow2(struct image_file *file, json_t *image, struct error *err)
     json_put_text(image, "format", image_format_name(IMAGE_QCOW2));
     json_put_int(image, "virtualSize", (int64_t)header.virtual_size);
     json_put_text(image, "backingFile", backing[0] ? backing : NULL);
-    if (header.has_data_file) {
-        json_put_flag(image, "hasDataFile", true);
-    }
-    if (header.is_encrypted) {
-        json_put_flag(image, "encrypted", true);
-    }
     return 0;
 }
 

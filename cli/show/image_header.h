@@ -8,7 +8,7 @@ struct error;
 
 /*
  * Puts into `image`: format ("qcow2", "raw", "zstd", "VMDK", …), of qcow2 and raw virtualSize, and
- * of qcow2 what it has of: backingFile, hasDataFile, encrypted. -ERR_IMAGE_NOT_FOUND, -ERR_IO,
- * -ERR_IMAGE_FORMAT (damaged).
+ * of qcow2 backingFile, if it has one. Whether VMs can be made from it: image_check.h.
+ * -ERR_IMAGE_NOT_FOUND, -ERR_IO, -ERR_IMAGE_FORMAT (damaged).
  */
 int image_header_read(const char *path, json_t *image, struct error *err);

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "reconcilers/image/image_convert.h"
-#include "reconcilers/image/image_inspect.h"
+#include "specs/image/image_inspect.h"
 #include "reconcilers/image/image_stream.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"

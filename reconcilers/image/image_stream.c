@@ -14,7 +14,7 @@
 #include "reconcilers/archive/sparse_file.h"
 #include "reconcilers/archive/zstd_unpack.h"
 #include "reconcilers/image/image_convert.h"
-#include "reconcilers/image/image_inspect.h"
+#include "specs/image/image_inspect.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
 #include "specs/base/error.h"

@@ -19,6 +19,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/base/user_path.h"
+#include "specs/image/image_check.h"
 #include "specs/vmfile/image_names.h"
 
 void image_work_key(const struct spec_image *image, char ret_key[DIGEST_SIZE])
@@ -122,48 +123,6 @@ static int take_cached(struct image_work *work, char *path_take, struct error *e
 
 /* ---- local files, used where they are ---- */
 
-/* An image of the user's may stand on others of the same user's; nobody else's file is read by a
- * guest because a header names it. */
-static int check_backing(const char *path, const struct image_info *first, struct error *err)
-{
-    enum { DEPTH_MAX = 8 };
-    struct image_info info = *first;
-    struct stat image, backing;
-    cleanup_free char *at = mem_strdup(path);
-    for (int depth = 0; info.backing[0] && depth < DEPTH_MAX; depth++) {
-        cleanup_free char *directory = mem_strndup(at, (size_t)(strrchr(at, '/') - at));
-        cleanup_free char *next = fs_join(directory, info.backing);
-        if (user_path_stat(path, &image) < 0 || user_path_stat(next, &backing) < 0 ||
-            !S_ISREG(backing.st_mode)) {
-            error_set(err, ERR_IMAGE_FORMAT, "image '%s' stands on '%s', which is not a file", path,
-                info.backing);
-            return error_help(err, "flatten it: qemu-img convert -O qcow2 %s NEW.qcow2", path);
-        }
-        if (backing.st_uid != image.st_uid || backing.st_uid != geteuid()) {
-            error_set(err, ERR_IMAGE_FORMAT,
-                "image '%s' stands on '%s', which belongs to another user", path, next);
-            return error_help(err, "flatten it: qemu-img convert -O qcow2 %s NEW.qcow2", path);
-        }
-        if (image_inspect(next, &info, err) < 0) {
-            return error_wrap(err, "image '%s' stands on '%s'", path, next);
-        }
-        log_info("image", "'%s' stands on '%s'", path, next);
-        free(at);
-        at = TAKE_PTR(next);
-    }
-    return 0;
-}
-
-static int check_complete(const char *path, const struct image_info *info, struct error *err)
-{
-    if (!info->has_data_file) {
-        return check_backing(path, info, err);
-    }
-    error_set(
-        err, ERR_IMAGE_FORMAT, "image '%s' is not complete: its data is in another file", path);
-    return error_help(err, "flatten it: qemu-img convert -O qcow2 %s NEW.qcow2", path);
-}
-
 static int verify_local(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
 {
     char found[DIGEST_SIZE];
@@ -182,8 +141,7 @@ static int verify_local(struct image_work *work, const atomic_bool *is_cancelled
 static int use_local(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
 {
     const char *path = work->image.location;
-    if (image_inspect_base(path, path, &work->info, err) < 0 ||
-        check_complete(path, &work->info, err) < 0 || verify_local(work, is_cancelled, err) < 0) {
+    if (verify_local(work, is_cancelled, err) < 0) {
         return -(int)err->code;
     }
     if (work->info.format == IMAGE_QCOW2 && !work->is_checked && !work->conversion.is_done) {
@@ -380,25 +338,22 @@ static int run_url(struct image_work *work, const atomic_bool *is_cancelled, str
 static int run_local(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
 {
     const char *path = work->image.location;
-    enum compression compression;
+    struct image_found found;
     /* The stamp first: a change while we look shows as a changed base afterwards. */
     errno = 0;
     bool has_stamp = file_stamp(path, work->stamp);
     if (!has_stamp && errno == ETIMEDOUT) {
         return image_silent_error(path, err);
     }
-    int rc = compression_of_file(path, path, &compression, err);
+    int rc = image_check_file(path, &found, err);
     if (rc < 0) {
         return rc;
     }
     if (!has_stamp) {
         return error_set(err, ERR_IMAGE_NOT_FOUND, "no image file at '%s'", path);
     }
-    const struct image_foreign *foreign;
-    if (image_foreign_of_file(path, path, &foreign, err) < 0) {
-        return -(int)err->code;
-    }
-    if (compression == COMPRESSION_NONE && !foreign) {
+    if (found.compression == COMPRESSION_NONE && !found.foreign) {
+        work->info = found.info;
         return use_local(work, is_cancelled, err);
     }
     struct image_source source = {

@@ -21,7 +21,7 @@
 #include "reconcilers/fetch/oci.h"
 #include "reconcilers/fetch/part.h"
 #include "reconcilers/image/image_convert.h"
-#include "reconcilers/image/image_inspect.h"
+#include "specs/image/image_inspect.h"
 #include "specs/base/digest.h"
 #include "specs/base/paths.h"
 #include "specs/vm/vm_spec.h"

@@ -11,7 +11,7 @@
 #include "controller/loop/child.h"
 #include "controller/loop/pool.h"
 #include "controller/reconciler.h"
-#include "reconcilers/image/image_inspect.h"
+#include "specs/image/image_inspect.h"
 #include "reconcilers/media/new_file.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"

@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 
 #include "controller/loop/pool.h"
-#include "reconcilers/image/image_inspect.h"
+#include "specs/image/image_inspect.h"
 #include "reconcilers/media/new_file.h"
 #include "reconcilers/media/snapshot.h"
 #include "reconcilers/trash/trash.h"

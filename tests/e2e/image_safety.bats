@@ -83,7 +83,23 @@ script.img a script
 arm.img another type of computer
 arm.qcow2 another type of computer
 END
-    for file in vm.ova page.img install.iso disk.raw cut.img luks.img script.img; do fails 1 vmctl image inspect "$PWD/$file"; done
+    qemu-img create -q --object secret,id=s,data=x -f qcow2 -o encrypt.format=luks,encrypt.key-secret=s \
+        locked.qcow2 1M
+    qemu-img create -q -f vmdk -o subformat=monolithicFlat flat.vmdk 1M
+    qemu-img create -q -f qcow2 whole.qcow2 4M && qemu-io -c 'write -P 7 0 1M' whole.qcow2 >/dev/null
+    head -c 700000 whole.qcow2 >short.qcow2
+    qemu-img create -q -f qcow2 -o data_file=other.raw,data_file_raw=on far.qcow2 1M
+    for file in vm.ova page.img install.iso disk.raw cut.img luks.img script.img arm.img arm.qcow2 \
+        disk.tar.gz disk.tar.zst locked.qcow2 flat.vmdk short.qcow2 far.qcow2; do
+        fails 1 vmctl image inspect "$PWD/$file"
+        says vmctl::image::
+        fails 1 vmctl image inspect "$file"
+        vm "image \"$file\""
+        fails 1 vmctl validate
+        says "vm 'a'" vmctl::image::
+    done
+    vm 'image "whole.qcow2"'
+    vmctl validate
     qemu-img create -q -f qcow2 -o data_file=ext.raw,data_file_raw=on x.qcow2 1M
     vm 'image "x.qcow2"'
     fails 1 vmctl up

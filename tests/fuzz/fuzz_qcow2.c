@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "reconcilers/image/image_end.h"
+#include "specs/image/image_end.h"
 #include "specs/base/error.h"
 #include "specs/base/user_path.h"
 #include "specs/image/qcow2.h"

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "reconcilers/backend/backend.h"
-#include "reconcilers/image/image_inspect.h"
+#include "specs/image/image_inspect.h"
 #include "reconcilers/image/image_work.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/file_stamp.h"

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "reconcilers/image/image_inspect.h"
+#include "specs/image/image_inspect.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
 #include "specs/base/fs.h"

@@ -5,7 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 
-#include "reconcilers/image/image_inspect.h"
+#include "specs/image/image_inspect.h"
 #include "reconcilers/media/media.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/file_stamp.h"

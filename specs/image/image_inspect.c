@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-#include "reconcilers/image/image_inspect.h"
+#include "specs/image/image_inspect.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "reconcilers/image/image_end.h"
+#include "specs/image/image_end.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
@@ -160,7 +160,8 @@ static int inspect_qcow2(struct user_file *file, const uint8_t *head, size_t n, 
             (unsigned long long)(header.virtual_size >> 30));
     }
     if (header.is_encrypted) {
-        return error_set(err, ERR_IMAGE_FORMAT, "the image is encrypted");
+        error_set(err, ERR_IMAGE_FORMAT, "the image is encrypted");
+        return error_help(err, "make one that is not: qemu-img(1), convert with --object secret");
     }
     struct image_info info = {
         .format = IMAGE_QCOW2,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-#include "reconcilers/image/image_end.h"
+#include "specs/image/image_end.h"
 
 #include <endian.h>
 #include <errno.h>

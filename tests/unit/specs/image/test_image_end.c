@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Ends of qcow2 files by tables that are written here; real images are in test_image.c. */
-#include "reconcilers/image/image_end.h"
+#include "specs/image/image_end.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
