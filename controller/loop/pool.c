@@ -25,6 +25,7 @@ struct job {
     pool_free_fn *free_context;
     void *work_context;
     atomic_bool is_cancelled; /* set by the loop thread, read by the pool thread */
+    bool is_silent;           /* nobody hears of its end; the loop thread's alone */
     int rc;
     struct error err;
 };
@@ -80,9 +81,9 @@ static struct job *list_take(struct job_list *list)
 
 static void run_work(struct job *job)
 {
-    if (!atomic_load(&job->is_cancelled)) {
-        job->rc = job->work(job->work_context, &job->is_cancelled, &job->err);
-    }
+    job->rc = atomic_load(&job->is_cancelled)
+                  ? error_set(&job->err, ERR_CANCELLED, "cancelled before it began")
+                  : job->work(job->work_context, &job->is_cancelled, &job->err);
 }
 
 static void *worker_main(void *context)
@@ -133,7 +134,7 @@ static void complete(struct job *job)
 {
     pool_free_fn *free_context = job->free_context;
     void *work_context = job->work_context;
-    if (atomic_load(&job->is_cancelled)) {
+    if (job->is_silent) {
         job_free(job);
         return;
     }
@@ -177,6 +178,13 @@ static void on_turn(void *context)
 
 /* The work may still be running, so the memory goes when it comes back finished. */
 static void job_cancel(struct op *op)
+{
+    struct job *job = (struct job *)(void *)op;
+    job->is_silent = true;
+    atomic_store(&job->is_cancelled, true);
+}
+
+void pool_stop(struct op *op)
 {
     struct job *job = (struct job *)(void *)op;
     atomic_store(&job->is_cancelled, true);
@@ -244,7 +252,8 @@ static int start_pool(struct pool *pool, unsigned threads, struct error *err)
     int rc = 0;
     for (int i = 0; rc == 0 && i < POOL_LANE_COUNT_; i++) {
         struct lane *lane = &pool->lanes[i];
-        lane->n_max = i == POOL_BULK && threads > 1 ? threads / 2 : threads;
+        bool is_heavy = i == POOL_BULK || i == POOL_IMAGE;
+        lane->n_max = is_heavy && threads > 1 ? threads / 2 : threads;
         lane->workers = mem_calloc(lane->n_max, sizeof(*lane->workers));
         rc = start_worker(pool, lane, err);
     }

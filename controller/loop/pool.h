@@ -15,8 +15,10 @@ struct pool;
 
 enum pool_lane {
     POOL_PREPARE, /* what a VM waits for, and is done in a moment: its directory, seed, overlay */
-    POOL_BULK,    /* takes as long as an image is large: unpacking, hashing, deleting */
-    POOL_SOURCE,  /* files that users name: their read may block forever (NFS, FUSE) */
+    POOL_BULK,    /* takes as long as a disk is large: copying, deleting */
+    POOL_IMAGE,  /* takes as long as an image is large, which may be without end: unpacking, hashing
+                  */
+    POOL_SOURCE, /* files that users name: their read may block forever (NFS, FUSE) */
     POOL_LANE_COUNT_
 };
 
@@ -27,12 +29,17 @@ typedef int pool_work_fn(void *context, const atomic_bool *is_cancelled, struct 
  * work has really ended. May be NULL. */
 typedef void pool_free_fn(void *context);
 
-/* `threads` in each lane, half of them for POOL_BULK, started when they are needed first. With 0
- * threads work is done on the loop, one piece a turn: a simulation then replays exactly. */
+/* `threads` in each lane, half of them in POOL_BULK and POOL_IMAGE, started when they are needed
+ * first. With 0 threads work is done on the loop, one piece a turn: a simulation then replays
+ * exactly. */
 int pool_new(struct loop *loop, unsigned threads, struct pool **ret, struct error *err);
 /* Cancels everything; no `done` is called. Running work is waited for, for two seconds: a read may
  * never end. False: then what it uses must stay until the process ends. NULL is fine. */
 bool pool_free(struct pool *pool);
+
+/* Asks the work to end early. Unlike after op_cancel() `done` is called once it has ended: with
+ * ERR_CANCELLED, unless the work was over before it noticed. */
+void pool_stop(struct op *op);
 
 /* In POOL_PREPARE. */
 struct op *pool_start(struct pool *pool, pool_work_fn *work, pool_free_fn *free_context,

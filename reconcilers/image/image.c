@@ -12,7 +12,6 @@
 #include "reconcilers/fetch/fetcher.h"
 #include "reconcilers/fetch/oci.h"
 #include "reconcilers/fetch/oci_reference.h"
-#include "reconcilers/fetch/part.h"
 #include "reconcilers/fetch/published.h"
 #include "specs/base/proxies.h"
 #include "specs/base/url.h"
@@ -60,6 +59,7 @@ struct image_fill {
     bool only_looks;         /* as in struct image_order */
     struct op *stage;
     struct image_work *work; /* of the pool stage, NULL in a download; the pool frees it */
+    bool is_long;            /* what is left takes as long as the image is large */
     struct oci_layer layer;  /* zero: not looked up */
     struct image_conversion conversion; /* zero: nothing to convert, or the work has it */
     struct image_follower follower;     /* of the download */
@@ -371,17 +371,6 @@ static void start_transfer(struct image_fill *fill)
     }
 }
 
-/* A download that cannot be converted is of no use: the next try asks the server again. */
-static void discard_download(struct image_fill *fill)
-{
-    struct reconciler_host *host = fill->cache->host;
-    cleanup_free char *directory = paths_path(host->paths, "images/.part");
-    struct part part;
-    part_init(&part, directory, fill->key, fill->image.location, clock_boot_id(host->clock));
-    part_discard(&part);
-    part_clear(&part);
-}
-
 static void on_converted(void *context, const struct error *child_err, const char *output)
 {
     struct image_fill *fill = context;
@@ -403,7 +392,7 @@ static void on_converted(void *context, const struct error *child_err, const cha
     bool is_fault_of_image =
         (err.code == ERR_IMAGE_CONVERSION || err.code == ERR_IMAGE_FORMAT) && output[0];
     if (is_url && is_fault_of_image) {
-        discard_download(fill);
+        image_work_discard(fill->cache->host->paths, fill->key);
     }
     image_finish(fill, &err);
 }
@@ -442,11 +431,21 @@ static void on_worked(void *context, const struct error *err)
     struct image_fill *fill = context;
     enum image_next next = fill->work->next;
     fill->stage = NULL;
+    if (err && err->code == ERR_CANCELLED && fill->waiters) { /* they came after it was stopped */
+        start_work(fill);
+        return;
+    }
     if (err || (next != IMAGE_NEXT_DONE && !fill->waiters)) {
         image_finish(fill, err);
         return;
     }
     switch (next) {
+    case IMAGE_NEXT_LONG:
+        fill->is_long = true;
+        fill->conversion = fill->work->conversion;
+        fill->work->conversion = (struct image_conversion){0};
+        start_work(fill);
+        break;
     case IMAGE_NEXT_LAYER:
     case IMAGE_NEXT_DOWNLOAD:
         start_transfer(fill);
@@ -460,6 +459,7 @@ static void on_worked(void *context, const struct error *err)
     }
 }
 
+/* A look first, which waits for no image that is long in coming: most are there. */
 static void start_work(struct image_fill *fill)
 {
     struct reconciler_host *host = fill->cache->host;
@@ -473,9 +473,11 @@ static void start_work(struct image_fill *fill)
     work->conversion = fill->conversion;
     fill->conversion = (struct image_conversion){0};
     recall_verified(fill, work);
+    fill->is_long |= fill->is_downloaded;
+    work->is_brief = !fill->is_long;
     fill->work = work;
-    fill->stage = pool_start_in(
-        host->pool, POOL_BULK, image_work_run, image_work_release, work, on_worked, fill);
+    fill->stage = pool_start_in(host->pool, fill->is_long ? POOL_IMAGE : POOL_SOURCE,
+        image_work_run, image_work_release, work, on_worked, fill);
 }
 
 /* ---- the callers ---- */
@@ -492,9 +494,13 @@ static void cancel_waiter(struct op *op)
     proxies_free(waiter->proxies);
     free(waiter);
     report_fill(fill);
-    /* Pool work without a waiter continues: it ends soon, its result is kept on disk, and a second
-     * work on the same files would be in its way. */
-    if (!fill->waiters && !fill->is_finishing && !fill->work) {
+    if (fill->waiters || fill->is_finishing) {
+        return;
+    }
+    /* Of pool work the fill stays until it has ended: a second one would be in its way. */
+    if (fill->work) {
+        pool_stop(fill->stage);
+    } else {
         drop_fill(fill);
     }
 }

@@ -163,12 +163,17 @@ static void on_hashed(void *context, const struct error *err)
 static void cancel_waiter(struct op *op)
 {
     struct content_waiter *waiter = (struct content_waiter *)(void *)op;
-    struct content_waiter **at = &waiter->hashing->waiters;
+    struct hashing *hashing = waiter->hashing;
+    struct content_waiter **at = &hashing->waiters;
     while (*at != waiter) {
         at = &(*at)->next;
     }
     *at = waiter->next;
     free(waiter);
+    if (!hashing->waiters && hashing->stage) {
+        unlink_hashing(hashing);
+        free_hashing(hashing);
+    }
 }
 
 struct op *image_content_find(
@@ -192,8 +197,8 @@ struct op *image_content_find(
         }
         hashing->next = contents->hashings;
         contents->hashings = hashing;
-        hashing->stage = pool_start_in(contents->host->pool, POOL_BULK, hash, free_hash_work,
-            hashing->work, on_hashed, hashing);
+        hashing->stage = pool_start_in(contents->host->pool, known ? POOL_SOURCE : POOL_IMAGE, hash,
+            free_hash_work, hashing->work, on_hashed, hashing);
     }
     struct content_waiter *waiter = mem_new(struct content_waiter);
     waiter->op = (struct op){cancel_waiter, done, context};

@@ -261,7 +261,7 @@ static bool run_again(struct image_follower *f)
     f->taken = f->have;
     struct stream_run *run = mem_new(struct stream_run);
     *run = (struct stream_run){.follower = f, .stream = image_follower_take(f)};
-    f->running = pool_start_in(f->pool, POOL_BULK, run_in_pool, free_run, run, on_run_end, run);
+    f->running = pool_start_in(f->pool, POOL_IMAGE, run_in_pool, free_run, run, on_run_end, run);
     return true;
 }
 

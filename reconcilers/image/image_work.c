@@ -69,6 +69,15 @@ void image_work_release(void *work)
     image_work_free(work);
 }
 
+void image_work_discard(const struct paths *paths, const char *key)
+{
+    cleanup_free char *directory = paths_path(paths, "images/.part");
+    struct part part;
+    part_init(&part, directory, key, "", "");
+    part_discard(&part);
+    part_clear(&part);
+}
+
 /* ---- what is there already ---- */
 
 void image_url_digest(const char *url, char ret_digest[DIGEST_SIZE])
@@ -129,6 +138,10 @@ static int verify_local(struct image_work *work, const atomic_bool *is_cancelled
     if (!work->image.sha256 || text_eq(work->verified_id, work->stamp)) {
         return 0;
     }
+    if (work->is_brief) {
+        work->next = IMAGE_NEXT_LONG;
+        return 0;
+    }
     if (digest_file(work->image.location, is_cancelled, found, err) < 0) {
         return -(int)err->code;
     }
@@ -143,6 +156,9 @@ static int use_local(struct image_work *work, const atomic_bool *is_cancelled, s
     const char *path = work->image.location;
     if (verify_local(work, is_cancelled, err) < 0) {
         return -(int)err->code;
+    }
+    if (work->next == IMAGE_NEXT_LONG) {
+        return 0;
     }
     if (work->info.format == IMAGE_QCOW2 && !work->is_checked && !work->conversion.is_done) {
         work->conversion.from = mem_strdup(path);
@@ -160,6 +176,10 @@ static int use_local(struct image_work *work, const atomic_bool *is_cancelled, s
 static int fill(struct image_work *work, const struct image_source *source,
     const atomic_bool *is_cancelled, struct error *err)
 {
+    if (work->is_brief) {
+        work->next = IMAGE_NEXT_LONG;
+        return 0;
+    }
     struct image_filing filing = {
         .paths = &work->paths,
         .source = source,

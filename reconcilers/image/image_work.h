@@ -32,6 +32,7 @@ struct image_stream;
 /* What has to be done before the image is there; each but the last is followed by more work. */
 enum image_next {
     IMAGE_NEXT_DONE,     /* nothing: `path` and all below it are set */
+    IMAGE_NEXT_LONG,     /* the same without `is_brief`: what is left takes long */
     IMAGE_NEXT_LAYER,    /* look `layer` up, with `login`, or `from` in the list at `sums` */
     IMAGE_NEXT_DOWNLOAD, /* download `part`, which is loaded */
     IMAGE_NEXT_CONVERT,  /* carry out `conversion` */
@@ -43,6 +44,7 @@ struct image_work {
     struct spec_image image;
     char key[DIGEST_SIZE]; /* names the request: image_work_key() */
     char *boot_id;
+    bool is_brief;          /* stop before whatever takes as long as the image is large */
     bool is_downloaded;     /* the part is whole: do not look again */
     bool passes_cache;      /* of a URL: read it, although it is cached … */
     char *known_etag;       /* … but not a file that is still so, or gone; NULL: that, too */
@@ -76,6 +78,10 @@ void image_work_free(struct image_work *work); /* NULL is fine */
 /* pool_work_fn and pool_free_fn over a struct image_work. */
 int image_work_run(void *work, const atomic_bool *is_cancelled, struct error *err);
 void image_work_release(void *work);
+
+/* Forgets what was downloaded for the request: it is of no use, and the next try asks the server
+ * again. */
+void image_work_discard(const struct paths *paths, const char *key);
 
 /* What a URL without sha256= is looked for by in images/.by-source. */
 void image_url_digest(const char *url, char ret_digest[DIGEST_SIZE]);

@@ -210,6 +210,32 @@ static void a_read_that_never_ends_keeps_nobody_waiting_in_another_lane(void **s
     }
 }
 
+static void on_stopped(void *context, const struct error *err)
+{
+    struct work *work = context;
+    assert_non_null(err);
+    assert_int_equal(err->code, ERR_CANCELLED);
+    work->f->is_done = ++work->f->n_done == 2;
+}
+
+static void work_that_is_stopped_is_told(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f, 1);
+    struct work running = {.f = &f}, waiting = {.f = &f};
+    sem_init(&running.started, 0, 0);
+    struct op *first =
+        pool_start(f.pool, work_until_cancelled, NULL, &running, on_stopped, &running);
+    struct op *second = pool_start(f.pool, square, NULL, &waiting, on_stopped, &waiting);
+    sem_wait(&running.started);
+    pool_stop(second);
+    pool_stop(first);
+    assert_true(run_until(f.loop, is_set, &f.is_done));
+    end(&f);
+    sem_destroy(&running.started);
+}
+
 static void freeing_the_pool_cancels_what_runs_and_what_waits(void **state)
 {
     (void)state;
@@ -258,6 +284,7 @@ int main(void)
         cmocka_unit_test(cancelled_work_keeps_its_context_until_it_has_really_ended),
         cmocka_unit_test(work_cancelled_while_it_waits_is_never_begun),
         cmocka_unit_test(a_read_that_never_ends_keeps_nobody_waiting_in_another_lane),
+        cmocka_unit_test(work_that_is_stopped_is_told),
         cmocka_unit_test(freeing_the_pool_cancels_what_runs_and_what_waits),
         cmocka_unit_test(without_threads_work_is_done_in_order_on_the_loop),
     };

@@ -709,6 +709,45 @@ static void a_cancelled_fetch_is_never_reported(void **state)
     free(other.path);
 }
 
+/* Starts copying an image of zeros that takes minutes to read. */
+static struct op *start_long_copy(struct fixture *f, const char *name, struct image_result *result)
+{
+    cleanup_free char *path = media_host_file(&f->m, name, f->bytes, SIZE);
+    cleanup_free char *url = mem_printf("file://%s", path);
+    assert_int_equal(truncate(path, (off_t)500 << 30), 0);
+    struct spec_image image = {.kind = IMAGE_URL, .location = url};
+    return image_fetch(
+        f->cache, &(struct image_order){.image = &image}, result, media_host_done, &f->m);
+}
+
+static void long_copies_keep_no_image_that_is_there_waiting_and_end_when_cancelled(void **state)
+{
+    struct fixture *f = *state;
+    struct image_result results[2] = {{0}};
+    struct op *one = start_long_copy(f, "one.img", &results[0]);
+    struct op *two = start_long_copy(f, "two.img", &results[1]);
+    cleanup_free char *path = raw_file(f);
+    assert_int_equal(fetch(f, IMAGE_FILE, path, NULL), ERR_NONE);
+    op_cancel(one);
+    op_cancel(two);
+    cleanup_free char *url = mem_printf("file://%s", path);
+    assert_int_equal(fetch(f, IMAGE_URL, url, NULL), ERR_NONE);
+    assert_is_cached(f);
+}
+
+/* The bytes are still being read for nobody when somebody asks for them again. */
+static void one_who_asks_again_for_what_was_cancelled_gets_it(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *path = raw_file(f);
+    cleanup_free char *url = mem_printf("file://%s", path);
+    struct spec_image image = {.kind = IMAGE_URL, .location = url};
+    op_cancel(image_fetch(
+        f->cache, &(struct image_order){.image = &image}, &f->result, media_host_done, &f->m));
+    assert_int_equal(fetch(f, IMAGE_URL, url, NULL), ERR_NONE);
+    assert_is_cached(f);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -756,6 +795,8 @@ int main(void)
         TEST(a_conversion_nobody_waits_for_is_ended),
         TEST(a_full_disk_is_told_and_leaves_nothing),
         TEST(a_cancelled_fetch_is_never_reported),
+        TEST(long_copies_keep_no_image_that_is_there_waiting_and_end_when_cancelled),
+        TEST(one_who_asks_again_for_what_was_cancelled_gets_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
