@@ -45,14 +45,14 @@ static void explain_variable(const struct vmfile_variable *variable)
     fputs(buf_str(&out), stdout);
 }
 
-/* What `up` would refuse at once. Propolis has images of its own. */
+/* What `up` would refuse at once. No other backend than QEMU reads the file. */
 static int check_images(const struct vmfile *file, struct error *err)
 {
     const char *checked = "";
     for (size_t i = 0; i < file->n_vms; i++) {
         const struct vm_spec *spec = file->vms[i];
         struct image_found found;
-        bool is_file = spec->image.kind == IMAGE_FILE && spec->backend != BACKEND_PROPOLIS;
+        bool is_file = spec->image.kind == IMAGE_FILE && spec->backend == BACKEND_QEMU;
         if (!is_file || text_eq(spec->image.location, checked)) {
             continue;
         }
