@@ -102,6 +102,37 @@ END
     [ "${lines[1]}" = "ECONNREFUSED ECONNREFUSED open open ECONNREFUSED" ]
 }
 
+@test "a datagram to a group goes out, and not to the host's own members" {
+    unshare --net -- true 2>/dev/null || skip "network namespaces need root"
+    cat >"$BATS_TEST_TMPDIR/scene" <<'END'
+set -e
+ip link set lo up
+ip link add v0 type veth peer name v1
+ip link set v0 up
+ip link set v1 up
+ip addr add 192.0.2.1/24 dev v0
+ip route add 224.0.0.0/4 dev v0
+python3 -c "
+import os, socket, subprocess, sys
+member = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); member.bind(('0.0.0.0', 0))
+member.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
+    socket.inet_aton('224.0.0.251') + socket.inet_aton('192.0.2.1'))
+member.settimeout(20)
+sent = '''
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.sendto(sys.argv[2].encode(), ('224.0.0.251', int(sys.argv[1])))
+'''
+port = str(member.getsockname()[1])
+for word, env in ('guest', {'LD_PRELOAD': sys.argv[1], 'VMCTL_GUARD': '-1'}), ('host', {}):
+    subprocess.run([sys.executable, '-c', sent, port, word], env={**os.environ, **env}, check=True)
+print(member.recv(9).decode())" "$1"
+END
+    run unshare --net -- bash "$BATS_TEST_TMPDIR/scene" "$guard" 3>&-
+    echo "$output"
+    [ "$output" = host ]
+}
+
 @test "a datagram is refused in every form of sending, but an answer is not" {
     guarded "" "
 a, b = socket.socket(type=socket.SOCK_DGRAM), socket.socket(type=socket.SOCK_DGRAM)

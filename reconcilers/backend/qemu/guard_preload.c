@@ -294,6 +294,18 @@ static bool is_open(const struct endpoint *to)
     return to->port == DNS_PORT && is_listed(&to->ip, guard.resolvers, guard.n_resolvers);
 }
 
+/* What is sent to a group goes out to the LAN, and not to the host's own members of it, such as its
+ * mDNS responder. False: that cannot be had. */
+static bool keep_from_own_members(int fd, const struct endpoint *to)
+{
+    int off = 0;
+    if (IN6_IS_ADDR_V4MAPPED(&to->ip) && (to->ip.s6_addr[12] & 0xf0) == 0xe0) {
+        return setsockopt(fd, IPPROTO_IP, IP_MULTICAST_LOOP, &off, sizeof(off)) == 0;
+    }
+    return !IN6_IS_ADDR_MULTICAST(&to->ip) ||
+           setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, &off, sizeof(off)) == 0;
+}
+
 /* Sets errno when it refuses; slirp then answers the guest like a closed port. */
 static bool is_refused(int fd, const struct sockaddr *address, socklen_t n)
 {
@@ -305,6 +317,7 @@ static bool is_refused(int fd, const struct sockaddr *address, socklen_t n)
     refresh();
     bool is_allowed = !is_host(&to) || is_open(&to) || has_spoken(fd, &to);
     (void)pthread_mutex_unlock(&guard.lock);
+    is_allowed = is_allowed && keep_from_own_members(fd, &to);
     errno = is_allowed ? errno : ECONNREFUSED;
     return !is_allowed;
 }
