@@ -108,5 +108,7 @@ void cli_print_blocker(
 /* Appends `text`, whose line begins at `column`; where stderr is a terminal lines end at a blank,
  * where it would break them amid a word, and continue behind `indent`. Colours take no columns. */
 void cli_add_folded(struct buf *out, const char *text, size_t column, size_t indent);
+/* Of the terminal on stderr; 0: it is none. */
+unsigned cli_columns_of_errors(void);
 /* A line on stderr unless --quiet. */
 void cli_note(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -12,6 +12,7 @@
 #include "cli/nodes/route.h"
 #include "cli/nodes/spread.h"
 #include "cli/request/power.h"
+#include "cli/show/help_text.h"
 #include "cli/show/result.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -38,39 +39,40 @@ static const struct {
     {"controller", "The system:"},
 };
 
-static void print_overview(void)
+static void add_overview(struct buf *out)
 {
-    printf("vmctl - virtual machines from a VMFile.kdl, kept as you described them\n\n"
-           "Usage: vmctl [OPTIONS] COMMAND [ARGS]\n\nCommands:\n");
+    buf_add_str(out, "vmctl - virtual machines from a VMFile.kdl, kept as you described them\n\n"
+                     "Usage: vmctl [OPTIONS] COMMAND [ARGS]\n\nCommands:\n");
     for (size_t i = 0; cli_commands[i]; i++) {
         for (size_t k = 0; k < ARRAY_LEN(groups); k++) {
             if (text_eq(groups[k].first, cli_commands[i]->name)) {
-                printf("%s\n", groups[k].heading);
+                buf_printf(out, "%s\n", groups[k].heading);
             }
         }
-        printf("  %-12s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
+        buf_printf(out, "  %-12s  %s\n", cli_commands[i]->name, cli_commands[i]->summary);
     }
     cleanup_buf struct buf options = BUF_INIT(0);
     args_describe(&options, global_options);
-    printf("\nOptions of every command:\n%s"
-           "\nEnvironment: VMCTL_FILE (VMFile instead of ./VMFile.kdl), VMCTL_LOG (error, warn,\n"
-           "info, debug, trace, or module=level), VMCTL_ACCEL (kvm or tcg), XDG_DATA_HOME,\n"
-           "XDG_CONFIG_HOME (nodes.kdl), NO_COLOR.\n"
-           "Exit status: 0 done, 1 failed, 2 usage or invalid VMFile, 3 no such VM, 4 timeout,\n"
-           "5 store or controller unusable, 6 conflict, 130 interrupted; ssh and exec: the\n"
-           "guest's.\n",
+    buf_printf(out,
+        "\nOptions of every command:\n%s"
+        "\nEnvironment: VMCTL_FILE (VMFile instead of ./VMFile.kdl), VMCTL_LOG (error, warn,\n"
+        "info, debug, trace, or module=level), VMCTL_ACCEL (kvm or tcg), XDG_DATA_HOME,\n"
+        "XDG_CONFIG_HOME (nodes.kdl), NO_COLOR.\n"
+        "Exit status: 0 done, 1 failed, 2 usage or invalid VMFile, 3 no such VM, 4 timeout,\n"
+        "5 store or controller unusable, 6 conflict, 130 interrupted; ssh and exec: the\n"
+        "guest's.\n",
         buf_str(&options));
 }
 
 /* Of "list | rm NAME" each on a line of its own. */
-static void print_usage(const struct command *command)
+static void add_usage(struct buf *out, const struct command *command)
 {
     static const char between[] = " | ";
     const char *label = "Usage: ", *p = command->usage;
     do {
         const char *end = strstr(p, between);
         int n = (int)(end ? (size_t)(end - p) : strlen(p));
-        printf("%svmctl %s%s%.*s\n", label, command->name, n > 0 ? " " : "", n, p);
+        buf_printf(out, "%svmctl %s%s%.*s\n", label, command->name, n > 0 ? " " : "", n, p);
         label = "       ";
         p = end ? end + strlen(between) : NULL;
     } while (p);
@@ -79,26 +81,30 @@ static void print_usage(const struct command *command)
 /* NULL: of vmctl itself. */
 static void print_help(const struct command *command)
 {
+    cleanup_buf struct buf out = BUF_INIT(0);
     if (!command) {
-        print_overview();
+        add_overview(&out);
+        help_text_print(buf_str(&out));
         return;
     }
-    printf("%s\n\n", command->summary);
-    print_usage(command);
+    buf_printf(&out, "%s\n\n", command->summary);
+    add_usage(&out, command);
     if (command->details) {
-        printf("\n%s\n", command->details);
+        buf_add_char(&out, '\n');
+        help_text_add_prose(&out, command->details);
+        buf_add_char(&out, '\n');
     }
     if (command->options) {
-        cleanup_buf struct buf out = BUF_INIT(0);
+        buf_add_str(&out, "\nOptions:\n");
         args_describe(&out, command->options);
-        printf("\nOptions:\n%s", buf_str(&out));
     }
     if (command->examples) {
-        printf("\nExamples:\n%s\n", command->examples);
+        buf_printf(&out, "\nExamples:\n%s\n", command->examples);
     }
     if (command->aliases) {
-        printf("\nAlias: %s\n", command->aliases);
+        buf_printf(&out, "\nAlias: %s\n", command->aliases);
     }
+    help_text_print(buf_str(&out));
 }
 
 static const struct {

@@ -17,11 +17,17 @@ static size_t colors_length(const char *text)
     return text_starts_with(text, "\033[") ? strcspn(text, "m") + 1 : 0;
 }
 
-void cli_add_folded(struct buf *out, const char *text, size_t column, size_t indent)
+unsigned cli_columns_of_errors(void)
 {
     struct winsize size;
     bool is_known = isatty(STDERR_FILENO) && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0;
-    size_t width = is_known && size.ws_col > 2 * indent ? size.ws_col : SIZE_MAX;
+    return is_known ? size.ws_col : 0;
+}
+
+void cli_add_folded(struct buf *out, const char *text, size_t column, size_t indent)
+{
+    unsigned columns = cli_columns_of_errors();
+    size_t width = columns > 2 * indent ? columns : SIZE_MAX;
     for (size_t n = 0; *text; text += n) {
         size_t n_columns = 0, blanks = strspn(text, " ");
         for (n = blanks; text[n] && !strchr(" \n", text[n]); n++) {

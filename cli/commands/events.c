@@ -148,7 +148,7 @@ static void print_rows(
     if (n_rows > 0) {
         table_print(&reader->table, &out);
         table_empty(&reader->table);
-        fputs(buf_str(&out), stdout);
+        table_print_folded(buf_str(&out));
     }
 }
 

@@ -48,7 +48,8 @@ static int format_text(const struct cli *cli, const struct buf *text, const char
     const struct vmfile_env env = {.path = written, .base_dir = "/", .home = "/"};
     cleanup_buf struct buf shown = BUF_INIT(0);
     struct vmfile *file = vmfile_parse(buf_str(text), text->len, &env);
-    vmfile_render_diagnostics(&shown, file, buf_str(text), text->len, &env, cli->use_color);
+    vmfile_render_diagnostics(
+        &shown, file, buf_str(text), text->len, &env, cli->use_color, cli_columns_of_errors());
     vmfile_free(file);
     fputs(buf_str(&shown), stderr);
     return error_exit_status(ERR_VMFILE_PARSE);

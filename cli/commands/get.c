@@ -114,6 +114,7 @@ static void print_vm(struct watch *watch, const json_t *json, const struct vm_ro
     } else {
         cleanup_buf struct buf out = BUF_INIT(0);
         vm_rows_add(&watch->table, row, watch->is_wide, clock_wall_ms(clock_system()));
+        table_fit_terminal(&watch->table);
         table_print(&watch->table, &out);
         table_empty(&watch->table);
         fputs(buf_str(&out), stdout);

@@ -124,6 +124,8 @@ static void print_table(const struct cli *cli, const json_t *catalog)
     bool is_wide = cli->output == OUTPUT_WIDE;
     size_t n = is_wide ? ARRAY_LEN(wide) : ARRAY_LEN(narrow);
     table_init(&table, n);
+    table.holds_paths = true;
+    table_fit_terminal(&table);
     for (size_t i = 0; i < n; i++) {
         table_add(&table, is_wide ? wide[i] : narrow[i]);
     }
@@ -138,7 +140,7 @@ static void print_catalog(const struct cli *cli, const json_t *catalog)
 {
     if (output_is_data(cli)) {
         output_print(cli, catalog);
-    } else if (cli->output == OUTPUT_NAME) {
+    } else if (cli->output == OUTPUT_NAME || cli->is_quiet) { /* docker's -q */
         for (size_t i = 0; i < json_array_size(catalog); i++) {
             const json_t *image = json_array_get(catalog, i);
             if (json_text(image, "sha256")) { /* that can be used, inspected, removed */
@@ -203,7 +205,12 @@ static void print_pulled(const struct cli *cli, const json_t *answer)
     cleanup_free char *url = url_for_people(json_text(answer, "url"));
     cli_note(cli, "%s %s (%s)", json_flag(answer, "unchanged", false) ? "up to date:" : "pulled",
         url, size);
-    puts(json_text(answer, "path"));
+    struct table terminal = {.limit = 0};
+    cleanup_buf struct buf path = BUF_INIT(0);
+    table_fit_terminal(&terminal);
+    table_add_cut_path(
+        &path, json_text(answer, "path"), terminal.limit ? terminal.limit : SIZE_MAX);
+    puts(buf_str(&path));
 }
 
 static void print_removed(const struct cli *cli, const json_t *answer, bool is_dry_run)
@@ -528,8 +535,7 @@ const struct command command_image = {
         "lists registries (HOST[:PORT],...) to contact without TLS; those on this host always are.",
     .examples = "  vmctl image pull debian:12\n"
                 "  vmctl image search alpine\n"
-                "  vmctl image pull "
-                "https://cloud-images.ubuntu.com/noble/current/noble-server-cloudimg-amd64.img\n"
+                "  vmctl image pull https://example.org/noble.img\n"
                 "  vmctl image pull --name debian oci://ghcr.io/org/debian:12\n"
                 "  vmctl image list -o wide\n"
                 "  vmctl image inspect ./my-image.qcow2\n"

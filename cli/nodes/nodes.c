@@ -34,7 +34,8 @@ static int read_nodes(
         return 0;
     }
     cleanup_buf struct buf out = BUF_INIT(0);
-    nodes_render_problems(&out, ret, buf_str(text), text->len, path, cli->use_color);
+    nodes_render_problems(
+        &out, ret, buf_str(text), text->len, path, cli->use_color, cli_columns_of_errors());
     fputs(buf_str(&out), stderr);
     return error_exit_status(ERR_VMFILE_INVALID);
 }

@@ -169,7 +169,7 @@ int project_load_whole(
     }
     if (load.file->n_diagnostics > 0) {
         cleanup_buf struct buf out = BUF_INIT(0);
-        vmfile_load_render(&out, &load, written, cli->use_color);
+        vmfile_load_render(&out, &load, written, cli->use_color, cli_columns_of_errors());
         result_invalid_file(cli, load.file);
         fputs(buf_str(&out), stderr);
         vmfile_load_clear(&load);

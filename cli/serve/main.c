@@ -10,6 +10,7 @@
 #include "cli/serve/metrics.h"
 #include "cli/serve/serve_options.h"
 #include "cli/serve/server.h"
+#include "cli/show/help_text.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/data_trust.h"
 #include "specs/base/error.h"
@@ -21,12 +22,13 @@
 static void print_help(void)
 {
     cleanup_buf struct buf out = BUF_INIT(0);
+    buf_printf(&out, "Usage: vmctl-serve %s\n\n", serve_usage);
+    help_text_add_prose(&out, serve_details);
+    buf_add_str(&out, "\n\nOptions:\n");
     args_describe(&out, serve_options);
-    printf("Usage: vmctl-serve %s\n\n%s\n\nOptions:\n%s\nOptions of every command:\n", serve_usage,
-        serve_details, buf_str(&out));
-    buf_reset(&out);
+    buf_add_str(&out, "\nOptions of every command:\n");
     args_describe(&out, global_options);
-    fputs(buf_str(&out), stdout);
+    help_text_print(buf_str(&out));
 }
 
 static int open_listener(const struct serve *serve, const struct serve_values *values,

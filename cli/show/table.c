@@ -122,6 +122,32 @@ static void add_cut(struct buf *out, const char *text, size_t max)
     buf_add_str(out, text[0] == '\033' ? "…\033[0m" : "…");
 }
 
+void table_add_cut_path(struct buf *out, const char *path, size_t max)
+{
+    size_t width = width_of(path), more = 0, head = (max > 0 ? max - 1 : 0) / 2, n = 0;
+    if (width <= max || max < 3) {
+        add_cut(out, path, max);
+        return;
+    }
+    for (size_t i = 0; i < head; i++) {
+        n += next_character(path + n, &more);
+    }
+    buf_printf(out, "%.*s…", (int)n, path);
+    for (size_t i = head; i < width - (max - 1 - head); i++) {
+        n += next_character(path + n, &more);
+    }
+    buf_add_str(out, path + n);
+}
+
+static void add_last(struct buf *out, const struct table *table, const char *cell, size_t max)
+{
+    if (table->holds_paths && cell[0] == '/') {
+        table_add_cut_path(out, cell, max);
+    } else {
+        add_cut(out, cell, max);
+    }
+}
+
 /* Of all columns but the last, with a gap behind each. */
 static size_t width_before_last(const struct table *table, size_t gap)
 {
@@ -170,11 +196,11 @@ void table_print(struct table *table, struct buf *out)
             continue;
         }
         if (!is_below) {
-            add_cut(out, cell, room);
+            add_last(out, table, cell, room);
         } else if (i > last && cell[0]) { /* the first row's is the title */
             trim(out);
             buf_add_str(out, "\n  ");
-            add_cut(out, cell, table->limit > 2 ? table->limit - 2 : 1);
+            add_last(out, table, cell, table->limit > 2 ? table->limit - 2 : 1);
         }
         trim(out);
         buf_add_char(out, '\n');

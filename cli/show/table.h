@@ -14,7 +14,8 @@ struct table {
     size_t count;
     size_t *widths; /* of the columns, owned */
     bool use_color;
-    size_t limit; /* columns of the terminal that the rows are to fit; 0: none */
+    bool holds_paths; /* the last column: of one the middle is left out, its end says most */
+    size_t limit;     /* columns of the terminal that the rows are to fit; 0: none */
 };
 
 void table_init(struct table *table, size_t n_columns);
@@ -41,6 +42,9 @@ void table_fit_terminal(struct table *table);
  * below their rows, without the title in the first.
  */
 void table_print(struct table *table, struct buf *out);
+
+/* Appends what fits of a path, without its middle: "/home/…/debian.qcow2". Pure. */
+void table_add_cut_path(struct buf *out, const char *path, size_t max);
 
 /* Prints text of several lines to stdout; where that is a terminal, a line that is wider is broken
  * at a blank, and continued behind four. */

@@ -235,6 +235,25 @@ struct follower {
     int64_t looked_ms, read_ms; /* when the last look was, and the last that read all records */
 };
 
+/* Titles of steps are ours: they are cut to the terminal's width. The rest is the guest's. */
+static void print_output(const char *lines, size_t n)
+{
+    cleanup_free char *text = mem_strndup(lines, n);
+    cleanup_buf struct buf out = BUF_INIT(0);
+    for (const char *line = text; *line;) {
+        size_t length = strcspn(line, "\n");
+        const char *title = memmem(line, length, "==> step ", strlen("==> step "));
+        length += line[length] == '\n';
+        if (title && (title == line || text_starts_with(title - 2, "| "))) {
+            live_block_fit(&out, line, live_block_columns());
+        } else {
+            buf_add(&out, line, length);
+        }
+        line += length;
+    }
+    fputs(buf_str(&out), stderr);
+}
+
 /* On a terminal whole lines only: what is redrawn stands in lines of its own. */
 static void show_output(struct follower *follower, size_t i, bool is_last)
 {
@@ -253,7 +272,11 @@ static void show_output(struct follower *follower, size_t i, bool is_last)
     size_t n = !progress->block.is_live ? held->len : end ? (size_t)(end - buf_str(held)) + 1 : 0;
     if (n > 0) {
         live_block_erase(&progress->block);
-        fwrite(held->data, 1, n, stderr);
+        if (progress->block.is_live) {
+            print_output(held->data, n);
+        } else {
+            fwrite(held->data, 1, n, stderr);
+        }
         buf_consume(held, n);
     }
 }

@@ -127,8 +127,8 @@ const struct node *nodes_find(const struct nodes *nodes, const char *name)
 }
 
 void nodes_render_problems(struct buf *out, const struct nodes *nodes, const char *text,
-    size_t size, const char *path, bool use_color)
+    size_t size, const char *path, bool use_color, unsigned columns)
 {
     const struct vmfile_env env = {.path = path};
-    vmfile_render_diagnostics(out, nodes->problems, text, size, &env, use_color);
+    vmfile_render_diagnostics(out, nodes->problems, text, size, &env, use_color, columns);
 }

@@ -51,4 +51,4 @@ const struct node *nodes_find(const struct nodes *nodes, const char *name); /* N
 /* Appends the diagnostics as vmfile_render_diagnostics() does; `path` is what they call the file.
  */
 void nodes_render_problems(struct buf *out, const struct nodes *nodes, const char *text,
-    size_t size, const char *path, bool use_color);
+    size_t size, const char *path, bool use_color, unsigned columns);

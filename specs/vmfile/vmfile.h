@@ -99,7 +99,9 @@ void vmfile_print(struct buf *out, const char *text, size_t size, const char *pl
 
 /*
  * Appends every diagnostic with code, path:line:column, the source line, a caret under the token
- * and the hint; `use_color` adds ANSI colours. Text from the file is made printable.
+ * and the hint; `use_color` adds ANSI colours. Text from the file is made printable. Messages are
+ * broken between words, and of a source line a part is shown, so that a terminal of so many columns
+ * breaks no line; 0: they may be of any width. A path is never broken.
  */
 void vmfile_render_diagnostics(struct buf *out, const struct vmfile *file, const char *text,
-    size_t size, const struct vmfile_env *env, bool use_color);
+    size_t size, const struct vmfile_env *env, bool use_color, unsigned columns);

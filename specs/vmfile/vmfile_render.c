@@ -28,7 +28,7 @@
 
 enum {
     TAB_WIDTH = 4,
-    WINDOW = 96, /* code points shown of a line; of a longer one those around the token */
+    WINDOW = 96, /* code points shown at most of a line; of a longer one those around the token */
 };
 
 struct palette {
@@ -167,17 +167,19 @@ struct excerpt {
 };
 
 /* The first column shown: the token in the middle, unless the line begins or ends near it. */
-static uint32_t window_start(uint32_t columns, uint32_t token)
+static uint32_t window_start(uint32_t columns, uint32_t token, uint32_t window)
 {
-    if (columns <= WINDOW || token <= WINDOW / 2) {
+    if (columns <= window || token <= window / 2) {
         return 1;
     }
-    uint32_t last_start = columns - WINDOW + 1, start = token - WINDOW / 2;
+    uint32_t last_start = columns - window + 1, start = token - window / 2;
     return start < last_start ? start : last_start;
 }
 
-/* A star for each code point that a URL in the line keeps secret: the caret stays in its place. */
-static void make_excerpt(struct excerpt *excerpt, struct span line, struct kdl_pos pos)
+/* A star for each code point that a URL in the line keeps secret: the caret stays in its place.
+ * Returns the cells that it takes. */
+static size_t make_excerpt(
+    struct excerpt *excerpt, struct span line, struct kdl_pos pos, uint32_t window)
 {
     size_t size = (size_t)(line.end - line.at);
     cleanup_free bool *is_secret = mem_calloc(size + 1, sizeof(*is_secret));
@@ -188,7 +190,7 @@ static void make_excerpt(struct excerpt *excerpt, struct span line, struct kdl_p
     for (struct span rest = line; rest.at < rest.end; rest.at += code_point_bytes(rest)) {
         columns++;
     }
-    uint32_t start = window_start(columns, pos.column);
+    uint32_t start = window_start(columns, pos.column, window);
     for (; column < start; column++) {
         line.at += code_point_bytes(line);
     }
@@ -196,7 +198,7 @@ static void make_excerpt(struct excerpt *excerpt, struct span line, struct kdl_p
         buf_add_str(&excerpt->shown, "…");
         width++;
     }
-    for (; line.at < line.end && column < start + WINDOW; column++) {
+    for (; line.at < line.end && column < start + window; column++) {
         size_t n = code_point_bytes(line);
         excerpt->caret_at = column == pos.column ? width : excerpt->caret_at;
         bool is_masked = is_secret[line.at - first];
@@ -206,22 +208,59 @@ static void make_excerpt(struct excerpt *excerpt, struct span line, struct kdl_p
         }
         line.at += n;
     }
-    if (line.at < line.end) {
-        buf_add_str(&excerpt->shown, "…");
+    bool is_cut = line.at < line.end;
+    buf_add_str(&excerpt->shown, is_cut ? "…" : "");
+    bool is_at_end = pos.column > columns; /* of the line, or of the file */
+    excerpt->caret_at = is_at_end ? width : excerpt->caret_at;
+    excerpt->caret_length = excerpt->caret_length ? excerpt->caret_length : 1;
+    return width + is_cut + is_at_end;
+}
+
+/* As much of the line as `room` cells hold; wide characters take more of them. */
+static void fit_excerpt(struct excerpt *excerpt, struct span line, struct kdl_pos pos, size_t room)
+{
+    enum { WINDOW_MIN = 8 };
+    uint32_t window = room < WINDOW ? (uint32_t)room : WINDOW;
+    window = window < WINDOW_MIN ? WINDOW_MIN : window;
+    while (make_excerpt(excerpt, line, pos, window) > room && window > WINDOW_MIN) {
+        buf_reset(&excerpt->shown);
+        excerpt->caret_at = excerpt->caret_length = 0;
+        window--;
     }
-    if (pos.column > columns) { /* at the end of the line, or of the file */
-        excerpt->caret_at = width;
+    if (excerpt->caret_at + excerpt->caret_length > room && excerpt->caret_at < room) {
+        excerpt->caret_length = room - excerpt->caret_at;
     }
-    if (excerpt->caret_length == 0) {
-        excerpt->caret_length = 1;
+}
+
+/* Words behind what stands in the line already, which is `column` cells. */
+static void add_broken(
+    struct buf *out, const char *text, size_t column, size_t indent, unsigned columns)
+{
+    size_t width = 0;
+    for (size_t n; *text; text += n, column += width) {
+        size_t blanks = strspn(text, " ");
+        n = blanks + strcspn(text + blanks, " ");
+        width = n;
+        for (size_t i = blanks; i < n; i++) {
+            width -= ((unsigned char)text[i] & 0xc0) == 0x80;
+        }
+        if (columns > 0 && column + width > columns && column > indent) {
+            buf_printf(out, "\n%*s", (int)indent, "");
+            column = indent;
+            width -= blanks;
+            text += blanks;
+            n -= blanks;
+        }
+        buf_add(out, text, n);
     }
 }
 
 static void render_source(struct buf *out, struct span line, struct kdl_pos pos,
-    const struct palette *palette, int gutter)
+    const struct palette *palette, int gutter, unsigned columns)
 {
     struct excerpt excerpt = {.shown = BUF_INIT(0)};
-    make_excerpt(&excerpt, line, pos);
+    size_t before = (size_t)gutter + strlen(" | ");
+    fit_excerpt(&excerpt, line, pos, columns > before ? columns - before : SIZE_MAX);
     buf_printf(out, "%s%*s |%s\n", palette->frame, gutter, "", palette->reset);
     buf_printf(out, "%s%*" PRIu32 " |%s %s\n", palette->frame, gutter, pos.line, palette->reset,
         buf_str(&excerpt.shown));
@@ -248,25 +287,30 @@ static void render_chain(struct buf *out, const struct vmfile *file, struct kdl_
 }
 
 static void render_one(struct buf *out, const struct vmfile_diagnostic *diagnostic,
-    struct span line, const char *path, const struct palette *palette)
+    struct span line, const char *path, const struct palette *palette, unsigned columns)
 {
     enum error_code code = diagnostic->is_syntax ? ERR_VMFILE_PARSE : ERR_VMFILE_INVALID;
     struct kdl_pos pos = diagnostic->pos;
     int gutter = snprintf(NULL, 0, "%" PRIu32, pos.line) + 1;
-    buf_printf(out, "%serror[%s]%s: %s%s%s\n", palette->error, error_code_name(code),
-        palette->reset, palette->bold, diagnostic->message, palette->reset);
+    const char *name = error_code_name(code);
+    buf_printf(out, "%serror[%s]%s: %s", palette->error, name, palette->reset, palette->bold);
+    add_broken(out, diagnostic->message, strlen("error[]: ") + strlen(name), strlen("  "), columns);
+    buf_printf(out, "%s\n", palette->reset);
     buf_printf(out, "%s%*s-->%s ", palette->frame, gutter, "", palette->reset);
     text_add_printable(out, path, strlen(path));
     buf_printf(out, ":%" PRIu32 ":%" PRIu32 "\n", pos.line, pos.column);
-    render_source(out, line, pos, palette, gutter);
+    render_source(out, line, pos, palette, gutter, columns);
     if (diagnostic->hint) {
-        buf_printf(out, "%s%*s =%s %shelp%s: %s\n", palette->frame, gutter, "", palette->reset,
-            palette->help, palette->reset, diagnostic->hint);
+        size_t indent = (size_t)gutter + strlen(" = help: ");
+        buf_printf(out, "%s%*s =%s %shelp%s: ", palette->frame, gutter, "", palette->reset,
+            palette->help, palette->reset);
+        add_broken(out, diagnostic->hint, indent, indent, columns);
+        buf_add_char(out, '\n');
     }
 }
 
 void vmfile_render_diagnostics(struct buf *out, const struct vmfile *file, const char *text,
-    size_t size, const struct vmfile_env *env, bool use_color)
+    size_t size, const struct vmfile_env *env, bool use_color, unsigned columns)
 {
     const struct palette *palette = use_color ? &colored : &plain;
     for (size_t i = 0; i < file->n_diagnostics; i++) {
@@ -280,7 +324,7 @@ void vmfile_render_diagnostics(struct buf *out, const struct vmfile *file, const
         render_one(out, diagnostic,
             find_line(
                 is_included ? source->text : text, is_included ? source->size : size, pos.line),
-            is_included ? source->path : env->path, palette);
+            is_included ? source->path : env->path, palette, columns);
         render_chain(
             out, file, pos, env->path, palette, snprintf(NULL, 0, "%" PRIu32, pos.line) + 1);
     }

@@ -259,12 +259,12 @@ void vmfile_load_clear(struct vmfile_load *load)
     *load = (struct vmfile_load){.path = NULL};
 }
 
-void vmfile_load_render(
-    struct buf *out, const struct vmfile_load *load, const char *shown, bool use_color)
+void vmfile_load_render(struct buf *out, const struct vmfile_load *load, const char *shown,
+    bool use_color, unsigned columns)
 {
     const struct vmfile_env env = env_of(load, shown);
     vmfile_render_diagnostics(
-        out, load->file, buf_str(&load->text), load->text.len, &env, use_color);
+        out, load->file, buf_str(&load->text), load->text.len, &env, use_color, columns);
 }
 
 const struct kdl_pos *vmfile_load_sum_up(const struct vmfile_load *load, struct buf *out)

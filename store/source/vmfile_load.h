@@ -59,8 +59,8 @@ void vmfile_load_note_inputs(
 int vmfile_load_refuse(const char *shown, int sys_errno, struct error *err);
 
 /* Appends the diagnostics as vmfile_render_diagnostics() has them. */
-void vmfile_load_render(
-    struct buf *out, const struct vmfile_load *load, const char *shown, bool use_color);
+void vmfile_load_render(struct buf *out, const struct vmfile_load *load, const char *shown,
+    bool use_color, unsigned columns);
 
 /* Appends the first error, and how many others there are; where it is, or the `include` that leads
  * there. Borrowed. */

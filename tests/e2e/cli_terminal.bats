@@ -175,3 +175,48 @@ ends_with() { screen | tail -n 2 | head -n 1 | grep -Fxq -- "$1"; } # and a prom
         screen | grep -q '^    vm-[0-9][0-9], '
     done
 }
+
+# on_screen COLUMNS ROWS COMMAND... : its output on a terminal of that size, for at most 3 seconds
+on_screen() {
+    python3 - "$@" <<'P'
+import fcntl, os, pty, select, struct, sys, termios, time
+pid, fd = pty.fork()
+if pid == 0:
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", int(sys.argv[2]), int(sys.argv[1]), 0, 0))
+    os.execvp(sys.argv[3], sys.argv[3:])
+out, end = b"", time.monotonic() + 3
+try:
+    while time.monotonic() < end:
+        if select.select([fd], [], [], 0.1)[0]:
+            out += os.read(fd, 65536)
+except OSError:
+    pass
+os.close(fd)
+os.waitpid(pid, 0)
+sys.stdout.write(out.decode().replace("\r", ""))
+P
+}
+
+@test "no line is wider than the terminal" {
+    local size command line n=0 LC_ALL=C.UTF-8
+    printf 'vm "web" { backend "noop"; image "%s"; }\n' "$work/image" >VMFile.kdl
+    printf 'vm "a" { backend "noop"; image "/srv/images/a.qcow2"; label "one" "two"; vcpus "many"; forward host=1 guest=2; nonsense; }\n' >wrong.kdl
+    script '{"failLaunch": 1000}'
+    vmctl -q up || :
+    mkdir -p "$data/images"
+    vmctl image pull -q "file://$work/image" >/dev/null || :
+    for size in '80 24' '60 20'; do
+        for command in --help 'up --help' 'ssh --help' 'image --help' 'create --help' 'run --help' \
+            events 'events -f' 'get -w' 'image list' 'validate --file wrong.kdl'; do
+            [ "$size $command" != '60 20 get -w' ] || continue # its columns alone need 64
+            # shellcheck disable=SC2086
+            run on_screen $size vmctl $command
+            [ -n "$output" ]
+            while IFS= read -r line; do
+                [[ $line != *'--> '* ]] || continue # a path is not broken
+                ((${#line} <= ${size% *})) || { echo "$command on $size: $line"; n=$((n + 1)); }
+            done <<<"$output"
+        done
+    done
+    [ $n -eq 0 ]
+}

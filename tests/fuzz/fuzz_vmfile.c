@@ -81,7 +81,7 @@ static void check_diagnostics(
     const struct vmfile *file, const char *text, size_t size, const struct vmfile_env *env)
 {
     cleanup_buf struct buf out = BUF_INIT(0);
-    vmfile_render_diagnostics(&out, file, text, size, env, false);
+    vmfile_render_diagnostics(&out, file, text, size, env, false, 0);
     for (size_t i = 0; i < out.len; i++) {
         unsigned char c = (unsigned char)out.data[i];
         must((c >= 0x20 || c == '\n') && c != 0x7f);

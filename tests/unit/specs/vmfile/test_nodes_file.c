@@ -65,7 +65,7 @@ static void what_is_wrong_is_shown_with_its_place(void **state)
         cleanup_with(nodes_clear) struct nodes nodes;
         cleanup_buf struct buf out = BUF_INIT(0);
         nodes_parse(rows[i].text, strlen(rows[i].text), &nodes);
-        nodes_render_problems(&out, &nodes, rows[i].text, strlen(rows[i].text), "n.kdl", false);
+        nodes_render_problems(&out, &nodes, rows[i].text, strlen(rows[i].text), "n.kdl", false, 0);
         if (!strstr(buf_str(&out), rows[i].problem)) {
             fail_msg("no '%s' in: %s", rows[i].problem, buf_str(&out));
         }

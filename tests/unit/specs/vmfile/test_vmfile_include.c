@@ -102,7 +102,7 @@ static void assert_shown(const char *text, const struct file *files, const char 
     struct vmfile *file = parse(text, files);
     const struct vmfile_env env = env_of(files);
     cleanup_buf struct buf out = BUF_INIT(0);
-    vmfile_render_diagnostics(&out, file, text, strlen(text), &env, false);
+    vmfile_render_diagnostics(&out, file, text, strlen(text), &env, false, 0);
     assert_string_equal(buf_str(&out), expected);
     vmfile_free(file);
 }

@@ -19,7 +19,7 @@ static char *render(const char *text, size_t size, const char *path, bool use_co
     const struct vmfile_env env = {.path = path, .base_dir = "/project", .home = "/home/me"};
     cleanup_buf struct buf out = BUF_INIT(0);
     struct vmfile *file = vmfile_parse(text, size, &env);
-    vmfile_render_diagnostics(&out, file, text, size, &env, use_color);
+    vmfile_render_diagnostics(&out, file, text, size, &env, use_color, 0);
     vmfile_free(file);
     return buf_steal(&out);
 }
@@ -39,6 +39,31 @@ static void one_error_has_code_position_source_caret_and_help(void **state)
         "   |\n"
         " 3 |     memry 2048\n"
         "   |     ^^^^^\n"
+        "   = help: did you mean `memory`?\n");
+}
+
+static void assert_fits(const char *text, unsigned columns, const char *expected)
+{
+    const struct vmfile_env env = {.path = "F", .base_dir = "/project", .home = "/home/me"};
+    cleanup_buf struct buf out = BUF_INIT(0);
+    struct vmfile *file = vmfile_parse(text, strlen(text), &env);
+    vmfile_render_diagnostics(&out, file, text, strlen(text), &env, false, columns);
+    vmfile_free(file);
+    assert_string_equal(buf_str(&out), expected);
+}
+
+static void on_a_terminal_no_line_is_wider_than_it_and_the_caret_is_under_its_place(void **state)
+{
+    (void)state;
+    assert_fits("vm \"a\" { backend \"noop\"; image \"/srv/a.qcow2\"; label \"b\" \"c\"; memry "
+                "2048; vcpus 2 }\n",
+        44,
+        "error[vmctl::vmfile::validation]: unknown\n"
+        "  node `memry` in `vm`\n"
+        "  --> F:1:63\n"
+        "   |\n"
+        " 1 | …\"; label \"b\" \"c\"; memry 2048; vcpus 2…\n"
+        "   |                    ^^^^^\n"
         "   = help: did you mean `memory`?\n");
 }
 
@@ -225,6 +250,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_error_has_code_position_source_caret_and_help),
+        cmocka_unit_test(on_a_terminal_no_line_is_wider_than_it_and_the_caret_is_under_its_place),
         cmocka_unit_test(where_nothing_stands_the_caret_is_one_column_wide),
         cmocka_unit_test(secrets_of_urls_are_masked_and_the_caret_stays_in_its_place),
         cmocka_unit_test(the_start_of_a_long_line_is_shown_while_the_token_is_near_it),

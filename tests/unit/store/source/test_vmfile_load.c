@@ -63,7 +63,7 @@ static void a_broken_vmfile_is_read_and_rendered(void **state)
     write_project(f, "VMFile.kdl", "vm \"web\" {");
     must(vmfile_load(path, "./VMFile.kdl", &no_inputs, &load, &err), &err);
     assert_int_equal(load.file->n_diagnostics, 1);
-    vmfile_load_render(&out, &load, "./VMFile.kdl", false);
+    vmfile_load_render(&out, &load, "./VMFile.kdl", false, 0);
     assert_non_null(strstr(buf_str(&out), "--> ./VMFile.kdl:1:"));
 }
 
