@@ -11,7 +11,7 @@ setup() {
     examples=$work/examples
     cp -R "$BATS_TEST_DIRNAME/../../examples" "$examples"
     mkdir -p "$HOME/images" "$HOME/.ssh"
-    : >"$HOME/images/debian-12-generic-amd64.qcow2"
+    truncate -s 1M "$HOME/images/debian-12-generic-amd64.qcow2"
     ssh-keygen -q -t ed25519 -N '' -f "$HOME/.ssh/id_ed25519"
     rm -f "$examples/quickstart/demo-guest.qcow2"
     export OTHER=local # both VMs of two-boxes on this host
@@ -36,7 +36,7 @@ pack_forger() {
 
 @test "every example's VMFile is valid" {
     pack_forger
-    ln -s "$work/image" "$examples/quickstart/demo-guest.qcow2"
+    ln -s "$HOME/images/debian-12-generic-amd64.qcow2" "$examples/quickstart/demo-guest.qcow2"
     local file count=0
     for file in "$examples"/*/VMFile.kdl; do
         run vmctl validate "$file"
@@ -49,7 +49,7 @@ pack_forger() {
 
 @test "applying an example twice changes nothing" {
     pack_forger
-    ln -s "$work/image" "$examples/quickstart/demo-guest.qcow2"
+    ln -s "$HOME/images/debian-12-generic-amd64.qcow2" "$examples/quickstart/demo-guest.qcow2"
     local file
     for file in "$examples"/*/VMFile.kdl; do
         run vmctl apply -q --file "$file"
