@@ -26,11 +26,14 @@ static const char name_cloud[] = "that is an installation medium: " A_CLOUD_IMAG
 static const char page_of[] = "the address leads to a page: name that of the image itself";
 static const char open_luks[] = "vmctl cannot open it: cryptsetup open IMAGE disk, then qemu-img "
                                 "convert -f raw -O qcow2 /dev/mapper/disk NEW.qcow2";
+static const char convert_parallels[] =
+    "convert it: qemu-img convert -f parallels -O qcow2 IMAGE NEW.qcow2";
 static const char get_lfs[] = "get the file that it stands for: git lfs pull";
 
 /* POSIX.1-2008, pax "ustar Interchange Format" and the older ones, whose magic GNU tar writes, too,
  * and cpio(5); APPNOTE.TXT 4.3.7 and 4.3.16; RPM's lead; ar(5) of Debian packages; LUKS 1 and 2;
- * squashfs' superblock; RFC 2083 (PNG). A document is known by what no boot sector begins with. */
+ * squashfs' superblock; RFC 2083 (PNG); QEMU's docs/interop/parallels.txt. A document is known by
+ * what no boot sector begins with. */
 static const struct {
     size_t offset;
     const char *bytes;
@@ -50,7 +53,9 @@ static const struct {
     {0, "070707", 6, "a cpio archive", name_disk},
     {0, "hsqs", 4, "a squashfs file system", name_disk},
     {0, "LUKS\xba\xbe", 6, "an encrypted LUKS container", open_luks},
-    {0, "\x89PNG\r\n\x1a\n", 8, "a PNG picture", name_image},
+    {0, "\x89PNG", 4, "a PNG picture", name_image},
+    {0, "WithoutFreeSpace", 16, "a Parallels container", convert_parallels},
+    {0, "WithouFreSpacExt", 16, "a Parallels container", convert_parallels},
     {0, "%PDF-", 5, "a PDF document", name_image},
     {0, "#!/", 3, "a script", name_image},
     {0, "#! /", 4, "a script", name_image},
