@@ -27,6 +27,7 @@
 #include "specs/base/strings.h"
 #include "specs/base/text.h"
 #include "specs/image/volume_file.h"
+#include "store/batch.h"
 #include "store/store.h"
 
 struct volume_values {
@@ -150,6 +151,35 @@ static int refuse_in_use(const char *name, const char *vm_name, struct error *er
         vm_name, name);
 }
 
+static int forget_record(struct cli *cli, const char *name, struct error *err)
+{
+    cleanup_free char *key = volume_record_key(name);
+    struct store_batch *batch = store_batch_new();
+    store_batch_put_json(batch, STORE_META, key, NULL);
+    int rc = store_commit(cli->store, batch, err);
+    store_batch_free(batch);
+    return rc;
+}
+
+/* Of a volume whose file is gone, also while a VM names it: that VM may make a new one then. */
+static int rm_record(struct cli *cli, const char *name, struct error *err)
+{
+    cleanup_free char *key = volume_record_key(name);
+    cleanup_json json_t *record = NULL;
+    int rc = store_get_json(cli->store, STORE_META, key, &record, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (!record) {
+        return error_set(err, ERR_VOLUME_NOT_FOUND, "there is no volume '%s'", name);
+    }
+    rc = forget_record(cli, name, err);
+    if (rc == 0) {
+        result_print(cli, name, "removed");
+    }
+    return rc;
+}
+
 /*
  * The folder is renamed into the trash, and then it is looked once more who names the volume: a VM
  * that opens it was recorded before it did, so it is seen now, and the folder is put back. Killed
@@ -166,11 +196,11 @@ static int rm(
     if (rc < 0 || (rc = find_user(cli, name, &user, err)) < 0) {
         return rc;
     }
+    if (volume_bytes(&cli->paths, name) == VOLUME_IS_MISSING) {
+        return rm_record(cli, name, err);
+    }
     if (user) {
         return refuse_in_use(name, user, err);
-    }
-    if (volume_bytes(&cli->paths, name) == VOLUME_IS_MISSING) {
-        return error_set(err, ERR_VOLUME_NOT_FOUND, "there is no volume '%s'", name);
     }
     digest_random_id(unique);
     cleanup_free char *trash = mem_printf("%s/trash", data_dir);
@@ -190,6 +220,7 @@ static int rm(
     }
     error_clear(err);
     rc = fs_remove_beneath(data_dir, "trash", removed, err);
+    rc = rc < 0 ? rc : forget_record(cli, name, err);
     if (rc == 0) {
         result_print(cli, name, "removed");
     }

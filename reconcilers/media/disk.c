@@ -277,8 +277,7 @@ static int refuse_disk(const struct disk_check *check, const char *what, struct 
         check->vm_name, check->vm_name);
 }
 
-/* It has no table of clusters: nothing was ever written to it. */
-static bool has_no_data(const char *path)
+bool disk_has_no_data(const char *path)
 {
     uint8_t head[QCOW2_HEADER_SIZE];
     struct qcow2_header header;
@@ -311,7 +310,7 @@ static int check_length(const struct disk_check *check, struct error *err)
     }
     struct error cut = {0};
     if (image_inspect_base(check->overlay_path, check->overlay_path, &info, &cut) == 0) {
-        return has_no_data(check->overlay_path)
+        return disk_has_no_data(check->overlay_path)
                    ? refuse_disk(check, "was replaced: it is empty", err)
                    : 0; /* restored from a backup */
     }

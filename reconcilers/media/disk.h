@@ -41,6 +41,9 @@ struct disk_record {
 struct op *disk_check(struct reconciler_host *host, const struct disk_record *record,
     op_done_fn *done, void *context);
 
+/* The qcow2 file has no table of clusters: nothing was ever written to it. */
+bool disk_has_no_data(const char *path);
+
 /* Brings the overlay into being and to its size; `request` is copied. Errors: -ERR_DISK_SHRINK,
  * -ERR_OVERLAY, -ERR_NO_SPACE, and image_inspect()'s for the base. */
 struct op *disk_make(struct reconciler_host *host, const struct disk_request *request,

@@ -10,21 +10,57 @@
 
 #include "controller/loop/pool.h"
 #include "reconcilers/backend/backend.h"
+#include "reconcilers/media/disk.h"
 #include "reconcilers/media/new_file.h"
 #include "reconcilers/trash/trash.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
+#include "specs/base/json.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
+#include "specs/image/image_inspect.h"
 #include "specs/image/qcow2.h"
 #include "specs/image/volume_file.h"
+#include "store/store.h"
 
 /* What pool work may touch. */
 struct volume_work {
     struct paths paths;
     struct vm_spec *spec;
+    uint64_t *used_bytes; /* of each volume */
 };
+
+enum fault { VOLUME_WHOLE, VOLUME_GONE, VOLUME_CUT, VOLUME_EMPTY };
+
+/* How long its file was when a VM that had it last ended; 0: none had, or it is not known. */
+static uint64_t used_bytes(const struct reconciler_host *host, const char *name)
+{
+    cleanup_free char *key = volume_record_key(name);
+    cleanup_json json_t *record = NULL;
+    struct error ignored = {.code = ERR_NONE};
+    if (!host->store || store_get_json(host->store, STORE_META, key, &record, &ignored) < 0) {
+        return 0;
+    }
+    return (uint64_t)json_int(record, "fileBytes", 0);
+}
+
+/* A file does not become shorter by what a guest does. One that is shorter, whole and has data was
+ * put there by the user: from a backup, or compacted. */
+static enum fault find_fault(const struct paths *paths, const char *name, uint64_t used)
+{
+    cleanup_free char *path = volume_path(paths, name);
+    int64_t size = fs_size(path);
+    struct image_info info;
+    struct error cut = {.code = ERR_NONE};
+    if (used == 0 || (size >= 0 && (uint64_t)size >= used)) {
+        return VOLUME_WHOLE;
+    }
+    return size < 0                                          ? VOLUME_GONE
+           : image_inspect_base(path, path, &info, &cut) < 0 ? VOLUME_CUT
+           : disk_has_no_data(path)                          ? VOLUME_EMPTY
+                                                             : VOLUME_WHOLE;
+}
 
 static bool is_right(const struct paths *paths, const struct spec_volume *volume)
 {
@@ -37,7 +73,10 @@ bool volumes_are_due(const struct vm_env *env)
     const struct vm_spec *running = vm_status_running_spec(env->status);
     for (size_t i = 0; i < env->spec->n_volumes; i++) {
         const struct spec_volume *volume = &env->spec->volumes[i];
-        if (!vm_spec_volume(running, volume->name) && !is_right(env->host->paths, volume)) {
+        if (!vm_spec_volume(running, volume->name) &&
+            (!is_right(env->host->paths, volume) ||
+                find_fault(env->host->paths, volume->name, used_bytes(env->host, volume->name)) !=
+                    VOLUME_WHOLE)) {
             return true;
         }
     }
@@ -98,6 +137,22 @@ static int check_volume(
     return 0;
 }
 
+static int refuse_fault(const struct spec_volume *volume, const char *path, enum fault fault,
+    uint64_t used, struct error *err)
+{
+    static const char *const words[] = {[VOLUME_GONE] = "is gone",
+        [VOLUME_CUT] = "is cut off",
+        [VOLUME_EMPTY] = "was replaced: it is empty"};
+    (void)error_set(err, ERR_OVERLAY,
+        "volume '%s': '%s' %s, and had %llu bytes when a VM last used it", volume->name, path,
+        words[fault], (unsigned long long)used);
+    return error_help(err,
+        "put it back from a backup; or, for a new and empty volume: %s%s%svmctl volume rm %s; then "
+        "start the VM",
+        fault == VOLUME_GONE ? "" : "rm '", fault == VOLUME_GONE ? "" : path,
+        fault == VOLUME_GONE ? "" : "'; ", volume->name);
+}
+
 static int make_missing(void *context, const atomic_bool *is_cancelled, struct error *err)
 {
     const struct volume_work *work = context;
@@ -106,6 +161,11 @@ static int make_missing(void *context, const atomic_bool *is_cancelled, struct e
         const struct spec_volume *volume = &work->spec->volumes[i];
         cleanup_free char *path = volume_path(&work->paths, volume->name);
         int64_t bytes = volume_bytes(&work->paths, volume->name);
+        uint64_t used = work->used_bytes[i];
+        enum fault fault = find_fault(&work->paths, volume->name, used);
+        if (fault != VOLUME_WHOLE) {
+            return refuse_fault(volume, path, fault, used, err);
+        }
         rc = bytes != VOLUME_IS_MISSING ? check_volume(volume, bytes, path, err)
                                         : make_volume(path, volume, is_cancelled, err);
     }
@@ -117,6 +177,7 @@ static void free_volume_work(void *context)
     struct volume_work *work = context;
     free(work->paths.data_dir);
     vm_spec_free(work->spec);
+    free(work->used_bytes);
     free(work);
 }
 
@@ -125,5 +186,9 @@ struct op *volumes_make(const struct vm_env *env, op_done_fn *done, void *contex
     struct volume_work *work = mem_new(struct volume_work);
     work->paths.data_dir = mem_strdup(env->host->paths->data_dir);
     work->spec = vm_spec_copy(env->spec);
+    work->used_bytes = mem_calloc(env->spec->n_volumes + 1, sizeof(*work->used_bytes));
+    for (size_t i = 0; i < env->spec->n_volumes; i++) {
+        work->used_bytes[i] = used_bytes(env->host, env->spec->volumes[i].name);
+    }
     return pool_start(env->host->pool, make_missing, free_volume_work, work, done, context);
 }

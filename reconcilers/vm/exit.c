@@ -9,6 +9,7 @@
 #include "reconcilers/vm/memory.h"
 #include "reconcilers/vm/pass.h"
 #include "reconcilers/vm/saved.h"
+#include "reconcilers/vm/volumes.h"
 #include "reconcilers/trash/trash.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -187,6 +188,9 @@ void exit_record(struct pass *pass)
     exit_report(pass, cause);
     discard_scratch_disks(pass);
     vm_instance_clear(&status->instance);
+    if (pass->vm->backend->media->check_disk) {
+        volumes_record_ended(pass);
+    }
     if (pass->vm->backend->media->check_disk && status->prepared.digest[0]) {
         int64_t bytes = pass->media.disk_file_bytes;
         bool is_known = bytes > 0 || status->prepared.file_bytes;

@@ -66,6 +66,12 @@ void vm_patch_image(struct vm_patch *patch, const char *key, json_t *record_take
         (struct patch_image){.key = mem_strdup(key), .record = record_take};
 }
 
+void vm_patch_meta(struct vm_patch *patch, const char *key, json_t *record_take)
+{
+    vm_patch_image(patch, key, record_take);
+    patch->images[patch->n_images - 1].is_meta = true;
+}
+
 bool vm_patch_is_empty(const struct vm_patch *patch, const struct vm_status *committed)
 {
     return !patch->forget && !patch->deletes && !patch->creates && patch->n_leases == 0 &&
@@ -156,14 +162,15 @@ static int add_images(const struct patch_context *c, struct error *err)
 {
     for (size_t i = 0; i < c->patch->n_images; i++) {
         const struct patch_image *image = &c->patch->images[i];
+        enum store_table table = image->is_meta ? STORE_META : STORE_IMAGES;
         cleanup_json json_t *stored = NULL;
-        int rc = store_get_json(c->store, STORE_IMAGES, image->key, &stored, err);
+        int rc = store_get_json(c->store, table, image->key, &stored, err);
         if (rc < 0) {
             return rc;
         }
         bool is_same = image->record ? stored && json_equal(stored, image->record) : !stored;
         if (!is_same) {
-            store_batch_put_json(c->batch, STORE_IMAGES, image->key, image->record);
+            store_batch_put_json(c->batch, table, image->key, image->record);
         }
     }
     return 0;

@@ -32,7 +32,8 @@ struct vm_patch {
     struct patch_image {
         char *key;
         json_t *record; /* NULL: remove */
-    } * images;         /* records of STORE_IMAGES */
+        bool is_meta;
+    } * images; /* records of STORE_IMAGES, or of STORE_META */
     size_t n_images;
 };
 
@@ -41,6 +42,7 @@ void vm_patch_event(struct vm_patch *patch, bool is_warning, enum reason reason,
 void vm_patch_lease(struct vm_patch *patch, const char *key);
 void vm_patch_drop_lease(struct vm_patch *patch, const char *key);
 void vm_patch_image(struct vm_patch *patch, const char *key, json_t *record_take);
+void vm_patch_meta(struct vm_patch *patch, const char *key, json_t *record_take);
 /* Changes nothing of this status, nor of leases and images; events alone do not count. */
 bool vm_patch_is_empty(const struct vm_patch *patch, const struct vm_status *committed);
 void vm_patch_clear(struct vm_patch *patch);

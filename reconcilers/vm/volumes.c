@@ -10,8 +10,12 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
 #include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/json.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/image/volume_file.h"
+#include "store/store.h"
 
 /* ---- whose they are ---- */
 
@@ -239,6 +243,24 @@ bool volumes_record_mounted(struct pass *pass)
         status->share_user = TAKE_PTR(result->user);
     }
     return true;
+}
+
+void volumes_record_ended(struct pass *pass)
+{
+    struct reconciler_host *host = pass->vm->host;
+    const struct vm_spec *running = vm_status_running_spec(pass->view->status);
+    for (size_t i = 0; running && i < running->n_volumes; i++) {
+        const char *name = running->volumes[i].name;
+        cleanup_free char *path = volume_path(host->paths, name), *key = volume_record_key(name);
+        cleanup_json json_t *known = NULL;
+        struct error ignored = {.code = ERR_NONE};
+        int64_t bytes = fs_size(path);
+        (void)store_get_json(host->store, STORE_META, key, &known, &ignored);
+        json_t *record = json_object();
+        json_put_int(record, "fileBytes",
+            bytes > 0 ? bytes : json_int(known, "fileBytes", 1)); /* used, and gone meanwhile */
+        vm_patch_meta(pass->patch, key, record);
+    }
 }
 
 /* Killed before or after, or done twice, or by two VMs: what is there stays. */

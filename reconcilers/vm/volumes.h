@@ -21,6 +21,9 @@ void volumes_assess(struct pass *pass);
 int volumes_lease(struct pass *pass, struct error *err);
 bool volumes_are_held(const struct pass *pass);
 
+/* The VM has ended: records how long the files are that it wrote to. */
+void volumes_record_ended(struct pass *pass);
+
 /* The conditions Mounted and Shared; after Running. */
 void volumes_describe(struct pass *pass);
 

@@ -18,6 +18,11 @@ char *volume_path(const struct paths *paths, const char *name)
     return mem_printf("%s/volumes/%s/volume.qcow2", paths->data_dir, name);
 }
 
+char *volume_record_key(const char *name)
+{
+    return mem_printf("volume/%s", name);
+}
+
 char *scratch_path(const struct paths *paths, const char *vm_name, const char *name)
 {
     return mem_printf("%s/vms/%s/scratch-%s.qcow2", paths->data_dir, vm_name, name);

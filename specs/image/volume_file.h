@@ -10,6 +10,10 @@ struct paths;
 /* free() it. */
 char *volume_path(const struct paths *paths, const char *name);
 
+/* In STORE_META: {fileBytes}, how long its file was when a VM that had it last ended. The record
+ * goes with the volume. free() it. */
+char *volume_record_key(const char *name);
+
 /* vms/VM/scratch-NAME.qcow2. free() it. */
 char *scratch_path(const struct paths *paths, const char *vm_name, const char *name);
 

@@ -120,6 +120,24 @@ is_free() { [ "$(volume late inUse)" = false ]; }
     sed -i 's/volume "data" size=1/volume "data" size=2/' VMFile.kdl
 }
 
+@test "one that is gone or lost its data is refused, and made anew only when asked for" {
+    local file=$DATA/volumes/data/volume.qcow2
+    vmctl -q stop
+    mv "$file" kept.qcow2
+    fails 1 vmctl start
+    says "volume 'data': '$file' is gone" "vmctl volume rm data"
+    [ ! -e "$file" ]
+    qemu-img create -q -f qcow2 "$file" 2G
+    fails 1 vmctl start
+    says "'$file' was replaced: it is empty"
+    rm "$file"
+    vmctl volume rm data
+    refute vmctl volume rm data
+    mv kept.qcow2 "$file"
+    vmctl -q start
+    [ "$(guest cat /data/log)" = first ]
+}
+
 @test "it outlives the disk and the VM" {
     vmctl -q reload -y
     [ "$(guest cat /data/log | tr '\n' ' ')" = "first first " ]

@@ -16,9 +16,12 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
+#include "specs/base/json.h"
 #include "specs/base/mem.h"
 #include "specs/image/qcow2.h"
 #include "specs/image/volume_file.h"
+#include "store/batch.h"
+#include "store/store.h"
 #include "tests/support/media_host.h"
 
 struct fixture {
@@ -146,6 +149,66 @@ static void a_file_that_leads_to_another_is_refused(void **state)
     assert_int_equal(make(f), ERR_OVERLAY);
 }
 
+/* What the record of the end of a VM says: vm/volumes.h. */
+static void record_used(struct store *store, int64_t bytes)
+{
+    struct error err = {.code = ERR_NONE};
+    struct store_batch *batch = store_batch_new();
+    cleanup_free char *key = volume_record_key("data");
+    cleanup_json json_t *record = json_object();
+    json_put_int(record, "fileBytes", bytes);
+    store_batch_put_json(batch, STORE_META, key, record);
+    assert_int_equal(store_commit(store, batch, &err), 0);
+    store_batch_free(batch);
+}
+
+static void expect_refusal(struct fixture *f, const char *what)
+{
+    f->m.error = (struct error){.code = ERR_NONE};
+    assert_true(volumes_are_due(&f->env));
+    assert_int_equal(make(f), ERR_OVERLAY);
+    assert_non_null(strstr(f->m.error.message, "volume 'data'"));
+    assert_non_null(strstr(f->m.error.message, what));
+    assert_non_null(strstr(error_help_text(&f->m.error), "vmctl volume rm data"));
+}
+
+static void write_data(const struct fixture *f, const char *pattern)
+{
+    cleanup_free char *command =
+        mem_printf("qemu-io -c 'write -P %s' %s >/dev/null", pattern, f->path);
+    assert_int_equal(system(command), 0);
+}
+
+static void one_that_was_used_is_not_made_again_nor_used_when_it_lost_its_data(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {.code = ERR_NONE};
+    struct store *store = NULL;
+    assert_int_equal(store_open(&f->m.paths, &store, &err), 0);
+    f->m.host.store = store;
+    cleanup_free char *aside = mem_printf("%s.aside", f->path);
+    assert_int_equal(make(f), ERR_NONE);
+    write_data(f, "7 0 4M");
+    record_used(store, fs_size(f->path));
+    assert_false(volumes_are_due(&f->env));
+    assert_int_equal(rename(f->path, aside), 0);
+    expect_refusal(f, "is gone");
+    assert_false(fs_exists(f->path));
+    f->m.host.store = NULL; /* without the record it is made, as ever, and is empty */
+    f->m.error = (struct error){.code = ERR_NONE};
+    assert_int_equal(make(f), ERR_NONE);
+    f->m.host.store = store;
+    expect_refusal(f, "it is empty");
+    write_data(f, "9 0 1M"); /* as from a backup: shorter, and whole */
+    assert_false(volumes_are_due(&f->env));
+    f->m.error = (struct error){.code = ERR_NONE};
+    assert_int_equal(make(f), ERR_NONE);
+    assert_int_equal(rename(aside, f->path), 0);
+    assert_int_equal(truncate(f->path, 3 << 20), 0);
+    expect_refusal(f, "is cut off");
+    store_close(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +219,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             it_does_not_shrink_and_grows_with_the_machine, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_that_leads_to_another_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            one_that_was_used_is_not_made_again_nor_used_when_it_lost_its_data, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
