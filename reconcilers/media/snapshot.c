@@ -13,6 +13,7 @@
 #include "controller/loop/child.h"
 #include "controller/loop/pool.h"
 #include "reconcilers/media/imported.h"
+#include "reconcilers/template/template_files.h"
 #include "reconcilers/trash/trash.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -22,6 +23,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
+#include "specs/image/image_inspect.h"
 #include "specs/vm/media_digest.h"
 
 /* What pool work may touch. */
@@ -34,8 +36,14 @@ struct snapshot_work {
     char *file;     /* of the snapshot that is restored or removed; NULL: of none; of a clone: its
                      * path */
     bool is_taken;  /* … which becomes the disk … */
-    uint64_t bytes; /* … and has so many */
-    char *stale;    /* of what the restore before replaced; NULL: there was none */
+    uint64_t bytes; /* … and has so many; also of one that is restored */
+    struct {
+        char *vm, *name;     /* for messages */
+        uint64_t disk_bytes; /* 0: not recorded */
+        char *base;          /* NULL: it lies on none, or that is not recorded … */
+        char *present_base;  /* … and that of the VM's disk */
+    } recorded;
+    char *stale; /* of what the restore before replaced; NULL: there was none */
 };
 
 char *snapshot_path(const struct paths *paths, const char *vm_name, const char *file)
@@ -188,6 +196,59 @@ static void forget_kept(const struct snapshot_work *work)
     }
 }
 
+static int refuse_file(
+    const struct snapshot_work *work, const char *path, const char *what, struct error *err)
+{
+    const char *vm = work->recorded.vm, *name = work->recorded.name;
+    (void)error_set(err, ERR_OVERLAY, "snapshot '%s' of vm '%s': '%s' %s", name, vm, path, what);
+    return error_help(err,
+        "put the file back from a backup, or give the snapshot up: vmctl snapshot rm %s %s", vm,
+        name);
+}
+
+/* Nothing writes to it once it is made. One that is gone is found when it is to be copied. */
+static int check_snapshot_file(
+    const struct snapshot_work *work, const char *path, struct error *err)
+{
+    enum { NOT_KNOWN = 1 }; /* of one whose file could not be looked at when it was recorded */
+    int64_t size = fs_size(path);
+    struct image_info info;
+    struct error cause = {.code = ERR_NONE};
+    bool is_known = work->bytes > NOT_KNOWN;
+    if (size >= 0 && is_known && (uint64_t)size != work->bytes) {
+        cleanup_free char *what =
+            mem_printf("was cut off or replaced: it had %llu bytes and has %lld",
+                (unsigned long long)work->bytes, (long long)size);
+        return refuse_file(work, path, what, err);
+    }
+    if (size < 0 || !work->recorded.disk_bytes) {
+        return 0;
+    }
+    int rc = is_known ? image_inspect(path, &info, &cause)
+                      : image_inspect_base(path, path, &info, &cause);
+    if (rc < 0 || info.format != IMAGE_QCOW2) {
+        return refuse_file(work, path, "was replaced or damaged: it is no whole qcow2 file", err);
+    }
+    if (info.virtual_size < work->recorded.disk_bytes) {
+        return refuse_file(work, path, "was replaced: its disk is smaller", err);
+    }
+    if (work->recorded.base && !text_eq(info.backing, work->recorded.base) &&
+        !text_eq(info.backing, work->recorded.present_base)) {
+        return refuse_file(work, path, "was replaced: its base is another file", err);
+    }
+    return 0;
+}
+
+static void take_record(struct snapshot_work *work, const struct paths *paths, const char *vm_name,
+    const struct vm_snapshot *snapshot)
+{
+    work->bytes = snapshot->bytes;
+    work->recorded.vm = mem_strdup(vm_name);
+    work->recorded.name = mem_strdup(snapshot->name);
+    work->recorded.disk_bytes = snapshot->prepared.disk_bytes;
+    work->recorded.base = template_base(paths, &snapshot->prepared);
+}
+
 /* What the last restore replaced changes places with the present disk, at once: its file is gone
  * once that is done. Of another snapshot a copy is put in the place, and what the restore before
  * replaced goes. */
@@ -203,7 +264,8 @@ static int restore(
     removal_sweep_temporary(vm_dir); /* the copy of one that was killed */
     bool is_swap = text_eq(work->file, work->stale);
     bool is_swapped = is_swap && !fs_exists(disk) && (fs_exists(kept) || fs_exists(work->overlay));
-    int rc = is_swap ? 0 : copy_aside(disk, work->overlay, &made, is_cancelled, err);
+    int rc = check_snapshot_file(work, disk, err);
+    rc = rc < 0 || is_swap ? rc : copy_aside(disk, work->overlay, &made, is_cancelled, err);
     rc = rc < 0 ? rc : keep_present(work, is_cancelled, err);
     if (rc == 0 && fs_exists(seed)) {
         rc = snapshot_copy_file(seed, work->seed, is_cancelled, err);
@@ -262,6 +324,10 @@ static void free_snapshot_work(void *context)
     free(work->seed);
     free(work->token);
     free(work->file);
+    free(work->recorded.vm);
+    free(work->recorded.name);
+    free(work->recorded.base);
+    free(work->recorded.present_base);
     free(work->stale);
     free(work);
 }
@@ -381,6 +447,10 @@ struct op *snapshot_start(
         .token = mem_strdup(order->token),
         .file = mem_strdup(meant ? meant->file : NULL),
         .stale = mem_strdup(stale ? stale->file : NULL)};
+    if (meant) {
+        take_record(work, paths, env->name, meant);
+        work->recorded.present_base = template_base(paths, &env->status->prepared);
+    }
     if (order->begins_bitmap) {
         return mark_and_copy(env, work, order, done, context);
     }
@@ -411,10 +481,11 @@ static int copy_snapshot(
 {
     struct stat before, after;
     cleanup_free char *made = NULL;
-    int rc =
-        stat(work->file, &before) < 0
-            ? error_set_errno(err, ERR_SNAPSHOT_NOT_FOUND, errno, "cannot copy '%s'", work->file)
-            : copy_aside(work->file, work->overlay, &made, is_cancelled, err);
+    int rc = check_snapshot_file(work, work->file, err);
+    rc = rc < 0 ? rc
+         : stat(work->file, &before) < 0
+             ? error_set_errno(err, ERR_SNAPSHOT_NOT_FOUND, errno, "cannot copy '%s'", work->file)
+             : copy_aside(work->file, work->overlay, &made, is_cancelled, err);
     if (rc == 0 && (stat(work->file, &after) < 0 || after.st_ino != before.st_ino)) {
         rc = error_set(err, ERR_SNAPSHOT_NOT_FOUND, "'%s' is gone", work->file);
     }
@@ -448,10 +519,10 @@ struct op *snapshot_clone(
     }
     struct snapshot_work *work = mem_new(struct snapshot_work);
     *work = (struct snapshot_work){.is_taken = origin->is_taken,
-        .bytes = origin->snapshot.bytes,
         .dir = paths_vm(paths, env->name, VM_DIR),
         .overlay = paths_vm(paths, env->name, VM_OVERLAY),
         .file = snapshot_path(paths, origin->vm, origin->snapshot.file)};
+    take_record(work, paths, origin->vm, &origin->snapshot);
     return pool_start_in(
         env->host->pool, POOL_BULK, do_clone, free_snapshot_work, work, done, context);
 }

@@ -318,6 +318,53 @@ static void the_disk_that_took_its_place_is_not_kept(void **state)
     expect_copy(f, "kkk", "-");
 }
 
+/* ---- files that are not what was recorded ---- */
+
+static void make_overlay(const char *path, const char *base, const char *size)
+{
+    cleanup_free char *command =
+        mem_printf("qemu-img create -q -u -f qcow2 -F raw -b %s %s %s", base, path, size);
+    assert_int_equal(system(command), 0);
+}
+
+static void expect_refusal(struct fixture *f, const char *what)
+{
+    cleanup_free char *before = content(f->overlay);
+    f->m.error = (struct error){.code = ERR_NONE};
+    assert_int_equal(run(f, SNAPSHOT_RESTORE, "one", "bbb"), ERR_OVERLAY);
+    assert_non_null(strstr(f->m.error.message, "snapshot 'one' of vm 'web'"));
+    assert_non_null(strstr(f->m.error.message, what));
+    assert_non_null(strstr(error_help_text(&f->m.error), "vmctl snapshot rm web one"));
+    expect_content(f->overlay, before);
+    expect_copy(f, "bbb", "-");
+}
+
+static void a_file_that_was_cut_or_replaced_is_not_restored(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *file = snapshot_path(&f->m.paths, "web", "aaa");
+    cleanup_free char *whole = mem_printf("%s.whole", f->overlay);
+    f->status->prepared.disk_bytes = 1 << 20;
+    f->status->prepared.image_path = mem_strdup("/image.raw");
+    make_overlay(f->overlay, "/image.raw", "1M");
+    assert_int_equal(run(f, SNAPSHOT_CREATE, "one", "aaa"), ERR_NONE);
+    vm_status_add_snapshot(f->status, "one", "aaa", (uint64_t)fs_size(file), 1);
+    put(f->overlay, "present");
+    assert_int_equal(rename(file, whole), 0);
+    put(file, "cut");
+    expect_refusal(f, "cut off or replaced");
+    f->status->snapshots[0].bytes = 1; /* not known */
+    expect_refusal(f, "no whole qcow2 file");
+    make_overlay(file, "/image.raw", "512k");
+    expect_refusal(f, "its disk is smaller");
+    make_overlay(file, "/etc/shadow", "1M");
+    expect_refusal(f, "its base is another file");
+    assert_int_equal(rename(whole, file), 0);
+    f->m.error = (struct error){.code = ERR_NONE};
+    assert_int_equal(run(f, SNAPSHOT_RESTORE, "one", "bbb"), ERR_NONE);
+    expect_copy(f, "bbb", "present");
+}
+
 /* ---- clones ---- */
 
 static enum error_code clone(struct fixture *f, const char *file, bool is_taken)
@@ -347,6 +394,10 @@ static void a_clone_is_a_copy_that_needs_nothing_of_the_other(void **state)
     expect_copy(f, "aaa", "first");
     assert_int_equal(clone(f, "aaa", false), ERR_NONE); /* killed before it was recorded */
     expect_content(disk, "first");
+    cleanup_free char *file = snapshot_path(&f->m.paths, "web", "aaa");
+    put(file, "fi");
+    assert_int_equal(clone(f, "aaa", false), ERR_OVERLAY);
+    assert_non_null(strstr(f->m.error.message, "cut off or replaced"));
 }
 
 static void what_was_made_for_a_clone_alone_becomes_its_disk(void **state)
@@ -384,6 +435,7 @@ int main(void)
         TEST(holes_stay_holes_and_data_stays_where_it_was),
         TEST(a_kept_disk_takes_no_copy_and_outlives_its_name),
         TEST(the_disk_that_took_its_place_is_not_kept),
+        TEST(a_file_that_was_cut_or_replaced_is_not_restored),
         TEST(a_clone_is_a_copy_that_needs_nothing_of_the_other),
         TEST(what_was_made_for_a_clone_alone_becomes_its_disk),
     };
