@@ -134,6 +134,15 @@ static int set_output(struct cli *cli, const char *name, struct error *err)
     return error_help(err, "use text (or table), wide, name, json or yaml");
 }
 
+static int check_color(const char *when, struct error *err)
+{
+    if (!when || text_has_word("auto always never", when)) {
+        return 0;
+    }
+    (void)error_set(err, ERR_USAGE, "--color: unknown '%s'", when);
+    return error_help(err, "use auto, always or never");
+}
+
 static bool wants_color(const char *when, int fd)
 {
     const char *no_color = getenv("NO_COLOR");
@@ -188,6 +197,7 @@ static const struct {
     {"get list describe events", "-n --namespace -A --all-namespaces",
         "all VMs are in one place: the data directory (--data-dir DIR)"},
     {"list get", "--format", "for programs: -o json; names alone: -o name"},
+    {"list", "-w --watch", "as they change: vmctl get -w"},
     {"list", "--filter --running", "for programs: vmctl list -o json"},
     {"log", "--container -c", "vmctl log --console, or --provision"},
     {"console exec", "--stdin", "the standard input is passed on anyway"},
@@ -307,6 +317,7 @@ static int run_parsed(struct cli *cli, const struct command *command, const void
     cli->use_color_stdout = wants_color(global->color, STDOUT_FILENO);
     bool is_done = false;
     int rc = set_output(cli, global->output, err);
+    rc = rc == 0 ? check_color(global->color, err) : rc;
     rc = rc == 0 ? take_given(cli, &global->set, false, err) : rc;
     rc = rc == 0 ? take_given(cli, &global->set_file, true, err) : rc;
     rc = rc == 0 ? route(cli, command, values, global, &is_done, err) : rc;

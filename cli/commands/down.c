@@ -39,23 +39,12 @@ static int find_known(
 {
     cleanup_with(project_clear) struct project project = {.path = NULL};
     cleanup_with(strings_clear) struct strings stored = {.count = 0};
-    cleanup_free char *path = NULL;
-    int rc = project_path(cli, file_option, &path, err);
-    if (rc < 0 || (rc = targets_of_source(cli, path, &stored, err)) < 0) {
-        return rc;
-    }
-    rc = project_load(cli, file_option, &project, err);
-    if (rc != 0 && stored.count == 0) {
-        return rc;
-    }
+    int rc = targets_load_or_recall(cli, file_option, &project, &stored, err);
     if (rc != 0) {
-        error_clear(err);
-        result_forget_error(cli);
-        cli_note(cli, "note: going by the %zu VMs that came from '%s'", stored.count, path);
-    } else {
-        for (size_t i = 0; i < project.file->n_vms; i++) {
-            strings_add(ret, project.file->vms[i]->name);
-        }
+        return rc;
+    }
+    for (size_t i = 0; project.file && i < project.file->n_vms; i++) {
+        strings_add(ret, project.file->vms[i]->name);
     }
     for (size_t i = 0; i < stored.count; i++) {
         strings_add(ret, stored.items[i]);

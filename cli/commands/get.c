@@ -296,6 +296,9 @@ static int get_read(struct cli *cli, const struct get_values *values,
         return rc;
     }
     rc = rc < 0 ? rc : store_list(cli->store, list, err);
+    if (!output_is_data(cli)) {
+        vm_rows_sort_records(list);
+    }
     return rc < 0 ? rc : get_find(values, selector, words, list, targets, err);
 }
 

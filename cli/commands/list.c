@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* vmctl list: all VMs, from the summaries in the store; starts no controller. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -89,6 +90,9 @@ static int list_records(struct cli *cli, const struct list_values *values,
 {
     struct vm_list list = {.count = 0};
     int rc = store_list(cli->store, &list, err);
+    if (!output_is_data(cli)) {
+        vm_rows_sort_records(&list);
+    }
     cleanup_free bool *chosen = mem_calloc(list.count + 1, sizeof(*chosen));
     const struct vm_row_source source = {
         &list, list.count, vm_rows_at_record, chosen, .has_labels = values->shows_labels};
@@ -147,6 +151,12 @@ static struct vm_row at_summary(const void *list, size_t i)
     };
 }
 
+static int compare_summaries(const void *a, const void *b)
+{
+    const struct vm_summary *x = a, *y = b;
+    return vm_rows_compare_names(x->name, y->name);
+}
+
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
@@ -161,6 +171,9 @@ static int run(
         return rc < 0 ? rc : list_records(cli, values, words, err);
     }
     rc = store_list_summaries(cli->store, &list, err);
+    if (list.count > 1) {
+        qsort(list.items, list.count, sizeof(*list.items), compare_summaries);
+    }
     cleanup_free bool *chosen = mem_calloc(list.count + 1, sizeof(*chosen));
     const struct vm_row_source source = {
         .list = &list, .count = list.count, .at = at_summary, .chosen = chosen};

@@ -75,6 +75,7 @@ static int show_many(struct cli *cli, const struct strings *targets, struct erro
         }
         const char *help = record->status ? record->status->blocker.help : NULL;
         if (help && help[0]) {
+            help += text_starts_with(help, "see: ") ? strlen("see: ") : 0;
             buf_printf(&out, "%s: next: ", record->name);
             text_add_printable(&out, help, strcspn(help, "\n"));
             buf_add_char(&out, '\n');

@@ -105,7 +105,8 @@ static int add_keys(struct ssh_login *login, const struct cli *cli, const struct
     cleanup_free char *beside = vm_spec_key_beside(spec);
     cleanup_free char *generated = paths_vm(&cli->paths, record->name, VM_KEY);
     if (key && access(key, R_OK) < 0) {
-        return error_set_errno(err, ERR_KEY_UNREADABLE, errno, "cannot read the key '%s'", key);
+        (void)error_set_errno(err, ERR_KEY_UNREADABLE, errno, "cannot read the key '%s'", key);
+        return error_help(err, "give the path of a private key that you may read: --key PATH");
     }
     add_named_key(login, cli, record->name, key);
     add_generated_key(login, cli, record->name, generated);

@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "cli/request/project.h"
+#include "cli/show/result.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -174,18 +175,39 @@ static int refuse_several(const struct strings *targets, struct error *err)
     return error_help(err, "give its name, such as: %s", targets->items[0]);
 }
 
+int targets_load_or_recall(struct cli *cli, const char *file_option, struct project *ret,
+    struct strings *ret_recalled, struct error *err)
+{
+    cleanup_free char *path = NULL;
+    int rc = project_path(cli, file_option, &path, err);
+    if (rc < 0 || (rc = targets_of_source(cli, path, ret_recalled, err)) < 0) {
+        return rc;
+    }
+    rc = project_load(cli, file_option, ret, err);
+    if (rc == 0 || ret_recalled->count == 0) {
+        return rc;
+    }
+    error_clear(err);
+    result_forget_error(cli);
+    cli_note(cli, "note: going by the %zu VM%s that came from '%s'", ret_recalled->count,
+        ret_recalled->count == 1 ? "" : "s", path);
+    return 0;
+}
+
 /* The VMFile's VMs that exist; what was never brought up is not meant. But where one is wanted, the
  * same words must not come to mean another VM, or none, when a second one is brought up. */
 static int find_by_project(struct cli *cli, const char *file_option, const struct strings *known,
     bool is_for_one, struct strings *ret, struct error *err)
 {
     cleanup_with(project_clear) struct project project = {.path = NULL};
-    int rc = project_load(cli, file_option, &project, err);
+    cleanup_with(strings_clear) struct strings recalled = {.count = 0};
+    int rc = targets_load_or_recall(cli, file_option, &project, &recalled, err);
     if (rc != 0) {
         return rc;
     }
-    for (size_t i = 0; i < project.file->n_vms; i++) {
-        const char *name = project.file->vms[i]->name;
+    size_t n = project.file ? project.file->n_vms : recalled.count;
+    for (size_t i = 0; i < n; i++) {
+        const char *name = project.file ? project.file->vms[i]->name : recalled.items[i];
         if (is_for_one || strings_have(known, name)) {
             strings_add(ret, name);
         }

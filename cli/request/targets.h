@@ -38,6 +38,11 @@ int targets_of_store(struct cli *cli, struct strings *ret, struct error *err);
 /* The names in the store that come from the VMFile at `path` and are not being deleted. */
 int targets_of_source(struct cli *cli, const char *path, struct strings *ret, struct error *err);
 
+/* Loads the VMFile; where it is missing or invalid and VMs came from it, says so and goes by their
+ * names: ret->file stays NULL. `ret_recalled` are those VMs in any case. */
+int targets_load_or_recall(struct cli *cli, const char *file_option, struct project *ret,
+    struct strings *ret_recalled, struct error *err);
+
 /* The names given, one or more: whatever else is in the store costs nothing where all of them
  * exist. Errors as those of targets_choose(). Opens the store. */
 int targets_find_named(struct cli *cli, const struct which_values *which,

@@ -2,6 +2,7 @@
 #include "cli/show/vm_rows.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -274,6 +275,24 @@ void vm_rows_print(const struct cli *cli, const struct vm_row_source *source)
 struct vm_row vm_rows_at_record(const void *vm_list, size_t i)
 {
     return vm_row_of_record(&((const struct vm_list *)vm_list)->records[i]);
+}
+
+int vm_rows_compare_names(const char *a, const char *b)
+{
+    return strverscmp(a, b);
+}
+
+static int compare_records(const void *a, const void *b)
+{
+    const struct vm_record *x = a, *y = b;
+    return vm_rows_compare_names(x->name, y->name);
+}
+
+void vm_rows_sort_records(struct vm_list *list)
+{
+    if (list->count > 1) {
+        qsort(list->records, list->count, sizeof(*list->records), compare_records);
+    }
 }
 
 void vm_rows_print_records(const struct cli *cli, const struct vm_list *list)

@@ -73,6 +73,10 @@ struct vm_row_source {
  */
 void vm_rows_print(const struct cli *cli, const struct vm_row_source *source);
 struct vm_row vm_rows_at_record(const void *vm_list, size_t i);
+/* By name, and numbers in names by their value: w-2 before w-10. */
+void vm_rows_sort_records(struct vm_list *list);
+int vm_rows_compare_names(const char *a, const char *b);
+
 void vm_rows_print_records(const struct cli *cli, const struct vm_list *list);
 
 /* The same for programs: an array, or the first one alone. */

@@ -206,7 +206,7 @@ void vm_text_add_blocker(struct buf *out, const struct vm_blocker *blocker)
 }
 
 /* What is usually done next in this state. */
-static const char *usual_command(const struct vm_row *row)
+static const char *usual_command(const struct vm_row *row, enum reason synced)
 {
     bool has_login = !row->spec || vm_spec_expects_ssh(row->spec);
     if (!row->has_desired || row->is_damaged) {
@@ -214,6 +214,12 @@ static const char *usual_command(const struct vm_row *row)
     }
     if (row->desired.is_deleting) {
         return "vmctl wait %s --deleted";
+    }
+    if (row->status.pid > 0 && synced == REASON_PROVISION_OUTDATED) {
+        return "vmctl provision --name %s";
+    }
+    if (row->status.pid > 0 && synced == REASON_RESTART_REQUIRED) {
+        return "vmctl up --restart";
     }
     switch (vm_row_tone(row)) {
     case TONE_GOOD:
@@ -233,7 +239,9 @@ void vm_text_add_next(struct buf *out, const struct vm_record *record)
     const struct vm_row row = vm_row_of_record(record);
     const char *help = record->status ? record->status->blocker.help : NULL;
     bool has_trouble = record->status && record->status->blocker.code;
-    const char *command = usual_command(&row), *place = strstr(command, "%s");
+    enum reason synced =
+        record->status ? record->status->conditions[CONDITION_SYNCED].reason : REASON_NONE;
+    const char *command = usual_command(&row, synced), *place = strstr(command, "%s");
     cleanup_buf struct buf next = BUF_INIT(0);
     if (place) {
         buf_add(&next, command, (size_t)(place - command));
@@ -241,6 +249,8 @@ void vm_text_add_next(struct buf *out, const struct vm_record *record)
     } else {
         buf_add_str(&next, command);
     }
+    static const char see[] = "see: "; /* the label says that */
+    help = help && text_starts_with(help, see) ? help + strlen(see) : help;
     vm_text_field(out, "Next:", "%s", has_trouble && help && help[0] ? help : buf_str(&next));
 }
 

@@ -78,6 +78,57 @@ teardown() { cli_teardown; }
     [[ $(field MAC web) =~ ^52:54:00(:[0-9a-f]{2}){3}$ ]]
 }
 
+@test "with an error in the VMFile what only needs the names of its VMs goes by those that came from it" {
+    local command
+    vmfile web
+    vmctl up -q
+    echo 'nonsense 1' >>VMFile.kdl
+    for command in status stop start log; do
+        run vmctl $command
+        echo "$command: $output"
+        [ "$status" -eq 0 ]
+        has "note: going by the 1 VM that came from '$PWD/VMFile.kdl'"
+    done
+    cd "$work" || return 1
+    mkdir other && cd other || return 1
+    echo 'nonsense 1' >VMFile.kdl
+    fails 2 vmctl stop
+}
+
+@test "small things that one tries in the first hour are answered" {
+    vmfile w-10 w-2
+    vmctl up -q
+    [ "$(vmctl list -o name)" = $'w-2\nw-10' ]
+    [ "$(vmctl get -o name)" = $'w-2\nw-10' ]
+    [ "$(vmctl list | sed -n '2s/ .*//p')" = w-2 ]
+    fails 2 vmctl list --color bogus
+    says "--color: unknown 'bogus'" "use auto, always or never"
+    fails 2 vmctl list -w
+    says "vmctl get -w"
+    run vmctl exec -i /nokey w-2 true
+    says "cannot read the key '/nokey'" "--key PATH"
+    run vmctl image ls -q
+    [ "$status" -eq 0 ]
+    [[ $output != *NAME* ]]
+}
+
+@test "the next command of a VM that lacks a change is what gives it that" {
+    printf 'vm "web" { backend "noop"; image "%s"; memory 512; provision "shell" { inline "a" } }\n' "$work/image" >VMFile.kdl
+    vmctl up -q
+    sed -i 's/inline "a"/inline "b"/' VMFile.kdl
+    vmctl up -q
+    await lacks ProvisionOutdated
+    run vmctl status web
+    [ "${lines[-1]}" = "Next:        vmctl provision --name web" ]
+    vmctl -q provision --name web
+    sed -i 's/512/768/' VMFile.kdl
+    vmctl up -q
+    await lacks RestartRequired
+    run vmctl status web
+    [ "${lines[-1]}" = "Next:        vmctl up --restart" ]
+}
+lacks() { vmctl status web | grep -q "^  Synced .*$1"; }
+
 @test "where no key of ours is in the guest, no ssh is offered, and its refusal says what to do" {
     vmfile minimal
     run vmctl up

@@ -71,9 +71,10 @@ static void check_offers(const char *words, const char *expected)
         "    '-q exec --ssh-opt BatchMode=yes web -- '*' sh ') printf 'a b\\nc\\n' ;;\n"
         "    esac\n"
         "}\n"
+        "COMP_LINE='%s'\nCOMP_POINT=${#COMP_LINE}\nCOMP_LINE=${COMP_LINE// :: /::}\n"
         "COMP_WORDS=(%s)\nCOMP_CWORD=$((${#COMP_WORDS[@]} - 1))\n_vmctl\n"
         "printf '%%s' \"${COMPREPLY[*]}\"\n",
-        words);
+        words, words);
     run_bash(buf_str(&script), &out);
     assert_string_equal(buf_str(&out), expected);
 }
@@ -129,7 +130,9 @@ static void what_a_word_names_is_offered_at_its_place(void **state)
     check_offers("vmctl clone web ''", "");
     check_offers("vmctl node rm ''", "b c");
     check_offers("vmctl --node ''", "b c");
-    check_offers("vmctl explain ''", "io failed");
+    check_offers("vmctl explain ''", "vmctl::io vmctl::vm::failed");
+    check_offers("vmctl explain fa", "failed");
+    check_offers("vmctl explain vmctl :: vm :: fa", "failed");
     check_offers("vmctl init ''", "debian ci");
     check_offers("vmctl init ci ''", "");
 }
