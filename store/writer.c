@@ -169,7 +169,7 @@ int store_writer_start(
     }
     if (failure) {
         store_writer_stop(writer);
-        return error_set_errno(err, ERR_STORE, failure, "cannot start the store's writer");
+        return error_set_start(err, ERR_STORE, failure, "cannot start the store's writer");
     }
     writer->mode = mode;
     *ret = writer;

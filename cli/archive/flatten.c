@@ -119,7 +119,7 @@ static int run_and_read(const char *const *argv, const struct qemu_img_target *t
         }
     }
     (void)close(ends[0]);
-    return pid < 0 ? error_set_errno(err, ERR_IO, cause, "cannot start qemu-img")
+    return pid < 0 ? error_set_start(err, ERR_IO, cause, "cannot start qemu-img")
                    : report(status, output, target, err);
 }
 

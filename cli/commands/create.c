@@ -167,7 +167,7 @@ static int set_resources(
 static int check_user_data(const char *path, struct error *err)
 {
     cleanup_buf struct buf text = BUF_INIT(GUEST_TEXT_MAX);
-    int rc = fs_read_file(path, &text, err);
+    int rc = fs_read_regular(path, &text, err);
     if (rc == 0 && guest_text_check_user_data(buf_str(&text), text.len, err) < 0) {
         err->code = ERR_USAGE;
         rc = error_wrap(err, "--cloud-init '%s'", path);

@@ -73,7 +73,7 @@ static int read_file(
         return error_set(err, ERR_VMFILE_NOT_FOUND, "'%s' is not a file", written);
     }
     *ret_mode = st.st_mode & 07777;
-    return fs_read_file(path, text, err);
+    return fs_read_regular(path, text, err);
 }
 
 /* Where a symbolic link leads is written, not the link. 1: it is not formatted, with --check. */

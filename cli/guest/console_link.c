@@ -346,7 +346,7 @@ static int start_thread(struct console_link *link, struct error *err)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failure = pthread_create(&link->thread, NULL, pass_on, link);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return failure ? error_set_errno(err, ERR_IO, failure, "cannot start a thread") : 0;
+    return failure ? error_set_start(err, ERR_IO, failure, "cannot start a thread") : 0;
 }
 
 int console_link_open(const char *vm_name, const char *address, bool wants_backlog,

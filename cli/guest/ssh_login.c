@@ -51,7 +51,7 @@ static void add_named_key(
     cleanup_buf struct buf key = BUF_INIT(KEY_MAX);
     bool is_open = path && stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077) != 0 &&
                    st.st_uid == getuid();
-    if (is_open && fs_read_file(path, &key, &ignored) == 0) {
+    if (is_open && fs_read_regular(path, &key, &ignored) == 0) {
         digest_text(path, digest);
         cleanup_free char *dir = paths_vm(&cli->paths, vm_name, VM_DIR);
         cleanup_free char *copy = mem_printf("%s/private-key-%.8s", dir, digest);
@@ -291,7 +291,7 @@ static int run_argv(char *const *argv, struct wakeup *wakeup, int *ret_signal, s
     (void)fflush(stdout);
     int rc = child_spawn(argv, wakeup, NULL, &pid);
     if (rc != 0) {
-        (void)error_set_errno(err, ERR_SSH, rc, "cannot run ssh");
+        (void)error_set_start(err, ERR_SSH, rc, "cannot run ssh");
         return error_help(err, "install the SSH client (package openssh-client)");
     }
     rc = child_await(pid, wakeup, ret_signal);

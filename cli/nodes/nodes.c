@@ -25,7 +25,7 @@ static int read_nodes(
     const struct cli *cli, const char *path, struct buf *text, struct nodes *ret, struct error *err)
 {
     struct error cause = {.code = ERR_NONE};
-    if (fs_read_file(path, text, &cause) < 0 && cause.sys_errno != ENOENT) {
+    if (fs_read_regular(path, text, &cause) < 0 && cause.sys_errno != ENOENT) {
         *err = cause;
         return -(int)err->code;
     }

@@ -79,7 +79,7 @@ static int run_attached(const struct cli *cli, struct part *part, struct error *
     (void)sigaction(SIGINT, &before[0], NULL);
     (void)sigaction(SIGQUIT, &before[1], NULL);
     if (rc != 0) {
-        (void)error_set_errno(err, ERR_NODE, rc, "cannot run ssh");
+        (void)error_set_start(err, ERR_NODE, rc, "cannot run ssh");
         return error_help(err, "install the SSH client (package openssh-client)");
     }
     part->status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);

@@ -86,7 +86,7 @@ static int run_command(
     cleanup_close int fd = fds[0];
     close(fds[1]);
     if (rc != 0) {
-        return error_set_errno(err, ERR_SECRET, rc, "cannot run \"%s\"", command);
+        return error_set_start(err, ERR_SECRET, rc, "cannot run \"%s\"", command);
     }
     char piece[4096];
     for (ssize_t n; (n = read(fd, piece, sizeof(piece))) > 0 || (n < 0 && errno == EINTR);) {

@@ -63,7 +63,7 @@ int action_start(const struct cli *cli, const char *verb, const char *vm_name, s
         (void)waitpid(ret->pid, NULL, 0);
     }
     if (rc != 0) {
-        return error_set_errno(err, ERR_IO, rc, "cannot run vmctl %s", verb);
+        return error_set_start(err, ERR_IO, rc, "cannot run vmctl %s", verb);
     }
     ret->output_fd = TAKE_FD(output_fd);
     return 0;

@@ -142,7 +142,7 @@ static int start_child(struct cli *cli, struct own_child *child, struct error *e
     (void)log_file_begin(log_path, CONTROLLER_LOG_MAX);
     int rc = spawn(program, cli->paths.data_dir, log_path, &child->pid);
     if (rc != 0) {
-        (void)error_set_errno(err, ERR_CONTROLLER, rc, "cannot start '%s'", program);
+        (void)error_set_start(err, ERR_CONTROLLER, rc, "cannot start '%s'", program);
         return rc == ENOENT || rc == EACCES ? error_help(err, "install vmctld beside vmctl")
                                             : -ERR_CONTROLLER;
     }

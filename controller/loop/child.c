@@ -203,7 +203,7 @@ static int cannot_run(const char *program, int sys_errno, struct error *err)
         {"ssh", "openssh-client"},
     };
     if (sys_errno != ENOENT) {
-        return error_set_errno(err, ERR_IO, sys_errno, "cannot run '%s'", program);
+        return error_set_start(err, ERR_IO, sys_errno, "cannot run '%s'", program);
     }
     error_set(err, ERR_IO, "cannot run '%s': not found in PATH", program);
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {

@@ -203,7 +203,7 @@ static int start_worker(struct pool *pool, struct lane *lane, struct error *err)
     int rc = pthread_create(&worker->thread, NULL, worker_main, worker);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     lane->n_workers += rc == 0;
-    return rc == 0 ? 0 : error_set_errno(err, ERR_IO, rc, "cannot start a worker thread");
+    return rc == 0 ? 0 : error_set_start(err, ERR_IO, rc, "cannot start a worker thread");
 }
 
 struct op *pool_start_in(struct pool *pool, enum pool_lane lane_name, pool_work_fn *work,

@@ -132,7 +132,7 @@ void oci_login_find(const char *registry, struct oci_login *ret)
                                   : fs_join(paths_home(), ".docker/config.json");
     cleanup_buf struct buf text = BUF_INIT(CONFIG_MAX);
     struct error err = {0};
-    if (fs_exists(path) && fs_read_file(path, &text, &err) < 0) {
+    if (fs_exists(path) && fs_read_regular(path, &text, &err) < 0) {
         log_debug("oci", "%s", err.message);
         return;
     }

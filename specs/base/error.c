@@ -203,13 +203,24 @@ int error_set_errno(struct error *err, enum error_code code, int sys_errno, cons
         return error_help(
             err, "raise it: ulimit -f unlimited; of a running vmctld: vmctl controller stop");
     }
+    name_the_vm(err);
+    return -(int)err->code;
+}
+
+int error_set_start(struct error *err, enum error_code code, int sys_errno, const char *fmt, ...)
+{
+    char text[sizeof(err->message)];
+    va_list ap;
+    va_start(ap, fmt);
+    error_format(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    (void)error_set_errno(err, code, sys_errno, "%s", text);
     if (sys_errno == EAGAIN) {
         error_append(
             err, " (the limit of processes: `ulimit -u`, or pids.max of the control group)");
-        return error_help(
+        (void)error_help(
             err, "end some processes of this user, or raise the limit (see: ulimit -u)");
     }
-    name_the_vm(err);
     return -(int)err->code;
 }
 

@@ -96,8 +96,13 @@ int error_set(struct error *err, enum error_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* As error_set(), with ": <strerror>" appended; ENOSPC and EDQUOT turn the code to ERR_NO_SPACE.
- * EFBIG and EAGAIN, here that of fork(2), name the limit and set a help line of their own. */
+ * EFBIG names the limit and sets a help line of its own. */
 int error_set_errno(struct error *err, enum error_code code, int sys_errno, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* As error_set_errno(), of a process or thread that cannot be started: EAGAIN is then the limit of
+ * processes, and is explained. */
+int error_set_start(struct error *err, enum error_code code, int sys_errno, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
 /* Puts "context: " in front of the message; returns -err->code, so it can be returned at once. */

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,26 +95,51 @@ bool fs_has_room(int fd, uint64_t bytes)
     return (uint64_t)fs.f_bavail * fs.f_frsize >= bytes + reserve;
 }
 
-int fs_read_file(const char *path, struct buf *out, struct error *err)
+/* Until there is something to read, or an end. 0 or an errno. */
+static int wait_for_bytes(int fd, int limit_ms)
 {
-    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0) {
+    struct pollfd more = {.fd = fd, .events = POLLIN};
+    int rc = poll(&more, 1, limit_ms);
+    while (rc < 0 && errno == EINTR) {
+        rc = poll(&more, 1, limit_ms);
+    }
+    return rc < 0 ? errno : rc == 0 ? ETIMEDOUT : 0;
+}
+
+/* Without O_NONBLOCK a pipe that nobody writes to is opened, and /proc/kmsg read, without end. */
+static int read_bounded(const char *path, bool takes_pipes, struct buf *out, struct error *err)
+{
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot open '%s'", path);
     }
+    bool is_file = S_ISREG(st.st_mode);
+    if (!is_file && !takes_pipes) {
+        return error_set_errno(err, ERR_IO, S_ISDIR(st.st_mode) ? EISDIR : EINVAL,
+            "cannot read '%s', which is not a file", path);
+    }
+    int limit_ms = is_file ? FS_READ_LIMIT_MS : FS_PIPE_LIMIT_MS;
     char chunk[16384];
-    ssize_t n;
-    while ((n = read(fd, chunk, sizeof(chunk))) != 0) {
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0) {
-            return error_set_errno(err, ERR_IO, errno, "cannot read '%s'", path);
-        }
-        if (!buf_add(out, chunk, (size_t)n)) {
+    ssize_t n = -1;
+    int rc = is_file || S_ISDIR(st.st_mode) ? 0 : wait_for_bytes(fd, limit_ms);
+    while (rc == 0 && (n = read(fd, chunk, sizeof(chunk))) != 0) {
+        if (n > 0 && !buf_add(out, chunk, (size_t)n)) {
             return error_set(err, ERR_IO, "'%s' is larger than %zu bytes", path, out->max);
         }
+        rc = n > 0 || errno == EINTR ? 0 : errno == EAGAIN ? wait_for_bytes(fd, limit_ms) : errno;
     }
-    return 0;
+    return rc ? error_set_errno(err, ERR_IO, rc, "cannot read '%s'", path) : 0;
+}
+
+int fs_read_file(const char *path, struct buf *out, struct error *err)
+{
+    return read_bounded(path, true, out, err);
+}
+
+int fs_read_regular(const char *path, struct buf *out, struct error *err)
+{
+    return read_bounded(path, false, out, err);
 }
 
 ssize_t fs_read_at(int fd, void *bytes, size_t n, int64_t offset)

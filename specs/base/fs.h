@@ -29,8 +29,16 @@ int64_t fs_size(const char *path);
  * or 1/16 of a small file system. True also where it does not say how much is free. */
 bool fs_has_room(int fd, uint64_t bytes);
 
-/* Appends the whole file; more than buf's maximum is an error. */
+enum {
+    FS_READ_LIMIT_MS = 1000,  /* of the kernel's files that look like others: /proc/kmsg */
+    FS_PIPE_LIMIT_MS = 30000, /* of a pipe: somebody may have to type a password first */
+};
+
+/* Appends the whole file; more than buf's maximum is an error. So is one from which nothing came
+ * for this long: sys_errno ETIMEDOUT. */
 int fs_read_file(const char *path, struct buf *out, struct error *err);
+/* The same of a regular file alone: sys_errno EINVAL or EISDIR of anything else. */
+int fs_read_regular(const char *path, struct buf *out, struct error *err);
 
 /*
  * Replaces `path` by these bytes, durably: temporary file beside it, fsync, rename, fsync of the

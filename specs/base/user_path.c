@@ -302,6 +302,7 @@ int user_path_read_head(const char *path, struct buf *out)
             buf_add(out, chunk, (size_t)n);
         }
     }
+    errno = n < 0 && errno == EAGAIN ? ETIMEDOUT : errno; /* the kernel's, which has no more yet */
     return n < 0 ? -1 : 0;
 }
 
@@ -354,7 +355,9 @@ int user_stream_open(struct user_stream *ret, const char *path)
 static ssize_t read_stream(struct user_stream *stream, char *bytes, size_t n, int limit_ms)
 {
     if (!stream->mount) {
-        return read(stream->fd, bytes, n);
+        ssize_t got = read(stream->fd, bytes, n);
+        errno = got < 0 && errno == EAGAIN ? ETIMEDOUT : errno; /* /proc/kmsg, without more yet */
+        return got;
     }
     for (;;) {
         size_t held = stream->last >= 0;

@@ -166,10 +166,13 @@ int image_names_add(struct image_names *names, const char *text, size_t n, const
 
 static int add_file(struct image_names *names, const char *path, bool is_own, struct error *err)
 {
-    struct stat st;
+    struct stat st = {.st_mode = 0};
     cleanup_buf struct buf text = BUF_INIT(CATALOGUE_MAX_BYTES);
     if (user_path_stat(path, &st) < 0 && (errno == ENOENT || errno == ENOTDIR)) {
         return 0;
+    }
+    if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
+        return error_set(err, ERR_IO, "cannot read '%s', which is not a file", path);
     }
     int rc = user_path_read(path, &text, err);
     return rc < 0 ? rc : image_names_add(names, buf_str(&text), text.len, path, is_own, err);

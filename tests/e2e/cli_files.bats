@@ -47,6 +47,16 @@ names() {
     says "'.' is a directory, not a VMFile" "name the file in it: ./VMFile.kdl"
 }
 
+@test "a pipe in the place of nodes.kdl or images.kdl is refused, and not waited for" {
+    mkdir -p config/vmctl
+    mkfifo config/vmctl/nodes.kdl config/vmctl/images.kdl
+    XDG_CONFIG_HOME=$PWD/config fails 1 timeout 20 vmctl node list
+    says "nodes.kdl', which is not a file"
+    mkdir -p home/.config && mv config/vmctl home/.config
+    HOME=$PWD/home fails 1 timeout 20 env -u XDG_CONFIG_HOME vmctl image search
+    says "images.kdl', which is not a file"
+}
+
 @test "user-data that cloud-init would ignore is refused by validate, up and create, with its line" {
     printf '\xef\xbb\xbf#cloud-config\nusers: [default]\n' >user-data
     names user-data user-data

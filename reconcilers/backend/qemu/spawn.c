@@ -460,7 +460,7 @@ static int start_child(const struct spawn_request *request, char *const *argv,
         spawn_child_run(&plan);
     }
     if (pid < 0) {
-        return error_set_errno(err, ERR_QEMU_SPAWN, errno, "cannot start a process for QEMU");
+        return error_set_start(err, ERR_QEMU_SPAWN, errno, "cannot start a process for QEMU");
     }
     uint64_t start_ticks = 0;
     if (!proc_stat_start_ticks(pid, &start_ticks)) { /* our unreaped child: is /proc mounted? */

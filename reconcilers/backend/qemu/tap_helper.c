@@ -242,7 +242,7 @@ static int tap_helper_run(struct tap_helper *helper, struct error *err)
     }
     rc = tap_helper_spawn(program, helper->bridge, socket_fd, output, &helper->pid);
     if (rc != 0) {
-        return error_set_errno(err, ERR_QEMU_SPAWN, rc, "cannot run '%s'", program);
+        return error_set_start(err, ERR_QEMU_SPAWN, rc, "cannot run '%s'", program);
     }
     helper->pidfd = pidfd_open(helper->pid, 0); /* our unreaped child: the pid cannot be reused */
     if (helper->pidfd < 0) {

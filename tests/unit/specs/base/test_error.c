@@ -47,11 +47,25 @@ static void a_help_of_its_own_names_it_too_or_stays_as_it_is(void **state)
     assert_string_equal(error_help_text(&err), "see: vmctl --help");
 }
 
+static void only_of_a_process_is_eagain_the_limit_of_processes(void **state)
+{
+    (void)state;
+    struct error err = {.code = ERR_NONE};
+    (void)error_set_errno(&err, ERR_IO, EAGAIN, "cannot read '/proc/kmsg'");
+    assert_null(strstr(err.message, "ulimit"));
+    assert_string_equal(error_help_text(&err), "");
+    error_clear(&err);
+    (void)error_set_start(&err, ERR_IO, EAGAIN, "cannot run '%s'", "qemu-img");
+    assert_non_null(strstr(err.message, "ulimit -u"));
+    assert_non_null(strstr(err.help, "ulimit -u"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_help_names_the_vm_of_the_message),
         cmocka_unit_test(a_help_of_its_own_names_it_too_or_stays_as_it_is),
+        cmocka_unit_test(only_of_a_process_is_eagain_the_limit_of_processes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

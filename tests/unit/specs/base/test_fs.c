@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -55,6 +56,44 @@ static void a_published_file_has_its_name_its_mode_and_no_other_name(void **stat
     assert_string_equal(buf_str(&text), "new");
     assert_int_equal(stat(to, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0444);
+}
+
+/* A writer who opens the pipe after its reader is waited for; a reader of files does not even try.
+ */
+static void a_pipe_is_read_only_where_one_is_wanted(void **state)
+{
+    struct error err = {.code = ERR_NONE};
+    cleanup_buf struct buf text = BUF_INIT(64);
+    cleanup_free char *pipe = fs_join(*state, "pipe");
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    assert_true(fs_read_regular(pipe, &text, &err) < 0);
+    assert_int_equal(err.sys_errno, EINVAL);
+    error_clear(&err);
+    assert_true(fs_read_regular(*state, &text, &err) < 0);
+    assert_int_equal(err.sys_errno, EISDIR);
+    error_clear(&err);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int fd = open(pipe, O_WRONLY);
+        _exit(write(fd, "late", 4) == 4 ? 0 : 1);
+    }
+    assert_int_equal(fs_read_file(pipe, &text, &err), 0);
+    assert_string_equal(buf_str(&text), "late");
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+/* A regular file by its looks, which a read of more than there is waits at without end. */
+static void the_kernels_messages_are_not_waited_for(void **state)
+{
+    struct error err = {.code = ERR_NONE};
+    cleanup_buf struct buf text = BUF_INIT(0);
+    (void)state;
+    if (access("/proc/kmsg", R_OK) < 0) {
+        skip();
+    }
+    (void)alarm(60);
+    assert_true(fs_read_file("/proc/kmsg", &text, &err) < 0);
+    (void)alarm(0);
 }
 
 /* root/vms/web with a file in it, and root/elsewhere with another. */
@@ -168,6 +207,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         FS_TEST(a_published_file_has_its_name_its_mode_and_no_other_name),
+        FS_TEST(a_pipe_is_read_only_where_one_is_wanted),
+        FS_TEST(the_kernels_messages_are_not_waited_for),
         FS_TEST(a_removal_below_a_root_follows_no_link),
         FS_TEST(what_is_no_name_of_an_entry_is_not_removed),
         FS_TEST(what_is_not_there_cannot_be_published),
