@@ -2,6 +2,7 @@
 /* vmctl port-forward: ports of this host that lead into a VM for as long as the command runs. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -173,6 +174,9 @@ static int run(
     wakeup_open(&wakeup, &cli->paths);
     rc = ssh_login_run(cli, &call, &wakeup, err);
     wakeup_close(&wakeup);
+    if (rc == wakeup_exit_status(SIGINT)) {
+        wakeup_end_line(SIGINT);
+    }
     return rc;
 }
 

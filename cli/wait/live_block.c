@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/wait/terminal_echo.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/text.h"
@@ -24,12 +25,16 @@ void live_block_open(struct live_block *block, const struct cli *cli)
         .noted_ms = clock_monotonic_ms(clock_system()),
         .drawn = BUF_INIT(0),
     };
+    if (block->is_live && !cli->is_quiet) {
+        terminal_echo_off(STDERR_FILENO); /* what is typed would stand amid the lines */
+    }
 }
 
 void live_block_close(struct live_block *block)
 {
     live_block_erase(block);
     buf_clear(&block->drawn);
+    terminal_echo_on();
 }
 
 bool live_block_is_due(struct live_block *block)

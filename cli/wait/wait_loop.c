@@ -89,6 +89,8 @@ int wait_loop_run(struct wait_loop *loop, struct error *err)
         if (number > 0) {
             if (loop->interrupted) {
                 loop->interrupted(loop->context);
+            } else {
+                wakeup_end_line(number);
             }
             return wakeup_exit_status(number);
         }

@@ -2,6 +2,7 @@
 #include "cli/wait/wakeup.h"
 
 #include <poll.h>
+#include <stdio.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -72,6 +73,13 @@ int wakeup_wait(struct wakeup *wakeup, int64_t limit_ms)
     number = number == SIGWINCH || number == SIGCONT ? 0 : number;
     bool is_reader_gone = (fds[ARRAY_LEN(fds) - 1].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
     return number == 0 && is_reader_gone ? SIGPIPE : number;
+}
+
+void wakeup_end_line(int signal_number)
+{
+    if (signal_number == SIGINT && isatty(STDERR_FILENO)) {
+        fputc('\n', stderr);
+    }
 }
 
 int wakeup_exit_status(int signal_number)

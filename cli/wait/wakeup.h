@@ -37,5 +37,8 @@ void wakeup_close(struct wakeup *wakeup);
 /* Waits at most `limit_ms`. 0: check again; else the signal to end by, for wakeup_exit_status(). */
 int wakeup_wait(struct wakeup *wakeup, int64_t limit_ms);
 
+/* Behind the "^C" that a terminal shows: the shell's prompt has a line of its own. */
+void wakeup_end_line(int signal_number);
+
 /* The exit status a shell reports for a process that a signal ended: 130 after Ctrl-C. */
 int wakeup_exit_status(int signal_number);

@@ -220,3 +220,39 @@ P
     done
     [ $n -eq 0 ]
 }
+
+@test "what is typed while a block is drawn leaves nothing on the screen, and Ctrl-C ends the line" {
+    local command
+    script '{"bootMs": 3600000}'
+    vmfile web
+    vmctl -q up -d >/dev/null
+    terminal 80 24
+    tmux send-keys "clear; vmctl wait web --ready" Enter
+    await grep_screen '^web  *[A-Z].* 1s'
+    tmux send-keys Enter abc Enter
+    await grep_screen '^web  *[A-Z].* 2s'
+    [ "$(screen | wc -l)" -le 2 ]
+    refute grep_screen abc
+    tmux send-keys C-z
+    await has_prompt
+    echoes
+    tmux send-keys "clear; fg" Enter
+    await grep_screen '^web  *[A-Z]'
+    tmux send-keys Enter abc C-c
+    await has_prompt
+    refute grep_screen '^abc'
+    tmux send-keys C-c
+    echoes
+    for command in 'log -f web' 'events -f' 'get -w' top; do
+        tmux send-keys "clear; vmctl $command" Enter
+        await is_at_work
+        tmux send-keys C-c
+        await has_prompt
+    done
+}
+is_at_work() { tmux display-message -p '#{pane_current_command}' | grep -qx vmctl; }
+grep_screen() { screen | grep -q -- "$1"; }
+echoes() {
+    tmux send-keys "clear; stty -a | grep -ow -- '-*echo'" Enter
+    await shows_line echo
+}
