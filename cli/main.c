@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/commands.h"
 #include "cli/nodes/route.h"
 #include "cli/nodes/spread.h"
 #include "cli/request/power.h"
@@ -55,11 +56,12 @@ static void add_overview(struct buf *out)
     args_describe(&options, global_options);
     buf_printf(out,
         "\nOptions of every command:\n%s"
-        "\nEnvironment: VMCTL_FILE (VMFile instead of ./VMFile.kdl), VMCTL_LOG (error, warn,\n"
-        "info, debug, trace, or module=level), VMCTL_ACCEL (kvm or tcg), XDG_DATA_HOME,\n"
+        "\nEnvironment: VMCTL_FILE (VMFile instead of ./VMFile.kdl), VMCTL_LOG (error, warn, "
+        "info, debug, trace, or module=level), VMCTL_ACCEL (kvm or tcg), XDG_DATA_HOME, "
         "XDG_CONFIG_HOME (nodes.kdl), NO_COLOR.\n"
-        "Exit status: 0 done, 1 failed, 2 usage or invalid VMFile, 3 no such VM, 4 timeout,\n"
-        "5 store or controller unusable, 6 conflict, 130 interrupted; ssh and exec: the\n"
+        "More: vmctl help COMMAND, states, errors or vmfile.\n"
+        "Exit status: 0 done, 1 failed, 2 usage or invalid VMFile, 3 no such VM, 4 timeout, "
+        "5 store or controller unusable, 6 conflict, 130 interrupted; ssh and exec: the "
         "guest's.\n",
         buf_str(&options));
 }
@@ -385,10 +387,31 @@ static int run_command(struct cli *cli, const struct command *command, int argc,
     return rc;
 }
 
-/* `vmctl help` and `vmctl help COMMAND`. */
-static int help(const struct arg_strings *words, struct error *err)
+/* What is no command and one asks about: the word with which `vmctl explain` prints it. */
+static const struct {
+    const char *topic, *word;
+} topics[] = {{"states", "states"}, {"errors", NULL}};
+
+/* `vmctl help`, `vmctl help COMMAND` and `vmctl help TOPIC`. */
+static int help(struct cli *cli, const struct arg_strings *words, struct error *err)
 {
     const struct command *command = NULL;
+    const char *topic = words->count > 1 ? words->items[1] : "";
+    for (size_t i = 0; i < ARRAY_LEN(topics); i++) {
+        if (text_eq(topics[i].topic, topic)) {
+            cleanup_with(arg_strings_clear) struct arg_strings given_words = {.count = 0};
+            if (topics[i].word) {
+                arg_strings_add(&given_words, topics[i].word);
+            }
+            return command_explain.run(cli, NULL, &given_words, err);
+        }
+    }
+    if (text_eq(topic, "vmfile") || text_eq(topic, "VMFile")) {
+        printf("All of the VMFile: man 5 VMFile.kdl\nOne to begin with: vmctl init; "
+               "others: vmctl init --list\nIs one valid? vmctl validate; in its usual form: vmctl "
+               "fmt\n");
+        return 0;
+    }
     if (words->count > 1 && !(command = find_command(words->items[1], err))) {
         return -(int)err->code;
     }
@@ -415,7 +438,7 @@ static int run(struct cli *cli, int argc, char **argv, struct error *err)
         return global.wants_help ? 0 : error_exit_status(ERR_USAGE);
     }
     if (text_eq(words.items[0], "help")) {
-        return help(&words, err);
+        return help(cli, &words, err);
     }
     const struct command *command = find_command(words.items[0], err);
     if (!command) {

@@ -2,6 +2,7 @@
 /* vmctl explain: what an error means. vmctl(1), DIAGNOSTICS, has the same sentences: the lint
  * manual.sh compares them. */
 #include <stdio.h>
+#include <strings.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -85,17 +86,84 @@ static const char *const meanings[ERR_CODE_COUNT_] = {
     [ERR_PROBE] = "The ready probes of the VMFile have not passed for ten minutes.",
 };
 
-/* The code of its name, or of the end of it: "ssh::auth_failed", "auth_failed". */
-static enum error_code find_code(const char *word)
+/* What `list` shows; vmctl(1), MACHINE STATES, has the same. */
+static const struct {
+    const char *word, *meaning;
+} states[] = {
+    {"Pending", "The controller has not looked at it yet."},
+    {"ImagePulling", "The image is being downloaded."},
+    {"ImagePullBackOff", "The download failed and is tried again."},
+    {"Preparing", "The local image is checked; disk, keys and seed are being made."},
+    {"Waiting", "For the machines it depends on."},
+    {"Starting", "QEMU is being started."},
+    {"Stopped", "It is off."},
+    {"Booting", "The guest does not answer yet."},
+    {"SettingUp", "Its cloud-init has not ended yet."},
+    {"Provisioning", "The provision steps run."},
+    {"Retrying", "A provision step was interrupted, and continues or is run again."},
+    {"NotReady", "Its ready probes do not pass."},
+    {"Ready", "It answers, is provisioned, and its probes pass."},
+    {"ProvisionFailed", "A provision step failed."},
+    {"CloudInitFailed", "Its cloud-init ended with errors; see on-error."},
+    {"MountFailed", "A volume cannot be mounted in the guest, or unmounted."},
+    {"SecretMissing",
+        "A provision step waits for a secret, which a command hands over: vmctl up where it is."},
+    {"ShareFailed", "A shared folder cannot be mounted in the guest."},
+    {"ShareLost", "A shared folder's server ended, and the machine was not to be started again."},
+    {"NetworkLost", "The switch of its project network ended, and is being started again."},
+    {"AuthFailed", "The guest refuses the keys."},
+    {"HostKeyMismatch", "The guest has another host key than vmctl gave it."},
+    {"SSHTimeout", "The guest did not answer in time."},
+    {"SSHPortClosed", "The guest has booted, and nothing listens on its port 22."},
+    {"Unknown", "QEMU does not answer."},
+    {"Stopping", "It is being shut down."},
+    {"Suspending", "Its virtual CPUs are being stopped."},
+    {"Suspended", "Its virtual CPUs stand still, as requested."},
+    {"Saving", "Its memory is being written to disk."},
+    {"Resuming", "They are being set going again, or its memory is being loaded."},
+    {"Paused", "Something else than vmctl stopped its virtual CPUs."},
+    {"Migrated", "Its memory was sent away over qmp.sock, and it may run elsewhere: it is left "
+                 "alone until stop or restart, which do not let it run here before."},
+    {"Terminating", "It is being removed."},
+    {"Invalid", "Its settings cannot be carried out."},
+    {"ImageNotFound", "There is no such image."},
+    {"ChecksumMismatch", "The image is not the one of sha256."},
+    {"DecompressFailed", "The image is damaged."},
+    {"ImageInvalid", "The file is not a disk image, or one that cannot be used."},
+    {"BackingImageChanged", "The local image under the disk was changed."},
+    {"NoSpace", "The file system is full."},
+    {"OverlayFailed", "The disk could not be made."},
+    {"SeedFailed", "The seed could not be made."},
+    {"DiskShrinkForbidden", "The disk is larger than wanted, and only grows."},
+    {"KeygenFailed", "A key pair could not be made."},
+    {"KeyUnreadable", "A key cannot be read."},
+    {"SpawnFailed", "QEMU could not be started."},
+    {"SavedMemoryFailed",
+        "Its memory could not be saved to disk, or does not fit its disk or this host."},
+    {"PortConflict", "A port that it forwards is in use on this host."},
+    {"VolumeInUse", "A volume that it names is another machine's at the moment."},
+    {"KvmUnavailable", "Accel \"kvm\" is asked for, and KVM does not work here."},
+    {"BackendUnavailable", "The backend, or a part of QEMU, is not on this host."},
+    {"QmpTimeout", "QEMU did not answer when it was started."},
+    {"ProcessExited", "QEMU ended, and is started again by the restart policy."},
+    {"LivenessFailed", "Its live probes failed, and it is started again."},
+    {"HostRebooted", "The host went down while it ran."},
+    {"CrashLoopBackOff", "It failed several times in a row; the next try is waited for."},
+    {"Panicked", "The kernel of the guest has panicked."},
+    {"IOError", "Its disk cannot be read or written."},
+    {"InternalError", "QEMU reports an error of its own."},
+    {"Internal", "An error of vmctl; see status."},
+    {"Damaged", "Its record cannot be read; see doctor."},
+    {"Orphaned", "There is a status, but no record of what is wanted."},
+    {"Deleted", "It is gone (get -w)."},
+};
+
+/* Whether the word is its name, or the end of it: "ssh::auth_failed", "auth_failed". */
+static bool is_meant(enum error_code code, const char *word)
 {
     cleanup_free char *end = mem_printf("::%s", word);
-    enum error_code code = error_code_find(word);
-    for (int i = ERR_NONE + 1; code == ERR_NONE && i < ERR_CODE_COUNT_; i++) {
-        if (meanings[i] && text_ends_with(error_code_name((enum error_code)i), end)) {
-            code = (enum error_code)i;
-        }
-    }
-    return meanings[code] ? code : ERR_NONE;
+    const char *name = error_code_name(code);
+    return meanings[code] && (text_eq(name, word) || text_ends_with(name, end));
 }
 
 static void explain(const struct cli *cli, enum error_code code, json_t *array)
@@ -122,18 +190,61 @@ static void explain(const struct cli *cli, enum error_code code, json_t *array)
     printf("  exit status: %d\n", error_exit_status(code));
 }
 
+static void explain_state(const struct cli *cli, size_t i, json_t *array)
+{
+    if (array) {
+        json_t *json = json_object();
+        json_put_text(json, "state", states[i].word);
+        json_put_text(json, "meaning", states[i].meaning);
+        (void)json_array_append_new(array, json);
+    } else if (cli->output == OUTPUT_NAME) {
+        puts(states[i].word);
+    } else {
+        printf("%s\n  %s\n", states[i].word, states[i].meaning);
+    }
+}
+
+/* Returns how many there are. A name that is whole means no other that ends so. */
+static size_t explain_codes(const struct cli *cli, const char *word, json_t *array)
+{
+    enum error_code whole = error_code_find(word);
+    size_t n = 0;
+    for (int i = ERR_NONE + 1; i < ERR_CODE_COUNT_; i++) {
+        enum error_code code = (enum error_code)i;
+        if (whole != ERR_NONE ? code == whole && meanings[code] : is_meant(code, word)) {
+            explain(cli, code, array);
+            n++;
+        }
+    }
+    return n;
+}
+
+static int explain_word(const struct cli *cli, const char *word, json_t *array, struct error *err)
+{
+    size_t n = explain_codes(cli, word, array);
+    bool is_all = text_eq(word, "states");
+    for (size_t i = 0; i < ARRAY_LEN(states); i++) {
+        if (is_all || strcasecmp(states[i].word, word) == 0) {
+            explain_state(cli, i, array);
+            n++;
+        }
+    }
+    if (n == 0) {
+        (void)error_set(err, ERR_USAGE, "there is no error or state '%s'", word);
+        return error_help(err, "see all: vmctl explain; vmctl explain states");
+    }
+    return 0;
+}
+
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     (void)values;
     cleanup_json json_t *array = output_is_data(cli) ? json_array() : NULL;
     for (size_t i = 0; i < words->count; i++) {
-        enum error_code code = find_code(words->items[i]);
-        if (code == ERR_NONE) {
-            (void)error_set(err, ERR_USAGE, "there is no error '%s'", words->items[i]);
-            return error_help(err, "see all: vmctl explain");
+        if (explain_word(cli, words->items[i], array, err) < 0) {
+            return -(int)err->code;
         }
-        explain(cli, code, array);
     }
     for (int i = ERR_NONE + 1; words->count == 0 && i < ERR_CODE_COUNT_; i++) {
         if (meanings[i]) {
@@ -148,11 +259,14 @@ static int run(
 
 const struct command command_explain = {
     .name = "explain",
-    .summary = "Explain an error by its code",
-    .usage = "[OPTIONS] [CODE...]",
-    .details = "CODE is what an error shows in brackets, or its end. Without one: all errors.",
+    .summary = "Explain an error by its code, or a state of a VM",
+    .usage = "[OPTIONS] [CODE|STATE...]",
+    .details =
+        "CODE is what an error shows in brackets, or its end, which several may have. STATE is a\n"
+        "word that `list` shows; states: all of them. Without a word: all errors.",
     .examples = "  vmctl explain vmctl::ssh::auth_failed\n"
-                "  vmctl explain auth_failed",
+                "  vmctl explain auth_failed\n"
+                "  vmctl explain AuthFailed",
     .needs_no_store = true,
     .run = run,
 };

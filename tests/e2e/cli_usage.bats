@@ -272,6 +272,17 @@ on_terminal() {
     run vmctl explain vmctl::timeout
     [ "${lines[0]}" = vmctl::timeout ]
     [ "$(vmctl explain ssh::timeout -o json | jq -r '.[].code')" = vmctl::ssh::timeout ]
+    run vmctl explain not_found
+    has vmctl::vm::not_found
+    has vmctl::image::not_found
+    run vmctl explain AuthFailed
+    [ "$output" = $'AuthFailed\n  The guest refuses the keys.' ]
+    [ "$(vmctl explain authfailed -o json | jq -r '.[].state')" = AuthFailed ]
+    run vmctl help states
+    [ "$(sed -n '/^\.Sh MACHINE STATES/,/^\.Sh ENV/s/^\.It Li //p' "$BATS_TEST_DIRNAME/../../cli/man/vmctl.1" | sort -u)" = \
+        "$(grep -v '^ ' <<<"$output" | sort -u)" ]
+    [ "$(vmctl help errors)" = "$(vmctl explain)" ]
+    [[ $(vmctl help vmfile) == *"man 5 VMFile.kdl"* ]]
     run vmctl explain nonsense
     [ "$status" -eq 2 ]
     says "see all: vmctl explain"
