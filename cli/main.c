@@ -466,6 +466,7 @@ static int finish_output(const struct cli *cli, int status)
     }
     if (errno != 0) {
         (void)error_set_errno(&err, ERR_IO, errno, "cannot write to the standard output");
+        (void)error_help(&err, "make room where it goes to, and give the command again");
     } else {
         (void)error_set(&err, ERR_IO, "cannot write to the standard output: a part of it is lost");
     }

@@ -242,7 +242,7 @@ static int follow_logs(void *context, bool *ret_is_done, struct error *err)
     }
     reader->loop.sleep_max_ms = PERIOD_MS;
     print_news(reader, *ret_is_done);
-    return rc;
+    return rc == 0 && ferror(stdout) ? error_exit_status(ERR_IO) : rc; /* main() says why */
 }
 
 static int run(

@@ -326,6 +326,17 @@ KDL
     [ "$status" -eq 1 ]
 }
 
+@test "log -f ends when its output cannot be written, and says so" {
+    vmfile web
+    vmctl up -q
+    mkdir -p "$XDG_DATA_HOME/vmctl/vms/web"
+    echo hello >>"$XDG_DATA_HOME/vmctl/vms/web/console.log"
+    run timeout 20 bash -c 'vmctl log -f web --console 2>&1 >/dev/full'
+    [ "$status" -eq 1 ]
+    says "cannot write to the standard output"
+    [[ $output != *"resumes by itself"* ]]
+}
+
 @test "a failure is not told a second time as its own event" {
     with_steps 1024
     script '{"failStep": 1000}'
