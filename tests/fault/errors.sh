@@ -21,7 +21,7 @@ settled() {
     local kept='      \{(?:(?!\n      \}).)*"name": "recreated-[^"]*"(?:(?!\n      \}).)*\n      \}'
     sed '/^ *"clock": {$/,/^ *},\{0,1\}$/d' |
         perl -0777 -pe "1 while s/($kept),\n$kept/\$1/s; s/^(\S+\/snapshots\/ID\.qcow2 600\n)\1+/\$1/gm" |
-        grep -vE '"(count|lastCause|lastMessage|lastExitStatus|lastFailedIid|notBefore|generation|observedGeneration|appliedGeneration)":|"message": "WORK/project/VMFile.kdl:' |
+        grep -vE '"(count|total|lastCause|lastMessage|lastExitStatus|lastFailedIid|notBefore|generation|observedGeneration|appliedGeneration)":|"message": "WORK/project/VMFile.kdl:' |
         grep -vE '#|^\./(trash/|reserve )'
 }
 
