@@ -408,9 +408,14 @@ struct op *machine_freeze(
     return &self->op;
 }
 
-static int64_t limit_of(const struct vm_env *env)
+static struct op *start_of_saved(struct machine *machine, const struct vm_env *env,
+    const struct transfer_kind *kind, op_done_fn *done, void *context)
 {
-    return FREEZE_MS + (int64_t)env->spec->memory_mib * 1000 / SLOWEST_MIB_S;
+    int64_t limit_ms = FREEZE_MS + (int64_t)env->spec->memory_mib * 1000 / SLOWEST_MIB_S;
+    struct transfer *self = new_transfer(machine, kind, limit_ms, done, context);
+    self->state_path = paths_vm(machine->host->paths, env->name, VM_SAVED_MEMORY);
+    loop_timer_start(self->timer, 0);
+    return &self->op;
 }
 
 /* A guest that has left already, left to this file: RUN_STATE_POSTMIGRATE with SAVED_BEGUN. */
@@ -419,21 +424,7 @@ struct op *machine_save(
 {
     bool has_left =
         machine->monitor && monitor_run_state(machine->monitor) == RUN_STATE_POSTMIGRATE;
-    struct transfer *self =
-        new_transfer(machine, has_left ? &sync_kind : &save_kind, limit_of(env), done, context);
-    self->state_path = paths_vm(machine->host->paths, env->name, VM_SAVED_MEMORY);
-    loop_timer_start(self->timer, 0);
-    return &self->op;
-}
-
-/* Killed before or during, or done twice: as machine_load(). */
-static struct op *restore(
-    struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context)
-{
-    struct transfer *self = new_transfer(machine, &restore_kind, limit_of(env), done, context);
-    self->state_path = paths_vm(machine->host->paths, env->name, VM_SAVED_MEMORY);
-    loop_timer_start(self->timer, 0);
-    return &self->op;
+    return start_of_saved(machine, env, has_left ? &sync_kind : &save_kind, done, context);
 }
 
 struct hash_work {
@@ -470,7 +461,7 @@ struct op *machine_load(
     struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context)
 {
     if (env->status->saved.phase == SAVED_WHOLE) {
-        return restore(machine, env, done, context);
+        return start_of_saved(machine, env, &restore_kind, done, context);
     }
     const char *digest = env->status->prepared.template_digest;
     struct transfer *self = new_transfer(machine, &load_kind, LOAD_MS, done, context);
