@@ -68,6 +68,10 @@ int64_t pass_fail(struct pass *pass, const struct error *err)
 static int64_t act_launch(struct pass *pass)
 {
     struct vm *vm = pass->vm;
+    struct error err = {.code = ERR_NONE};
+    if (saved_check(pass, &err) < 0) {
+        return pass_fail(pass, &err);
+    }
     vm_begin(vm, ACTION_LAUNCH, generation_of(pass));
     memcpy(
         vm->outcome->instance.instance_id, pass->view->status->instance.instance_id, TEXT_ID_SIZE);

@@ -16,11 +16,15 @@
 PREDICATE(is_saved_away,
     s->saved == SAVED_WHOLE && s->is_alive && (s->is_to_disk || s->intent == INTENT_NONE))
 
+/* It is finished also when the host goes down: that is what the user wants back. */
+PREDICATE(
+    is_being_saved, s->saved == SAVED_BEGUN && s->is_alive && s->is_to_disk && !s->is_save_failing)
+
 bool situation_must_be_down(const struct situation *s)
 {
     return s->is_deleting || s->power == POWER_STOPPED || s->is_restart_pending ||
-           s->recreation == RECREATION_READY || s->is_halted || s->build >= BUILD_DONE ||
-           is_saved_away(s);
+           s->recreation == RECREATION_READY || (s->is_halted && !is_being_saved(s)) ||
+           s->build >= BUILD_DONE || is_saved_away(s);
 }
 
 /* A stop that has begun is finished even if the user changes their mind: the guest may already be
@@ -64,15 +68,19 @@ PREDICATE(stop_terminate, is_stopping_alive(s) && s->stage == STOP_STAGE_TERMINA
  * memory was loaded and that is not itself yet: its disk, which has nothing of the user's, would be
  * used. Nor one whose memory is saved: it would be loaded onto a disk that it does not belong to.
  */
-PREDICATE(has_no_guest,
-    guest_ended(s) || s->run_state == RUN_STATE_PRELAUNCH || s->run_state == RUN_STATE_INMIGRATE ||
-        s->run_state == RUN_STATE_POSTMIGRATE || s->wake != WAKE_NONE || s->saved == SAVED_WHOLE)
+PREDICATE(has_no_guest, guest_ended(s) || s->run_state == RUN_STATE_PRELAUNCH ||
+                            s->run_state == RUN_STATE_INMIGRATE ||
+                            (s->run_state == RUN_STATE_POSTMIGRATE && s->saved != SAVED_BEGUN) ||
+                            s->wake != WAKE_NONE || s->saved == SAVED_WHOLE)
 PREDICATE(stop_quit, is_stopping_alive(s) && (s->stage == STOP_STAGE_QUIT || has_no_guest(s)))
-PREDICATE(stop_paused, is_stopping_alive(s) && s->run_state == RUN_STATE_PAUSED)
+/* Also one that has left to our file, which is not wanted any more. */
+PREDICATE(stop_paused, is_stopping_alive(s) && (s->run_state == RUN_STATE_PAUSED ||
+                                                   s->run_state == RUN_STATE_POSTMIGRATE))
 
 static bool exited(const struct situation *s)
 {
-    bool is_start_untried = s->intent == INTENT_START && !s->has_pid && !situation_must_be_down(s);
+    bool is_start_untried =
+        s->intent == INTENT_START && !s->has_pid && !s->is_to_disk && !situation_must_be_down(s);
     return s->has_instance && !s->is_alive && !is_start_untried;
 }
 
@@ -121,7 +129,8 @@ static bool replacement_missing(const struct situation *s)
 
 PREDICATE(recreate, s->recreation == RECREATION_READY && !s->is_alive)
 PREDICATE(restarted, s->is_restart_pending && !s->is_alive)
-PREDICATE(stopped, s->is_halted || (s->power == POWER_STOPPED && !s->wants_prepared) ||
+PREDICATE(stopped, (s->is_halted && !is_being_saved(s)) ||
+                       (s->power == POWER_STOPPED && !s->wants_prepared) ||
                        (s->is_to_disk && !s->is_alive))
 PREDICATE(held, s->is_held && !s->is_alive && !s->has_instance && s->power != POWER_STOPPED)
 /* Also of one that was made and never started: later only its bytes may identify it. */

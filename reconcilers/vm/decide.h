@@ -71,6 +71,7 @@ struct situation {
     bool is_wake_ours;      /* begun by this controller, which has not identified it before */
     bool is_freezing;       /* that operation is under way */
     enum saved_phase saved; /* its memory, as recorded */
+    bool is_save_failing;   /* it could not be saved when that was tried last */
 
     /* Recorded, as committed. */
     bool has_instance; /* an instance, or at least the intent to start one */

@@ -7,6 +7,7 @@
 #include "reconcilers/vm/pass.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/file_stamp.h"
 #include "specs/base/fs.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
@@ -30,6 +31,7 @@ static void forget(struct pass *pass)
     }
     free(saved->host);
     free(saved->accel);
+    free(saved->refusal);
     *saved = (struct vm_saved){.phase = SAVED_NONE};
     vm_forget_comparison(pass->vm); /* that was of the spec it was saved with */
 }
@@ -40,6 +42,7 @@ void saved_assess(struct pass *pass)
     struct situation *s = &pass->situation;
     bool can_save = pass->vm->backend->machine->save != NULL;
     s->saved = pass->view->status->saved.phase;
+    s->is_save_failing = pass->vm->failure.action == ACTION_SAVE;
     s->is_to_disk = desired && can_save && desired->power == POWER_SUSPENDED && desired->is_saved;
 }
 
@@ -59,14 +62,34 @@ uint64_t saved_generation(const struct pass *pass)
 
 /* ---- saving ---- */
 
+/* All of its memory, though QEMU leaves out pages of zeros: the guest runs on then, and nobody else
+ * finds the file system full. */
+static int check_room(const struct pass *pass, struct error *err)
+{
+    uint32_t needed_mib = pass->env.spec->memory_mib + ROOM_MIN_MIB;
+    int64_t free_mib = pass->media.free_bytes >> 20;
+    if (free_mib >= needed_mib) {
+        return 0;
+    }
+    cleanup_free char *dir = paths_vm(pass->vm->host->paths, pass->vm->name, VM_DIR);
+    (void)error_set(err, ERR_NO_SPACE,
+        "vm '%s' cannot be suspended to disk: that takes %u MiB, and '%s' has %lld MiB left",
+        pass->vm->name, needed_mib, dir, (long long)free_mib);
+    return error_help(
+        err, "free some (df -h %s); or let it run on: vmctl resume %s", dir, pass->vm->name);
+}
+
 /* Killed before or during: the next controller cancels what QEMU may be writing, and begins again;
  * killed after, but before it is recorded: it finds the guest gone, and records that. */
 int64_t saved_save(struct pass *pass)
 {
     struct vm *vm = pass->vm;
-    struct vm_saved *saved = &pass->patch->status->saved;
+    struct error err = {.code = ERR_NONE};
     if (pass->view->status->saved.phase == SAVED_NONE) {
-        saved->phase = SAVED_BEGUN;
+        if (check_room(pass, &err) < 0) {
+            return pass_fail(pass, &err);
+        }
+        pass->patch->status->saved.phase = SAVED_BEGUN;
         return VERDICT_NOW;
     }
     vm_begin(vm, ACTION_SAVE, pass->view->desired->generation);
@@ -82,10 +105,12 @@ bool saved_record(struct pass *pass)
     int64_t bytes = fs_size(file);
     free(status->saved.host);
     free(status->saved.accel);
+    free(status->saved.refusal);
     status->saved = (struct vm_saved){.phase = SAVED_WHOLE,
         .host = machine->memory_host ? machine->memory_host(pass->vm->host) : NULL,
         .accel = mem_strdup(status->instance.accel),
         .bytes = bytes > 0 ? (uint64_t)bytes : 0};
+    (void)file_stamp(file, status->saved.stamp);
     return true;
 }
 
@@ -117,19 +142,31 @@ static bool is_other_cpu(const struct pass *pass)
     return text_eq(saved->accel, "kvm") && !text_eq(cpu_of(saved->host), cpu_of(host));
 }
 
+/* NULL: it fits. Borrowed. */
+static const char *misfit(const struct pass *pass, const char *file)
+{
+    enum { TRIES = 3 }; /* a machine may be killed while it loads; another request tries again */
+    const struct vm_saved *saved = &pass->view->status->saved;
+    char stamp[DIGEST_SIZE];
+    bool is_refused =
+        saved->n_refused >= TRIES && saved->refused_generation == pass->view->desired->generation;
+    return !file_stamp(file, stamp)        ? "its file is gone"
+           : !text_eq(stamp, saved->stamp) ? "its file was changed"
+           : !text_eq(pass->media.disk_stamp, saved->disk_stamp)
+               ? "the disk was changed since the guest stood still"
+           : is_other_cpu(pass) ? "this host has another processor"
+           : !is_refused        ? NULL
+           : saved->refusal     ? saved->refusal
+                                : "QEMU ends when it loads it";
+}
+
 int saved_check(const struct pass *pass, struct error *err)
 {
-    const struct vm_saved *saved = &pass->view->status->saved;
     const char *name = pass->vm->name;
     cleanup_free char *file = file_of(pass);
-    int64_t bytes = fs_size(file);
-    const char *why = bytes < 0                         ? "its file is gone"
-                      : (uint64_t)bytes != saved->bytes ? "its file was changed"
-                      : !text_eq(pass->media.disk_stamp, saved->disk_stamp)
-                          ? "the disk was changed since the guest stood still"
-                      : is_other_cpu(pass) ? "this host has another processor"
-                                           : NULL;
-    if (saved->phase != SAVED_WHOLE || !why) {
+    bool is_whole = pass->view->status->saved.phase == SAVED_WHOLE;
+    const char *why = is_whole ? misfit(pass, file) : NULL;
+    if (!why) {
         return 0;
     }
     (void)error_set(err, ERR_SAVED_MEMORY, "vm '%s' cannot continue from its memory in '%s': %s",
@@ -154,16 +191,38 @@ void saved_confirm(struct pass *pass)
 
 /* ---- the end of its process ---- */
 
+/* It takes the memory, which stays, or ends: no crash of the VM. */
+static void note_refusal(struct pass *pass)
+{
+    struct vm_saved *saved = &pass->patch->status->saved;
+    saved->n_refused++;
+    saved->refused_generation = pass->view->desired->generation;
+    free(saved->refusal);
+    saved->refusal = mem_strdup(pass->machine.last_output);
+    vm_patch_event(pass->patch, true, REASON_SAVED_MEMORY_FAILED,
+        "its machine ended while it loaded its memory%s%s", saved->refusal ? ": " : "",
+        saved->refusal ? saved->refusal : "");
+}
+
 enum exit_cause saved_judge_exit(struct pass *pass, enum exit_cause cause)
 {
     struct vm_saved *saved = &pass->patch->status->saved;
     const struct vm_instance *instance = &pass->view->status->instance;
     bool is_loading = instance->intent == INTENT_START;
+    bool has_run = instance->pid != 0;
     /* A power cut may have taken back the commit that its guest may run. */
-    bool may_have_run = is_loading && instance->pid != 0 && cause == EXIT_HOST_REBOOT;
+    bool may_have_run = is_loading && has_run && cause == EXIT_HOST_REBOOT;
     if (saved->phase == SAVED_WHOLE && !may_have_run) {
-        memcpy(saved->disk_stamp, pass->media.disk_stamp, DIGEST_SIZE);
-        return is_loading || instance->cause != EXIT_NONE ? cause : EXIT_SAVED;
+        if (!saved->disk_stamp[0]) { /* the process that was saved; none that loads it writes */
+            memcpy(saved->disk_stamp, pass->media.disk_stamp, DIGEST_SIZE);
+        }
+        bool is_refusal =
+            is_loading && has_run && (cause == EXIT_START_FAILED || cause == EXIT_PROCESS_DIED);
+        if (is_refusal) {
+            note_refusal(pass);
+        }
+        bool is_known = is_loading || instance->cause != EXIT_NONE;
+        return is_refusal || !is_known ? EXIT_SAVED : cause;
     }
     if (saved->phase != SAVED_NONE) {
         const char *what = saved->phase == SAVED_BEGUN ? "before its memory was saved"

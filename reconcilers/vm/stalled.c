@@ -216,7 +216,8 @@ static bool stall_on_lost_memory(struct pass *pass)
 {
     const struct situation *s = &pass->situation;
     struct error error = {.code = ERR_NONE};
-    if (!s->is_to_disk || s->is_alive || s->saved == SAVED_WHOLE || s->has_instance) {
+    if (!s->is_to_disk || s->is_deleting || s->is_alive || s->saved == SAVED_WHOLE ||
+        s->has_instance) {
         return false;
     }
     error_set(&error, ERR_SAVED_MEMORY, "it ended before its memory was saved");

@@ -100,7 +100,11 @@ static const struct field saved_rows[] = {
     FIELD(struct vm_saved, host, "host"),
     FIELD(struct vm_saved, accel, "accel"),
     FIELD(struct vm_saved, bytes, "bytes"),
+    FIELD(struct vm_saved, stamp, "stamp", .omit_empty = true),
     FIELD(struct vm_saved, disk_stamp, "diskStamp", .omit_empty = true),
+    FIELD(struct vm_saved, n_refused, "refused", .omit_empty = true),
+    FIELD(struct vm_saved, refused_generation, "refusedGeneration", .omit_empty = true),
+    FIELD(struct vm_saved, refusal, "refusal"),
 };
 static const struct fields saved_fields = {FIELDS_OF(saved_rows, struct vm_saved)};
 

@@ -103,8 +103,12 @@ struct vm_saved {
     enum saved_phase phase;
     char *host;                   /* machine_ops.memory_host of when it was saved … */
     char *accel;                  /* … and the accelerator */
-    uint64_t bytes;               /* of the file */
-    char disk_stamp[DIGEST_SIZE]; /* of the disk (file_stamp.h) once its process had ended */
+    uint64_t bytes;               /* of the file … */
+    char stamp[DIGEST_SIZE];      /* … and which it is (file_stamp.h) */
+    char disk_stamp[DIGEST_SIZE]; /* of the disk once its process had ended */
+    uint32_t n_refused;           /* machines that ended while they loaded it … */
+    uint64_t refused_generation;  /* … the last of them for this one … */
+    char *refusal;                /* … and what it said; NULL: nothing */
 };
 
 struct vm_prepared {

@@ -187,7 +187,9 @@ static int check_saves(
     const struct vm_spec *spec = desired->spec;
     const struct vm_status *status = record_status(record);
     const struct vm_spec *running = status && status->applied_spec ? status->applied_spec : spec;
+    bool is_up = status && (status->instance.pid != 0 || status->saved.phase != SAVED_NONE);
     const char *what = backend_traits(spec->backend)->is_fixed ? "its backend cannot"
+                       : !is_up                                ? "it does not run"
                        : running->n_shares > 0                 ? "it has shared folders"
                        : running->n_volumes + desired->n_volumes + running->n_disks > 0
                            ? "it has volumes or further disks"
@@ -332,17 +334,20 @@ static void change_spec(struct attempt *attempt)
 static void change_power(struct attempt *attempt)
 {
     const struct change *change = attempt->change;
+    const struct vm_status *status = record_status(attempt->record);
     struct vm_desired *next = attempt->next;
     if (!change->sets_power) {
         return;
     }
     if (change->power == POWER_RUNNING && attempt->is_down) {
         attempt_report(attempt, CHANGE_STARTED);
-    } else if (next->power != change->power || next->is_saved != change->saves) {
+    } else if (next->power != change->power || (change->saves && !next->is_saved)) {
         attempt_report(attempt, change->power == POWER_STOPPED ? CHANGE_STOPPED : CHANGE_REQUESTED);
     }
     next->power = change->power;
-    next->is_saved = change->saves;
+    bool stays_saved = change->power == POWER_SUSPENDED && next->is_saved && status &&
+                       status->saved.phase == SAVED_WHOLE; /* suspended it is already */
+    next->is_saved = change->saves || stays_saved;
     next->stop_timeout_s = change->power == POWER_STOPPED ? change->stop_timeout_s : 0;
 }
 

@@ -163,6 +163,99 @@ static void killed_at_any_time_it_continues_once(void **state)
     }
 }
 
+static bool is_loaded(struct sim *sim, const char *name)
+{
+    return phase_of(sim, name) == SAVED_LOADED;
+}
+
+static bool is_loading(struct sim *sim, const char *name)
+{
+    return strcmp(sim_run_state(sim, name), "inmigrate") == 0;
+}
+
+/* Started, and it did not continue from its memory: that has an event of its own. */
+static void expect_boot_from_disk(struct sim *sim)
+{
+    unsigned before = sim_count_events(sim, "web", REASON_RUNNING);
+    sim_script(sim, "web", NULL);
+    sim_start(sim);
+    sim_wait(sim, "web", sim_is_ready, 20 * MINUTE_MS);
+    assert_int_equal(sim_count_events(sim, "web", REASON_RUNNING), before + 1);
+    expect_nothing_saved(sim, "web");
+}
+
+/* Nobody has recorded it, and its disk is not as it was. */
+static void what_may_have_run_on_is_not_loaded_again(void **state)
+{
+    struct sim *sim = *state;
+    bring_up_saved(sim, "web");
+    sim_script(sim, "web", "{\"bootMs\": 60000}");
+    sim_power(sim, "web", POWER_RUNNING);
+    sim_wait(sim, "web", is_loaded, MINUTE_MS);
+    sim_kill(sim);
+    sim_set_run_state(sim, "web", "running");
+    sim_kill_vm(sim, "web");
+    expect_boot_from_disk(sim);
+}
+
+/* The last commits may not have reached the disk. */
+static void what_a_power_cut_may_have_hidden_is_not_loaded_again(void **state)
+{
+    struct sim *sim = *state;
+    bring_up_saved(sim, "web");
+    sim_script(sim, "web", "{\"loadMs\": 60000}");
+    sim_power(sim, "web", POWER_RUNNING);
+    sim_wait(sim, "web", is_loading, MINUTE_MS);
+    sim_reboot_host(sim);
+    expect_boot_from_disk(sim);
+}
+
+/* What ends each machine that loads it is no crash of the VM's, and is not tried for ever. */
+static void memory_that_is_refused_stays_until_it_is_given_up(void **state)
+{
+    struct sim *sim = *state;
+    bring_up_saved(sim, "web");
+    sim_script(sim, "web", "{\"loadMs\": 60000}");
+    sim_power(sim, "web", POWER_RUNNING);
+    for (int i = 0; i < 3; i++) {
+        sim_wait(sim, "web", is_loading, MINUTE_MS);
+        sim_kill_vm(sim, "web");
+    }
+    sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_RUNNING), REASON_SAVED_MEMORY_FAILED);
+    assert_true(has_file(sim, "web"));
+    sim_script(sim, "web", NULL);
+    (void)sim_change(
+        sim, &(struct change){
+                 .name = "web", .sets_power = true, .power = POWER_RUNNING, .retries = true});
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS); /* another request tries again */
+    expect_nothing_saved(sim, "web");
+    expect_unharmed(sim);
+}
+
+/* Once its machine ran, and before: neither leaves a request that waits for ever. */
+static void what_does_not_run_is_not_saved(void **state)
+{
+    struct sim *sim = *state;
+    const struct change change = {
+        .name = "web", .sets_power = true, .power = POWER_SUSPENDED, .saves = true};
+    sim_script(sim, "web", "{\"failLaunch\": 1000}");
+    sim_up(sim, sim_spec_with_steps("web", 1));
+    sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
+    assert_int_equal(sim_change_failing(sim, &change), ERR_VM_INVALID_STATE);
+}
+
+/* A plain suspend does not wake it for that. */
+static void it_is_suspended_already(void **state)
+{
+    struct sim *sim = *state;
+    bring_up_saved(sim, "web");
+    sim_power(sim, "web", POWER_SUSPENDED);
+    sim_advance(sim, MINUTE_MS);
+    assert_true(is_on_disk(sim, "web"));
+    resume(sim, "web");
+}
+
 /* The guest runs on where it is, however far saving was. */
 static void saving_is_called_off(void **state)
 {
@@ -289,6 +382,11 @@ int main(void)
         cmocka_unit_test(killed_at_any_time_it_is_whole_or_as_after_a_crash),
         cmocka_unit_test(killed_at_any_time_it_continues_once),
         cmocka_unit_test(saving_is_called_off),
+        SIM_TEST(what_may_have_run_on_is_not_loaded_again),
+        SIM_TEST(what_a_power_cut_may_have_hidden_is_not_loaded_again),
+        SIM_TEST(memory_that_is_refused_stays_until_it_is_given_up),
+        SIM_TEST(what_does_not_run_is_not_saved),
+        SIM_TEST(it_is_suspended_already),
         SIM_TEST(what_wants_a_boot_gives_the_memory_up),
         SIM_TEST(what_does_not_fit_is_not_loaded),
         SIM_TEST(what_cannot_be_saved_is_not_lost),

@@ -6,10 +6,13 @@
 
 #include "controller/loop/loop.h"
 #include "reconcilers/backend/noop/noop.h"
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
+#include "specs/base/text.h"
 
 struct machine {
     struct reconciler_host *host; /* borrowed */
@@ -146,9 +149,37 @@ static void note_ruined(const struct reconciler_host *host)
     noop_write_file(ruined, "");
 }
 
+static char *read_text(const char *path)
+{
+    cleanup_buf struct buf text = BUF_INIT(64);
+    struct error ignored = {.code = ERR_NONE};
+    (void)fs_read_file(path, &text, &ignored);
+    return mem_strdup(buf_str(&text));
+}
+
+static char *path_of_runs(const struct machine *machine)
+{
+    return mem_printf("%s/vms/%s/noop.runs", machine->host->paths->data_dir, machine->name);
+}
+
+/* How often a guest began to run, or ran on, on this disk. free() it. */
+static char *runs_of_disk(const struct machine *machine)
+{
+    cleanup_free char *path = path_of_runs(machine), *text = read_text(path);
+    return mem_printf("%08ld", strtol(text, NULL, 10));
+}
+
+static void count_run(const struct machine *machine)
+{
+    cleanup_free char *path = path_of_runs(machine), *runs = runs_of_disk(machine);
+    cleanup_free char *more = mem_printf("%08ld", strtol(runs, NULL, 10) + 1);
+    noop_write_file(path, more);
+}
+
 static void booted(void *context)
 {
     struct machine *machine = context;
+    count_run(machine);
     if (machine->is_clone) {
         cleanup_free char *used = noop_path_of_use(machine->host, machine->name);
         noop_write_file(used, "");
@@ -228,7 +259,8 @@ static void saved(void *context)
 {
     struct machine *machine = context;
     cleanup_free char *file = paths_vm(machine->host->paths, machine->name, VM_SAVED_MEMORY);
-    noop_write_file(file, "memory");
+    cleanup_free char *runs = runs_of_disk(machine);
+    noop_write_file(file, runs);
     set_run_state(machine, RUN_STATE_POSTMIGRATE);
 }
 
@@ -255,7 +287,10 @@ static void loaded(void *context)
 {
     struct machine *machine = context;
     cleanup_free char *used = noop_path_of_use(machine->host, machine->name);
-    if (fs_exists(used) && !machine->is_saved) {
+    cleanup_free char *saved = paths_vm(machine->host->paths, machine->name, VM_SAVED_MEMORY);
+    cleanup_free char *then = read_text(saved), *now = runs_of_disk(machine);
+    bool is_of_another = machine->is_saved && !text_eq(then, now);
+    if (is_of_another || (fs_exists(used) && !machine->is_saved)) {
         note_ruined(machine->host);
     }
     set_run_state(machine, RUN_STATE_PAUSED);
@@ -313,6 +348,7 @@ static void noop_command(
     (void)env;
     switch (command) {
     case MACHINE_RESUME:
+        count_run(machine);
         set_run_state(machine, RUN_STATE_RUNNING);
         break;
     case MACHINE_PAUSE:

@@ -8,9 +8,8 @@
  *
  * And suspending one to disk, with its memory, by which it continues later:
  *
- *   save     hot-plugged? -> cancel -> (query)* -> stop -> parameters -> file -> migrate ->
- * (query)*
- *            -> sync -> done; of a guest that has left already: sync -> done
+ *   save     cancel -> (query)* -> stop -> hot-plugged? -> parameters -> file -> migrate ->
+ *            (query)* -> sync -> done; of a guest that has left already: sync -> done
  *   restore  file -> migrate-incoming -> (query)* -> done
  *
  * QEMU itself is no check: it takes a state in which a bit is wrong. And one that it refuses ends
@@ -42,7 +41,7 @@ enum { QUERY_MS = 5, FREEZE_MS = 60000, LOAD_MS = 20000, SLOWEST_MIB_S = 8 };
 
 struct transfer;
 
-/* One of the four of above. */
+/* One of those above. */
 struct transfer_kind {
     void (*const *commands)(struct transfer *); /* one after the other; the last one repeats */
     const char *failure;
@@ -89,6 +88,9 @@ static void transfer_fail(struct transfer *self, const struct error *why)
     (void)error_wrap(&err, "%s", self->kind->failure);
     bool is_full = err.code == ERR_NO_SPACE || strstr(err.message, strerror(ENOSPC));
     err.code = is_full ? ERR_NO_SPACE : self->kind->code;
+    if (self->kind->is_saved && !self->kind->is_incoming && !err.help[0]) {
+        (void)error_help(&err, "let it run on: vmctl resume %s", self->machine->vm_name);
+    }
     if (self->kind->is_saved && !self->kind->is_incoming) {
         (void)fs_remove_file(self->state_path, &ignored);
     }
@@ -190,13 +192,13 @@ static void status_known(void *context, const json_t *value, const struct error 
 }
 
 struct frozen {
-    char *memory, *state;
+    char *other, *state; /* of the memory, or the disk that it belongs to */
 };
 
 static void free_frozen(void *context)
 {
     struct frozen *files = context;
-    free(files->memory);
+    free(files->other);
     free(files->state);
     free(files);
 }
@@ -205,7 +207,7 @@ static int sync_frozen(void *context, const atomic_bool *is_cancelled, struct er
 {
     const struct frozen *files = context;
     (void)is_cancelled;
-    int rc = files->memory ? fs_sync(files->memory, err) : 0;
+    int rc = fs_sync(files->other, err);
     rc = rc < 0 ? rc : fs_sync(files->state, err);
     return rc < 0 ? rc : fs_sync_dir_of(files->state, err);
 }
@@ -227,9 +229,9 @@ static void sync_files(struct transfer *self)
 {
     const struct machine *machine = self->machine;
     struct frozen *files = mem_new(struct frozen);
-    files->memory = self->kind->is_saved
-                        ? NULL
-                        : paths_vm(machine->host->paths, machine->vm_name, VM_MEMORY_FILE);
+    /* The disk's time is a part of what saved memory belongs to. */
+    files->other = paths_vm(
+        machine->host->paths, machine->vm_name, self->kind->is_saved ? VM_OVERLAY : VM_MEMORY_FILE);
     files->state = mem_strdup(self->state_path);
     self->hashing = pool_start_in(
         machine->host->pool, POOL_BULK, sync_frozen, free_frozen, files, frozen_synced, self);
@@ -344,8 +346,8 @@ static void (*const freezing[])(struct transfer *) = {
     stop_guest, set_capabilities, set_parameters, give_file, migrate, ask_progress};
 static void (*const loading[])(struct transfer *) = {
     set_capabilities, give_file, migrate, ask_progress};
-static void (*const saving[])(struct transfer *) = {check_memory, check_cpus, cancel_former,
-    await_former, stop_guest, set_parameters, give_file, migrate, ask_progress};
+static void (*const saving[])(struct transfer *) = {cancel_former, await_former, stop_guest,
+    check_memory, check_cpus, set_parameters, give_file, migrate, ask_progress};
 static void (*const restoring[])(struct transfer *) = {give_file, migrate, ask_progress};
 static void (*const syncing[])(struct transfer *) = {sync_files};
 

@@ -422,6 +422,21 @@ static const struct {
     {"the same, while it starts",
         {UP, .power = POWER_SUSPENDED, .is_to_disk = true, .intent = INTENT_START}, 54,
         ACTION_CONFIRM_START},
+    {"the host goes down while its memory is saved",
+        {ALIVE, .power = POWER_SUSPENDED, .is_to_disk = true, .run_state = RUN_STATE_POSTMIGRATE,
+            .saved = SAVED_BEGUN, .is_halted = true},
+        55, ACTION_SAVE},
+    {"the same, and it cannot be saved",
+        {ALIVE, .power = POWER_SUSPENDED, .is_to_disk = true, .run_state = RUN_STATE_PAUSED,
+            .saved = SAVED_BEGUN, .is_halted = true, .is_save_failing = true},
+        5, ACTION_BEGIN_STOP},
+    {"stopped after it has left to our file",
+        {ALIVE, .intent = INTENT_STOP, .run_state = RUN_STATE_POSTMIGRATE, .saved = SAVED_BEGUN}, 9,
+        ACTION_RESUME},
+    {"suspended to disk before its launch",
+        {READY_TO_START, .has_instance = true, .intent = INTENT_START, .power = POWER_SUSPENDED,
+            .is_to_disk = true},
+        11, ACTION_RECORD_EXIT},
     {"its memory is saved",
         {ALIVE, .power = POWER_SUSPENDED, .is_to_disk = true, .run_state = RUN_STATE_POSTMIGRATE,
             .saved = SAVED_WHOLE},
@@ -560,6 +575,7 @@ static struct situation random_situation(uint64_t *rng)
     if (s.wake == WAKE_NONE && s.build == BUILD_NONE) { /* neither is saved before it is itself */
         s.saved = (enum saved_phase)((most >> 16 & 7) % SAVED_PHASE_COUNT_);
         s.is_to_disk = s.power == POWER_SUSPENDED && (most >> 19 & 1);
+        s.is_save_failing = most >> 20 & 1;
     }
     return with_template(s, most / 24);
 }
