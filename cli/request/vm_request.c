@@ -79,8 +79,15 @@ static int apply(struct cli *cli, struct request *request, struct error *err)
                     (change->sets_power && change->power == POWER_STOPPED);
         change->proxies = ends ? NULL : cli->proxies;
     }
-    return change_apply_with(
+    int rc = change_apply_with(
         cli->store, request->changes, request->count, request->extra, request->outcomes, err);
+    for (size_t i = 0; rc == 0 && i < request->count; i++) {
+        if (request->outcomes[i].drops_memory) {
+            cli_note(cli, "%s: its saved memory is given up, as by a power cut",
+                request->changes[i].name);
+        }
+    }
+    return rc;
 }
 
 /* Stopping counts: a guest that runs may be what fills the disk. */

@@ -310,6 +310,10 @@ void vm_text_add_desired(struct buf *out, const struct vm_record *record)
         vm_rows_add_labels(&labels, desired->spec);
         vm_text_field(out, "Labels:", "%s", buf_str(&labels));
     }
+    if (record->status && record->status->saved.phase == SAVED_WHOLE) {
+        vm_text_field(out, "Saved memory:", "%llu MB on disk",
+            (unsigned long long)(record->status->saved.bytes / 1000000));
+    }
     if (desired->spec->is_protected) {
         vm_text_field(out, "Protected:", "yes: its disk and snapshots stay");
     }

@@ -473,6 +473,11 @@ static void write_next(struct store_batch *batch, struct attempt *attempt)
     }
     memcpy(attempt->outcome.uid, attempt->next->uid, TEXT_ID_SIZE);
     attempt->outcome.generation = attempt->next->generation;
+    const struct vm_status *status = record_status(attempt->record);
+    attempt->outcome.drops_memory = status && status->saved.phase == SAVED_WHOLE &&
+                                    attempt->outcome.result != CHANGE_UNCHANGED &&
+                                    (change->deletes || change->restarts || change->recreates ||
+                                        (change->sets_power && change->power == POWER_STOPPED));
 }
 
 static int work_out(struct store *store, struct attempt *attempt, struct error *err)

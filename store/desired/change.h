@@ -86,6 +86,7 @@ struct change_outcome {
     enum change_result result;
     char uid[TEXT_ID_SIZE];
     uint64_t generation; /* waiters wait until this one is observed */
+    bool drops_memory;   /* what is saved of its guest (`suspend --disk`) is given up */
     uint32_t steps_from; /* of change_plan() alone, and of a spec that has secrets: the first
                           * provision step that is under way then, or due, from 0; as many as
                           * the spec has, or more: none. As far as is known: the record of them
