@@ -68,10 +68,6 @@ int64_t pass_fail(struct pass *pass, const struct error *err)
 static int64_t act_launch(struct pass *pass)
 {
     struct vm *vm = pass->vm;
-    struct error err = {.code = ERR_NONE};
-    if (saved_check(pass, &err) < 0) {
-        return pass_fail(pass, &err);
-    }
     vm_begin(vm, ACTION_LAUNCH, generation_of(pass));
     memcpy(
         vm->outcome->instance.instance_id, pass->view->status->instance.instance_id, TEXT_ID_SIZE);
@@ -212,8 +208,7 @@ static int64_t act_begin_start(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
     struct error err = {.code = ERR_NONE};
-    if (saved_check(pass, &err) < 0 || addresses_choose(pass, &err) < 0 ||
-        volumes_lease(pass, &err) < 0) {
+    if (addresses_choose(pass, &err) < 0 || volumes_lease(pass, &err) < 0) {
         return pass_fail(pass, &err);
     }
     vm_instance_clear(&status->instance);
@@ -599,5 +594,7 @@ int64_t pass_act(struct pass *pass)
     if (!is_cheap && failed_a_moment_ago(pass)) {
         return vm->failure.retry_at_ms - pass->now_ms;
     }
-    return check_backend(pass, &err) < 0 ? pass_fail(pass, &err) : acts[action](pass);
+    bool is_starting = action == ACTION_BEGIN_START || action == ACTION_LAUNCH;
+    bool is_refused = check_backend(pass, &err) < 0 || (is_starting && saved_check(pass, &err) < 0);
+    return is_refused ? pass_fail(pass, &err) : acts[action](pass);
 }

@@ -14,7 +14,6 @@
 #include "specs/base/proxies.h"
 #include "specs/base/text.h"
 #include "specs/vm/applied_files.h"
-#include "specs/vm/backend_traits.h"
 #include "specs/vm/record_fields.h"
 #include "specs/vm/step_notes.h"
 #include "specs/vm/vm_steps.h"
@@ -179,32 +178,6 @@ int change_check_protected(
         change->name, desired->source ? " --file " : "", desired->source ? desired->source : "");
 }
 
-/* What its memory depends on must be as it was when it is loaded. */
-static int check_saves(
-    const struct vm_record *record, const struct change *change, struct error *err)
-{
-    const struct vm_desired *desired = record->desired;
-    const struct vm_spec *spec = desired->spec;
-    const struct vm_status *status = record_status(record);
-    const struct vm_spec *running = status && status->applied_spec ? status->applied_spec : spec;
-    bool is_up = status && (status->instance.pid != 0 || status->saved.phase != SAVED_NONE);
-    const char *what = backend_traits(spec->backend)->is_fixed ? "its backend cannot"
-                       : !is_up                                ? "it does not run"
-                       : running->n_shares > 0                 ? "it has shared folders"
-                       : running->n_volumes + desired->n_volumes + running->n_disks > 0
-                           ? "it has volumes or further disks"
-                       : status && status->instance.is_woken
-                           ? "it was woken from a template, and has not booted since"
-                           : NULL;
-    if (!change->saves || !what) {
-        return 0;
-    }
-    (void)error_set(
-        err, ERR_VM_INVALID_STATE, "vm '%s' cannot be suspended to disk: %s", change->name, what);
-    return error_help(err, "suspend it in memory: vmctl suspend %s; or shut it down: vmctl stop %s",
-        change->name, change->name);
-}
-
 static int attempt_check(struct store *store, const struct attempt *attempt, struct error *err)
 {
     const struct vm_desired *desired = attempt->record->desired;
@@ -226,7 +199,7 @@ static int attempt_check(struct store *store, const struct attempt *attempt, str
         return report_conflict(change->name, desired, err);
     }
     int rc = desired ? change_check_protected(desired, change, err) : 0;
-    rc = desired && rc == 0 ? check_saves(attempt->record, change, err) : rc;
+    rc = desired && rc == 0 && change->saves ? save_check(attempt->record, change->name, err) : rc;
     if (rc < 0) {
         return rc;
     }

@@ -3,6 +3,7 @@
 
 #include "specs/base/error.h"
 #include "specs/base/text.h"
+#include "specs/vm/backend_traits.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_status.h"
 #include "store/desired/impact.h"
@@ -66,4 +67,31 @@ int snapshot_check(const struct vm_record *record, const struct snapshot_order *
         return error_help(err, "remove one: vmctl snapshot rm %s NAME", vm_name);
     }
     return 0;
+}
+
+int save_check(const struct vm_record *record, const char *vm_name, struct error *err)
+{
+    const struct vm_desired *desired = record->desired;
+    const struct vm_spec *spec = desired->spec;
+    const struct vm_status *status = record_status(record);
+    const struct vm_spec *running = status && status->applied_spec ? status->applied_spec : spec;
+    bool is_up = status && (status->instance.pid != 0 || status->saved.phase != SAVED_NONE);
+    const char *what = backend_traits(spec->backend)->is_fixed ? "its backend cannot"
+                       : !is_up                                ? "it does not run"
+                       : running->n_shares > 0                 ? "it has shared folders"
+                       : running->n_volumes + desired->n_volumes + running->n_disks > 0
+                           ? "it has volumes or further disks"
+                       : status && status->instance.is_woken
+                           ? "it was woken from a template, and has not booted since"
+                           : NULL;
+    if (!what) {
+        return 0;
+    }
+    (void)error_set(
+        err, ERR_VM_INVALID_STATE, "vm '%s' cannot be suspended to disk: %s", vm_name, what);
+    if (!is_up) {
+        return error_help(err, "see why: vmctl status %s", vm_name);
+    }
+    return error_help(err, "suspend it in memory: vmctl suspend %s; or shut it down: vmctl stop %s",
+        vm_name, vm_name);
 }

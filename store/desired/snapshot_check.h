@@ -15,3 +15,8 @@ bool snapshot_is_under_way(const struct vm_record *record, const struct snapshot
  * -ERR_VM_INVALID_STATE, -ERR_SNAPSHOT_NOT_FOUND. */
 int snapshot_check(const struct vm_record *record, const struct snapshot_order *order,
     const char *vm_name, struct error *err);
+
+/* Whether its guest can be suspended to disk: what its memory depends on must be as it was when it
+ * is loaded. Of a VM that has a desired record. -ERR_VM_INVALID_STATE: why not, and what to do
+ * instead. */
+int save_check(const struct vm_record *record, const char *vm_name, struct error *err);
