@@ -206,8 +206,14 @@ END
     local id
     id=$(vmctl ssh now -- cat /etc/machine-id)
     [ ${#id} -eq 32 ]
+    run vmctl suspend --disk now # part of its memory is the template's
+    [ "$status" -eq 1 ]
+    says "it was woken from a template"
     vmctl restart now
     [ "$(vmctl ssh now -- cat /etc/hostname /etc/machine-id)" = "now"$'\n'"$id" ]
+    vmctl suspend -q --disk now # it has booted since
+    vmctl resume -q now
+    [ "$(vmctl ssh now -- cat /etc/machine-id)" = "$id" ]
 }
 
 # bats test_tags=long
