@@ -59,7 +59,7 @@ teardown() { cli_teardown; }
     vmfile web
     vmctl up -q
     (umask 077 && : >"$work/my key%")
-    : >"$data/vms/web/id_ed25519_generated"
+    install -m 600 /dev/null "$data/vms/web/id_ed25519_generated"
     run vmctl ssh web --user root --key "$work/my key%"
     [ "$status" -eq 7 ]
     has "<User=root>"
@@ -75,7 +75,7 @@ teardown() { cli_teardown; }
     (umask 077 && : >mine && : >"$HOME/.ssh/id_ed25519" && : >"$HOME/.ssh/id_rsa" && : >"$HOME/.ssh/id_ecdsa")
     printf 'vm "web" { backend "noop"; image "%s"; cloud-init; ssh { private-key "mine" }; }\n' "$work/image" >VMFile.kdl
     vmctl up -q
-    : >"$data/vms/web/id_ed25519_generated"
+    install -m 600 /dev/null "$data/vms/web/id_ed25519_generated"
     run vmctl ssh web
     grep IdentityFile= <<<"$output" | tee "$work/keys"
     diff "$work/keys" - <<END
@@ -133,7 +133,7 @@ said() {
 @test "~/.ssh/config takes no part, and what --ssh-opt names comes first" {
     printf 'vm "web" { backend "noop"; image "%s"; cloud-init; }\n' "$work/image" >VMFile.kdl
     vmctl up -q
-    : >"$data/vms/web/id_ed25519_generated"
+    install -m 600 /dev/null "$data/vms/web/id_ed25519_generated"
     run vmctl ssh web --ssh-opt -L8080:localhost:80 --ssh-opt ForwardAgent=yes -- true
     [ "${lines[0]} ${lines[1]}" = "<-F> </dev/null>" ]
     [ "${lines[2]} ${lines[3]}" = "<-L8080:localhost:80> <-oForwardAgent=yes>" ]
