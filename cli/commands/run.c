@@ -375,7 +375,7 @@ static int carry_out(struct job *job, struct error *err)
 
 /* One combination of the matrix. */
 static int run_job(struct cli *cli, const struct run_values *values,
-    const struct arg_strings *words, const char *title, struct buf *report, struct error *err)
+    const struct arg_strings *words, const char *title, struct buf *reports, struct error *err)
 {
     cleanup_with(job_clear) struct job job = {.cli = cli,
         .values = values,
@@ -386,12 +386,15 @@ static int run_job(struct cli *cli, const struct run_values *values,
         rc = work_tree_check(err);
     }
     if (rc < 0 || (rc = find_vm(&job, words, err)) != 0) {
+        job.report.name = title[0] ? title : "run";
+        report(&job, "begin", clock_monotonic_ms(clock_system()), rc, err);
+        junit_end_suite(reports, &job.report);
         return rc;
     }
     cleanup_free char *name = mem_printf("%s%s%s", job.name, title[0] ? " " : "", title);
     job.report.name = name;
     rc = carry_out(&job, err);
-    junit_end_suite(report, &job.report);
+    junit_end_suite(reports, &job.report);
     return rc;
 }
 
@@ -435,10 +438,7 @@ static int run(
         return -(int)err->code;
     }
     int status = run_matrix(cli, values, words, &reports, err);
-    if (!values->junit || status < 0) {
-        return status;
-    }
-    if (junit_write(values->junit, &reports, &unwritten) < 0) {
+    if (values->junit && junit_write(values->junit, &reports, &unwritten) < 0) {
         cli_print_error(cli, &unwritten);
         status = status ? status : error_exit_status(unwritten.code);
     }

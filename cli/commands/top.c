@@ -267,11 +267,11 @@ static int run(
     if (chosen->interval_ms < MIN_INTERVAL_MS) {
         return error_set(err, ERR_USAGE, "top: --interval is at least 100 ms");
     }
-    live_block_open(&top.block, cli);
-    top.is_once = chosen->is_once || output_is_data(cli) || !isatty(STDOUT_FILENO) ||
-                  !top.block.is_live || cli->is_quiet;
     int rc = targets_find_or_all(cli, &chosen->which, words, &top.names, err);
     if (rc == 0) {
+        live_block_open(&top.block, cli);
+        top.is_once = chosen->is_once || output_is_data(cli) || !isatty(STDOUT_FILENO) ||
+                      !top.block.is_live || cli->is_quiet;
         top.machines = mem_calloc(top.names.count + 1, sizeof(*top.machines));
         top.loop = (struct wait_loop){.cli = cli, .check = top_check, .context = &top};
         wait_loop_open(&top.loop, INT64_MAX);
@@ -279,7 +279,9 @@ static int run(
         live_block_leave(&top.block);
         wait_loop_close(&top.loop);
     }
-    live_block_close(&top.block);
+    if (top.machines) { /* it was opened */
+        live_block_close(&top.block);
+    }
     free(top.machines);
     strings_clear(&top.names);
     return rc;

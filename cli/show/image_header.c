@@ -63,7 +63,7 @@ static int put_format(struct image_file *file, json_t *image, struct error *err)
         return 0;
     }
     cleanup_free char *title = mem_printf("'%s'", file->path);
-    if (image_stranger_check(&file->file, title, err) < 0) {
+    if (image_stranger_check(&file->file, title, true, err) < 0) {
         return -(int)err->code;
     }
     if (file->file.size == 0 || file->file.size % IMAGE_SECTOR_SIZE != 0) {

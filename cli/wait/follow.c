@@ -244,7 +244,7 @@ static void print_output(const char *lines, size_t n)
         size_t length = strcspn(line, "\n");
         const char *title = memmem(line, length, "==> step ", strlen("==> step "));
         length += line[length] == '\n';
-        if (title && (title == line || text_starts_with(title - 2, "| "))) {
+        if (title == line || (title && title - line >= 2 && text_starts_with(title - 2, "| "))) {
             live_block_fit(&out, line, live_block_columns());
         } else {
             buf_add(&out, line, length);

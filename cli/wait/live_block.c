@@ -25,7 +25,7 @@ void live_block_open(struct live_block *block, const struct cli *cli)
         .noted_ms = clock_monotonic_ms(clock_system()),
         .drawn = BUF_INIT(0),
     };
-    if (block->is_live && !cli->is_quiet) {
+    if (block->is_live && !cli->is_quiet && isatty(STDOUT_FILENO)) { /* else a pager may read it */
         terminal_echo_off(STDERR_FILENO); /* what is typed would stand amid the lines */
     }
 }

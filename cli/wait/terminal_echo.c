@@ -19,8 +19,10 @@ static struct {
     struct termios before;
 } terminal;
 
-/* Those a program gets for its own mistakes, and what is not caught elsewhere. */
-static const int ending_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGQUIT};
+/* What ends the program, unless it is caught elsewhere or ignored. Not SIGSEGV and SIGBUS: the
+ * store's guard has those (store/lmdb/guard.h). */
+static const int ending_signals[] = {
+    SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT, SIGABRT, SIGFPE, SIGILL};
 
 /* tcgetpgrp() and tcsetattr() may be called by a handler (signal-safety(7)). */
 static bool is_in_foreground(void)
@@ -38,9 +40,11 @@ static void set_silent(void)
 void terminal_echo_on(void)
 {
     bool was_off = terminal.is_off;
+    struct termios now;
     terminal.is_off = 0;
-    if (was_off && is_in_foreground()) {
-        (void)tcsetattr(terminal.fd, TCSANOW, &terminal.before);
+    if (was_off && is_in_foreground() && tcgetattr(terminal.fd, &now) == 0) {
+        now.c_lflag |= ECHO; /* and what others have changed since stays */
+        (void)tcsetattr(terminal.fd, TCSANOW, &now);
     }
 }
 
@@ -50,14 +54,29 @@ static void on_end(int number)
     (void)raise(number); /* SA_RESETHAND: with its default action, once this handler returns */
 }
 
-/* Returns from raise() when SIGCONT came. */
+/* With the default action the kernel decides: a process that no shell could continue is not
+ * stopped. Returns when SIGCONT came, or at once. */
+static void stop_as_usual(void)
+{
+    struct sigaction usual = {.sa_handler = SIG_DFL}, ours;
+    sigset_t stop, before;
+    sigemptyset(&usual.sa_mask);
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTSTP);
+    (void)sigaction(SIGTSTP, &usual, &ours);
+    (void)raise(SIGTSTP);
+    (void)pthread_sigmask(SIG_UNBLOCK, &stop, &before); /* it is delivered here */
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    (void)sigaction(SIGTSTP, &ours, NULL);
+}
+
 static void on_stop(int number)
 {
     int saved = errno;
     bool was_off = terminal.is_off;
     (void)number;
     terminal_echo_on();
-    (void)raise(SIGSTOP);
+    stop_as_usual();
     if (was_off && is_in_foreground()) {
         set_silent();
         terminal.is_off = 1;
@@ -72,7 +91,10 @@ static void take_signals(void)
     sigemptyset(&end.sa_mask);
     sigemptyset(&stop.sa_mask);
     for (size_t i = 0; i < ARRAY_LEN(ending_signals); i++) {
-        (void)sigaction(ending_signals[i], &end, NULL);
+        bool is_free = sigaction(ending_signals[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL;
+        if (is_free) {
+            (void)sigaction(ending_signals[i], &end, NULL);
+        }
     }
     if (sigaction(SIGTSTP, NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
         (void)sigaction(SIGTSTP, &stop, NULL);

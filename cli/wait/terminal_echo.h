@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * A terminal that does not show what is typed while something is redrawn on it, and shows it again
- * whatever ends or stops the program: the caller, exit(), Ctrl-Z, a crash. Only SIGKILL leaves it
- * as it is. One terminal at a time. In the background nothing is changed: that would stop us.
+ * whatever ends or stops the program: the caller, exit(), Ctrl-Z, a signal. Only SIGKILL and a
+ * fault leave it as it is. One terminal at a time. In the background nothing is changed: that would
+ * stop us.
  */
 #pragma once
 

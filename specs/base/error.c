@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
 #include "specs/base/url.h"
 
 static const struct {
@@ -134,11 +136,12 @@ static const char ellipsis[] = "…";
 __attribute__((format(printf, 3, 0))) static void error_format(
     char *field, size_t size, const char *fmt, va_list ap)
 {
-    int n = vsnprintf(field, size, fmt, ap);
-    if (n >= 0 && (size_t)n >= size) {
+    cleanup_free char *whole =
+        mem_vprintf(fmt, ap); /* a secret that is cut is not seen to be one */
+    url_mask(whole);
+    if ((size_t)snprintf(field, size, "%s", whole) >= size) {
         memcpy(field + size - sizeof(ellipsis), ellipsis, sizeof(ellipsis));
     }
-    url_mask(field);
 }
 
 /* Help texts write NAME for the VM: the one that the message names first, as "vm 'web'". */

@@ -10,6 +10,7 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
+#include "specs/base/mem.h"
 #include "specs/base/url.h"
 
 /* The process's only mutable global: set once by log_init(), before any thread starts. */
@@ -85,9 +86,10 @@ void log_line(enum log_level level, const char *module, const char *fmt, ...)
     int n = snprintf(line, sizeof(line), "%s %-5s %s: ", when, level_names[level], module);
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(line + n, sizeof(line) - (size_t)n - 1, fmt, ap);
+    cleanup_free char *text = mem_vprintf(fmt, ap); /* masked whole: see error.c */
     va_end(ap);
-    url_mask(line);
+    url_mask(text);
+    snprintf(line + n, sizeof(line) - (size_t)n - 1, "%s", text);
     strcat(line, "\n");
     (void)!write(
         STDERR_FILENO, line, strlen(line)); /* one write: lines of two processes stay whole */

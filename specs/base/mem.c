@@ -43,14 +43,20 @@ void *mem_dup(const void *p, size_t n)
     return p ? memcpy(must(malloc(n ? n : 1)), p, n) : NULL;
 }
 
-char *mem_printf(const char *fmt, ...)
+char *mem_vprintf(const char *fmt, va_list ap)
 {
     char *s = NULL;
+    int n = vasprintf(&s, fmt, ap);
+    return must(n < 0 ? NULL : s);
+}
+
+char *mem_printf(const char *fmt, ...)
+{
     va_list ap;
     va_start(ap, fmt);
-    int n = vasprintf(&s, fmt, ap);
+    char *s = mem_vprintf(fmt, ap);
     va_end(ap);
-    return must(n < 0 ? NULL : s);
+    return s;
 }
 
 void mem_wipe(void *p, size_t n)

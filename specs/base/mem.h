@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <stdarg.h>
 #include <stddef.h>
 
 /* Zeroed memory for `count` objects of `size` bytes; free() it. */
@@ -23,6 +24,7 @@ void *mem_dup(const void *p, size_t n);
 
 /* A printf into fresh memory. */
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+char *mem_vprintf(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
 
 /* Overwrites what nobody is to find in memory, a secret or a private key, and frees it; NULL is
  * fine. */

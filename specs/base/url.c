@@ -60,6 +60,13 @@ static size_t url_end(const char *text, size_t size, size_t at)
     return end;
 }
 
+/* Whether "://" of the text at `colon` is behind that name. */
+static bool is_of_scheme(const char *text, const char *colon, const char *name)
+{
+    size_t n = strlen(name);
+    return (size_t)(colon - text) >= n && strncmp(colon - n, name, n) == 0;
+}
+
 /* `from` when `end` is before it. */
 static const char *find_any(const char *from, const char *end, const char *bytes)
 {
@@ -78,9 +85,12 @@ bool url_mark_secrets(const char *text, size_t size, bool *marks)
         const char *end = text + url_end(text, size, (size_t)(found - text));
         const char *host = found + strlen(mark), *path = find_any(host, end, "/?#");
         const char *at = memrchr(host, '@', (size_t)(path - host));
+        bool is_login = is_of_scheme(text, found, "ssh"); /* whose user is no secret */
+        const char *colon = at ? memchr(host, ':', (size_t)(at - host)) : NULL;
+        const char *secret = is_login ? (colon ? colon + 1 : at) : host;
         const char *query = find_any(path, end, "?#");
-        if (at && at > host) {
-            memset(marks + (host - text), true, (size_t)(at - host));
+        if (at && at > secret) {
+            memset(marks + (secret - text), true, (size_t)(at - secret));
             has_marked = true;
         }
         /* What url_for_people() has omitted is no secret any more. */

@@ -189,7 +189,7 @@ static int inspect_raw(struct user_file *file, const uint8_t *head, size_t n, bo
         error_set(err, ERR_IMAGE_FORMAT, "it is a %s image", foreign->name);
         return error_help(err, "convert it: qemu-img convert -O qcow2 IMAGE NEW.qcow2");
     }
-    if (image_stranger_check(file, "it", err) < 0) {
+    if (image_stranger_check(file, "it", is_base, err) < 0) {
         return -(int)err->code;
     }
     if (file->size == 0 || file->size % IMAGE_SECTOR_SIZE != 0) {

@@ -176,7 +176,7 @@ static int check_gpt(struct user_file *file, const char *title, struct error *er
     return cut_off(file, title, err);
 }
 
-int image_stranger_check(struct user_file *file, const char *title, struct error *err)
+int image_stranger_check(struct user_file *file, const char *title, bool is_new, struct error *err)
 {
     enum { ISO_DESCRIPTOR = 16 * 2048 + 1 }; /* ECMA-119, 8.1: the first descriptor's identifier */
     uint8_t head[IMAGE_HEAD_SIZE] = {0}, iso[5] = {0};
@@ -189,6 +189,6 @@ int image_stranger_check(struct user_file *file, const char *title, struct error
     if (what) {
         return image_stranger_error(title, what, err);
     }
-    int rc = check_mbr(file, head, (size_t)n, title, err);
+    int rc = is_new ? check_mbr(file, head, (size_t)n, title, err) : 0;
     return rc < 0 ? rc : check_gpt(file, title, err);
 }

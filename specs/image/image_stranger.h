@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,5 +25,5 @@ const char *image_stranger_of_name(const char *name);
 int image_stranger_error(const char *title, const char *what, struct error *err);
 
 /* Looks at the file, for a disk without a format of its own (raw). Blocks. -ERR_IMAGE_FORMAT;
- * `title` is what messages call it. */
-int image_stranger_check(struct user_file *file, const char *title, struct error *err);
+ * `title` is what messages call it. `is_new`: it is not in use yet, and has to be whole. */
+int image_stranger_check(struct user_file *file, const char *title, bool is_new, struct error *err);

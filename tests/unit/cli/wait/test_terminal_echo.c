@@ -67,10 +67,37 @@ static void leave_killed(void)
     (void)raise(SIGKILL);
 }
 
-static void stop(void)
+static void leave_by_interrupt(void)
+{
+    terminal_echo_off(STDIN_FILENO);
+    (void)raise(SIGINT);
+}
+
+static void stop_without_shell(void)
 {
     terminal_echo_off(STDIN_FILENO);
     (void)raise(SIGTSTP);
+    (void)raise(SIGKILL);
+}
+
+/* In a process group whose parent, as a shell's, is of the same session and another group. */
+static void stop(void)
+{
+    (void)signal(SIGTTOU, SIG_IGN);
+    pid_t job = fork();
+    int status = 0;
+    if (job == 0) {
+        (void)setpgid(0, 0);
+        (void)tcsetpgrp(STDIN_FILENO, getpgrp());
+        terminal_echo_off(STDIN_FILENO);
+        (void)raise(SIGTSTP);
+        _exit(1);
+    }
+    (void)waitpid(job, &status, WUNTRACED);
+    (void)kill(job, SIGKILL);
+    if (WIFSTOPPED(status)) {
+        (void)raise(SIGSTOP); /* as the test sees it */
+    }
 }
 
 static void whatever_ends_or_stops_the_program_restores_the_terminal(void **state)
@@ -85,6 +112,11 @@ static void whatever_ends_or_stops_the_program_restores_the_terminal(void **stat
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGQUIT);
     assert_true(echoes_after(stop, &status));
     assert_true(WIFSTOPPED(status));
+    assert_false(
+        echoes_after(stop_without_shell, &status)); /* nobody could continue it: it runs on */
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    assert_true(echoes_after(leave_by_interrupt, &status));
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
     assert_false(echoes_after(leave_killed, &status)); /* it was off */
 }
 

@@ -15,6 +15,8 @@
 static void urls_in_a_text_lose_their_secrets(void **state)
 {
     static const char *const cases[][2] = {
+        {"type ssh -t ssh://user@b.lan:2222 vmctl", "type ssh -t ssh://user@b.lan:2222 vmctl"},
+        {"ssh://me:pass@b.lan", "ssh://me:***@b.lan"},
         {"no URL: a?b=c me:pw@host", "no URL: a?b=c me:pw@host"},
         {"get https://a.example/x@2.img: refused", "get https://a.example/x@2.img: refused"},
         {"get https://me:p@w@a.example/x@2.img: no", "get https://***@a.example/x@2.img: no"},
@@ -45,6 +47,14 @@ static void no_error_has_the_secrets_of_a_url(void **state)
     (void)state;
     error_set_errno(&err, ERR_IO, 2, "cannot read '%s'", "http://me:pw@a/x?sig=1");
     assert_null(strstr(err.message, "pw"));
+    /* nor one that does not fit */
+    for (int n = 0; n < (int)sizeof(err.message); n++) {
+        error_clear(&err);
+        error_set(&err, ERR_IO, "%*s http://me:secret@a/x", n, "");
+        assert_null(strstr(err.message, "sec"));
+    }
+    error_clear(&err);
+    error_set_errno(&err, ERR_IO, 2, "cannot read '%s'", "http://me:pw@a/x?sig=1");
     error_wrap(&err, "image %s", "http://me:pw@a/x?sig=1");
     error_help(&err, "type: vmctl image pull '%s'", "http://me:pw@a/x?sig=1");
     assert_string_equal(err.message,

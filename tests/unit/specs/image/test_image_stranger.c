@@ -87,7 +87,7 @@ static enum error_code check(const char *bytes, off_t offset, off_t size, struct
     assert_int_equal(pwrite(fd, bytes, n, offset), n);
     *err = (struct error){.code = ERR_NONE};
     struct user_file disk = {.fd = fd, .size = (uint64_t)size};
-    (void)image_stranger_check(&disk, "disk.img", err);
+    (void)image_stranger_check(&disk, "disk.img", true, err);
     fclose(file);
     return err->code;
 }
@@ -137,7 +137,7 @@ static enum error_code check_table(
     assert_int_equal(pwrite(fileno(file), sector, sizeof(sector), 0), sizeof(sector));
     *err = (struct error){.code = ERR_NONE};
     struct user_file disk = {.fd = fileno(file), .size = (uint64_t)size};
-    (void)image_stranger_check(&disk, "disk.img", err);
+    (void)image_stranger_check(&disk, "disk.img", true, err);
     fclose(file);
     return err->code;
 }
