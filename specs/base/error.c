@@ -136,10 +136,19 @@ static const char ellipsis[] = "…";
 __attribute__((format(printf, 3, 0))) static void error_format(
     char *field, size_t size, const char *fmt, va_list ap)
 {
-    cleanup_free char *whole =
-        mem_vprintf(fmt, ap); /* a secret that is cut is not seen to be one */
-    url_mask(whole);
-    if ((size_t)snprintf(field, size, "%s", whole) >= size) {
+    va_list again;
+    va_copy(again, ap);
+    int n = vsnprintf(field, size, fmt, ap);
+    bool is_cut = n >= 0 && (size_t)n >= size;
+    if (is_cut) { /* a secret that is cut is not seen to be one */
+        cleanup_free char *whole = mem_vprintf(fmt, again);
+        url_mask(whole);
+        is_cut = (size_t)snprintf(field, size, "%s", whole) >= size;
+    } else {
+        url_mask(field);
+    }
+    va_end(again);
+    if (is_cut) {
         memcpy(field + size - sizeof(ellipsis), ellipsis, sizeof(ellipsis));
     }
 }
