@@ -19,20 +19,24 @@ static char *file_of(const struct pass *pass)
     return paths_vm(pass->vm->host->paths, pass->vm->name, VM_SAVED_MEMORY);
 }
 
+static void clear(struct vm_saved *saved)
+{
+    free(saved->host);
+    free(saved->accel);
+    free(saved->refusal);
+    *saved = (struct vm_saved){.phase = SAVED_NONE};
+}
+
 /* Killed between the two, or with a commit that fails: the next pass finds the same record, and
  * nothing to remove. */
 static void forget(struct pass *pass)
 {
-    struct vm_saved *saved = &pass->patch->status->saved;
     struct error err = {.code = ERR_NONE};
     cleanup_free char *file = file_of(pass);
     if (fs_remove_file(file, &err) < 0) { /* the next one is written over it */
         log_warn("vm", "%s: %s", pass->vm->name, err.message);
     }
-    free(saved->host);
-    free(saved->accel);
-    free(saved->refusal);
-    *saved = (struct vm_saved){.phase = SAVED_NONE};
+    clear(&pass->patch->status->saved);
     vm_forget_comparison(pass->vm); /* that was of the spec it was saved with */
 }
 
@@ -103,9 +107,7 @@ bool saved_record(struct pass *pass)
     const struct machine_ops *machine = pass->vm->backend->machine;
     cleanup_free char *file = file_of(pass);
     int64_t bytes = fs_size(file);
-    free(status->saved.host);
-    free(status->saved.accel);
-    free(status->saved.refusal);
+    clear(&status->saved);
     status->saved = (struct vm_saved){.phase = SAVED_WHOLE,
         .host = machine->memory_host ? machine->memory_host(pass->vm->host) : NULL,
         .accel = mem_strdup(status->instance.accel),
