@@ -138,7 +138,8 @@ static const struct rule prepared_rules[] = {
 /* ---- Running ---- */
 
 PREDICATE(has_start_failed, (!pass->situation.is_alive || pass->vm->failure.action == ACTION_BOOT ||
-                                pass->vm->failure.action == ACTION_SAVE) &&
+                                (pass->vm->failure.action == ACTION_SAVE &&
+                                    pass->situation.run_state != RUN_STATE_RUNNING)) &&
                                 pass->situation.power != POWER_STOPPED &&
                                 is_failure_of(pass, CONDITION_RUNNING))
 PREDICATE(is_down, !pass->situation.is_alive)

@@ -336,6 +336,20 @@ static void what_cannot_be_saved_is_not_lost(void **state)
     resume(sim, "web");
 }
 
+/* It is not even paused then, and nothing says that it is down. */
+static void where_there_is_no_room_it_runs_on(void **state)
+{
+    struct sim *sim = *state;
+    sim_bring_up(sim, sim_spec_with_steps("web", 1));
+    sim_script(sim, "web", "{\"freeMib\": 100}");
+    save(sim, "web");
+    sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
+    assert_string_equal(sim_run_state(sim, "web"), "running");
+    assert_int_equal(sim_state(sim, "web", CONDITION_RUNNING), CONDITION_TRUE);
+    expect_nothing_saved(sim, "web");
+    resume(sim, "web");
+}
+
 static void what_changes_meanwhile_comes_behind(void **state)
 {
     struct sim *sim = *state;
@@ -390,6 +404,7 @@ int main(void)
         SIM_TEST(what_wants_a_boot_gives_the_memory_up),
         SIM_TEST(what_does_not_fit_is_not_loaded),
         SIM_TEST(what_cannot_be_saved_is_not_lost),
+        SIM_TEST(where_there_is_no_room_it_runs_on),
         SIM_TEST(what_changes_meanwhile_comes_behind),
         SIM_TEST(its_disk_is_left_alone),
         SIM_TEST(what_another_process_holds_is_not_saved),
