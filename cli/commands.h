@@ -2,6 +2,7 @@
 /* The descriptors of all commands, one a file: cli/commands/NAME.c. */
 #pragma once
 
+struct arg_strings;
 struct cli;
 struct command;
 struct error;
@@ -60,9 +61,9 @@ extern const struct command command_volume;
 extern const struct command command_wait;
 extern const struct command command_watch;
 
-/* `template build`, in a file of its own. `file`: the VMFile, NULL: the usual one. Until the
+/* `template build`, in a file of its own. `files`: as project_load() takes them. Until the
  * template is there a VM that belongs to this command alone waits for it, as any would; it goes
  * with the command, however that ends. Its digest is in `ret_digest` (DIGEST_SIZE). As run() of a
  * command; -ERR_TEMPLATE: it cannot be made. */
-int template_build(struct cli *cli, const char *file, const char *vm,
+int template_build(struct cli *cli, const struct arg_strings *files, const char *vm,
     const struct follow_values *follow, char *ret_digest, struct error *err);

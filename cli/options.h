@@ -12,7 +12,7 @@
 
 /* Which VMs are meant: see cli/request/targets.h. */
 struct which_values {
-    const char *file;
+    struct arg_strings files; /* --file, in order; none: see cli/request/project.h */
     struct arg_strings names;
     const char *selector; /* NULL: not given */
     bool is_all;
@@ -29,8 +29,9 @@ enum { FOLLOW_TIMEOUT_MS = 10 * 60 * 1000 + 1 };
 
 #define OPTION_FILE(type, letter_or_0)                                                             \
     {                                                                                              \
-        "file", letter_or_0, ARG_TEXT, offsetof(type, which.file), "PATH",                         \
-            "the VMFile, - for standard input [default: $VMCTL_FILE, VMFile.kdl here or above]"    \
+        "file", letter_or_0, ARG_REPEATED, offsetof(type, which.files), "PATH",                    \
+            "the VMFile, its directory, - for standard input; further ones override it "           \
+            "[default: $VMCTL_FILE, VMFile.kdl here or above]"                                     \
     }
 #define OPTION_NAME(type)                                                                          \
     {"name", 0, ARG_REPEATED, offsetof(type, which.names), "VM", "only this VM; may be repeated"}, \

@@ -25,11 +25,11 @@ static int run(
     const struct config_values *config = values;
     cleanup_with(project_clear) struct project project = {.path = NULL};
     cleanup_buf struct buf out = BUF_INIT(0);
-    if (words->count > 1 || (words->count == 1 && config->which.file)) {
+    if (words->count > 1 || (words->count == 1 && config->which.files.count > 0)) {
         return error_set(err, ERR_USAGE, "config takes one file");
     }
-    const char *file = words->count ? words->items[0] : config->which.file;
-    int rc = project_load_whole(cli, file, &project, err);
+    const struct arg_strings *files = words->count ? words : &config->which.files;
+    int rc = project_load_whole(cli, files, &project, err);
     if (rc == 0) {
         vmfile_load_print(&out, &project.load, NULL, &cli->given);
         fputs(buf_str(&out), stdout);

@@ -136,7 +136,7 @@ static int diff_project(struct cli *cli, struct findings *findings,
 {
     cleanup_with(project_clear) struct project project = {.path = NULL};
     cleanup_with(strings_clear) struct strings targets = {.count = 0};
-    int rc = project_load(cli, values->which.file, &project, err);
+    int rc = project_load(cli, &values->which.files, &project, err);
     if (rc != 0) {
         return rc;
     }

@@ -35,11 +35,11 @@ static const struct down_values defaults = {.follow.timeout_ms = FOLLOW_TIMEOUT_
 /* The file's VMs and those that came from it before. With a file that is missing or invalid the
  * store's word is enough, so that its VMs can still be brought down. */
 static int find_known(
-    struct cli *cli, const char *file_option, struct strings *ret, struct error *err)
+    struct cli *cli, const struct arg_strings *files, struct strings *ret, struct error *err)
 {
     cleanup_with(project_clear) struct project project = {.path = NULL};
     cleanup_with(strings_clear) struct strings stored = {.count = 0};
-    int rc = targets_load_or_recall(cli, file_option, &project, &stored, err);
+    int rc = targets_load_or_recall(cli, files, &project, &stored, err);
     if (rc != 0) {
         return rc;
     }
@@ -53,12 +53,12 @@ static int find_known(
 }
 
 /* Its next change would bring destroyed VMs back. */
-static void note_watched(struct cli *cli, const char *file_option)
+static void note_watched(struct cli *cli, const struct arg_strings *files)
 {
     struct source_record *record = NULL;
     struct error ignored = {.code = ERR_NONE};
     cleanup_free char *path = NULL;
-    if (project_path(cli, file_option, &path, &ignored) == 0 &&
+    if (project_path(cli, files, &path, &ignored) == 0 &&
         sources_get(cli->store, path, &record, &ignored) == 0 && record) {
         cli_note(cli,
             "note: '%s' is still watched: its next change recreates its VMs (vmctl "
@@ -93,7 +93,7 @@ static int run(
     cleanup_with(strings_clear) struct strings targets = {.count = 0};
     cleanup_with(strings_clear) struct strings known = {.count = 0}, chosen = {.count = 0};
     struct protected_vms kept = {.count = 0};
-    int rc = find_known(cli, down->which.file, &known, err);
+    int rc = find_known(cli, &down->which.files, &known, err);
     if (rc == 0) {
         rc = targets_choose(&known, &down->which, words, "the VMFile", &chosen, err);
     }
@@ -119,7 +119,7 @@ static int run(
     };
     vm_request_init(&request, &targets, down->destroys ? &destroy : &stop);
     if (down->destroys) {
-        note_watched(cli, down->which.file);
+        note_watched(cli, &down->which.files);
     }
     rc = vm_request_run(cli, &request, &down->follow, err);
     return protected_end(cli, &kept, rc, err);

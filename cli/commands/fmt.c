@@ -22,13 +22,14 @@
 enum { FILE_MAX = 1 << 20 };
 
 struct fmt_values {
-    const char *file;
+    struct arg_strings files;
     bool only_checks;
 };
 
 static const struct arg_option options[] = {
-    {"file", 'f', ARG_TEXT, offsetof(struct fmt_values, file), "PATH",
-        "the VMFile [default: $VMCTL_FILE, VMFile.kdl here or above]"},
+    {"file", 'f', ARG_REPEATED, offsetof(struct fmt_values, files), "PATH",
+        "the VMFile, or its directory; may be repeated [default: $VMCTL_FILE, VMFile.kdl here or "
+        "above]"},
     {"check", 0, ARG_FLAG, offsetof(struct fmt_values, only_checks), NULL,
         "change nothing; status 1 when a file is not formatted"},
     OPTIONS_END,
@@ -136,23 +137,30 @@ static int format_input(const struct cli *cli, const struct fmt_values *values, 
 
 /* ---- the command ---- */
 
+/* As other commands find it; NULL: the usual one. */
+static int format_project(
+    struct cli *cli, const struct fmt_values *values, const char *given, struct error *err)
+{
+    const struct arg_strings file = {.items = &given, .count = given != NULL};
+    cleanup_free char *path = NULL;
+    int rc = project_path(cli, &file, &path, err);
+    return rc < 0 ? rc : format_file(cli, values, path, given ? given : path, err);
+}
+
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct fmt_values *fmt = values;
-    if (words->count > 0 && fmt->file) {
+    if (words->count > 0 && fmt->files.count > 0) {
         return error_set(err, ERR_USAGE, "name the file once: --file, or as a word");
     }
-    if (words->count == 0) {
-        cleanup_free char *path = NULL;
-        int rc = project_path(cli, fmt->file, &path, err);
-        return rc < 0 ? rc : format_file(cli, fmt, path, fmt->file ? fmt->file : path, err);
-    }
-    int worst = 0;
-    for (size_t i = 0; i < words->count; i++) {
-        const char *file = words->items[i];
+    const struct arg_strings *files = words->count > 0 ? words : &fmt->files;
+    int worst = files->count > 0 ? 0 : format_project(cli, fmt, NULL, err);
+    for (size_t i = 0; i < files->count; i++) {
+        const char *file = files->items[i];
         int rc = text_eq(file, "-") ? format_input(cli, fmt, err)
-                                    : format_file(cli, fmt, file, file, err);
+                 : words->count > 0 ? format_file(cli, fmt, file, file, err)
+                                    : format_project(cli, fmt, file, err);
         if (rc < 0) {
             return rc;
         }

@@ -218,7 +218,7 @@ static bool is_archive(const char *word)
 
 struct import_values {
     struct import_vm_values vm; /* of an archive */
-    const char *file;
+    struct arg_strings files;
     const char *user;
 };
 
@@ -232,7 +232,7 @@ static const struct arg_option options[] = {
     {"no-wait", 0, ARG_FLAG, offsetof(struct import_values, vm.follow.is_detached), NULL, NULL},
     {"timeout", 0, ARG_DURATION, offsetof(struct import_values, vm.follow.timeout_ms), "DURATION",
         "of an archive: stop following after this long [default: 10m]"},
-    {"file", 'f', ARG_TEXT, offsetof(struct import_values, file), "PATH",
+    {"file", 'f', ARG_REPEATED, offsetof(struct import_values, files), "PATH",
         "the VMFile that describes them from now on"},
     {"user", 'u', ARG_TEXT, offsetof(struct import_values, user), "USER",
         "the guests' user, of VMs that are in no VMFile"},
@@ -301,7 +301,7 @@ static int run(
     const char *word = words->count ? words->items[0] : NULL;
     bool is_directory = word && user_path_stat(word, &st) == 0 && S_ISDIR(st.st_mode);
     if (word && (is_directory || is_archive(word))) {
-        return import->file || import->user
+        return import->files.count > 0 || import->user
                    ? error_set(err, ERR_USAGE, "--file and --user are not for an archive")
                    : import_archive(cli, &import->vm, word, is_directory, err);
     }
@@ -310,7 +310,7 @@ static int run(
     }
     cleanup_free char *path =
         words->count ? mem_strdup(words->items[0]) : paths_path(&cli->paths, "vms.json");
-    int rc = import->file ? project_load(cli, import->file, &project, err) : 0;
+    int rc = import->files.count > 0 ? project_load(cli, &import->files, &project, err) : 0;
     return rc != 0 ? rc : import_file(cli, import, path, &project, err);
 }
 

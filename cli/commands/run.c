@@ -123,11 +123,12 @@ static int find_vm(struct job *job, const struct arg_strings *words, struct erro
     const char *word = words->n_before_dashes > 0 ? words->items[0] : NULL;
     cleanup_with(strings_clear) struct strings targets = {.count = 0};
     const struct arg_strings none = {.count = 0};
-    if (word && which->file) {
-        return error_set(
-            err, ERR_USAGE, "the VMFile is given twice: '%s' and '%s'", which->file, word);
+    const struct arg_strings first = {.items = words->items, .count = 1};
+    if (word && which->files.count > 0) {
+        return error_set(err, ERR_USAGE, "the VMFile is given twice: '%s' and '%s'",
+            which->files.items[0], word);
     }
-    int rc = project_load(job->cli, word ? word : which->file, &job->project, err);
+    int rc = project_load(job->cli, word ? &first : &which->files, &job->project, err);
     if (rc == -ERR_VMFILE_NOT_FOUND && word) {
         return error_help(err, "the word before `--` is a VMFile; name a VM of it with --name");
     }

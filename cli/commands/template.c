@@ -423,7 +423,7 @@ static int build(
     const char *vm = words->items[1];
     cleanup_json json_t *templates = NULL;
     char digest[DIGEST_SIZE] = "";
-    int rc = template_build(cli, values->which.file, vm, &values->follow, digest, err);
+    int rc = template_build(cli, &values->which.files, vm, &values->follow, digest, err);
     if (rc == 0 && output_is_data(cli) && (rc = read_templates(cli, &templates, err)) == 0) {
         output_print(cli, find_digest(templates, digest));
     } else if (rc == 0 && cli->output == OUTPUT_NAME) {

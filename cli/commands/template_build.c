@@ -110,12 +110,12 @@ static int wait_with_copy(struct build *build, char *ret_digest, struct error *e
     return rc;
 }
 
-int template_build(struct cli *cli, const char *file, const char *vm,
+int template_build(struct cli *cli, const struct arg_strings *files, const char *vm,
     const struct follow_values *follow, char *ret_digest, struct error *err)
 {
     cleanup_with(build_clear) struct build build = {
         .cli = cli, .vm = vm, .follow = follow, .owner_fd = -1};
-    int rc = project_load(cli, file, &build.project, err);
+    int rc = project_load(cli, files, &build.project, err);
     rc = rc != 0 ? rc : find_spec(&build, err);
     rc = rc != 0 ? rc : cli_open_store(cli, err);
     rc = rc != 0 ? rc : owner_lock_take(&cli->paths, &build.owner, &build.owner_fd, err);

@@ -16,12 +16,12 @@
 #include "store/source/sources.h"
 
 struct unwatch_values {
-    const char *file;
+    struct arg_strings files;
     bool is_all;
 };
 
 static const struct arg_option options[] = {
-    {"file", 'f', ARG_TEXT, offsetof(struct unwatch_values, file), "PATH",
+    {"file", 'f', ARG_REPEATED, offsetof(struct unwatch_values, files), "PATH",
         "the VMFile [default: $VMCTL_FILE, VMFile.kdl here or above]"},
     {"all", 0, ARG_FLAG, offsetof(struct unwatch_values, is_all), NULL, "all that are watched"},
     OPTIONS_END,
@@ -91,7 +91,7 @@ static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct unwatch_values *unwatch = values;
-    if ((words->count > 0) + (unwatch->file != NULL) + unwatch->is_all > 1) {
+    if ((words->count > 0) + (unwatch->files.count > 0) + unwatch->is_all > 1) {
         return error_set(err, ERR_USAGE, "unwatch: names, --file and --all exclude each other");
     }
     cleanup_json json_t *all = json_array();
@@ -99,8 +99,9 @@ static int run(
     if (rc == 0 && unwatch->is_all) {
         rc = unwatch_all(cli, all, err);
     }
+    const char *first = unwatch->files.count > 0 ? unwatch->files.items[0] : NULL;
     for (size_t i = 0; rc == 0 && !unwatch->is_all && (i < words->count || i == 0); i++) {
-        rc = unwatch_one(cli, all, words->count ? words->items[i] : unwatch->file, err);
+        rc = unwatch_one(cli, all, words->count ? words->items[i] : first, err);
     }
     if (rc == 0 && output_is_data(cli)) {
         output_print(cli, all);

@@ -72,11 +72,11 @@ static int run(
 {
     const struct validate_values *validate = values;
     cleanup_with(project_clear) struct project project = {.path = NULL};
-    if (words->count > 1 || (words->count == 1 && validate->which.file)) {
+    if (words->count > 1 || (words->count == 1 && validate->which.files.count > 0)) {
         return error_set(err, ERR_USAGE, "validate takes one file");
     }
-    const char *file = words->count ? words->items[0] : validate->which.file;
-    int rc = project_load_whole(cli, file, &project, err);
+    const struct arg_strings *files = words->count ? words : &validate->which.files;
+    int rc = project_load_whole(cli, files, &project, err);
     rc = rc != 0 ? rc : check_images(project.file, err);
     if (rc != 0) {
         return rc;

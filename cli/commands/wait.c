@@ -191,7 +191,7 @@ static int run(
         /* A watched VMFile that was just edited: its VMs match it only once vmctld has applied it.
          */
         cleanup_free char *path = NULL;
-        rc = project_path(cli, wait->which.file, &path, err);
+        rc = project_path(cli, &wait->which.files, &path, err);
         rc = rc < 0 ? rc : watched_source_settle(cli, path, &timeout_ms, err);
     }
     if (rc != 0) {

@@ -28,15 +28,15 @@
 #include "store/store.h"
 
 struct watch_values {
-    const char *file;
+    struct arg_strings files;
     const char *prune;
     bool lists;
     struct follow_values follow;
 };
 
 static const struct arg_option options[] = {
-    {"file", 'f', ARG_TEXT, offsetof(struct watch_values, file), "PATH",
-        "the VMFile [default: $VMCTL_FILE, VMFile.kdl here or above]"},
+    {"file", 'f', ARG_REPEATED, offsetof(struct watch_values, files), "PATH",
+        "the VMFile; further ones override it [default: $VMCTL_FILE, VMFile.kdl here or above]"},
     {"list", 'l', ARG_FLAG, offsetof(struct watch_values, lists), NULL,
         "show what is watched, and whether it is in step"},
     OPTION_PRUNE(struct watch_values),
@@ -164,22 +164,34 @@ static int write_registration(
     }
 }
 
-static int register_one(
-    struct cli *cli, const char *word, enum source_prune prune, char **ret_path, struct error *err)
+/* One file with its overrides, or a directory; NULL: the usual file. */
+static int register_one(struct cli *cli, const struct arg_strings *files, enum source_prune prune,
+    char **ret_path, struct error *err)
 {
     cleanup_free char *path = NULL;
     cleanup_with(project_clear) struct project project = {.path = NULL};
+    cleanup_with(strings_clear) struct strings inputs = {.count = 0};
+    const char *word = files->count > 0 ? files->items[0] : NULL;
     bool is_directory;
     int rc = watched_source_path(cli, word, &path, &is_directory, err);
+    if (rc == 0 && is_directory && files->count > 1) {
+        (void)error_set(
+            err, ERR_USAGE, "'%s' is a directory, each of whose files is watched", word);
+        return error_help(err, "name the file that is to be overridden: %s/VMFile.kdl", word);
+    }
     if (rc < 0 || (rc = watched_source_check(path, err)) < 0 ||
-        (!is_directory && (rc = project_load(cli, word, &project, err)) != 0)) {
+        (!is_directory && (rc = project_load(cli, files, &project, err)) != 0)) {
         return rc; /* an invalid file: the user sees the mistake at once */
+    }
+    if (project.is_stdin) {
+        return watched_source_refuse_stdin(err);
     }
     struct source_record *record = source_record_new(path, clock_wall_ms(clock_system()));
     record->is_directory = is_directory;
     record->prune = prune;
     proxies_assign(&record->proxies, cli->proxies);
-    vmfile_load_note_inputs(is_directory ? NULL : &project.load, &cli->given, &record->inputs);
+    vmfile_load_note_inputs(is_directory ? NULL : &project.load, &cli->given, &inputs);
+    source_record_set_inputs(record, &inputs, &project.overrides);
     rc = write_registration(cli, record, err);
     source_record_free(record);
     if (rc == 0) {
@@ -210,7 +222,8 @@ static int watch_all(struct cli *cli, const struct watch_values *values,
     }
     for (size_t i = 0; rc == 0 && (i < words->count || i == 0); i++) {
         cleanup_free char *path = NULL;
-        rc = register_one(cli, words->count ? words->items[i] : values->file, prune, &path, err);
+        const struct arg_strings word = {.items = words->items + i, .count = 1};
+        rc = register_one(cli, words->count ? &word : &values->files, prune, &path, err);
         if (rc == 0) {
             strings_add(paths, path);
         }
@@ -237,7 +250,7 @@ static int run(
 {
     const struct watch_values *watch = values;
     cleanup_with(strings_clear) struct strings paths = {.count = 0};
-    if (words->count > 0 && watch->file) {
+    if (words->count > 0 && watch->files.count > 0) {
         return error_set(err, ERR_USAGE, "watch: name the file once, with or without --file");
     }
     if (watch->lists) {

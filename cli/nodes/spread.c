@@ -30,8 +30,12 @@ static void load_file(struct spread *spread)
 {
     struct error ignored = {.code = ERR_NONE};
     cleanup_free char *path = NULL;
-    const struct vmfile_inputs inputs = {.given = &spread->cli->given, .uses_environment = true};
-    bool is_valid = project_path(spread->cli, spread->which->file, &path, &ignored) == 0 &&
+    cleanup_with(strings_clear) struct strings overrides = {.count = 0}, shown = {.count = 0};
+    const struct arg_strings *files = &spread->which->files;
+    const struct vmfile_inputs inputs = {
+        .given = &spread->cli->given, .uses_environment = true, .overrides = &overrides};
+    bool is_valid = project_path(spread->cli, files, &path, &ignored) == 0 &&
+                    project_overrides(files, &overrides, &shown, &ignored) == 0 &&
                     vmfile_load(path, path, &inputs, &spread->load, &ignored) == 0 &&
                     spread->load.file->n_diagnostics == 0;
     if (!is_valid) {

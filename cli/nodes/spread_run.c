@@ -63,7 +63,7 @@ static void common_words(
     cleanup_with(arg_strings_clear) struct arg_strings dropped = {.count = 0};
     add_items(&dropped, &spread->which->names);
     if (item->node) {
-        arg_strings_add(&dropped, spread->which->file);
+        add_items(&dropped, &spread->which->files);
         arg_strings_add(&dropped, spread->global->data_dir);
         add_items(&dropped, &spread->global->set);
         add_items(&dropped, &spread->global->set_file);

@@ -45,7 +45,7 @@ int origin_check(struct cli *cli, const char *name, struct error *err)
 {
     struct arg_strings word = {.items = &name, .count = 1};
     cleanup_with(strings_clear) struct strings found = {.count = 0};
-    return targets_find_named(cli, &(struct which_values){.file = NULL}, &word, &found, err);
+    return targets_find_named(cli, &(struct which_values){.is_all = false}, &word, &found, err);
 }
 
 int origin_check_archivable(struct cli *cli, const char *name, struct error *err)

@@ -82,13 +82,29 @@ static struct found search(struct cli *cli, const char *cwd)
     }
 }
 
-static struct found find_file(struct cli *cli, const char *file_option)
+/* "DIR" is "DIR/VMFile.kdl". free() it. */
+static char *name_file(const char *given)
+{
+    struct stat st;
+    size_t n = strlen(given);
+    if (user_path_stat(given, &st) < 0 || !S_ISDIR(st.st_mode)) {
+        return mem_strdup(given);
+    }
+    while (n > 0 && given[n - 1] == '/') {
+        n--;
+    }
+    return mem_printf("%.*s/" DEFAULT_FILE, (int)n, given);
+}
+
+static struct found find_file(struct cli *cli, const struct arg_strings *files)
 {
     const char *from_env = getenv("VMCTL_FILE");
-    const char *given = file_option ? file_option : from_env && from_env[0] ? from_env : NULL;
+    const char *given = files && files->count > 0 ? files->items[0]
+                        : from_env && from_env[0] ? from_env
+                                                  : NULL;
     cleanup_free char *cwd = given ? NULL : getcwd(NULL, 0);
     return cwd ? search(cli, cwd)
-               : (struct found){mem_strdup(given ? given : DEFAULT_FILE), NULL, false};
+               : (struct found){given ? name_file(given) : mem_strdup(DEFAULT_FILE), NULL, false};
 }
 
 /* What a VMFile of standard input is called whose commands another host's vmctl gives. */
@@ -126,10 +142,36 @@ static int resolve(const char *written, char **ret, struct error *err)
     return 0;
 }
 
-int project_path(struct cli *cli, const char *file_option, char **ret, struct error *err)
+int project_path(struct cli *cli, const struct arg_strings *files, char **ret, struct error *err)
 {
-    cleanup_with(found_clear) struct found found = find_file(cli, file_option);
+    cleanup_with(found_clear) struct found found = find_file(cli, files);
     return resolve(found.written, ret, err);
+}
+
+int project_overrides(const struct arg_strings *files, struct strings *ret,
+    struct strings *ret_shown, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 1; rc == 0 && files && i < files->count; i++) {
+        cleanup_free char *path = NULL, *written = name_file(files->items[i]);
+        rc = resolve(written, &path, err);
+        if (rc == 0) {
+            strings_append(ret, path);
+            strings_append(ret_shown, written);
+        }
+    }
+    return rc;
+}
+
+/* The path of the one that is standard input; NULL: none is, or the VMFile itself. */
+static const char *override_of_stdin(const struct strings *overrides, const struct strings *shown)
+{
+    for (size_t i = 0; i < shown->count; i++) {
+        if (text_eq(shown->items[i], "-")) {
+            return overrides->items[i];
+        }
+    }
+    return NULL;
 }
 
 /* All of standard input: it can be read once. */
@@ -145,38 +187,59 @@ static int read_stdin(struct buf *text, struct error *err)
     return ferror(stdin) ? error_set_errno(err, ERR_IO, errno, "cannot read standard input") : 0;
 }
 
-int project_load_whole(
-    struct cli *cli, const char *file_option, struct project *ret, struct error *err)
+static int print_invalid(struct cli *cli, const struct vmfile_load *load, const char *written)
 {
-    cleanup_free char *path = NULL;
-    cleanup_with(found_clear) struct found found = find_file(cli, file_option);
-    const char *written = found.written;
-    struct vmfile_load load = {.path = NULL};
+    cleanup_buf struct buf out = BUF_INIT(0);
+    vmfile_load_render(&out, load, written, cli->use_color, cli_columns_of_errors());
+    result_invalid_file(cli, load->file);
+    fputs(buf_str(&out), stderr);
+    return error_exit_status(ERR_VMFILE_INVALID);
+}
+
+static int load_found(struct cli *cli, const struct found *found, const struct arg_strings *files,
+    struct project *ret, struct error *err)
+{
+    cleanup_with(strings_clear) struct strings shown = {.count = 0};
     cleanup_buf struct buf text = BUF_INIT(VMFILE_LOAD_MAX);
-    bool is_stdin = text_eq(written, "-");
-    const struct vmfile_inputs inputs = {&cli->given, true, is_stdin ? &text : NULL};
-    int rc = resolve(written, &path, err);
-    rc = rc == 0 && is_stdin ? read_stdin(&text, err) : rc;
-    if (rc < 0 || (rc = vmfile_load(path, written, &inputs, &load, err)) < 0) {
-        return rc == -ERR_VMFILE_NOT_FOUND && found.foreign
-                   ? error_help(err,
-                         "'%s' or its directory is another user's; if you trust it: --file %s",
-                         found.foreign, found.foreign)
-                   : rc;
+    int rc = resolve(found->written, &ret->path, err);
+    rc = rc == 0 ? project_overrides(files, &ret->overrides, &shown, err) : rc;
+    const char *override = override_of_stdin(&ret->overrides, &shown);
+    ret->is_stdin = override || text_eq(found->written, "-");
+    rc = rc == 0 && ret->is_stdin ? read_stdin(&text, err) : rc;
+    const struct vmfile_inputs inputs = {
+        .given = &cli->given,
+        .uses_environment = true,
+        .text = ret->is_stdin ? &text : NULL,
+        .text_path = override,
+        .overrides = &ret->overrides,
+        .overrides_shown = &shown,
+    };
+    rc = rc == 0 ? vmfile_load(ret->path, found->written, &inputs, &ret->load, err) : rc;
+    if (rc == -ERR_VMFILE_NOT_FOUND && found->foreign) {
+        return error_help(err,
+            "'%s' or its directory is another user's; if you trust it: --file %s", found->foreign,
+            found->foreign);
     }
-    if (found.is_above) {
-        cli_note(cli, "note: the VMFile is %s", path);
+    if (rc == 0 && found->is_above) {
+        cli_note(cli, "note: the VMFile is %s", ret->path);
     }
-    if (load.file->n_diagnostics > 0) {
-        cleanup_buf struct buf out = BUF_INIT(0);
-        vmfile_load_render(&out, &load, written, cli->use_color, cli_columns_of_errors());
-        result_invalid_file(cli, load.file);
-        fputs(buf_str(&out), stderr);
-        vmfile_load_clear(&load);
-        return error_exit_status(ERR_VMFILE_INVALID);
+    return rc < 0                              ? rc
+           : ret->load.file->n_diagnostics > 0 ? print_invalid(cli, &ret->load, found->written)
+                                               : 0;
+}
+
+int project_load_whole(
+    struct cli *cli, const struct arg_strings *files, struct project *ret, struct error *err)
+{
+    cleanup_with(found_clear) struct found found = find_file(cli, files);
+    struct project project = {.path = NULL};
+    int rc = load_found(cli, &found, files, &project, err);
+    if (rc != 0) {
+        project_clear(&project);
+        return rc;
     }
-    *ret = (struct project){
-        .path = TAKE_PTR(path), .file = load.file, .load = load, .is_stdin = is_stdin};
+    project.file = project.load.file;
+    *ret = project;
     return 0;
 }
 
@@ -203,9 +266,10 @@ static int keep_own(const struct cli *cli, struct vmfile *file, struct error *er
     return 0;
 }
 
-int project_load(struct cli *cli, const char *file_option, struct project *ret, struct error *err)
+int project_load(
+    struct cli *cli, const struct arg_strings *files, struct project *ret, struct error *err)
 {
-    int rc = project_load_whole(cli, file_option, ret, err);
+    int rc = project_load_whole(cli, files, ret, err);
     rc = rc == 0 ? keep_own(cli, ret->file, err) : rc;
     if (rc < 0) {
         project_clear(ret);
@@ -225,6 +289,7 @@ void project_clear(struct project *project)
 {
     vmfile_load_clear(&project->load);
     project->file = NULL;
+    strings_clear(&project->overrides);
     free(TAKE_PTR(project->path));
 }
 

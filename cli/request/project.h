@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The VMFile a command works on: --file, else $VMCTL_FILE, else VMFile.kdl of the current directory
- * or the nearest one above it, as long as these are the user's own. */
+/*
+ * The VMFile a command works on: --file, else $VMCTL_FILE, else VMFile.kdl of the current directory
+ * or the nearest one above it, as long as these are the user's own. A directory means the
+ * VMFile.kdl in it. Of several files (`files`; NULL or empty: none is given) the first is the
+ * VMFile, by whose path its VMs are known; the others override it (vmfile_override).
+ */
 #pragma once
 
 #include "store/source/vmfile_load.h"
 
+struct arg_strings;
 struct cli;
 struct error;
 
@@ -12,7 +17,8 @@ struct project {
     char *path;          /* absolute: what the VMs' desired records have as their source */
     struct vmfile *file; /* borrowed from `load` */
     struct vmfile_load load;
-    bool is_stdin; /* … of which nothing is left to be read */
+    struct strings overrides; /* absolute */
+    bool is_stdin;            /* one of the files, of which nothing is left to be read */
 };
 
 /*
@@ -20,20 +26,25 @@ struct project {
  * resolved, so that one file has one name however it is reached. -ERR_VMFILE_NOT_FOUND when even
  * the directory is missing, -ERR_IO when it cannot be read. free() it.
  */
-int project_path(struct cli *cli, const char *file_option, char **ret, struct error *err);
+int project_path(struct cli *cli, const struct arg_strings *files, char **ret, struct error *err);
+
+/* The same of its overrides. Adds to `ret`, and to `ret_shown` what the user calls them. */
+int project_overrides(const struct arg_strings *files, struct strings *ret,
+    struct strings *ret_shown, struct error *err);
 
 /*
  * Finds, reads and parses; says which file it is if it was found above. 0, or what a command's
  * run() is to return: a negative error, or the exit status 2 when the file is invalid and all that
  * is wrong with it was printed.
  */
-int project_load(struct cli *cli, const char *file_option, struct project *ret, struct error *err);
+int project_load(
+    struct cli *cli, const struct arg_strings *files, struct project *ret, struct error *err);
 void project_clear(struct project *project);
 
 /* The same for who only prints or checks it: VMs that are on other nodes stay in it, while else
  * those are left out, or refused where they are meant (cli/nodes/spread.h). */
 int project_load_whole(
-    struct cli *cli, const char *file_option, struct project *ret, struct error *err);
+    struct cli *cli, const struct arg_strings *files, struct project *ret, struct error *err);
 
 /* Whether other nodes do the rest of the command: $VMCTL_PROJECT. */
 bool project_is_part(void);

@@ -64,7 +64,7 @@ static int load(struct project_request *request, const struct arg_strings *words
 {
     struct project *project = &request->project;
     struct strings *targets = &request->targets;
-    int rc = project_load(request->cli, request->values->which.file, project, err);
+    int rc = project_load(request->cli, &request->values->which.files, project, err);
     if (rc != 0) {
         return rc;
     }
@@ -111,8 +111,8 @@ static int add_source(void *context, struct store_batch *batch, struct error *er
     }
     cleanup_with(strings_clear) struct strings inputs = {.count = 0};
     vmfile_load_note_inputs(file, &request->cli->given, &inputs);
-    return sources_add_applied(
-        store, batch, file->path, file->sha256, request->digest, &inputs, err);
+    return sources_add_applied(store, batch, file->path, file->sha256, request->digest, &inputs,
+        &request->project.overrides, err);
 }
 
 static int register_source(struct project_request *request, struct error *err)
@@ -123,8 +123,7 @@ static int register_source(struct project_request *request, struct error *err)
         return error_help(err, "leave the names out, or --watch");
     }
     if (project->is_stdin) {
-        (void)error_set(err, ERR_USAGE, "--watch follows a file, and not standard input");
-        return error_help(err, "write it to a file, and give its name: --file PATH");
+        return watched_source_refuse_stdin(err);
     }
     int rc = watched_source_check(project->path, err);
     if (rc == 0) {
@@ -133,7 +132,9 @@ static int register_source(struct project_request *request, struct error *err)
         record->prune = request->prune;
         record->starts_new = request->action->starts;
         proxies_assign(&record->proxies, request->cli->proxies);
-        vmfile_load_note_inputs(&project->load, &request->cli->given, &record->inputs);
+        cleanup_with(strings_clear) struct strings inputs = {.count = 0};
+        vmfile_load_note_inputs(&project->load, &request->cli->given, &inputs);
+        source_record_set_inputs(record, &inputs, &project->overrides);
         memcpy(record->applied_sha, project->load.sha256, DIGEST_SIZE);
         memcpy(record->applied_digest, request->digest, DIGEST_SIZE);
         request->registration = record;

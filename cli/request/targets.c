@@ -175,15 +175,15 @@ static int refuse_several(const struct strings *targets, struct error *err)
     return error_help(err, "give its name, such as: %s", targets->items[0]);
 }
 
-int targets_load_or_recall(struct cli *cli, const char *file_option, struct project *ret,
+int targets_load_or_recall(struct cli *cli, const struct arg_strings *files, struct project *ret,
     struct strings *ret_recalled, struct error *err)
 {
     cleanup_free char *path = NULL;
-    int rc = project_path(cli, file_option, &path, err);
+    int rc = project_path(cli, files, &path, err);
     if (rc < 0 || (rc = targets_of_source(cli, path, ret_recalled, err)) < 0) {
         return rc;
     }
-    rc = project_load(cli, file_option, ret, err);
+    rc = project_load(cli, files, ret, err);
     if (rc == 0 || ret_recalled->count == 0) {
         return rc;
     }
@@ -196,12 +196,12 @@ int targets_load_or_recall(struct cli *cli, const char *file_option, struct proj
 
 /* The VMFile's VMs that exist; what was never brought up is not meant. But where one is wanted, the
  * same words must not come to mean another VM, or none, when a second one is brought up. */
-static int find_by_project(struct cli *cli, const char *file_option, const struct strings *known,
-    bool is_for_one, struct strings *ret, struct error *err)
+static int find_by_project(struct cli *cli, const struct arg_strings *files,
+    const struct strings *known, bool is_for_one, struct strings *ret, struct error *err)
 {
     cleanup_with(project_clear) struct project project = {.path = NULL};
     cleanup_with(strings_clear) struct strings recalled = {.count = 0};
-    int rc = targets_load_or_recall(cli, file_option, &project, &recalled, err);
+    int rc = targets_load_or_recall(cli, files, &project, &recalled, err);
     if (rc != 0) {
         return rc;
     }
@@ -295,8 +295,8 @@ static int find(struct cli *cli, const struct which_values *which, const struct 
     if (rc < 0) {
         return rc;
     }
-    rc = which->is_all ? 0 : find_by_project(cli, which->file, &known, is_for_one, ret, err);
-    if ((or_all || which->selector) && rc == -ERR_VMFILE_NOT_FOUND && !which->file) {
+    rc = which->is_all ? 0 : find_by_project(cli, &which->files, &known, is_for_one, ret, err);
+    if ((or_all || which->selector) && rc == -ERR_VMFILE_NOT_FOUND && which->files.count == 0) {
         error_clear(err);
         rc = 0;
     }

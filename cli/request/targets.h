@@ -40,7 +40,7 @@ int targets_of_source(struct cli *cli, const char *path, struct strings *ret, st
 
 /* Loads the VMFile; where it is missing or invalid and VMs came from it, says so and goes by their
  * names: ret->file stays NULL. `ret_recalled` are those VMs in any case. */
-int targets_load_or_recall(struct cli *cli, const char *file_option, struct project *ret,
+int targets_load_or_recall(struct cli *cli, const struct arg_strings *files, struct project *ret,
     struct strings *ret_recalled, struct error *err);
 
 /* The names given, one or more: whatever else is in the store costs nothing where all of them

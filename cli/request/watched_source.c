@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/options.h"
 #include "cli/request/project.h"
 #include "cli/wait/wait_loop.h"
 #include "specs/base/cleanup.h"
@@ -25,7 +26,8 @@ int watched_source_path(
     struct stat st;
     bool is_directory = word && user_path_stat(word, &st) == 0 && S_ISDIR(st.st_mode);
     char *path = is_directory ? realpath(word, NULL) : NULL;
-    if (!path && project_path(cli, word, &path, err) < 0) {
+    const struct arg_strings file = {.items = &word, .count = word != NULL};
+    if (!path && project_path(cli, &file, &path, err) < 0) {
         cleanup_free char *cwd = getcwd(NULL, 0);
         if (!word) {
             return -(int)err->code;
@@ -51,6 +53,12 @@ int watched_source_check(const char *path, struct error *err)
     return 0;
 }
 
+int watched_source_refuse_stdin(struct error *err)
+{
+    (void)error_set(err, ERR_USAGE, "a file is watched, and not standard input");
+    return error_help(err, "write it to a file, and give its name: --file PATH");
+}
+
 /* ---- waiting ---- */
 
 struct settling {
@@ -64,7 +72,7 @@ static int check_file(const struct source_record *record, bool *ret_is_settled, 
     struct error ignored = {.code = ERR_NONE};
     char digest[DIGEST_SIZE];
     *ret_is_settled = true;
-    const struct vmfile_inputs inputs = {.given = &record->inputs};
+    const struct vmfile_inputs inputs = {.given = &record->inputs, .overrides = &record->overrides};
     if (vmfile_load(record->path, record->path, &inputs, &load, &ignored) < 0 ||
         load.file->n_diagnostics > 0 || vmfile_load_referenced(&load, digest, &ignored) < 0) {
         return 0; /* the file's reader reports what is wrong with it, and better */

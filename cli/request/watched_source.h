@@ -18,6 +18,9 @@ int watched_source_path(
 /* Refuses what vmctld cannot watch: a pipe, a path that is not UTF-8. -ERR_USAGE. */
 int watched_source_check(const char *path, struct error *err);
 
+/* There is nothing to follow. -ERR_USAGE. */
+int watched_source_refuse_stdin(struct error *err);
+
 /*
  * Waits until vmctld has applied the VMFile at `path` as it is now, or its directory's; nothing to
  * wait for when it is not watched, or is invalid: reading it reports that. The file is compared

@@ -107,7 +107,7 @@ void result_invalid_file(const struct cli *cli, const struct vmfile *file)
             put_printable(entry, "help", diagnostic->hint);
         }
         if (diagnostic->pos.source > 0) {
-            put_printable(entry, "file", file->sources[diagnostic->pos.source].path);
+            put_printable(entry, "file", file->sources[diagnostic->pos.source].shown);
         }
         json_put_int(entry, "line", diagnostic->pos.line);
         json_put_int(entry, "column", diagnostic->pos.column);

@@ -27,6 +27,8 @@ static const struct field source_rows[] = {
     FIELD(struct source_record, since_ms, "since"),
     FIELD_STRUCT(struct source_record, proxies, "proxies", &proxies_fields, .omit_empty = true),
     FIELD_TEXTS(struct source_record, inputs.items, inputs.count, "inputs", .omit_empty = true),
+    FIELD_TEXTS(
+        struct source_record, overrides.items, overrides.count, "overrides", .omit_empty = true),
     FIELD_ENUM(struct source_record, state, "state", &source_state_words),
     FIELD(struct source_record, line, "line", .omit_empty = true),
     FIELD(struct source_record, column, "column", .omit_empty = true),
@@ -63,12 +65,19 @@ struct source_record *source_record_from_json(const json_t *json, struct error *
     return record;
 }
 
-void source_record_set_inputs(struct source_record *record, const struct strings *inputs)
+static void assign(struct strings *to, const struct strings *from)
 {
-    strings_clear(&record->inputs);
-    for (size_t i = 0; i < inputs->count; i++) {
-        strings_append(&record->inputs, inputs->items[i]);
+    strings_clear(to);
+    for (size_t i = 0; from && i < from->count; i++) {
+        strings_append(to, from->items[i]);
     }
+}
+
+void source_record_set_inputs(
+    struct source_record *record, const struct strings *inputs, const struct strings *overrides)
+{
+    assign(&record->inputs, inputs);
+    assign(&record->overrides, overrides);
 }
 
 void source_record_follow(struct source_record *record, const struct source_record *other)
@@ -76,7 +85,7 @@ void source_record_follow(struct source_record *record, const struct source_reco
     record->prune = other->prune;
     record->starts_new = other->starts_new;
     proxies_assign(&record->proxies, &other->proxies);
-    source_record_set_inputs(record, &other->inputs);
+    source_record_set_inputs(record, &other->inputs, &other->overrides);
 }
 
 bool source_record_is_failing(const struct source_record *record)

@@ -45,10 +45,11 @@ struct source_record {
     bool is_directory;
     char *directory; /* the watched directory it was found in; NULL: registered by itself */
     enum source_prune prune;
-    bool starts_new;        /* VMs that come into the file are started; else created only */
-    int64_t since_ms;       /* wall: when it was registered */
-    struct proxies proxies; /* of the command that registered it, for its VMs */
-    struct strings inputs;  /* what that command gave its variables and fields: "tag=13" */
+    bool starts_new;          /* VMs that come into the file are started; else created only */
+    int64_t since_ms;         /* wall: when it was registered */
+    struct proxies proxies;   /* of the command that registered it, for its VMs */
+    struct strings inputs;    /* what that command gave its variables and fields: "tag=13" */
+    struct strings overrides; /* the further VMFiles that it named: absolute paths, in its order */
 
     /* the result */
     enum source_state state;
@@ -80,10 +81,11 @@ bool source_record_is_failing(const struct source_record *record);
  * no one place. free() it. */
 char *source_record_explain(const struct source_record *record);
 
-/* Takes over how the other one is watched: prune, starts_new, proxies and inputs. */
+/* Takes over how the other one is watched: prune, starts_new, proxies, inputs and overrides. */
 void source_record_follow(struct source_record *record, const struct source_record *other);
+/* Copies; NULL: none. */
 void source_record_set_inputs(
-    struct source_record *record, const struct strings *inputs); /* copies */
+    struct source_record *record, const struct strings *inputs, const struct strings *overrides);
 
 /* "ParseFailed"; "destroy". Static text. */
 const char *source_state_name(enum source_state state);

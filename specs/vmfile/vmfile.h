@@ -19,6 +19,15 @@ struct image_names;
 struct nodes;
 struct strings;
 
+/* A further VMFile of the same VMs, whose values count more than those before it. All borrowed. */
+struct vmfile_override {
+    const char *path;     /* absolute */
+    const char *shown;    /* as vmfile_env.path */
+    const char *base_dir; /* as that of vmfile_env, of its own file */
+    const char *text;
+    size_t size;
+};
+
 struct vmfile_env {
     const char *path;     /* shown in diagnostics, as the user wrote it */
     const char *base_dir; /* absolute directory of the file: relative paths start here */
@@ -30,6 +39,8 @@ struct vmfile_env {
     /* NULL: contents are not checked. Else appends the file's bytes, up to the maximum of `ret` and
      * not a byte more; false and errno when that fails. */
     bool (*read_file)(void *context, const char *path, struct buf *ret);
+    const struct vmfile_override *overrides; /* in the order in which they are given */
+    size_t n_overrides;
     /* Values of variables ("tag=13") and of fields ("vm.web.memory=4G"); NULL: none. */
     const struct strings *given;
     /* A variable of the caller's environment, or NULL; NULL where there is none, as the values that
@@ -57,13 +68,15 @@ struct vmfile_variable {
     enum vmfile_origin origin;
 };
 
-/* A text that the VMs come from: the VMFile, and what it includes. All owned by the file. */
+/* A text that the VMs come from: the VMFile, what it includes, and its overrides. All owned by the
+ * file. */
 struct vmfile_source {
     char *path;     /* absolute; of the VMFile as the environment has it */
+    char *shown;    /* what diagnostics call it */
     char *base_dir; /* where relative paths in it start */
     char *text;     /* NULL: of the VMFile, which its reader has */
     size_t size;
-    struct kdl_pos included_at; /* line 0: of the VMFile */
+    struct kdl_pos included_at; /* line 0: of the VMFile and of overrides */
 };
 
 /* One error: the message, where, and what to do. Strings are owned by the list. */

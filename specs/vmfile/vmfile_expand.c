@@ -107,31 +107,12 @@ static void expand_node(struct expander *expander, struct kdl_node *node, uint32
 
 enum layer { LAYER_DEFAULTS, LAYER_TEMPLATE, LAYER_OWN, LAYER_GIVEN, LAYER_COUNT_ };
 
-/* `image` and `image-url` are two ways to give one field. */
-static bool is_field(const char *name, const char *other)
-{
-    return name && (text_eq(name, other) ||
-                       (text_starts_with(name, "image") && text_starts_with(other, "image")));
-}
-
-static bool has_field(const struct kdl_node *layer, const char *name)
-{
-    bool has_it = false;
-    for (size_t i = 0; i < layer->n_entries; i++) {
-        has_it |= is_field(layer->entries[i].name, name);
-    }
-    for (size_t i = 0; i < layer->n_children; i++) {
-        has_it |= is_field(layer->children[i].name, name);
-    }
-    return has_it;
-}
-
 /* Whether a layer above gives the field another value. */
 static bool is_replaced(const struct kdl_node *layers, size_t layer, const char *name)
 {
     bool is_given_above = false;
     for (size_t above = layer + 1; above < LAYER_COUNT_; above++) {
-        is_given_above |= has_field(&layers[above], name);
+        is_given_above |= vmfile_has_field(&layers[above], name);
     }
     return is_given_above && !vmfile_vm_field_is_list(name);
 }
@@ -160,7 +141,7 @@ static struct kdl_node fields_given(
         entry.value.length = strlen(entry.value.string);
         take_type(&entry.value);
         expander->reader->given_used[i] = true;
-        if (!has_field(&layer, copy)) {
+        if (!vmfile_has_field(&layer, copy)) {
             fields[layer.n_children++] = (struct kdl_node){
                 .name = copy,
                 .entries = kdl_arena_dup(memory, &entry, sizeof(entry)),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* `include "common.kdl"`: its nodes take its place. A file counts once, wherever it is named. */
+/* The texts that a VMFile consists of. `include "common.kdl"`: its nodes take its place. A file
+ * counts once, wherever it is named. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,12 +33,14 @@ static void set_source(struct kdl_node *node, uint32_t source)
     }
 }
 
-static uint32_t add_source(
-    struct vmfile *file, const char *path, const char *base_dir, struct kdl_pos at)
+static uint32_t add_source(struct vmfile *file, const char *path, const char *shown,
+    const char *base_dir, struct kdl_pos at)
 {
     mem_grow(file->sources, file->n_sources);
-    file->sources[file->n_sources] = (struct vmfile_source){
-        .path = mem_strdup(path), .base_dir = mem_strdup(base_dir), .included_at = at};
+    file->sources[file->n_sources] = (struct vmfile_source){.path = mem_strdup(path),
+        .shown = mem_strdup(shown),
+        .base_dir = mem_strdup(base_dir),
+        .included_at = at};
     return (uint32_t)file->n_sources++;
 }
 
@@ -65,7 +68,7 @@ static bool is_within(const struct vmfile *file, uint32_t source, const char *pa
 
 static bool is_known(const struct vmfile *file, const char *path)
 {
-    for (size_t i = 1; i < file->n_sources; i++) {
+    for (size_t i = 0; i < file->n_sources; i++) {
         if (text_eq(file->sources[i].path, path)) {
             return true;
         }
@@ -102,7 +105,7 @@ static void include_file(
     }
     const char *slash = strrchr(path, '/');
     cleanup_free char *directory = mem_strndup(path, slash == path ? 1 : (size_t)(slash - path));
-    uint32_t index = add_source(file, path, directory, pos);
+    uint32_t index = add_source(file, path, path, directory, pos);
     size_t size = text.len;
     file->sources[index].text = buf_steal(&text);
     file->sources[index].size = size;
@@ -156,16 +159,46 @@ static void take_text(struct includer *includer, const char *text, size_t size, 
     }
 }
 
+static void take_override(struct includer *includer, const struct vmfile_override *override)
+{
+    static const struct kdl_pos start = {.line = 1, .column = 1, .length = 1};
+    struct vmfile *file = includer->reader->file;
+    size_t n_before = includer->out->whole.n_nodes;
+    bool is_twice = is_known(file, override->path);
+    uint32_t index =
+        add_source(file, override->path, override->shown, override->base_dir, (struct kdl_pos){0});
+    struct kdl_pos pos = start;
+    pos.source = index;
+    struct buf text = BUF_INIT(VMFILE_MAX_BYTES - includer->n_bytes);
+    bool fits = buf_add(&text, override->text, override->size);
+    file->sources[index].size = text.len;
+    file->sources[index].text = buf_steal(&text);
+    if (is_twice || !fits) {
+        vmfile_report(includer->reader, pos, NULL,
+            is_twice ? "'%s' is read already: a file counts once"
+                     : "all files together are larger than 1 MiB with '%s'",
+            override->shown);
+        return;
+    }
+    take_text(includer, file->sources[index].text, override->size, index);
+    vmfile_take_override(includer->out, n_before);
+}
+
 void vmfile_documents_read(
     struct vmfile_reader *reader, const char *text, size_t size, struct vmfile_documents *ret)
 {
     struct includer includer = {.reader = reader, .out = ret};
     const struct vmfile_env *env = reader->env;
+    const char *slash = strrchr(env->path, '/'); /* what is before it starts at another directory */
     cleanup_free char *path =
-        env->base_dir ? fs_resolve(env->path, env->base_dir, env->home) : NULL;
+        env->base_dir ? fs_resolve(slash ? slash + 1 : env->path, env->base_dir, env->home) : NULL;
     *ret = (struct vmfile_documents){.count = 0};
-    (void)add_source(reader->file, path ? path : env->path, env->base_dir, (struct kdl_pos){0});
+    (void)add_source(
+        reader->file, path ? path : env->path, env->path, env->base_dir, (struct kdl_pos){0});
     take_text(&includer, text, size, 0);
+    for (size_t i = 0; i < env->n_overrides; i++) {
+        take_override(&includer, &env->overrides[i]);
+    }
 }
 
 void vmfile_documents_clear(struct vmfile_documents *documents)
@@ -175,6 +208,7 @@ void vmfile_documents_clear(struct vmfile_documents *documents)
     }
     free(documents->items);
     free(documents->whole.nodes);
+    kdl_arena_clear(&documents->memory);
     *documents = (struct vmfile_documents){.count = 0};
 }
 

@@ -103,6 +103,7 @@ void vmfile_free(struct vmfile *file)
     }
     for (size_t i = 0; i < file->n_sources; i++) {
         free(file->sources[i].path);
+        free(file->sources[i].shown);
         free(file->sources[i].base_dir);
         free(file->sources[i].text);
     }

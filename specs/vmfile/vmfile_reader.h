@@ -113,14 +113,17 @@ void vmfile_sort_diagnostics(struct vmfile *file);
 
 /* --- vmfile_include.c --- */
 
-/* The nodes of a VMFile, with those of the files that it includes in their places. */
+/* The nodes of a VMFile, with those of the files that it includes in their places, and with what
+ * its overrides say. */
 struct vmfile_documents {
     struct kdl_document whole; /* borrows from the others */
     struct kdl_document **items;
     size_t count;
+    struct kdl_arena memory;
 };
 
-/* Reads the VMFile and what it includes; reports what cannot be read. vmfile_documents_clear() it.
+/* Reads the VMFile, what it includes, and its overrides; reports what cannot be read.
+ * vmfile_documents_clear() it.
  */
 void vmfile_documents_read(
     struct vmfile_reader *reader, const char *text, size_t size, struct vmfile_documents *ret);
@@ -132,6 +135,16 @@ const char *vmfile_base_dir(const struct vmfile_reader *reader, struct kdl_pos p
 /* Relative paths that come from another directory become absolute: for who prints the nodes. */
 void vmfile_fix_paths(
     const struct vmfile_reader *reader, struct kdl_arena *memory, struct kdl_node *node);
+
+/* --- vmfile_override.c --- */
+
+/* The nodes from `n_before` on are those of an override: each becomes a part of the node that it
+ * means, a `vm` of the same name, or stays a node of its own. */
+void vmfile_take_override(struct vmfile_documents *documents, size_t n_before);
+
+/* Whether the node has the field, as a property or in its block; `image` and `image-url` are one.
+ */
+bool vmfile_has_field(const struct kdl_node *node, const char *name);
 
 /* --- vmfile_node.c --- */
 

@@ -279,7 +279,7 @@ static void render_chain(struct buf *out, const struct vmfile *file, struct kdl_
 {
     while (file->sources[pos.source].included_at.line > 0) {
         pos = file->sources[pos.source].included_at;
-        const char *from = pos.source ? file->sources[pos.source].path : path;
+        const char *from = pos.source ? file->sources[pos.source].shown : path;
         buf_printf(out, "%s%*s =%s included from ", palette->frame, gutter, "", palette->reset);
         text_add_printable(out, from, strlen(from));
         buf_printf(out, ":%" PRIu32 ":%" PRIu32 "\n", pos.line, pos.column);
@@ -324,7 +324,7 @@ void vmfile_render_diagnostics(struct buf *out, const struct vmfile *file, const
         render_one(out, diagnostic,
             find_line(
                 is_included ? source->text : text, is_included ? source->size : size, pos.line),
-            is_included ? source->path : env->path, palette, columns);
+            is_included ? source->shown : env->path, palette, columns);
         render_chain(
             out, file, pos, env->path, palette, snprintf(NULL, 0, "%" PRIu32, pos.line) + 1);
     }

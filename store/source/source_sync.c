@@ -389,7 +389,11 @@ static int read_and_apply(struct sync *sync, struct vmfile_load *load, struct er
     if (!missing && !S_ISREG(st.st_mode)) { /* opening a FIFO would wait for a writer */
         return be_broken(sync, NULL, "it is not a file", "", err);
     }
-    const struct vmfile_inputs inputs = {.given = &sync->before->inputs};
+    const struct vmfile_inputs inputs = {
+        .given = &sync->before->inputs, .overrides = &sync->before->overrides};
+    for (size_t i = 0; i < sync->before->overrides.count; i++) { /* also one that is missing */
+        strings_add(&sync->out->named, sync->before->overrides.items[i]);
+    }
     if (vmfile_load(sync->ask->path, sync->ask->path, &inputs, load, &cause) < 0) {
         return be_broken(sync, NULL, cause.message, "", err);
     }
@@ -468,7 +472,8 @@ static void align_file(
     bool is_pruned_alike =
         known->prune == sync->before->prune && known->starts_new == sync->before->starts_new;
     if (is_pruned_alike && proxies_equal(&known->proxies, &sync->before->proxies) &&
-        strings_equal(&known->inputs, &sync->before->inputs)) {
+        strings_equal(&known->inputs, &sync->before->inputs) &&
+        strings_equal(&known->overrides, &sync->before->overrides)) {
         return;
     }
     struct source_record *after = source_record_copy(known);

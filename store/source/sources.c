@@ -118,14 +118,15 @@ int sources_add_registration(struct store *store, struct store_batch *batch,
 }
 
 int sources_add_applied(struct store *store, struct store_batch *batch, const char *path,
-    const char *sha256, const char *digest, const struct strings *inputs, struct error *err)
+    const char *sha256, const char *digest, const struct strings *inputs,
+    const struct strings *overrides, struct error *err)
 {
     struct source_record *before = NULL;
     int rc = sources_get(store, path, &before, err);
     if (rc == 0 && before) {
         struct source_record *after = source_record_copy(before);
         take_applied(after, sha256, digest);
-        source_record_set_inputs(after, inputs);
+        source_record_set_inputs(after, inputs, overrides);
         sources_change(batch, before, after);
         source_record_free(after);
     }

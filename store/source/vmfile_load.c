@@ -191,6 +191,8 @@ static struct vmfile_env env_of(const struct vmfile_load *load, const char *show
         .image_names = image_names,
         .read_include = read_include,
         .nodes = other_nodes,
+        .overrides = load->overrides,
+        .n_overrides = load->n_overrides,
     };
 }
 
@@ -207,18 +209,53 @@ static void note_included(struct vmfile_load *load)
     digest_free(digest);
 }
 
+static int read_override(
+    struct vmfile_load *load, const struct vmfile_inputs *inputs, size_t i, struct error *err)
+{
+    const char *path = inputs->overrides->items[i];
+    const char *shown = inputs->overrides_shown ? inputs->overrides_shown->items[i] : path;
+    cleanup_buf struct buf text = BUF_INIT(VMFILE_LOAD_MAX);
+    bool is_given = inputs->text && text_eq(path, inputs->text_path);
+    int rc = is_given ? 0 : read_text(path, shown, &text, err);
+    if (rc == 0) {
+        const struct buf *from = is_given ? inputs->text : &text;
+        mem_grow(load->overrides, load->n_overrides);
+        load->overrides[load->n_overrides++] = (struct vmfile_override){
+            .path = mem_strdup(path),
+            .shown = mem_strdup(shown),
+            .base_dir = vmfile_load_directory(path),
+            .text = mem_dup(buf_str(from), from->len + 1),
+            .size = from->len,
+        };
+        strings_add(&load->named, path);
+    }
+    return rc;
+}
+
+static int read_texts(struct vmfile_load *load, const char *path, const char *shown,
+    const struct vmfile_inputs *inputs, struct error *err)
+{
+    bool is_given = inputs->text && !inputs->text_path;
+    size_t n_overrides = inputs->overrides ? inputs->overrides->count : 0;
+    int rc = is_given ? 0 : read_text(path, shown, &load->text, err);
+    if (is_given) {
+        buf_add(&load->text, buf_str(inputs->text), inputs->text->len);
+    }
+    for (size_t i = 0; rc == 0 && i < n_overrides; i++) {
+        rc = read_override(load, inputs, i, err);
+    }
+    return rc;
+}
+
 int vmfile_load(const char *path, const char *shown, const struct vmfile_inputs *inputs,
     struct vmfile_load *ret, struct error *err)
 {
     struct vmfile_load load = {
         .text = BUF_INIT(VMFILE_LOAD_MAX), .names_nodes = inputs->uses_environment};
-    int rc = inputs->text ? 0 : read_text(path, shown, &load.text, err);
+    int rc = read_texts(&load, path, shown, inputs, err);
     if (rc < 0) {
-        buf_clear(&load.text);
+        vmfile_load_clear(&load);
         return rc;
-    }
-    if (inputs->text) {
-        buf_add(&load.text, buf_str(inputs->text), inputs->text->len);
     }
     load.path = mem_strdup(path);
     load.base_dir = vmfile_load_directory(path);
@@ -254,6 +291,13 @@ void vmfile_load_clear(struct vmfile_load *load)
     image_names_clear(&load->images);
     nodes_clear(&load->nodes);
     buf_clear(&load->text);
+    for (size_t i = 0; i < load->n_overrides; i++) {
+        free((char *)(uintptr_t)load->overrides[i].path);
+        free((char *)(uintptr_t)load->overrides[i].shown);
+        free((char *)(uintptr_t)load->overrides[i].base_dir);
+        free((char *)(uintptr_t)load->overrides[i].text);
+    }
+    free(load->overrides);
     free(load->base_dir);
     free(load->path);
     *load = (struct vmfile_load){.path = NULL};
@@ -276,7 +320,7 @@ const struct kdl_pos *vmfile_load_sum_up(const struct vmfile_load *load, struct 
         buf_printf(out, "in '%s', line %u, column %u: ", file->sources[pos->source].path, pos->line,
             pos->column);
     }
-    while (pos->source > 0) {
+    while (pos->source > 0) { /* that of an override is nowhere in the VMFile: line 0 */
         pos = &file->sources[pos->source].included_at;
     }
     buf_add_str(out, first->message);

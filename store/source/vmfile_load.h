@@ -16,10 +16,12 @@
 enum { VMFILE_LOAD_MAX = 1 << 20 }; /* bytes; a larger file is no VMFile */
 
 struct vmfile_load {
-    char *path;                  /* absolute */
-    char *base_dir;              /* its directory */
-    struct buf text;             /* as read */
-    char sha256[DIGEST_SIZE];    /* of the text, and of what it includes */
+    char *path;                        /* absolute */
+    char *base_dir;                    /* its directory */
+    struct buf text;                   /* as read */
+    struct vmfile_override *overrides; /* all of them owned */
+    size_t n_overrides;
+    char sha256[DIGEST_SIZE];    /* of the text, of what it includes, and of the overrides */
     struct vmfile *file;         /* look at n_diagnostics first */
     struct strings named;        /* absolute paths of all files it names, readable or not */
     const char *readable;        /* the last of them that was: many VMs name one image; borrowed */
@@ -36,7 +38,12 @@ struct vmfile_load {
 struct vmfile_inputs {
     const struct strings *given;
     bool uses_environment;
-    const struct buf *text; /* in place of the file's, of VMFILE_LOAD_MAX bytes at most; or NULL */
+    /* In place of the file's, of VMFILE_LOAD_MAX bytes at most; NULL: none. Of `overrides` those
+     * whose path is `text_path`; NULL: of the VMFile. */
+    const struct buf *text;
+    const char *text_path;
+    const struct strings *overrides; /* absolute paths of further VMFiles, the last counts most */
+    const struct strings *overrides_shown; /* what messages call them; NULL: the same */
 };
 
 /*

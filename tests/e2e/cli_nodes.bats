@@ -146,6 +146,11 @@ spread_file() {
     vmctl down -q
     [ "$(vmctl status web -o json | jq -r .display)" = Stopped ]
     [ "$(vmctl status db -o json | jq -r .display)" = Stopped ]
+    printf 'vm "web" { memory 192 }\nvm "db" { memory 80 }\n' >more.kdl
+    vmctl up -q -f VMFile.kdl --file more.kdl --restart # each host has its part of all files
+    [ "$(at b vmctl get web -o json | jq .desired.spec.memoryMib)" = 192 ]
+    [ "$(vmctl get db -o json | jq .desired.spec.memoryMib)" = 80 ]
+    vmctl down -q -f . -f more.kdl
     run vmctl up -df VMFile.kdl
     [[ $output == *"web: started"* && $output != *"ready"* ]] || { echo "$output"; return 1; }
     vmctl wait --ready

@@ -131,3 +131,82 @@ END
     run vmctl up --set-file text=nosuch
     [ "$status" -eq 2 ]
 }
+
+@test "further files override the first, from a directory and from standard input, too" {
+    mkdir prod
+    cp "$work/image" prod/other
+    cat >prod/VMFile.kdl <<END
+var "mem" default=700
+defaults { vcpus 3 }
+vm "web" { image "other" }
+vm "cache" { image "other"; backend "noop" }
+END
+    vmctl -q up -d -f . -f prod
+    has_memory web-1 700
+    has_memory db 4096 # of its template, which counts more
+    [ "$(vmctl get web-2 -o json | jq -r .desired.spec.image.location)" = "$work/project/prod/other" ]
+    [ "$(vmctl get cache -o json | jq .desired.spec.vcpus)" = 3 ]
+    run vmctl diff -f VMFile.kdl -f prod/VMFile.kdl
+    [ "$status" -eq 0 ]
+    # without them: what they alone have is no longer named, and told as such
+    run vmctl diff
+    [ "$status" -eq 1 ]
+    [[ $output == *"+memory 512"* && $output == *cache* ]]
+    run vmctl up -d -f . -f - <<<'vm "db" { memory 3000 }'
+    [ "$status" -eq 0 ]
+    says "note: vm 'cache' is no longer in VMFile.kdl"
+    has_memory db 3000
+    run vmctl validate -f prod -f . -f prod/VMFile.kdl
+    [ "$status" -eq 2 ]
+    says "'prod/VMFile.kdl' is read already"
+    run vmctl validate -f . -f - <<<'vm "db" { memry 1 }'
+    [ "$status" -eq 2 ]
+    says "--> -:1:11"
+    run vmctl up -f . -f prod/none.kdl
+    [ "$status" -eq 2 ]
+    says "there is no VMFile 'prod/none.kdl'"
+    run vmctl up -d --watch -f . -f - <<<'vm "db" { memory 3000 }'
+    [ "$status" -eq 2 ]
+    says "a file is watched, and not standard input"
+    vmctl -q up -d -f . -f prod --prune -y
+    vmctl -q up -d --prune -y
+    await refute vmctl get cache
+    vmctl -q down --destroy -y -f "$PWD" -f prod
+    [ "$(vmctl list -o name)" = "" ]
+}
+
+@test "a watched VMFile follows the files that override it" {
+    echo 'vm "db" { memory 600 }' >prod.kdl
+    vmctl -q up -d --watch -f . -f prod.kdl
+    has_memory db 600
+    [ "$(vmctl watch --list -o json | jq -r '.[0].path + .[0].overrides[0]')" = "$PWD/VMFile.kdl$PWD/prod.kdl" ]
+    echo 'vm "db" { memory 700 }' >prod.kdl
+    await has_memory db 700
+    vmctl wait --ready --allow-drift -f . -f prod.kdl # and not the state before
+    sed -i 's/512/513/' VMFile.kdl
+    await has_memory web-1 513
+    has_memory db 700
+    reports() { vmctl watch --list | grep -q "$1"; }
+    echo 'vm "db" { memry 5 }' >prod.kdl
+    await reports "ParseFailed.*in '$PWD/prod.kdl', line 1, column 11: unknown node .memry"
+    rm prod.kdl
+    await reports "ParseFailed.*there is no VMFile '$PWD/prod.kdl'"
+    has_memory db 700
+    vmctl controller stop
+    echo 'vm "db" { memory 800 }' >prod.kdl
+    vmctl controller start
+    await has_memory db 800
+    # a command that applies it without them ends that
+    vmctl -q up -d
+    has_memory db 4096
+    await reports Synced
+    echo 'vm "db" { memory 900 }' >prod.kdl
+    echo 'vm "db" { memory 1000 }' >other.kdl
+    vmctl -q watch -f VMFile.kdl -f other.kdl
+    await has_memory db 1000
+    run vmctl watch -f . -f other.kdl
+    [ "$status" -eq 2 ]
+    says "is a directory, each of whose files is watched"
+    vmctl unwatch -f VMFile.kdl -f other.kdl
+    [ "$(vmctl watch --list -o name 2>/dev/null)" = "" ]
+}

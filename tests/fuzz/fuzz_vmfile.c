@@ -115,7 +115,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(part, data + size / 2, size / 2 < 255 ? size / 2 : 255);
     char *parts[] = {part};
     struct strings input = {parts, 1};
+    const struct vmfile_override overrides[] = {
+        {"/project/a.kdl", "a.kdl", "/project", text, size / 2},
+        {"/other/b.kdl", "b.kdl", "/other", part, strlen(part)},
+    };
     const struct vmfile_env env = {
+        .overrides = overrides,
+        .n_overrides = size % 13 ? 0 : 1 + size % 2,
         .path = "VMFile.kdl",
         .base_dir = "/project",
         .home = "/home/user",

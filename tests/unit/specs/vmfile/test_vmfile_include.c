@@ -52,6 +52,20 @@ static struct vmfile_env env_of(const struct file *files)
         .context = (void *)(uintptr_t)files};
 }
 
+/* As it is called from the directory above. */
+static void a_circle_is_found_whatever_the_vmfile_is_called(void **state)
+{
+    static const struct file files[] = {{"/p/VMFile.kdl", "include \"a.kdl\""},
+        {"/p/a.kdl", "include \"VMFile.kdl\""}, {NULL, NULL}};
+    struct vmfile_env env = env_of(files);
+    (void)state;
+    env.path = "p/VMFile.kdl";
+    struct vmfile *file = vmfile_parse(files[0].text, strlen(files[0].text), &env);
+    assert_string_equal(file->diagnostics[0].message,
+        "`include` goes in a circle: /p/VMFile.kdl -> /p/a.kdl -> /p/VMFile.kdl");
+    vmfile_free(file);
+}
+
 static struct vmfile *parse(const char *text, const struct file *files)
 {
     const struct vmfile_env env = env_of(files);
@@ -172,6 +186,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_included_counts_as_if_it_stood_there),
         cmocka_unit_test(an_error_points_into_the_file_where_the_text_stands),
+        cmocka_unit_test(a_circle_is_found_whatever_the_vmfile_is_called),
         cmocka_unit_test(circles_depth_and_size_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

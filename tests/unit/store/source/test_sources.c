@@ -23,8 +23,8 @@ static void registering_again_changes_the_options_and_keeps_what_came_of_it(void
     digest_text("x", digest);
     register_source(f, "/p/VMFile.kdl", SOURCE_PRUNE_DESTROY, false);
     struct store_batch *batch = store_batch_new();
-    must(sources_add_applied(
-             f->store, batch, "/p/VMFile.kdl", digest, digest, &(struct strings){.count = 0}, &err),
+    must(sources_add_applied(f->store, batch, "/p/VMFile.kdl", digest, digest,
+             &(struct strings){.count = 0}, &(struct strings){.count = 0}, &err),
         &err);
     assert_int_equal(commit(f->store, batch), 0);
     register_source(f, "/p/VMFile.kdl", SOURCE_PRUNE_STOP, false);
@@ -42,8 +42,8 @@ static void what_is_applied_is_noted_of_watched_files_only(void **state)
     char digest[DIGEST_SIZE];
     digest_text("x", digest);
     struct store_batch *batch = store_batch_new();
-    must(sources_add_applied(
-             f->store, batch, "/p/VMFile.kdl", digest, digest, &(struct strings){.count = 0}, &err),
+    must(sources_add_applied(f->store, batch, "/p/VMFile.kdl", digest, digest,
+             &(struct strings){.count = 0}, &(struct strings){.count = 0}, &err),
         &err);
     assert_true(store_batch_is_empty(batch));
     store_batch_free(batch);
