@@ -16,6 +16,7 @@
 #include "cli/cli.h"
 #include "cli/guest/child_run.h"
 #include "cli/guest/end_command.sh.h"
+#include "cli/guest/relay.h"
 #include "cli/wait/follow.h"
 #include "cli/wait/wakeup.h"
 #include "specs/base/buf.h"
@@ -288,25 +289,35 @@ int ssh_login_prepare(
 static int run_argv(char *const *argv, struct wakeup *wakeup, int *ret_signal, struct error *err)
 {
     pid_t pid = -1;
+    struct relay relay;
     (void)fflush(stdout);
-    int rc = child_spawn(argv, wakeup, NULL, &pid);
+    relay_open(&relay);
+    const int fds[] = {STDIN_FILENO, relay.output, STDERR_FILENO};
+    int rc = child_spawn(argv, wakeup, fds, &pid);
+    relay_close_output(&relay);
     if (rc != 0) {
+        (void)relay_close(&relay, err);
         (void)error_set_start(err, ERR_SSH, rc, "cannot run ssh");
         return error_help(err, "install the SSH client (package openssh-client)");
     }
-    rc = child_await(pid, wakeup, ret_signal);
+    rc = child_await(pid, wakeup, &relay, ret_signal);
+    if (relay_close(&relay, err) < 0 && *ret_signal == 0) {
+        return -ERR_IO;
+    }
     return rc < 0 ? SSH_TRANSPORT_FAILED : rc;
 }
 
-/* As a child: a guest without a key of ours says only that permission is denied. */
-static int run_foreign(struct cli *cli, const char *vm_name, char *const *argv, struct error *err)
+/* As a child: a guest without a key of ours says only that permission is denied, and of output that
+ * cannot be written ssh says nothing. */
+static int run_child(struct cli *cli, const struct ssh_login *login, const char *vm_name,
+    char *const *argv, struct error *err)
 {
     struct wakeup wakeup;
     int number = 0;
     wakeup_open(&wakeup, &cli->paths);
     int rc = run_argv(argv, &wakeup, &number, err);
     wakeup_close(&wakeup);
-    if (rc == SSH_TRANSPORT_FAILED) {
+    if (rc == SSH_TRANSPORT_FAILED && login->is_foreign) {
         (void)error_set(
             err, ERR_SSH, "vm '%s' was made without cloud-init: no key of ours is in it", vm_name);
         (void)error_help(err,
@@ -314,11 +325,17 @@ static int run_foreign(struct cli *cli, const char *vm_name, char *const *argv, 
             "--key PATH; its console: vmctl console %s",
             vm_name, vm_name);
     }
-    if (rc == -ERR_SSH || rc == SSH_TRANSPORT_FAILED) {
+    if (rc == -ERR_SSH || (rc == SSH_TRANSPORT_FAILED && login->is_foreign)) {
         cli_print_error(cli, err);
         return SSH_TRANSPORT_FAILED;
     }
     return rc;
+}
+
+/* A session that a person types in stays ssh's own: its keys suspend it and bring it back. */
+static bool is_typed_in(const struct ssh_call *call)
+{
+    return isatty(STDIN_FILENO) && (call->n_words == 0 || call->wants_terminal);
 }
 
 int ssh_login_exec(struct cli *cli, const struct ssh_call *call, struct error *err)
@@ -334,8 +351,8 @@ int ssh_login_exec(struct cli *cli, const struct ssh_call *call, struct error *e
     store_close(cli->store); /* its reader slot is this process's */
     cli->store = NULL;
     (void)umask(cli->caller_umask);
-    if (login.is_foreign) {
-        return run_foreign(cli, call->vm_name, argv.words, err);
+    if (login.is_foreign || (relay_is_wanted() && !is_typed_in(call))) {
+        return run_child(cli, &login, call->vm_name, argv.words, err);
     }
     (void)execvp("ssh", argv.words);
     (void)error_set_errno(err, ERR_SSH, errno, "cannot run ssh");

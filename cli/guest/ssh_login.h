@@ -66,8 +66,9 @@ void ssh_argv_begin(struct ssh_argv *argv, const char *program, const struct ssh
 int ssh_login_prepare(
     struct cli *cli, const struct ssh_call *call, struct ssh_login *login, struct error *err);
 
-/* Becomes ssh: returns only when that failed. For a guest that vmctl did not set up ssh is a child,
- * so that a help can follow its refusal: returns its exit status. */
+/* Becomes ssh: returns only when that failed. ssh is a child, and its exit status is returned, for
+ * a guest that vmctl did not set up, so that a help can follow its refusal, and where stdout is a
+ * file and nobody types: -ERR_IO when it could not be written (relay.h). */
 int ssh_login_exec(struct cli *cli, const struct ssh_call *call, struct error *err);
 
 /*
@@ -76,7 +77,8 @@ int ssh_login_exec(struct cli *cli, const struct ssh_call *call, struct error *e
  * that `wakeup` has caught, the command is ended in the guest with all it started; with a terminal
  * that is the guest's sshd's work. Returns its exit status, 128 + the number of that signal,
  * SSH_TRANSPORT_FAILED when another signal ended ssh; as follow() does when the guest does not
- * answer, or -ERR_SSH when ssh could not be started.
+ * answer, -ERR_IO when our stdout is a file that could not be written, or -ERR_SSH when ssh could
+ * not be started.
  */
 int ssh_login_run(
     struct cli *cli, const struct ssh_call *call, struct wakeup *wakeup, struct error *err);

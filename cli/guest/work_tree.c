@@ -69,7 +69,7 @@ static int run_rsync(const struct cli *cli, const struct ssh_argv *argv, int out
     if (rc != 0) {
         return error_set_errno(err, ERR_SSH, rc, "cannot run rsync");
     }
-    int status = child_await(pid, wakeup, &number);
+    int status = child_await(pid, wakeup, NULL, &number);
     if (status == 0 || number > 0) {
         return status;
     }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/guest/relay.h"
 #include "cli/nodes/nodes.h"
 #include "cli/nodes/parts.h"
 #include "specs/base/cleanup.h"
@@ -61,6 +62,8 @@ static int run_attached(const struct cli *cli, struct part *part, struct error *
     struct sigaction ignore = {.sa_handler = SIG_IGN}, before[2];
     pid_t pid;
     int status = 0;
+    struct relay relay;
+    posix_spawn_file_actions_t actions;
     (void)sigemptyset(&interrupts);
     (void)sigaddset(&interrupts, SIGINT);
     (void)sigaddset(&interrupts, SIGQUIT);
@@ -70,20 +73,30 @@ static int run_attached(const struct cli *cli, struct part *part, struct error *
     (void)sigaction(SIGINT, &ignore, &before[0]);
     (void)sigaction(SIGQUIT, &ignore, &before[1]);
     (void)fflush(stdout);
+    relay_open(&relay);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, relay.output, STDOUT_FILENO);
     mode_t ours = umask(cli->caller_umask);
-    int rc = posix_spawnp(&pid, part->argv.words[0], NULL, &attributes, part->argv.words, environ);
+    int rc =
+        posix_spawnp(&pid, part->argv.words[0], &actions, &attributes, part->argv.words, environ);
     (void)umask(ours);
+    posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
+    relay_close_output(&relay);
+    if (rc == 0) {
+        relay_await(&relay, pid);
+    }
     while (rc == 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
     (void)sigaction(SIGINT, &before[0], NULL);
     (void)sigaction(SIGQUIT, &before[1], NULL);
+    int written = relay_close(&relay, err);
     if (rc != 0) {
         (void)error_set_start(err, ERR_NODE, rc, "cannot run ssh");
         return error_help(err, "install the SSH client (package openssh-client)");
     }
     part->status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-    return 0;
+    return written;
 }
 
 /* What reads or writes files of this host, or is about this host alone. */

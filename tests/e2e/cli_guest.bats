@@ -264,6 +264,32 @@ said() {
     [ "$status" -eq 2 ]
 }
 
+# ssh(1) ends as the command in the guest does, whatever became of the output.
+@test "output of a guest that cannot be written is an error; a file gets all of it, in its place" {
+    vmfile web
+    vmctl up -q
+    cat >"$work/bin/ssh" <<'EOF'
+#!/bin/sh
+seq 1 100000 2>/dev/null
+cat
+exit "${STATUS:-0}"
+EOF
+    local command
+    for command in 'ssh web -- seq' 'ssh web' 'exec web seq' 'run -q --rm -- seq'; do
+        fails 1 bash -c "vmctl $command 2>&1 >/dev/full </dev/null"
+        says "cannot write to the standard output: No space left on device"
+        fails 1 bash -c "vmctl $command 2>&1 >&- </dev/null"
+        says "cannot write to the standard output"
+        echo first >out
+        STATUS=7 fails 7 bash -c "echo last | vmctl $command >>out"
+        cmp out <(echo first; seq 1 100000; echo last)
+        fails 0 bash -c "vmctl $command </dev/null >/dev/null"
+    done
+    fails 1 bash -c 'ulimit -f 100; vmctl exec web seq 2>&1 >out </dev/null'
+    says "cannot write to the standard output: File too large"
+    [ "$(stat -c %s out)" -eq 102400 ]
+}
+
 @test "ssh waits for a guest that boots" {
     printf 'vm "web" { backend "noop"; image "%s"; cloud-init; }\n' "$work/image" >VMFile.kdl
     script '{"failProbe": 2}'

@@ -55,6 +55,14 @@ teardown() { nodes_teardown; }
     [ "$status" -eq 0 ]
 }
 
+@test "output of a node that cannot be written is an error" {
+    node_added b
+    fails 1 bash -c 'vmctl --node b version 2>&1 >/dev/full'
+    says "cannot write to the standard output: No space left on device"
+    vmctl --node b version >out
+    grep '^vmctl ' out
+}
+
 @test "list -A shows all nodes; neither a dead one nor one that hangs hides the others" {
     node_added b
     node_added c
