@@ -36,6 +36,7 @@ struct controller {
     struct workqueue *queue;
     struct name_map states[KEY_KIND_COUNT_]; /* name → struct key_state, owned */
     struct pass *passes;
+    struct name_map pending_leases; /* key → the pass that takes it */
     uint64_t n_passes;
     uint64_t n_read;      /* passes made and VMs listed since the store was last unloaded */
     uint64_t start_ticks; /* of this process; 0: could not be read */

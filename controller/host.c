@@ -31,15 +31,23 @@ static const char *lease_holder(struct reconciler_host *host, const char *key)
     char uid[TEXT_ID_SIZE];
     struct error err = {0};
     free(TAKE_PTR(controller->lease_answer));
-    for (const struct pass *pass = controller->passes; pass; pass = pass->next) {
-        if (pass->batch && store_batch_takes_lease(pass->batch, key)) {
-            return controller->lease_answer = mem_strdup(pass->name);
-        }
+    const struct pass *pass = name_map_get(&controller->pending_leases, key);
+    if (pass) {
+        return controller->lease_answer = mem_strdup(pass->name);
     }
     if (store_lease_holder(host->store, key, uid, &controller->lease_answer, &err) < 0) {
         log_error("controller", "cannot read the lease '%s': %s", key, err.message);
     }
     return controller->lease_answer;
+}
+
+static void each_lease_between(struct reconciler_host *host, const char *first, const char *last,
+    void (*each)(void *context, const char *key), void *context)
+{
+    struct error err = {0};
+    if (store_each_lease_between(host->store, first, last, each, context, &err) < 0) {
+        log_error("controller", "%s", err.message);
+    }
 }
 
 static void each_lease(struct reconciler_host *host, const char *vm_name,
@@ -123,6 +131,7 @@ void controller_host_init(struct controller *controller, const struct controller
         .clock = loop_clock(options->loop),
         .wake = wake,
         .lease_holder = lease_holder,
+        .each_lease_between = each_lease_between,
         .each_lease = each_lease,
         .dependency = dependency,
         .image_record = image_record,

@@ -117,8 +117,26 @@ static void pass_free(struct pass *pass)
     free(pass);
 }
 
+/* Of two passes that take one lease the first counts: the other's commit will be stale. */
+static void add_pending(void *context, const char *key)
+{
+    struct pass *pass = context;
+    if (!name_map_get(&pass->controller->pending_leases, key)) {
+        name_map_add(&pass->controller->pending_leases, key, pass);
+    }
+}
+
+static void remove_pending(void *context, const char *key)
+{
+    struct pass *pass = context;
+    if (name_map_get(&pass->controller->pending_leases, key) == pass) {
+        (void)name_map_remove(&pass->controller->pending_leases, key);
+    }
+}
+
 void controller_drop_passes(struct controller *controller)
 {
+    name_map_clear(&controller->pending_leases);
     while (controller->passes) {
         pass_free(controller->passes);
     }
@@ -149,6 +167,7 @@ static void on_committed(void *context, int rc, const struct error *err)
         bool is_retried = pass->patch.frees_room && reserve_give_up(controller->host.paths, &cause);
         (is_retried ? settle_stale : settle_failure)(controller, pass->key);
     }
+    store_batch_each_lease(pass->batch, remove_pending, pass);
     pass_free(pass);
 }
 
@@ -177,6 +196,7 @@ void controller_pass(struct controller *controller, struct key key)
     struct store_batch *batch = TAKE_PTR(pass->patch.batch);
     if (batch && !store_batch_is_empty(batch)) {
         pass->batch = batch;
+        store_batch_each_lease(batch, add_pending, pass);
         store_writer_submit(controller->writer, batch, on_committed, pass);
         return;
     }

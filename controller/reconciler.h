@@ -60,6 +60,9 @@ struct reconciler_host {
     void (*wake)(struct reconciler_host *host, struct key key, enum work_priority priority);
     /* Who holds a lease: the VM's name (borrowed until the next call), NULL: nobody. */
     const char *(*lease_holder)(struct reconciler_host *host, const char *key);
+    /* Shows the keys from `first` to `last` that committed leases hold. */
+    void (*each_lease_between)(struct reconciler_host *host, const char *first, const char *last,
+        void (*each)(void *context, const char *key), void *context);
     /* Shows the keys of the leases that a VM holds. */
     void (*each_lease)(struct reconciler_host *host, const char *vm_name,
         void (*each)(void *context, const char *key), void *context);

@@ -85,14 +85,14 @@ void store_batch_take_lease(struct store_batch *batch, const struct lease *lease
     set_value(op, &value);
 }
 
-bool store_batch_takes_lease(const struct store_batch *batch, const char *key)
+void store_batch_each_lease(
+    const struct store_batch *batch, void (*each)(void *context, const char *key), void *context)
 {
     for (size_t i = 0; i < batch->n_ops; i++) {
-        if (batch->ops[i].kind == OP_TAKE_LEASE && strcmp(batch->ops[i].key, key) == 0) {
-            return true;
+        if (batch->ops[i].kind == OP_TAKE_LEASE) {
+            each(context, batch->ops[i].key);
         }
     }
-    return false;
 }
 
 void store_batch_drop_lease(struct store_batch *batch, const char *key)

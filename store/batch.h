@@ -39,7 +39,9 @@ void store_batch_forget_vm(struct store_batch *batch, const char *name, const ch
 
 /* Takes the lease for the VM; stale when another uid holds the key. Same holder: no change. */
 void store_batch_take_lease(struct store_batch *batch, const struct lease *lease);
-bool store_batch_takes_lease(const struct store_batch *batch, const char *key);
+/* Shows the keys of the leases that the batch takes; they live as long as it does. */
+void store_batch_each_lease(
+    const struct store_batch *batch, void (*each)(void *context, const char *key), void *context);
 void store_batch_drop_lease(struct store_batch *batch, const char *key);
 
 /* Writes a JSON record of STORE_IMAGES, STORE_SOURCES or STORE_META, or removes it when `record` is

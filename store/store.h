@@ -154,6 +154,9 @@ struct lease_list {
  * or NULL. */
 int store_lease_holder(struct store *store, const char *key, char ret_uid[TEXT_ID_SIZE],
     char **ret_name, struct error *err);
+/* Shows the keys from `first` to `last`, in their order as bytes, that have a holder. */
+int store_each_lease_between(struct store *store, const char *first, const char *last,
+    void (*each)(void *context, const char *key), void *context, struct error *err);
 /* Those that the VM holds; NULL: all, also those that cannot be read. */
 int store_list_leases(
     struct store *store, const char *vm_name, struct lease_list *ret, struct error *err);

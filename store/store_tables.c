@@ -71,6 +71,45 @@ static void add_lease(struct bytes key, struct bytes value, void *context)
     list->items[list->count++] = lease;
 }
 
+struct key_visit {
+    void (*each)(void *context, const char *key);
+    void *context;
+};
+
+static int visit_keys(struct store *store, MDB_txn *txn, const char *first, const char *last,
+    const struct key_visit *visit)
+{
+    MDB_cursor *cursor = NULL;
+    MDB_val key = {strlen(first), (void *)(uintptr_t)first}, value;
+    int rc = mdb_cursor_open(txn, store->tables[STORE_LEASES], &cursor);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    for (; rc == 0; rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+        cleanup_free char *name = mem_strndup(key.mv_data, key.mv_size);
+        if (strcmp(name, last) > 0) {
+            break;
+        }
+        visit->each(visit->context, name);
+    }
+    mdb_cursor_close(cursor);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int store_each_lease_between(struct store *store, const char *first, const char *last,
+    void (*each)(void *context, const char *key), void *context, struct error *err)
+{
+    struct lmdb_read read;
+    struct key_visit visit = {each, context};
+    if (lmdb_read_begin(store, &read, err) < 0) {
+        return -(int)err->code;
+    }
+    int rc = visit_keys(store, read.txn, first, last, &visit);
+    lmdb_read_end(store, &read);
+    return rc == 0 ? 0 : lmdb_error(store, rc, "cannot read the leases", err);
+}
+
 int store_lease_holder(struct store *store, const char *key, char ret_uid[TEXT_ID_SIZE],
     char **ret_name, struct error *err)
 {

@@ -40,20 +40,36 @@ bool ports_is_available(struct reconciler_host *host, const char *vm_name, uint1
     return !is_held_by_other(host, vm_name, key);
 }
 
+enum { RANGE = PORT_SSH_LAST - PORT_SSH_FIRST + 1, ABOVE = UINT16_MAX - PORT_SSH_LAST };
+
+static void note_held(void *context, const char *key)
+{
+    bool *is_held = context;
+    unsigned long port = strtoul(strchr(key, '/') + 1, NULL, 10);
+    if (port >= PORT_SSH_FIRST && port <= PORT_SSH_LAST) {
+        is_held[port - PORT_SSH_FIRST] = true;
+    }
+}
+
 /*
  * The first free port that is not `taken`; `taken` when there is none. Tried are the range, from
- * `start` around, then the 55,000 ports above it. The search above begins at the VM's own `place`,
- * so that the thousandth VM need not try a thousand ports.
+ * `start` around, then the 55,000 ports above it. The thousandth VM does not try a thousand ports,
+ * nor each of the range: what is held there is read at once, and the search above begins at the
+ * VM's own `place`.
  */
 static uint16_t find_port(struct reconciler_host *host, const char *vm_name, uint16_t start,
     uint32_t place, uint16_t taken)
 {
-    enum { RANGE = PORT_SSH_LAST - PORT_SSH_FIRST + 1, ABOVE = UINT16_MAX - PORT_SSH_LAST };
+    bool is_held[RANGE] = {false};
+    cleanup_free char *first = mem_printf("tcp/%u", PORT_SSH_FIRST);
+    cleanup_free char *last = mem_printf("tcp/%u", PORT_SSH_LAST);
+    host->each_lease_between(host, first, last, note_held, is_held);
     for (uint32_t n = 0; n < RANGE + ABOVE; n++) {
-        uint16_t port = n < RANGE
-                            ? (uint16_t)(PORT_SSH_FIRST + (start - PORT_SSH_FIRST + n) % RANGE)
-                            : (uint16_t)(PORT_SSH_LAST + 1 + (place + n - RANGE) % ABOVE);
-        if (port != taken && ports_is_available(host, vm_name, port) && is_bindable(port)) {
+        uint32_t at = (start - PORT_SSH_FIRST + n) % RANGE;
+        uint16_t port = n < RANGE ? (uint16_t)(PORT_SSH_FIRST + at)
+                                  : (uint16_t)(PORT_SSH_LAST + 1 + (place + n - RANGE) % ABOVE);
+        bool is_other = port != taken && !(n < RANGE && is_held[at]);
+        if (is_other && ports_is_available(host, vm_name, port) && is_bindable(port)) {
             return port;
         }
     }

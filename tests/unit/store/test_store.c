@@ -200,6 +200,30 @@ static void a_lease_has_one_holder_until_it_is_dropped(void **state)
     assert_int_equal(take_lease(f->store, "tcp/10022", "u2", "b"), 0);
 }
 
+static void append_key(void *context, const char *key)
+{
+    struct buf *seen = context;
+    buf_printf(seen, "%s ", key);
+}
+
+static void leases_are_shown_by_a_range_of_keys(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const keys[] = {
+        "tcp/10021", "tcp/10022", "tcp/1003", "tcp/10122", "tcp/10123", "udp/10022"};
+    cleanup_buf struct buf seen = BUF_INIT(0);
+    struct error err = {0};
+    must(store_each_lease_between(f->store, "tcp/10022", "tcp/10122", append_key, &seen, &err),
+        &err);
+    assert_string_equal(buf_str(&seen), "");
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        assert_int_equal(take_lease(f->store, keys[i], "u1", "a"), 0);
+    }
+    must(store_each_lease_between(f->store, "tcp/10022", "tcp/10122", append_key, &seen, &err),
+        &err);
+    assert_string_equal(buf_str(&seen), "tcp/10022 tcp/1003 tcp/10122 ");
+}
+
 static void the_leases_of_a_vm_are_those_of_its_very_name(void **state)
 {
     struct fixture *f = *state;
@@ -542,6 +566,7 @@ int main(void)
         on_open_store(a_status_is_written_only_for_the_vm_it_is_of),
         on_open_store(a_status_without_desired_record_keeps_its_owner),
         on_open_store(a_lease_has_one_holder_until_it_is_dropped),
+        on_open_store(leases_are_shown_by_a_range_of_keys),
         on_open_store(the_leases_of_a_vm_are_those_of_its_very_name),
         on_open_store(forgetting_a_vm_drops_its_records_and_its_leases_only),
         on_open_store(the_successor_of_a_vm_is_not_forgotten_with_it),

@@ -34,6 +34,7 @@ struct pass_fixture {
     struct clock clock;
     struct paths paths;
     const struct lease_row *leases; /* ends with a NULL key */
+    size_t n_lookups;               /* in it, by key */
     struct vm_desired *desired;
     struct vm_status *status; /* as committed */
     struct vm_patch patch;
@@ -74,13 +75,25 @@ static inline uint32_t fixture_rng(struct reconciler_host *host)
 
 static inline const char *fixture_lease_holder(struct reconciler_host *host, const char *key)
 {
-    const struct pass_fixture *f = (const void *)host;
+    struct pass_fixture *f = (void *)host;
+    f->n_lookups++;
     for (const struct lease_row *row = f->leases; row && row->key; row++) {
         if (text_eq(row->key, key)) {
             return row->holder;
         }
     }
     return NULL;
+}
+
+static inline void fixture_each_lease_between(struct reconciler_host *host, const char *first,
+    const char *last, void (*each)(void *context, const char *key), void *context)
+{
+    const struct pass_fixture *f = (const void *)host;
+    for (const struct lease_row *row = f->leases; row && row->key; row++) {
+        if (strcmp(row->key, first) >= 0 && strcmp(row->key, last) <= 0) {
+            each(context, row->key);
+        }
+    }
 }
 
 static inline void fixture_each_lease(struct reconciler_host *host, const char *vm_name,
@@ -102,6 +115,7 @@ static inline int pass_fixture_set_up(void **state)
     f->host = (struct reconciler_host){.clock = &f->clock,
         .rng = fixture_rng,
         .lease_holder = fixture_lease_holder,
+        .each_lease_between = fixture_each_lease_between,
         .each_lease = fixture_each_lease};
     f->paths.data_dir = mem_strdup("/nowhere");
     f->host.paths = &f->paths;
