@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "specs/vmfile/vmfile_reader.h"
 
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -246,28 +247,32 @@ void vmfile_check_vm(struct vmfile_reader *reader, const struct vmfile_vm *vm)
 
 /* --- the file --- */
 
-/* The first VM of this name, or NULL. */
-static struct vmfile_vm *find_vm(const struct vmfile_reader *reader, const char *name)
+static int compare_vms(const void *a, const void *b)
 {
-    for (size_t i = 0; i < reader->file->n_vms; i++) {
-        if (text_eq(reader->vms[i].spec->name, name)) {
-            return &reader->vms[i];
-        }
-    }
-    return NULL;
+    return strcmp(
+        ((const struct vmfile_vm *)a)->spec->name, ((const struct vmfile_vm *)b)->spec->name);
 }
 
 static void check_names(struct vmfile_reader *reader)
 {
     for (size_t i = 0; i < reader->file->n_vms; i++) {
-        const struct vmfile_vm *vm = &reader->vms[i];
-        const struct vmfile_vm *first = find_vm(reader, vm->spec->name);
-        if (first != vm && vm->spec->name[0]) {
+        struct vmfile_vm *vm = &reader->vms[i];
+        struct vmfile_vm **first = tsearch(vm, &reader->by_name, compare_vms);
+        if (first && *first != vm && vm->spec->name[0]) {
             vmfile_report(reader, vm->pos, "every VM of a file needs a name of its own",
                 "VM \"%s\" is defined twice: the first one is on line %u", vm->spec->name,
-                first->pos.line);
+                (*first)->pos.line);
         }
     }
+}
+
+/* The first VM of this name, or NULL. */
+static const struct vmfile_vm *find_vm(const struct vmfile_reader *reader, char *name)
+{
+    struct vm_spec spec = {.name = name};
+    struct vmfile_vm key = {.spec = &spec};
+    struct vmfile_vm **found = tfind(&key, &reader->by_name, compare_vms);
+    return found ? *found : NULL;
 }
 
 /* Which VM has taken a host port. */
@@ -399,6 +404,11 @@ static void check_ports_from(struct vmfile_reader *reader, size_t first)
     }
 }
 
+static void free_nothing(void *vm)
+{
+    (void)vm;
+}
+
 void vmfile_check_file(struct vmfile_reader *reader)
 {
     check_names(reader);
@@ -407,4 +417,6 @@ void vmfile_check_file(struct vmfile_reader *reader)
     }
     vmfile_check_addresses(reader);
     check_dependencies(reader);
+    tdestroy(reader->by_name, free_nothing);
+    reader->by_name = NULL;
 }

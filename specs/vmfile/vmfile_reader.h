@@ -86,6 +86,7 @@ struct vmfile_reader {
     const struct vmfile_env *env;
     struct vmfile *file;   /* what is being made */
     struct vmfile_vm *vms; /* file->n_vms of them */
+    void *by_name;         /* of the first VM of each name; tsearch(3), while the file is checked */
     bool is_image_meant;   /* a node of the VM that is being read looks like one that names it */
     const char *place;     /* the node of that VM, borrowed; NULL: this host */
     struct kdl_pos *unresolved; /* values whose variables are not known: see vmfile_expand.c */
