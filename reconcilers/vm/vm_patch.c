@@ -112,6 +112,7 @@ struct patch_context {
     const struct vm_view *view;
     const struct vm_patch *patch;
     struct store_batch *batch;
+    bool is_status_new;
 };
 
 static int find_holder(
@@ -181,7 +182,7 @@ static int fill(const struct patch_context *c, int64_t wall_ms, struct error *er
     if (c->patch->forget) {
         store_batch_forget_vm(c->batch, c->view->name, c->patch->status->uid);
     } else {
-        if (!vm_status_equal(c->patch->status, c->view->status)) {
+        if (c->is_status_new) {
             store_batch_put_status(c->batch, c->view->name, c->patch->status);
         }
         int rc = add_leases(c, err);
@@ -224,11 +225,14 @@ static void ensure_status(struct vm_record *record)
 
 /* NULL when nothing changes, or when the store cannot be read: *err is set then. */
 static struct store_batch *make_batch(struct reconciler_host *host, const struct vm_view *view,
-    const struct vm_patch *patch, struct error *err)
+    const struct vm_patch *patch, bool is_status_new, struct error *err)
 {
     struct store_batch *batch = store_batch_new();
-    struct patch_context context = {
-        .store = host->store, .view = view, .patch = patch, .batch = batch};
+    struct patch_context context = {.store = host->store,
+        .view = view,
+        .patch = patch,
+        .batch = batch,
+        .is_status_new = is_status_new};
     int rc = fill(&context, clock_wall_ms(host->clock), err);
     if (rc < 0 || store_batch_is_empty(batch)) {
         store_batch_free(TAKE_PTR(batch));
@@ -261,7 +265,8 @@ struct verdict vm_patch_make(struct reconciler_host *host, const char *name, vm_
     cleanup_with(vm_patch_clear) struct vm_patch patch = {.status = vm_status_copy(view.status)};
     struct verdict verdict = pass(context, &view, &patch);
     source_record_free(source);
-    if (view.desired && !vm_status_equal(patch.status, view.status)) {
+    bool is_status_new = !vm_status_equal(patch.status, view.status);
+    if (view.desired && is_status_new) {
         memcpy(patch.status->observer, host->session, TEXT_ID_SIZE);
     }
     for (size_t i = 0; i < patch.n_events; i++) {
@@ -269,6 +274,6 @@ struct verdict vm_patch_make(struct reconciler_host *host, const char *name, vm_
         log_line(event->is_warning ? LOG_WARN : LOG_INFO, "vm", "%s: %s: %s", name,
             reason_name(event->reason), event->message);
     }
-    *ret_batch = make_batch(host, &view, &patch, &err);
+    *ret_batch = make_batch(host, &view, &patch, is_status_new, &err);
     return err.code ? fail("cannot read what its status would change", name, &err) : verdict;
 }
