@@ -62,7 +62,10 @@ int image_check_file(const char *path, struct image_found *ret, struct error *er
         image_foreign_of_file(path, path, &ret->foreign, err) < 0) {
         return -(int)err->code;
     }
-    if (ret->compression != COMPRESSION_NONE || ret->foreign) {
+    if (ret->compression != COMPRESSION_NONE) {
+        return image_inspect_packed(path, err);
+    }
+    if (ret->foreign) {
         return 0;
     }
     int rc = image_inspect_base(path, path, &ret->info, err);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "specs/image/image_end.h"
 #include "specs/base/cleanup.h"
@@ -14,6 +15,7 @@
 #include "specs/image/image_foreign.h"
 #include "specs/image/image_machine.h"
 #include "specs/image/image_stranger.h"
+#include "specs/image/image_unpack.h"
 #include "specs/image/qcow2.h"
 
 int image_silent_error(const char *path, struct error *err)
@@ -228,4 +230,34 @@ int image_inspect_base(
     const char *path, const char *title, struct image_info *ret, struct error *err)
 {
     return inspect(path, title, true, ret, err);
+}
+
+/* Enough for the table of a raw disk, and for a qcow2 whose head leads to it. */
+enum { PACKED_MAX = 1024 * 1024, UNPACKED_MAX = 4 * PACKED_MAX };
+
+static int check_unpacked(const uint8_t *head, size_t n, struct error *err)
+{
+    struct error ignored = {.code = ERR_NONE};
+    struct qcow2_header header;
+    bool is_qcow2 = qcow2_has_magic(head, n);
+    cleanup_close int fd = memfd_create("vmctl-disk", MFD_CLOEXEC);
+    struct user_file file = {.fd = fd, .size = n};
+    if (fd < 0 || write(fd, head, n) != (ssize_t)n ||
+        (is_qcow2 && qcow2_parse(head, n, &header, &ignored) < 0)) {
+        return 0;
+    }
+    return image_machine_check(&file, is_qcow2 ? &header : NULL, "it", err);
+}
+
+int image_inspect_packed(const char *path, struct error *err)
+{
+    cleanup_with(user_file_close) struct user_file file = USER_FILE_INIT;
+    cleanup_free uint8_t *packed = mem_calloc(1, PACKED_MAX), *head = mem_calloc(1, UNPACKED_MAX);
+    size_t n = 0;
+    if (open_image(path, &file, err) < 0 ||
+        read_head(&file, path, packed, PACKED_MAX, &n, err) < 0) {
+        return -(int)err->code;
+    }
+    n = image_unpack(packed, n, head, UNPACKED_MAX);
+    return check_unpacked(head, n, err) < 0 ? error_wrap(err, "image '%s'", path) : 0;
 }

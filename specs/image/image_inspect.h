@@ -31,6 +31,10 @@ int image_silent_error(const char *path, struct error *err);
 int compression_of_file(
     const char *path, const char *name, enum compression *ret, struct error *err);
 
+/* Of an image that is packed with gzip, xz, bzip2 or zstd: -ERR_IMAGE_FORMAT when the disk in it is
+ * for another processor, as far as its beginning shows. */
+int image_inspect_packed(const char *path, struct error *err);
+
 /* *ret: the other hypervisor's format that the file is in, NULL: in none. -ERR_IMAGE_FORMAT when it
  * names further files, or is shorter than it says. `title` is what messages call it. */
 int image_foreign_of_file(

@@ -12,6 +12,7 @@
 #include "specs/base/user_path.h"
 #include "specs/image/bytes.h"
 #include "specs/image/image_format.h"
+#include "specs/image/image_unpack.h"
 
 /* UEFI 2.10, 5.3.2 and 5.3.3. */
 enum {
@@ -57,6 +58,7 @@ static const struct {
 enum { TABLE_ENTRY = 8, READS_AS_ZERO = 1 };
 #define CLUSTER_OFFSET UINT64_C(0x00fffffffffffe00)
 #define COMPRESSED (UINT64_C(1) << 62)
+#define IN_USE_ONCE (UINT64_C(1) << 63)
 
 /* An entry of a table of the file; false: it cannot be read. */
 static bool read_entry(struct user_file *file, uint64_t table, uint64_t index, uint64_t *ret)
@@ -69,8 +71,8 @@ static bool read_entry(struct user_file *file, uint64_t table, uint64_t index, u
     return is_read;
 }
 
-/* Where in the file a guest's cluster is; 0: nowhere, it reads as zeros. -1: compressed, or in
- * another file. */
+/* Where in the file a guest's cluster is, as its L2 table says; 0: nowhere, it reads as zeros. -1:
+ * in another file. */
 static int find_cluster(
     struct user_file *file, const struct qcow2_header *header, uint64_t cluster, uint64_t *ret)
 {
@@ -78,12 +80,48 @@ static int find_cluster(
     if (header->has_data_file || header->has_extended_l2 || header->backing_size > 0 ||
         cluster / n_l2 >= header->n_l1_entries ||
         !read_entry(file, header->l1_offset, cluster / n_l2, &l1) ||
-        ((l1 & CLUSTER_OFFSET) && !read_entry(file, l1 & CLUSTER_OFFSET, cluster % n_l2, &l2)) ||
-        (l2 & COMPRESSED)) {
+        ((l1 & CLUSTER_OFFSET) && !read_entry(file, l1 & CLUSTER_OFFSET, cluster % n_l2, &l2))) {
         return -1;
     }
-    *ret = header->version >= 3 && (l2 & READS_AS_ZERO) ? 0 : l2 & CLUSTER_OFFSET;
+    *ret = l2 & COMPRESSED                                ? l2 & ~IN_USE_ONCE
+           : header->version >= 3 && (l2 & READS_AS_ZERO) ? 0
+                                                          : l2 & CLUSTER_OFFSET;
     return 0;
+}
+
+/* "Compressed Clusters Descriptor" of the specification: an offset to the byte, and the number of
+ * sectors that it reaches into beyond its first. */
+static int read_compressed(struct user_file *file, const struct qcow2_header *header,
+    uint64_t entry, void *bytes, size_t n, uint64_t skipped)
+{
+    unsigned offset_bits = 62 - (header->cluster_bits - 8);
+    uint64_t offset = entry & ((UINT64_C(1) << offset_bits) - 1);
+    uint64_t n_sectors = ((entry & ~COMPRESSED) >> offset_bits) + 1;
+    size_t n_packed = (size_t)(n_sectors * IMAGE_SECTOR_SIZE - offset % IMAGE_SECTOR_SIZE);
+    size_t size = (size_t)1 << header->cluster_bits;
+    cleanup_free uint8_t *packed = mem_calloc(1, n_packed), *cluster = mem_calloc(1, size);
+    ssize_t n_read = user_file_read_at(file, packed, n_packed, offset);
+    size_t n_unpacked = n_read <= 0         ? 0
+                        : header->uses_zstd ? image_unpack(packed, (size_t)n_read, cluster, size)
+                                            : image_inflate(packed, (size_t)n_read, cluster, size);
+    if (n_unpacked < size) {
+        return -1;
+    }
+    memcpy(bytes, cluster + skipped, n);
+    return 0;
+}
+
+static int read_cluster(struct user_file *file, const struct qcow2_header *header, uint64_t at,
+    void *bytes, size_t n, uint64_t skipped)
+{
+    if (at & COMPRESSED) {
+        return read_compressed(file, header, at, bytes, n, skipped);
+    }
+    if (!at) {
+        memset(bytes, 0, n);
+        return 0;
+    }
+    return user_file_read_at(file, bytes, n, at + skipped) == (ssize_t)n ? 0 : -1;
 }
 
 static int read_qcow2(struct user_file *file, const struct qcow2_header *header, void *bytes,
@@ -95,11 +133,8 @@ static int read_qcow2(struct user_file *file, const struct qcow2_header *header,
         uint64_t at = 0, skipped = offset % size;
         size_t part = n < size - skipped ? n : (size_t)(size - skipped);
         if (find_cluster(file, header, offset >> header->cluster_bits, &at) < 0 ||
-            (at && user_file_read_at(file, to, part, at + skipped) != (ssize_t)part)) {
+            read_cluster(file, header, at, to, part, skipped) < 0) {
             return -1;
-        }
-        if (!at) {
-            memset(to, 0, part);
         }
         to += part;
         offset += part;

@@ -28,6 +28,7 @@ enum {
 };
 
 static const uint64_t incompatible_data_file = (uint64_t)1 << 2;
+static const uint64_t incompatible_compression = (uint64_t)1 << 3; /* zstd is the only other one */
 static const uint64_t incompatible_extended_l2 = (uint64_t)1 << 4;
 static const uint64_t incompatible_known = ((uint64_t)1 << 5) - 1;
 
@@ -76,6 +77,7 @@ int qcow2_parse(const uint8_t *bytes, size_t n, struct qcow2_header *ret, struct
         return error_set(err, ERR_IMAGE_FORMAT, "the image uses features that are not known");
     }
     header.has_data_file = (incompatible & incompatible_data_file) != 0;
+    header.uses_zstd = (incompatible & incompatible_compression) != 0;
     header.has_extended_l2 = (incompatible & incompatible_extended_l2) != 0;
     if (header.cluster_bits < MIN_CLUSTER_BITS || header.cluster_bits > MAX_CLUSTER_BITS ||
         header.virtual_size > INT64_MAX || !backing_is_in_bounds(&header)) {

@@ -28,6 +28,7 @@ struct qcow2_header {
     /* Where the rest is, unchecked. */
     uint32_t cluster_bits;
     bool has_extended_l2;
+    bool uses_zstd; /* its compressed clusters; false: deflate */
     uint32_t n_l1_entries;
     uint64_t l1_offset; /* bytes */
 };

@@ -62,6 +62,8 @@ END
     printf 'LUKS\272\276' >luks.img && truncate -s 1M luks.img
     printf '#!/bin/sh\n' >script.img && truncate -s 4096 script.img
     other_machine arm.img && qemu-img convert -f raw -O qcow2 arm.img arm.qcow2
+    qemu-img convert -c -f raw -O qcow2 arm.img packed.qcow2
+    gzip -k arm.img && xz -k packed.qcow2 && zstd -q arm.img -o arm.img.zst
     local file what
     while read -r file what; do
         fails 1 vmctl image pull "file://$PWD/$file"
@@ -82,6 +84,10 @@ luks.img an encrypted LUKS container
 script.img a script
 arm.img another type of computer
 arm.qcow2 another type of computer
+packed.qcow2 another type of computer
+arm.img.gz another type of computer
+arm.img.zst another type of computer
+packed.qcow2.xz another type of computer
 END
     qemu-img create -q --object secret,id=s,data=x -f qcow2 -o encrypt.format=luks,encrypt.key-secret=s \
         locked.qcow2 1M
@@ -90,6 +96,7 @@ END
     head -c 700000 whole.qcow2 >short.qcow2
     qemu-img create -q -f qcow2 -o data_file=other.raw,data_file_raw=on far.qcow2 1M
     for file in vm.ova page.img install.iso disk.raw cut.img luks.img script.img arm.img arm.qcow2 \
+        packed.qcow2 arm.img.gz arm.img.zst packed.qcow2.xz \
         disk.tar.gz disk.tar.zst locked.qcow2 flat.vmdk short.qcow2 far.qcow2; do
         fails 1 vmctl image inspect "$PWD/$file"
         says vmctl::image::

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -15,8 +16,11 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/mem.h"
 #include "specs/base/user_path.h"
 #include "specs/image/bytes.h"
+#include "specs/image/image_inspect.h"
+#include "specs/image/qcow2.h"
 
 enum { TABLE_SIZE = 16 * 512, ENTRIES = 2 * 512, CLUSTER = 1 << 16, DATA = 3 * CLUSTER };
 
@@ -153,12 +157,84 @@ static void a_qcow2_is_read_as_its_guest_would(void **state)
     assert_int_equal(check_qcow2(UINT64_C(0x00fffffffffffe00), 0, &err), ERR_NONE);
 }
 
+/* What the check says of the $MADE that `command` makes of $RAW. */
+static enum error_code check_made(const char *command, bool is_packed, struct error *err)
+{
+    uint8_t table[TABLE_SIZE] = {0}, head[QCOW2_HEADER_SIZE];
+    const uint8_t *types[] = {other_type()};
+    struct qcow2_header header;
+    char directory[] = "/tmp/vmctl-machine-XXXXXX";
+    assert_non_null(mkdtemp(directory));
+    cleanup_free char *raw = mem_printf("%s/disk.raw", directory);
+    cleanup_free char *made = mem_printf("%s/made", directory);
+    put_table(table, types, 1, 2);
+    FILE *file = fopen(raw, "we");
+    assert_non_null(file);
+    assert_int_equal(fwrite(table, 1, sizeof(table), file), sizeof(table));
+    assert_int_equal(ftruncate(fileno(file), 8 << 20), 0);
+    fclose(file);
+    assert_int_equal(setenv("RAW", raw, 1), 0);
+    assert_int_equal(setenv("MADE", made, 1), 0);
+    assert_int_equal(system(command), 0);
+    cleanup_with(user_file_close) struct user_file disk = USER_FILE_INIT;
+    assert_int_equal(user_file_open(&disk, made), 0);
+    *err = (struct error){.code = ERR_NONE};
+    if (is_packed) {
+        (void)image_inspect_packed(made, err);
+    } else {
+        assert_int_equal(user_file_read_at(&disk, head, sizeof(head), 0), sizeof(head));
+        assert_int_equal(qcow2_parse(head, sizeof(head), &header, err), 0);
+        (void)image_machine_check(&disk, &header, "made", err);
+    }
+    assert_int_equal(unlink(raw), 0);
+    assert_int_equal(unlink(made), 0);
+    assert_int_equal(rmdir(directory), 0);
+    return err->code;
+}
+
+/* What other programs make of a disk of another computer. */
+static void packed_disks_are_looked_into(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *command;
+        bool is_packed;
+    } cases[] = {
+        {"qemu-img convert -c -O qcow2 $RAW $MADE", false},
+        {"qemu-img convert -c -O qcow2 -o cluster_size=2M $RAW $MADE", false},
+        {"qemu-img convert -c -O qcow2 -o compression_type=zstd $RAW $MADE", false},
+        {"qemu-img convert -O qcow2 $RAW $MADE", false},
+        {"gzip <$RAW >$MADE", true},
+        {"xz -0 <$RAW >$MADE", true},
+        {"bzip2 <$RAW >$MADE", true},
+        {"zstd -q <$RAW >$MADE", true},
+        {"qemu-img convert -c -O qcow2 $RAW $RAW.q && xz -0 <$RAW.q >$MADE && rm $RAW.q", true},
+    };
+    struct error err;
+    skip_unknown_host();
+    if (system("qemu-img --version >/dev/null && xz --version >/dev/null && zstd --version "
+               ">/dev/null") != 0) {
+        skip();
+    }
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        if (check_made(cases[i].command, cases[i].is_packed, &err) != ERR_IMAGE_FORMAT) {
+            fail_msg("taken: %s", cases[i].command);
+        }
+        assert_non_null(strstr(err.message, " is the disk of another type of computer: "));
+    }
+    assert_int_equal(check_made("echo none <$RAW >$MADE", true, &err), ERR_NONE);
+    assert_int_equal(check_made("gzip <$RAW | head -c 40 >$MADE", true, &err), ERR_NONE);
+    assert_int_equal(
+        check_made("(gzip <$RAW | head -c 30; echo damaged) >$MADE", true, &err), ERR_NONE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_disk_of_another_processor_is_refused),
         cmocka_unit_test(a_disk_that_fits_or_does_not_say_is_taken),
         cmocka_unit_test(a_qcow2_is_read_as_its_guest_would),
+        cmocka_unit_test(packed_disks_are_looked_into),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
