@@ -15,20 +15,16 @@
 
 struct doctor_values {
     bool repairs;
+    const char *support;
 };
 
 static const struct arg_option options[] = {
     {"repair", 0, ARG_FLAG, offsetof(struct doctor_values, repairs), NULL,
         "take records that cannot be read out of the store"},
+    {"support", 0, ARG_TEXT, offsetof(struct doctor_values, support), "FILE",
+        "write a report to pass on, without secrets"},
     OPTIONS_END,
 };
-
-static const char *const words[] = {
-    [DOCTOR_OK] = "OK",
-    [DOCTOR_WARN] = "WARN",
-    [DOCTOR_FAIL] = "FAIL",
-};
-_Static_assert(ARRAY_LEN(words) == DOCTOR_VERDICT_COUNT_, "every verdict has a word");
 
 static size_t count(const struct doctor *doctor, enum doctor_verdict verdict)
 {
@@ -54,7 +50,7 @@ static void print_text(const struct doctor *doctor)
     for (size_t i = 0; i < doctor->count; i++) {
         const struct doctor_finding *finding = &doctor->findings[i];
         table_add(&table, finding->check);
-        table_add_colored(&table, colors[finding->verdict], words[finding->verdict]);
+        table_add_colored(&table, colors[finding->verdict], doctor_word(finding->verdict));
         table_add(&table, finding->message);
     }
     table_print(&table, &out);
@@ -78,7 +74,7 @@ static void doctor_print_data(const struct cli *cli, const struct doctor *doctor
         const struct doctor_finding *finding = &doctor->findings[i];
         json_t *row = json_object();
         json_put_text(row, "check", finding->check);
-        json_put_text(row, "result", words[finding->verdict]);
+        json_put_text(row, "result", doctor_word(finding->verdict));
         json_put_text(row, "found", finding->message);
         json_put_text(row, "help", finding->help);
         (void)json_array_append_new(checks, row);
@@ -98,10 +94,16 @@ static int run(
     cleanup_with(doctor_clear) struct doctor doctor = {.cli = cli, .repairs = given->repairs};
     doctor_check_host(&doctor);
     doctor_check_data(&doctor);
+    if (given->support && support_write(cli, &doctor, given->support, err) < 0) {
+        return -(int)err->code;
+    }
     if (output_is_data(cli)) {
         doctor_print_data(cli, &doctor);
     } else {
         print_text(&doctor);
+    }
+    if (given->support) {
+        cli_note(cli, "%s: written; read it before you pass it on", given->support);
     }
     return count(&doctor, DOCTOR_FAIL) > 0 ? 1 : 0;
 }
@@ -110,16 +112,20 @@ const struct command command_doctor = {
     .name = "doctor",
     .examines_data_dir = true,
     .summary = "Check what this host and the data directory can do",
-    .usage = "[--repair]",
+    .usage = "[--repair] [--support FILE]",
     .details =
         "Checks KVM, QEMU, virtiofsd, other programs, the kernel, bridges, ports, disk space,\n"
         "the store, the controller, and files without a record. Changes\n"
         "nothing, and needs neither a controller nor a sound store. Ends with 0 when VMs\n"
         "can be run, 1 when something is broken (FAIL).\n"
         "--repair takes records that cannot be read out of the store, into quarantine/, and\n"
-        "makes that of a VM again from its status; disks are not touched.",
+        "makes that of a VM again from its status; disks are not touched.\n"
+        "--support writes the checks, the VMs, their events and the logs of vmctld and\n"
+        "QEMU to a file, without the text of steps, values, passwords in URLs, or what a\n"
+        "guest printed.",
     .examples = "  vmctl doctor\n"
-                "  vmctl doctor -o json",
+                "  vmctl doctor -o json\n"
+                "  vmctl doctor --support report.txt",
     .options = options,
     .values_size = sizeof(struct doctor_values),
     .run = run,

@@ -33,6 +33,14 @@ void doctor_add(struct doctor *doctor, const char *check, enum doctor_verdict ve
     };
 }
 
+const char *doctor_word(enum doctor_verdict verdict)
+{
+    static const char *const words[] = {
+        [DOCTOR_OK] = "OK", [DOCTOR_WARN] = "WARN", [DOCTOR_FAIL] = "FAIL"};
+    _Static_assert(ARRAY_LEN(words) == DOCTOR_VERDICT_COUNT_, "every verdict has a word");
+    return words[verdict];
+}
+
 void doctor_clear(struct doctor *doctor)
 {
     for (size_t i = 0; i < doctor->count; i++) {

@@ -18,6 +18,8 @@ enum doctor_verdict {
     DOCTOR_VERDICT_COUNT_
 };
 
+const char *doctor_word(enum doctor_verdict verdict); /* "OK" */
+
 struct doctor_finding {
     const char *check; /* static: "kvm" */
     enum doctor_verdict verdict;
@@ -44,3 +46,13 @@ void doctor_check_host(struct doctor *doctor);
 /* doctor_data.c: data directory, disk space, store, controller, VMs, leftovers. Opens the
  * store. */
 void doctor_check_data(struct doctor *doctor);
+
+/*
+ * support.c: writes to `path`, 0600, what somebody who helps needs to know, as one text: versions,
+ * the checks, the VMs with their conditions and events, what vmctld and QEMU logged. Left out is
+ * what may be secret: the text of steps and probes, values of variables and environments, passwords
+ * in URLs, and what a guest printed. A file that is there already is ERR_USAGE; else ERR_IO.
+ */
+struct error;
+int support_write(
+    const struct cli *cli, const struct doctor *doctor, const char *path, struct error *err);

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MPL-2.0
 # vmctl doctor: what is found, and that nothing is needed for it.
 
+bats_require_minimum_version 1.5.0
 load cli_common
 
 setup() {
@@ -189,4 +190,40 @@ result() { awk -v check="$1" '$1 == check { print $2 }' <<<"$output"; }
     [ "$(field iid web)" = "$iid" ]
     run vmctl up
     says "web: unchanged" "db: unchanged"
+}
+
+# A report is passed on to strangers: each kind of secret that a VMFile can hold is tried.
+@test "doctor --support writes a report without secrets" {
+    printf '%s\n' 'var "key" default="hush-default"' \
+        "vm \"web\" { backend \"noop\"; image \"$work/image\"" \
+        'provision "shell" { env { PASSWORD "hush-env" }; inline "login hush-step ${{ key }}" }' \
+        'ready { exec "curl -u hush-probe localhost" }; }' >VMFile.kdl
+    vmctl -q up --set key=hush-set
+    run vmctl doctor --support report.txt
+    echo "$output"
+    [ "$status" -eq 0 ]
+    says "report.txt: written; read it before you pass it on"
+    [ "$(stat -c %a report.txt)" = 600 ]
+    run ! grep -n hush report.txt
+    grep -q '^==== vmctl doctor$' report.txt
+    grep -q '^kernel ' report.txt
+    grep -q '"name": "web"' report.txt
+    grep -q 'Provisioned' report.txt
+    run -2 vmctl doctor --support report.txt
+    says "'report.txt' exists already"
+    run -1 vmctl doctor --support /nowhere/report.txt
+    says "cannot write '/nowhere/report.txt'"
+}
+
+@test "doctor --support leaves out what is in URLs, and reads a broken store" {
+    printf 'vm "web" { backend "noop"; image-url "https://me:hush@example.invalid/i.qcow2?sig=hush" }\n' >VMFile.kdl
+    vmctl -q apply -d
+    vmctl doctor --support report.txt
+    run ! grep -n hush report.txt
+    grep -qF 'https://example.invalid/i.qcow2?…' report.txt
+    vmctl controller stop
+    head -c 65536 /dev/urandom >"$data/store/data.mdb"
+    run -1 vmctl doctor --support broken.txt
+    grep -q '^store *FAIL' broken.txt
+    grep -q '^(exit status ' broken.txt
 }
