@@ -46,6 +46,7 @@ const struct command *const cli_commands[] = {
     &command_port_forward,
     &command_console,
     &command_vnc,
+    &command_screenshot,
     &command_ssh,
     &command_exec,
     &command_run,

@@ -13,6 +13,7 @@ extern const struct command command_completion;
 extern const struct command command_console;
 extern const struct command command_top;
 extern const struct command command_vnc;
+extern const struct command command_screenshot;
 extern const struct command command_controller;
 extern const struct command command_cp;
 extern const struct command command_create;

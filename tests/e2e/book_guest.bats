@@ -109,6 +109,30 @@ os.execlp("vmctl", "vmctl", "port-forward", ":22")' >forwarded 2>&1 3>&- &
     [ "$greeting" = "RFB " ] # RFC 6143, 7.1.1
 }
 
+@test "screenshot: a picture of what the screen shows" {
+    vmctl screenshot web
+    python3 - web.png <<'END'
+import struct, sys, zlib
+png = open(sys.argv[1], "rb").read()
+assert png[:8] == b"\x89PNG\r\n\x1a\n"
+chunks, at = {}, 8
+while at < len(png):
+    n, kind = struct.unpack(">I4s", png[at:at + 8])
+    assert zlib.crc32(png[at + 4:at + 8 + n]) == struct.unpack(">I", png[at + 8 + n:at + 12 + n])[0]
+    chunks[kind], at = png[at + 8:at + 8 + n], at + 12 + n
+width, height = struct.unpack(">II", chunks[b"IHDR"][:8])
+rows = zlib.decompress(chunks[b"IDAT"])
+assert width >= 640 and height >= 400 and len(rows) == height * (1 + 3 * width), (width, height, len(rows))
+assert len(set(rows)) > 1, "all of one colour"
+END
+    [ "$(stat -c %a web.png)" = 600 ]
+    vmctl screenshot web - | cmp -n 29 web.png -
+    [ "$(vmctl screenshot web again.png -o json | jq -c '[.file, .width > 0]')" = '["again.png",true]' ]
+    fails 1 vmctl screenshot web /nowhere/x.png
+    says "cannot write '/nowhere/x.png'"
+    rm web.png again.png
+}
+
 @test "suspend: a guest that is paused does not answer, and goes on after resume" {
     local booted
     booted=$(vmctl ssh web -- cat /proc/sys/kernel/random/boot_id)
