@@ -368,6 +368,11 @@ static void settle_lists(const struct cli *cli, struct vm_spec *spec)
         cli_note(cli, "%s: without share '%s', a directory of the host it came from", spec->name,
             spec->shares[i].host);
     }
+    if (spec->n_further_networks > 0) {
+        cli_note(
+            cli, "%s: on its first network only, of %zu", spec->name, spec->n_further_networks + 1);
+    }
+    SWAP_LIST(spec, bare, further_networks, n_further_networks);
     SWAP_LIST(spec, bare, steps, n_steps);
     SWAP_LIST(spec, bare, shares, n_shares);
     SWAP_LIST(spec, bare, depends_on, n_depends_on);

@@ -97,7 +97,7 @@ static int look_at_machines(struct top *top, struct error *err)
             error_clear(err);
             rc = 0;
         }
-        network_usage_add_network(&names, records[i].status);
+        network_usage_add_networks(&names, records[i].status);
     }
     cleanup_json json_t *networks =
         rc == 0 ? network_usage_ask(&top->cli->paths, &names) : json_object();

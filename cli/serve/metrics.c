@@ -257,7 +257,7 @@ static void add_vms(struct exposition *to, const struct cli *cli, const struct v
     cleanup_free struct vm_figures *vms = mem_calloc(list->count + 1, sizeof(*vms));
     cleanup_with(strings_clear) struct strings names = {.count = 0};
     for (size_t i = 0; i < list->count; i++) {
-        network_usage_add_network(&names, list->records[i].status);
+        network_usage_add_networks(&names, list->records[i].status);
     }
     cleanup_json json_t *networks = network_usage_ask(&cli->paths, &names);
     for (size_t i = 0; i < list->count; i++) {

@@ -13,6 +13,7 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
+#include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/base/url.h"
 #include "specs/vm/backend_traits.h"
@@ -46,12 +47,15 @@ void vm_text_add_head(struct buf *out, const struct vm_record *record, bool use_
 
 static void add_network(struct buf *out, const struct vm_spec *spec)
 {
-    const char *of = spec->network.mode == NETWORK_TAP       ? spec->network.bridge
-                     : spec->network.mode == NETWORK_VNIC    ? spec->network.vnic
-                     : spec->network.mode == NETWORK_PROJECT ? spec->network.network
-                                                             : NULL;
-    vm_text_field(out, "Network:", "%s%s%s%s", network_mode_name(spec->network.mode),
-        of ? " (" : "", of ? of : "", of ? ")" : "");
+    const struct spec_network *network;
+    for (size_t i = 0; (network = vm_spec_network(spec, i)); i++) {
+        const char *of = network->mode == NETWORK_TAP       ? network->bridge
+                         : network->mode == NETWORK_VNIC    ? network->vnic
+                         : network->mode == NETWORK_PROJECT ? network->network
+                                                            : NULL;
+        vm_text_field(out, "Network:", "%s%s%s%s", network_mode_name(network->mode), of ? " (" : "",
+            of ? of : "", of ? ")" : "");
+    }
     for (size_t i = 0; i < spec->network.n_forwards; i++) {
         const struct spec_forward *forward = &spec->network.forwards[i];
         vm_text_field(out, "Forward:", "%s:%u -> %u/%s", forward_address(forward),
@@ -120,6 +124,27 @@ static void add_handle(struct buf *out, const struct vm_status *status)
     }
 }
 
+/* An address is one of the machine that runs: the next one may be on other networks. */
+static void add_cards(struct buf *out, const struct vm_status *status)
+{
+    const struct vm_spec *running = vm_status_running_spec(status);
+    vm_text_field(out, "MAC:", "%s", status->mac ? status->mac : "-");
+    if (status->address && running && running->network.mode == NETWORK_PROJECT) {
+        vm_text_field(out, "Address:", "%s", status->address);
+    }
+    for (size_t i = 1; i <= status->n_cards; i++) {
+        const struct spec_network *network = running ? vm_spec_network(running, i) : NULL;
+        const char *mac = vm_status_mac(status, i), *address = vm_status_address(status, i);
+        bool has_address = network && address;
+        cleanup_free char *label = mem_printf("NIC %zu:", i + 1);
+        vm_text_field(out, label, "%s%s%s%s%s", mac ? mac : "-", has_address ? ", " : "",
+            has_address ? address : "", network ? ", " : "",
+            !network           ? ""
+            : network->network ? network->network
+                               : network_mode_name(network->mode));
+    }
+}
+
 void vm_text_add_instance(struct buf *out, const struct vm_status *status)
 {
     const struct vm_instance *instance = &status->instance;
@@ -140,11 +165,7 @@ void vm_text_add_instance(struct buf *out, const struct vm_status *status)
     } else {
         vm_text_field(out, "SSH:", "-");
     }
-    vm_text_field(out, "MAC:", "%s", status->mac ? status->mac : "-");
-    const struct vm_spec *running = vm_status_running_spec(status);
-    if (status->address && running && running->network.mode == NETWORK_PROJECT) {
-        vm_text_field(out, "Address:", "%s", status->address);
-    }
+    add_cards(out, status);
     if (status->restart.total) {
         vm_text_field(out, "Restarts:", "%u", status->restart.total);
     }

@@ -473,6 +473,7 @@ static struct preparation *new_preparation(
     p->op = (struct op){cancel_preparation, done, context};
     p->host = env->host;
     p->spec = vm_spec_copy(env->spec);
+    seed_name_cards(p->spec, env->status);
     p->uid = mem_strdup(env->uid);
     p->is_clone = env->origin != NULL;
     return p;

@@ -20,6 +20,7 @@
 #include "specs/base/text.h"
 #include "specs/base/user_path.h"
 #include "specs/vm/vm_spec.h"
+#include "specs/vm/vm_status.h"
 #include "specs/vmfile/guest_text.h"
 
 enum {
@@ -159,6 +160,14 @@ static int make_user_data(const struct seed_work *work, struct buf *out, struct 
                 : generate_user_data(work, out, err);
 }
 
+void seed_name_cards(struct vm_spec *spec, const struct vm_status *status)
+{
+    for (size_t i = 0; spec->n_further_networks > 0 && i <= spec->n_further_networks; i++) {
+        struct spec_network *network = i == 0 ? &spec->network : &spec->further_networks[i - 1];
+        network->mac = network->mac ? network->mac : mem_strdup(vm_status_mac(status, i));
+    }
+}
+
 /* ---- files ---- */
 
 static int write_iso(
@@ -177,6 +186,9 @@ static int write_iso(
     }
     cleanup_free char *name = seed_hostname(work->spec);
     meta_data_write(work->uid, name, &meta_data);
+    if (!cloud_init->network_config.path) {
+        network_config_write(work->spec, &network);
+    }
     struct iso_file files[4] = {
         {"meta-data", buf_str(&meta_data), meta_data.len},
         {"user-data", buf_str(&user_data), user_data.len},
@@ -185,7 +197,7 @@ static int write_iso(
     if (cloud_init->vendor_data.path) {
         files[n_files++] = (struct iso_file){"vendor-data", buf_str(&vendor_data), vendor_data.len};
     }
-    if (cloud_init->network_config.path) {
+    if (network.len > 0) {
         files[n_files++] = (struct iso_file){"network-config", buf_str(&network), network.len};
     }
     if (iso_write(VOLUME_ID, files, n_files, &iso, err) < 0) {

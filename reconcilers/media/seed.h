@@ -16,6 +16,7 @@ struct buf;
 struct error;
 struct reconciler_host;
 struct vm_spec;
+struct vm_status;
 
 /* The name that known_hosts gives the guest (HostKeyAlias of ssh_config(5)). free() it. */
 char *seed_host_alias(const char *vm_name);
@@ -30,6 +31,10 @@ int seed_read_authorized_keys(
     const struct paths *paths, const struct vm_spec *spec, struct buf *out, struct error *err);
 /* The host name of the guest. free() it. */
 char *seed_hostname(const struct vm_spec *spec);
+
+/* Gives the networks of a spec that has several the MAC addresses of their cards, by which the seed
+ * names them. */
+void seed_name_cards(struct vm_spec *spec, const struct vm_status *status);
 
 /* `uid` becomes the instance-id; `is_clone`: the disk was another VM's (user_data.h); `file` is
  * VM_SEED or VM_NEXT_SEED. Errors: -ERR_SEED, -ERR_KEY_UNREADABLE (the ssh-key file),

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "specs/base/buf.h"
+#include "specs/vm/vm_spec.h"
 
 /* A double-quoted scalar. Bytes from 0x80 up pass: the file is UTF-8. */
 static void add_quoted(struct buf *out, const char *text, size_t n)
@@ -109,4 +110,35 @@ void meta_data_write(const char *instance_id, const char *hostname, struct buf *
 {
     add_pair(out, "instance-id: ", instance_id);
     add_pair(out, "local-hostname: ", hostname);
+}
+
+/* A route, a name server or an advertised router of another network would compete with those of the
+ * network that they come from; a boot does not wait for it either. */
+static void add_card(const struct vm_spec *spec, size_t i, struct buf *out)
+{
+    const struct spec_network *network = vm_spec_network(spec, i);
+    bool has_names = network == vm_spec_name_server(spec);
+    buf_printf(out, "  eth%zu:\n    match: {macaddress: ", i);
+    add_quoted(out, network->mac, strlen(network->mac));
+    buf_printf(out, "}\n    set-name: eth%zu\n    dhcp4: true\n", i);
+    if (i > 0) {
+        buf_add_str(out, "    accept-ra: false\n    optional: true\n");
+    }
+    buf_printf(out, "    dhcp4-overrides: {%suse-dns: %s, use-domains: %s}\n",
+        i > 0 ? "use-routes: false, " : "", has_names ? "true" : "false",
+        has_names ? "true" : "false");
+}
+
+void network_config_write(const struct vm_spec *spec, struct buf *out)
+{
+    const struct spec_network *network;
+    for (size_t i = 0; (network = vm_spec_network(spec, i)); i++) {
+        if (spec->n_further_networks == 0 || !network->mac) {
+            return;
+        }
+    }
+    buf_add_str(out, "version: 2\nethernets:\n");
+    for (size_t i = 0; i <= spec->n_further_networks; i++) {
+        add_card(spec, i, out);
+    }
 }

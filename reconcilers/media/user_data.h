@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 struct buf;
+struct vm_spec;
 
 struct user_data {
     const char *hostname;
@@ -23,4 +24,8 @@ struct user_data {
  * without what no label may begin or end with. The name is one that vm_spec_name_is_valid(). */
 void host_name_write(const char *vm_name, struct buf *out);
 void user_data_write(const struct user_data *data, struct buf *out);
+/* cloud-init's network configuration, version 2, of a VM on several networks, whose spec has the
+ * MAC addresses of its cards: eth0, eth1 … in the order of the networks, the default route by the
+ * first. Nothing for a VM on one, which its image sets up. */
+void network_config_write(const struct vm_spec *spec, struct buf *out);
 void meta_data_write(const char *instance_id, const char *hostname, struct buf *out);

@@ -42,19 +42,33 @@ static bool declares_tcp(const struct vm_spec *spec, uint16_t port)
 struct release {
     struct pass *pass;
     const struct vm_spec *kept[2]; /* the ports of these stay; NULL: none */
-    char *network; /* "net/shop-3f2ad08b/": only addresses on that one stay; NULL: all */
+    const struct vm_spec *stays;   /* addresses only on this one's networks stay; NULL: all */
 };
+
+/* Whether it is the i-th card's address, on the network that stays. */
+static bool is_address(const struct release *release, size_t i, const char *key)
+{
+    const char *address = vm_status_address(release->pass->patch->status, i);
+    const struct spec_network *network = release->stays ? vm_spec_network(release->stays, i) : NULL;
+    if (!address || (release->stays && !(network && network->mode == NETWORK_PROJECT))) {
+        return false;
+    }
+    cleanup_free char *own = network ? address_lease_key(network->network, address) : NULL;
+    return text_eq(own ? own : key, key) && text_eq(strrchr(key, '/') + 1, address);
+}
 
 /* The addresses of a machine that is off stay its own. */
 static bool is_of_status(const struct release *release, const char *key)
 {
     const struct vm_status *status = release->pass->patch->status;
-    const char *last = strrchr(key, '/') + 1;
-    bool is_on_network = !release->network || text_starts_with(key, release->network);
     cleanup_free char *ssh = mem_printf("tcp/%u", release->pass->view->status->ssh_port);
-    return text_starts_with(key, "net/")   ? is_on_network && text_eq(last, status->address)
-           : text_starts_with(key, "mac/") ? text_eq(last, status->mac)
-                                           : text_eq(key, ssh);
+    bool is_of_card = false;
+    for (size_t i = 0; i <= status->n_cards; i++) {
+        is_of_card |= text_starts_with(key, "mac/")
+                          ? text_eq(strrchr(key, '/') + 1, vm_status_mac(status, i))
+                          : text_starts_with(key, "net/") && is_address(release, i, key);
+    }
+    return is_of_card || text_eq(key, ssh);
 }
 
 static void drop_lease(void *context, const char *key)
@@ -77,11 +91,7 @@ static void drop_leases(
     struct pass *pass, const struct vm_spec *wanted, const struct vm_spec *running)
 {
     struct reconciler_host *host = pass->vm->host;
-    cleanup_free char *network =
-        wanted && !running
-            ? mem_printf("net/%s/", wanted->network.network ? wanted->network.network : "")
-            : NULL;
-    struct release release = {pass, {wanted, running}, network};
+    struct release release = {pass, {wanted, running}, running ? NULL : wanted};
     const struct vm_status *status = pass->view->status;
     if (status->applied_spec || status->ssh_port) {
         host->each_lease(host, pass->vm->name, drop_lease, &release);
@@ -145,32 +155,103 @@ static char *brought_mac(const struct pass *pass)
     return !holder || text_eq(holder, pass->vm->name) ? mem_strdup(mac) : NULL;
 }
 
+/* Where the status has the MAC address and the address of a card. */
+static struct vm_card *further_card(struct vm_status *status, size_t i)
+{
+    return &status->cards[i - 1];
+}
+
+static char **mac_of(struct vm_status *status, size_t i)
+{
+    return i == 0 ? &status->mac : &further_card(status, i)->mac;
+}
+
+static char **address_of(struct vm_status *status, size_t i)
+{
+    return i == 0 ? &status->address : &further_card(status, i)->address;
+}
+
+/* Another card of this VM has it, or is to have it. */
+static bool is_of_another_card(const struct pass *pass, size_t i, const char *mac)
+{
+    bool is_taken = false;
+    for (size_t at = 0; at < NETWORKS_MAX; at++) {
+        const struct spec_network *network = vm_spec_network(pass->env.spec, at);
+        is_taken |= at != i && (text_eq(vm_status_mac(pass->patch->status, at), mac) ||
+                                   (network && text_eq(network->mac, mac)));
+    }
+    return is_taken;
+}
+
+/* The first card has the one that a VM of one card has. free() it. */
+static char *derive_mac(const struct pass *pass, size_t i)
+{
+    char *mac = i == 0 ? ports_mac(pass->vm->host, pass->vm->name, pass->env.uid) : NULL;
+    for (unsigned n = 1; i > 0 && (!mac || is_of_another_card(pass, i, mac)); n++) {
+        cleanup_free char *seed = mem_printf("%s/network %zu/%u", pass->env.uid, i + 1, n);
+        free(mac);
+        mac = ports_mac(pass->vm->host, pass->vm->name, seed);
+    }
+    return mac;
+}
+
 /* A machine that runs keeps the one that it was started with, and any machine the one that no spec
  * named. On a real network a guest needs one of its own; behind slirp no one sees it. */
-static void choose_mac(struct pass *pass)
+static void choose_mac(struct pass *pass, size_t i)
 {
     struct vm_status *status = pass->patch->status;
-    const struct spec_network *network = &pass->env.spec->network;
-    const struct vm_spec *before = pass->view->status->applied_spec;
+    const struct spec_network *network = vm_spec_network(pass->env.spec, i);
+    const struct vm_spec *applied = pass->view->status->applied_spec;
+    const struct spec_network *before = applied ? vm_spec_network(applied, i) : NULL;
+    char **mac = mac_of(status, i);
     if (network->mode == NETWORK_NONE) {
         return;
     }
-    bool is_other = network->mac ? !text_eq(network->mac, status->mac)
-                                 : before && text_eq(before->network.mac, status->mac);
+    bool is_other =
+        network->mac ? !text_eq(network->mac, *mac) : before && text_eq(before->mac, *mac);
     if (is_other && !pass->situation.is_alive) {
-        free(status->mac);
-        status->mac = mem_strdup(network->mac);
+        free(*mac);
+        *mac = mem_strdup(network->mac);
     }
-    if (!status->mac) {
-        status->mac = brought_mac(pass);
+    if (!*mac) {
+        *mac = i == 0 ? brought_mac(pass) : mem_strdup(network->mac);
     }
-    if (!status->mac) {
-        status->mac = ports_mac(pass->vm->host, pass->vm->name, pass->env.uid);
+    if (!*mac) {
+        *mac = derive_mac(pass, i);
     }
-    if (network->mode != NETWORK_USER) {
-        cleanup_free char *lease = mac_lease_key(status->mac);
+    if (network->mode != NETWORK_USER && !text_eq(network->mac, *mac)) { /* that is declared */
+        cleanup_free char *lease = mac_lease_key(*mac);
         vm_patch_lease(pass->patch, lease);
     }
+}
+
+/* A machine that runs keeps those that it was started with. */
+static void choose_cards(struct pass *pass)
+{
+    struct vm_status *status = pass->patch->status;
+    size_t n = pass->env.spec->n_further_networks;
+    while (!pass->situation.is_alive && status->n_cards > n) {
+        struct vm_card *card = &status->cards[--status->n_cards];
+        free(card->mac);
+        free(card->address);
+    }
+    while (status->n_cards < n) {
+        mem_grow(status->cards, status->n_cards);
+        status->cards[status->n_cards++] = (struct vm_card){.mac = NULL};
+    }
+    for (size_t i = 0; i <= n; i++) {
+        choose_mac(pass, i);
+    }
+}
+
+bool addresses_name_cards(struct pass *pass)
+{
+    size_t n = pass->env.spec->n_further_networks;
+    bool is_due = n > 0 && !vm_status_mac(pass->view->status, n);
+    if (is_due) {
+        choose_cards(pass);
+    }
+    return is_due;
 }
 
 /* Keeps the port of earlier instances unless the spec now declares it or another VM leases it. */
@@ -202,26 +283,63 @@ static void choose_ssh(struct pass *pass)
     status->ssh_host = mem_strdup("127.0.0.1");
 }
 
-/* The same for as long as the VM is on this network, unless the spec names another. */
-static int choose_address(struct pass *pass, struct error *err)
+/* Two networks in one range: the guest would not know which way an address is. */
+static int check_range(const struct pass *pass, size_t i, const char *address, struct error *err)
 {
-    struct vm_status *status = pass->patch->status;
-    const struct spec_network *network = &pass->env.spec->network;
-    const char *before = pass->view->status->address;
-    char *address = pass->situation.is_alive && before ? mem_strdup(before)
-                    : network->address
-                        ? mem_strdup(network->address)
-                        : ports_address(pass->vm->host, pass->vm->name, network, before);
-    if (!address) {
+    size_t n = (size_t)(strrchr(address, '.') + 1 - address);
+    for (size_t at = 0; at < i; at++) {
+        const struct spec_network *network = vm_spec_network(pass->env.spec, at);
+        const char *other = vm_status_address(pass->patch->status, at);
+        if (network->mode == NETWORK_PROJECT && other && strncmp(other, address, n) == 0) {
+            (void)error_set(err, ERR_VM_CONFLICT,
+                "two networks of vm '%s' are in the range %.*s0/24", pass->vm->name, (int)n,
+                address);
+            return error_help(err, "give one an `address` in another range, of all its VMs");
+        }
+    }
+    return 0;
+}
+
+/* The same for as long as the VM is on this network, unless the spec names another. */
+static int choose_address(struct pass *pass, size_t i, struct error *err)
+{
+    const struct spec_network *network = vm_spec_network(pass->env.spec, i);
+    const char *before = vm_status_address(pass->view->status, i);
+    const struct vm_spec *applied = pass->view->status->applied_spec;
+    char **address = address_of(pass->patch->status, i);
+    if (pass->situation.is_alive && applied &&
+        !spec_network_is_same(network, vm_spec_network(applied, i))) {
+        return 0; /* the machine is on another one until its next start */
+    }
+    if (network->mode != NETWORK_PROJECT) {
+        if (i > 0 && !pass->situation.is_alive) { /* what was found on a bridge */
+            free(TAKE_PTR(*address));
+        }
+        return 0;
+    }
+    char *chosen = pass->situation.is_alive && before ? mem_strdup(before)
+                   : network->address
+                       ? mem_strdup(network->address)
+                       : ports_address(pass->vm->host, pass->vm->name, network, before);
+    if (!chosen) {
         (void)error_set(
             err, ERR_VM_CONFLICT, "every address of network '%s' is in use", network->network);
         return error_help(err, "put some of its VMs on a network of another name");
     }
-    free(status->address);
-    status->address = address;
-    cleanup_free char *lease = address_lease_key(network->network, address);
+    free(*address);
+    *address = chosen;
+    cleanup_free char *lease = address_lease_key(network->network, chosen);
     vm_patch_lease(pass->patch, lease);
-    return 0;
+    return check_range(pass, i, chosen, err);
+}
+
+static int choose_addresses(struct pass *pass, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && vm_spec_network(pass->env.spec, i); i++) {
+        rc = choose_address(pass, i, err);
+    }
+    return rc;
 }
 
 int addresses_choose(struct pass *pass, struct error *err)
@@ -230,10 +348,10 @@ int addresses_choose(struct pass *pass, struct error *err)
     if (check_declared(pass, err) < 0) {
         return -(int)err->code;
     }
-    choose_mac(pass);
+    choose_cards(pass);
     struct vm_status *status = pass->patch->status;
     free(TAKE_PTR(status->ssh_host));
-    if (spec->network.mode == NETWORK_PROJECT && choose_address(pass, err) < 0) {
+    if (choose_addresses(pass, err) < 0) {
         return -(int)err->code;
     }
     if (network_has_forwards(spec->network.mode)) {
@@ -256,6 +374,27 @@ int addresses_choose(struct pass *pass, struct error *err)
     }
 }
 
+/* Of a further network "tap", for who asks: SSH is the first network's. */
+static bool discover_further(struct pass *pass)
+{
+    const struct vm_spec *spec = pass->env.spec;
+    struct vm_status *status = pass->patch->status;
+    bool has_changed = false;
+    for (size_t i = 1; i <= spec->n_further_networks && i <= status->n_cards; i++) {
+        const struct spec_network *network = vm_spec_network(spec, i);
+        struct vm_card *card = further_card(status, i);
+        char found[INET6_ADDRSTRLEN];
+        if (network->mode == NETWORK_TAP && card->mac &&
+            address_find(network->bridge, card->mac, pass->wall_ms / 1000, found) &&
+            !text_eq(card->address, found)) {
+            free(card->address);
+            card->address = mem_strdup(found);
+            has_changed = true;
+        }
+    }
+    return has_changed;
+}
+
 bool addresses_discover(struct pass *pass)
 {
     enum { SSH_PORT = 22 };
@@ -269,8 +408,9 @@ bool addresses_discover(struct pass *pass)
                address_find(spec->network.bridge, status->mac, pass->wall_ms / 1000, found)) {
         ip = found;
     }
+    bool has_changed = discover_further(pass);
     if (!ip || (status->ssh_port == SSH_PORT && text_eq(status->ssh_host, ip))) {
-        return false;
+        return has_changed;
     }
     free(status->ssh_host);
     status->ssh_host = mem_strdup(ip);

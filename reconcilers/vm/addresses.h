@@ -15,6 +15,10 @@ struct pass;
  */
 int addresses_choose(struct pass *pass, struct error *err);
 
+/* For the seed of a VM on several networks, which names its cards: puts their MAC addresses into
+ * the patch's status, as addresses_choose() would. True: it did; commit before using them. */
+bool addresses_name_cards(struct pass *pass);
+
 /* Whether the leases of the spec's host ports are this VM's already. */
 bool addresses_are_held(const struct pass *pass);
 
@@ -24,6 +28,6 @@ void addresses_release_forwards(struct pass *pass);
 /* Releases those that neither the desired spec declares nor the machine that runs may have. */
 void addresses_release_undeclared(struct pass *pass);
 
-/* With network "tap": puts the guest's current address into the patch's status. True when it
+/* With network "tap": puts the guest's current addresses into the patch's status. True when one
  * changed: commit before using it. */
 bool addresses_discover(struct pass *pass);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "reconcilers/vm/addresses.h"
 #include "reconcilers/vm/failure.h"
 #include "reconcilers/vm/memory.h"
 #include "reconcilers/vm/pass.h"
@@ -47,6 +48,9 @@ int64_t pass_prepare(struct pass *pass)
     if (!vm->image.path && !is_recorded) {
         return pass_fetch_image(pass);
     }
+    if (addresses_name_cards(pass)) {
+        return VERDICT_NOW;
+    }
     vm_begin(vm, ACTION_PREPARE, pass->view->desired->generation);
     struct vm_prepared *result = &vm->outcome->prepared;
     result->image_path = mem_strdup(is_recorded ? recorded->image_path : vm->image.path);
@@ -65,6 +69,9 @@ int64_t pass_replace(struct pass *pass)
 {
     struct vm *vm = pass->vm;
     const struct media_ops *media = vm->backend->media;
+    if (addresses_name_cards(pass)) {
+        return VERDICT_NOW;
+    }
     vm_begin(vm, ACTION_REPLACE, pass->view->desired->generation);
     if (!vm->image.path) {
         vm->op = fetch_image(pass);

@@ -52,8 +52,9 @@ static void compare(struct vm_comparison *comparison, const struct pass *pass)
     /* The controller reads the other live fields from the desired spec. */
     comparison->is_pending = wanted->disk_gib > running->disk_gib || has_live(diff, "forward") ||
                              has_live(diff, "host-services") || has_live(diff, "isolate") ||
-                             has_live(diff, "egress") || has_live(diff, "volume") ||
-                             has_live(diff, "vcpus") || has_live(diff, "memory");
+                             has_live(diff, "egress") || has_live(diff, "further network") ||
+                             has_live(diff, "volume") || has_live(diff, "vcpus") ||
+                             has_live(diff, "memory");
 }
 
 static const struct vm_comparison *comparison_of(const struct pass *pass)
@@ -103,8 +104,7 @@ bool hot_change_is_check_due(const struct pass *pass)
 bool hot_change_has_network(const struct pass *pass)
 {
     const struct vm_spec *running = pass->view->status->applied_spec;
-    return running && running->network.mode == pass->env.spec->network.mode &&
-           text_eq(running->network.network, pass->env.spec->network.network);
+    return running && spec_network_is_same(&running->network, &pass->env.spec->network);
 }
 
 void hot_change_record(struct pass *pass)
@@ -140,6 +140,9 @@ void hot_change_record(struct pass *pass)
     }
     if (has_live(diff, "forward")) {
         (void)fields_take(&vm_spec_fields, applied, spec, "network.forwards");
+    }
+    if (has_live(diff, "further network")) {
+        (void)fields_take(&vm_spec_fields, applied, spec, "furtherNetworks");
     }
     if (applied->network.mode == NETWORK_PROJECT && spec->network.mode == NETWORK_PROJECT) {
         (void)fields_take(&vm_spec_fields, applied, spec, "network.hostServices");

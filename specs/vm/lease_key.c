@@ -21,17 +21,22 @@ char *vm_spec_lease_key(const struct vm_spec *spec, size_t i)
 {
     const struct spec_network *network = &spec->network;
     size_t n = network_has_forwards(network->mode) ? network->n_forwards : 0;
-    bool has_address = network->mode == NETWORK_PROJECT && network->address;
     if (i < n) {
         return forward_lease_key(&network->forwards[i]);
     }
     if (spec->vnc.port && n++ == i) {
         return mem_printf("tcp/%u", spec->vnc.port);
     }
-    if (network->mac && n++ == i) {
-        return mac_lease_key(network->mac);
+    for (size_t at = 0; (network = vm_spec_network(spec, at)); at++) {
+        bool has_address = network->mode == NETWORK_PROJECT && network->address;
+        if (network->mac && n++ == i) {
+            return mac_lease_key(network->mac);
+        }
+        if (has_address && n++ == i) {
+            return address_lease_key(network->network, network->address);
+        }
     }
-    return has_address && n == i ? address_lease_key(network->network, network->address) : NULL;
+    return NULL;
 }
 
 char *lease_in_words(const char *key)

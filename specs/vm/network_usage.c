@@ -136,38 +136,39 @@ json_t *network_usage_ask(const struct paths *paths, const struct strings *netwo
 
 enum { INTERFACE_SIZE = 16 };
 
+struct interfaces {
+    char names[NETWORKS_MAX][INTERFACE_SIZE];
+    size_t n;
+};
+
 static void find_tap(void *context, int dir_fd, const char *name)
 {
     enum { FDINFO_MAX = 4096 };
-    char *interface = context, bytes[FDINFO_MAX];
-    cleanup_close int fd = interface[0] ? -1 : openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+    struct interfaces *found = context;
+    char bytes[FDINFO_MAX];
+    cleanup_close int fd =
+        found->n == NETWORKS_MAX ? -1 : openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? 0 : read(fd, bytes, sizeof(bytes) - 1);
     bytes[n > 0 ? n : 0] = '\0';
     const char *line = strstr(bytes, "\niff:");
-    if (line) {
-        (void)sscanf(line, "\niff: %15s", interface);
+    if (line && sscanf(line, "\niff: %15s", found->names[found->n]) == 1) {
+        found->n++;
     }
 }
 
-/* Of the first tap device that the process has open: /proc/PID/fdinfo names it, and /proc/PID/net
- * is of the process' own network namespace. What the host receives is what the guest sends. */
-static bool read_tap(const struct vm_instance *instance, struct network_usage *ret)
+static void usage_add(struct network_usage *sum, const struct network_usage *more)
 {
-    enum { NET_DEV_MAX = 1 << 20 };
-    char interface[INTERFACE_SIZE] = "";
-    uint64_t start_ticks;
-    cleanup_with(error_clear) struct error ignored = {.code = ERR_NONE};
-    cleanup_buf struct buf text = BUF_INIT(NET_DEV_MAX);
-    cleanup_free char *fds = mem_printf("/proc/%d/fdinfo", (int)instance->pid);
-    cleanup_free char *path = mem_printf("/proc/%d/net/dev", (int)instance->pid);
-    fs_each_entry(fds, find_tap, interface);
-    if (!interface[0] || fs_read_file(path, &text, &ignored) < 0 ||
-        !proc_stat_start_ticks(instance->pid, &start_ticks) ||
-        start_ticks != instance->start_ticks) {
-        return false; /* of another process, too */
-    }
+    sum->is_known = true;
+    sum->received_bytes += more->received_bytes;
+    sum->received_packets += more->received_packets;
+    sum->sent_bytes += more->sent_bytes;
+    sum->sent_packets += more->sent_packets;
+}
+
+static bool read_interface(const char *all, const char *interface, struct network_usage *ret)
+{
     cleanup_free char *title = mem_printf("%s:", interface);
-    for (const char *line = buf_str(&text); line; line = strchr(line, '\n')) {
+    for (const char *line = all; line; line = strchr(line, '\n')) {
         line += strspn(line, "\n ");
         if (text_starts_with(line, title)) {
             return sscanf(line + strlen(title),
@@ -179,33 +180,68 @@ static bool read_tap(const struct vm_instance *instance, struct network_usage *r
     return false;
 }
 
+/* Of the tap devices that the process has open: /proc/PID/fdinfo names them, and /proc/PID/net is
+ * of the process' own network namespace. What the host receives is what the guest sends. */
+static void add_taps(const struct vm_instance *instance, struct network_usage *sum)
+{
+    enum { NET_DEV_MAX = 1 << 20 };
+    struct interfaces found = {.n = 0};
+    uint64_t start_ticks;
+    cleanup_with(error_clear) struct error ignored = {.code = ERR_NONE};
+    cleanup_buf struct buf text = BUF_INIT(NET_DEV_MAX);
+    cleanup_free char *fds = mem_printf("/proc/%d/fdinfo", (int)instance->pid);
+    cleanup_free char *path = mem_printf("/proc/%d/net/dev", (int)instance->pid);
+    fs_each_entry(fds, find_tap, &found);
+    if (found.n == 0 || fs_read_file(path, &text, &ignored) < 0 ||
+        !proc_stat_start_ticks(instance->pid, &start_ticks) ||
+        start_ticks != instance->start_ticks) {
+        return; /* of another process, too */
+    }
+    for (size_t i = 0; i < found.n; i++) {
+        struct network_usage usage = {.is_known = false};
+        if (read_interface(buf_str(&text), found.names[i], &usage)) {
+            usage_add(sum, &usage);
+        }
+    }
+}
+
 /* ---- of a machine ---- */
 
-static const struct spec_network *card_of(const struct vm_status *status)
+/* NULL: it does not run, or its backend counts nothing. */
+static const struct vm_spec *running_of(const struct vm_status *status)
 {
     const struct vm_spec *spec = status ? vm_status_running_spec(status) : NULL;
     bool runs = spec && spec->backend == BACKEND_QEMU && status->instance.pid > 0 &&
                 text_eq(status->instance.boot_id, clock_boot_id(clock_system()));
-    return runs ? &spec->network : NULL;
+    return runs ? spec : NULL;
 }
 
-void network_usage_add_network(struct strings *networks, const struct vm_status *status)
+void network_usage_add_networks(struct strings *networks, const struct vm_status *status)
 {
-    const struct spec_network *network = card_of(status);
-    if (network && network->mode == NETWORK_PROJECT) {
-        strings_add(networks, network->network);
+    const struct vm_spec *spec = running_of(status);
+    const struct spec_network *network;
+    for (size_t i = 0; spec && (network = vm_spec_network(spec, i)); i++) {
+        if (network->mode == NETWORK_PROJECT) {
+            strings_add(networks, network->network);
+        }
     }
 }
 
 void network_usage_read(const json_t *answers, const char *vm_name, const struct vm_status *status,
     struct network_usage *ret)
 {
-    const struct spec_network *network = card_of(status);
+    const struct vm_spec *spec = running_of(status);
+    const struct spec_network *network;
     *ret = (struct network_usage){.is_known = false};
-    if (network && network->mode == NETWORK_PROJECT) {
-        const json_t *answer = json_object_get(answers, network->network);
-        ret->is_known = usage_from_json(json_object_get(answer, vm_name), ret);
-    } else if (network && network->mode == NETWORK_TAP) {
-        ret->is_known = read_tap(&status->instance, ret);
+    for (size_t i = 0; spec && (network = vm_spec_network(spec, i)); i++) {
+        struct network_usage usage;
+        const json_t *answer =
+            network->mode == NETWORK_PROJECT ? json_object_get(answers, network->network) : NULL;
+        if (usage_from_json(json_object_get(answer, vm_name), &usage)) {
+            usage_add(ret, &usage);
+        }
+    }
+    if (spec && vm_spec_network_of_mode(spec, NETWORK_TAP)) {
+        add_taps(&status->instance, ret);
     }
 }

@@ -2,7 +2,8 @@
 /*
  * What the network cards of machines have moved, as whole Ethernet frames: on a project network as
  * its switch counts (reconcilers/network/switch), since the machine joined it or the switch was
- * started; on a tap device as the kernel counts. QEMU counts nothing on a user network.
+ * started; on a tap device as the kernel counts. QEMU counts nothing on a user network. Of a
+ * machine on several networks it is the sum of those that are counted.
  */
 #pragma once
 
@@ -26,8 +27,8 @@ struct network_usage {
 #define NETWORK_USAGE_REQUEST "count"
 json_t *network_usage_to_json(const struct network_usage *usage); /* caller owns */
 
-/* Adds the network that the machine is on, if a switch has to be asked for it. */
-void network_usage_add_network(struct strings *networks, const struct vm_status *status);
+/* Adds the networks that the machine is on whose switch has to be asked for them. */
+void network_usage_add_networks(struct strings *networks, const struct vm_status *status);
 
 /*
  * Asks the switches of these networks, all at once, and waits for at most a fifth of a second: one

@@ -26,14 +26,31 @@ bool spec_can_add_memory(const struct vm_spec *running, const struct vm_spec *wa
 /* Another network mode takes effect at the next start, with its forwards. */
 static bool can_change_forwards(const struct vm_spec *running, const struct vm_spec *wanted)
 {
-    return running->network.mode == wanted->network.mode &&
-           text_eq(running->network.network, wanted->network.network);
+    return spec_network_is_same(&running->network, &wanted->network);
 }
 
 /* A project network's switch takes them up at once. */
 static bool can_change_ways(const struct vm_spec *running, const struct vm_spec *wanted)
 {
     return running->network.mode == NETWORK_PROJECT && wanted->network.mode == NETWORK_PROJECT;
+}
+
+/* One of their members is different, but for those that a switch takes up at once. */
+static bool is_further_live(const struct vm_spec *running, const struct vm_spec *wanted)
+{
+    static const char *const live[] = {"hostServices", "isolated", "egress"};
+    bool is_live = running->n_further_networks == wanted->n_further_networks;
+    for (size_t i = 0; is_live && i < running->n_further_networks; i++) {
+        const struct spec_network *old = &running->further_networks[i];
+        const struct spec_network *new = &wanted->further_networks[i];
+        struct spec_network *changed = fields_copy(&spec_network_fields, old);
+        for (size_t at = 0; new->mode == NETWORK_PROJECT &&at < ARRAY_LEN(live); at++) {
+            (void)fields_take(&spec_network_fields, changed, new, live[at]);
+        }
+        is_live = fields_equal(&spec_network_fields, changed, new);
+        fields_free(&spec_network_fields, changed);
+    }
+    return is_live;
 }
 
 /* A field of the VMFile: its row among vm_spec_fields and the disposition of a change. */
@@ -66,6 +83,7 @@ static const struct vmfile_field {
     {"host-services", "network.hostServices", DISPOSITION_RESTART, can_change_ways},
     {"isolate", "network.isolated", DISPOSITION_RESTART, can_change_ways},
     {"egress", "network.egress", DISPOSITION_RESTART, can_change_ways},
+    {"further network", "furtherNetworks", DISPOSITION_RESTART, is_further_live},
     {"vnc", "vnc", DISPOSITION_RESTART, NULL},
     {"cloud-init", "cloudInit.isSet", DISPOSITION_RECREATE, NULL},
     {"hostname", "cloudInit.hostname", DISPOSITION_RECREATE, NULL},
@@ -144,8 +162,8 @@ static void clear_change(struct spec_change *change)
 
 void spec_diff_put_off(struct spec_diff *diff)
 {
-    static const char *const of_machine[] = {
-        "disk", "volume", "forward", "host-services", "isolate", "egress", "vcpus", "memory"};
+    static const char *const of_machine[] = {"disk", "volume", "forward", "host-services",
+        "isolate", "egress", "further network", "vcpus", "memory"};
     for (size_t i = 0; i < diff->count; i++) {
         struct spec_change *change = &diff->changes[i];
         for (size_t at = 0; at < ARRAY_LEN(of_machine); at++) {

@@ -126,6 +126,36 @@ static void add_check(struct buf *out, const char *field, const json_t *check)
     buf_add_str(out, " }");
 }
 
+/* What there is several times in a network, as words in quotes or numbers. */
+static void add_network_list(
+    struct buf *out, const char *before, const char *each, const json_t *list, const char *after)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *item = json_array_get(list, i);
+        buf_add_str(out, i == 0 ? before : json_is_string(item) ? ";" : "");
+        add_quoted(out, each, json_string_value(item));
+        if (json_is_object(item)) {
+            add_number(out, each, json_int(item, "port", 0));
+        }
+    }
+    buf_add_str(out, json_array_size(list) > 0 ? after : "");
+}
+
+static void add_network(struct buf *out, const json_t *value)
+{
+    const char *network = json_text(value, "network"), *dot = network ? strchr(network, '.') : NULL;
+    add_quoted(out, "network ", json_text(value, "mode"));
+    add_quoted(out, " name=", dot ? dot + 1 : json_text(value, "vnic"));
+    add_quoted(out, " bridge=", json_text(value, "bridge"));
+    add_quoted(out, " address=", json_text(value, "address"));
+    add_quoted(out, " mac=", json_text(value, "mac"));
+    cleanup_buf struct buf block = BUF_INIT(0);
+    buf_add_str(&block, json_flag(value, "isolated", false) ? " isolate;" : "");
+    add_network_list(&block, " host-services", " ", json_object_get(value, "hostServices"), ";");
+    add_network_list(&block, " egress {", " allow ", json_object_get(value, "egress"), " }");
+    buf_printf(out, block.len > 0 ? " {%s }" : "%s", buf_str(&block));
+}
+
 /* Blocks and entries, by the keys that only they have. */
 static void add_object(struct buf *out, const char *field, const json_t *value)
 {
@@ -141,6 +171,8 @@ static void add_object(struct buf *out, const char *field, const json_t *value)
         add_number(out, "forward host=", json_int(value, "hostPort", 0));
         add_number(out, " guest=", json_int(value, "guestPort", 0));
         add_quoted(out, " proto=", text_eq(protocol, "tcp") ? NULL : protocol);
+    } else if (text_eq(field, "further network")) {
+        add_network(out, value);
     } else if (text_eq(field, "label")) {
         add_quoted(out, "label ", json_text(value, "key"));
         add_quoted(out, " ", json_text(value, "value"));
@@ -241,7 +273,11 @@ static char *describe(const char *field, const json_t *value)
         const char *protocol = json_text(entry, "protocol");
         buf_add_str(&out, i ? ", " : "");
         buf_add_str(&out, json_is_string(entry) ? json_string_value(entry) : "");
-        if (protocol) {
+        if (text_eq(field, "further network")) {
+            cleanup_buf struct buf node = BUF_INIT(0);
+            add_network(&node, entry);
+            buf_add_str(&out, buf_str(&node) + strlen("network "));
+        } else if (protocol) {
             add_number(&out, "", json_int(entry, "hostPort", 0));
             add_number(&out, ":", json_int(entry, "guestPort", 0));
             buf_add_str(&out, text_eq(protocol, "tcp") ? "" : "/udp");

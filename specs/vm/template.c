@@ -37,6 +37,7 @@ const char *template_memory_obstacle(const struct vm_spec *spec)
         const char *what;
     } obstacles[] = {
         {spec->network.mode != NETWORK_USER, "a `network` other than \"user\""},
+        {spec->n_further_networks > 0, "a second `network`"},
         {spec->firmware == FIRMWARE_UEFI, "firmware \"uefi\""},
         {spec->n_shares > 0, "a `share`"},
         {spec->n_volumes > 0, "a `volume`"},
@@ -115,6 +116,10 @@ char *template_key(const struct vm_spec *spec, const char *image_id)
     json_put_int(key, "disk", spec->disk_gib);
     json_put_text(key, "firmware", enum_names_at(&firmware_words, spec->firmware));
     json_put_text(key, "network", network_mode_name(spec->network.mode));
+    for (size_t i = 0; i < spec->n_further_networks; i++) {
+        cleanup_free char *name = mem_printf("network-%zu", i + 2);
+        json_put_text(key, name, network_mode_name(spec->further_networks[i].mode));
+    }
     json_put_text(key, "seed", enum_names_at(&seed_bus_words, cloud_init->bus));
     json_put_text(key, "hostname", cloud_init->hostname);
     json_put_text(key, "user", spec->ssh.user);
@@ -183,6 +188,7 @@ struct vm_spec *template_builder_spec(
         (void)fields_take(&vm_spec_fields, builder, none, of_one_vm[i]);
     }
     vm_spec_free(none);
+    vm_spec_leave_identity(builder);
     builder->warm = template_has_memory(spec) ? WARM_AUTO : WARM_NEVER;
     if (!builder->cloud_init.hostname) {
         builder->cloud_init.hostname = mem_printf("template-%s", name + 1);

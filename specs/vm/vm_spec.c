@@ -16,9 +16,6 @@
 
 DEFINE_WORDS(backend_kind, enum backend_kind, BACKEND_COUNT_, "qemu", "propolis", "noop")
 DEFINE_WORDS(image_kind, enum image_kind, IMAGE_KIND_COUNT_, "file", "url", "name")
-DEFINE_WORDS(
-    network_mode, enum network_mode, NETWORK_MODE_COUNT_, "user", "project", "tap", "vnic", "none")
-DEFINE_WORDS(forward_protocol, enum forward_protocol, FORWARD_PROTOCOL_COUNT_, "tcp", "udp")
 DEFINE_WORD_LIST(accel_mode, ACCEL_COUNT_, "auto", "kvm", "tcg")
 DEFINE_WORD_LIST(firmware, FIRMWARE_COUNT_, "bios", "uefi")
 DEFINE_WORD_LIST(seed_bus, SEED_BUS_COUNT_, "scsi", "virtio", "ide")
@@ -46,19 +43,6 @@ static const struct field image_rows[] = {
     FIELD(struct spec_image, sha256, "sha256"),
 };
 static const struct fields image_fields = {FIELDS_OF(image_rows, struct spec_image)};
-
-static const struct field forward_rows[] = {
-    FIELD_ENUM(struct spec_forward, protocol, "protocol", &forward_protocol_words),
-    FIELD(struct spec_forward, host_port, "hostPort"),
-    FIELD(struct spec_forward, guest_port, "guestPort"),
-    FIELD(struct spec_forward, address, "address", .omit_empty = true),
-};
-const struct fields spec_forward_fields = {FIELDS_OF(forward_rows, struct spec_forward)};
-
-static const struct field service_rows[] = {
-    FIELD(struct spec_service, port, "port"),
-};
-const struct fields spec_service_fields = {FIELDS_OF(service_rows, struct spec_service)};
 
 static const struct field volume_rows[] = {
     FIELD(struct spec_volume, name, "name"),
@@ -122,42 +106,6 @@ static const struct field vnc_rows[] = {
     FIELD(struct spec_vnc, password_file, "passwordFile"),
 };
 static const struct fields vnc_fields = {FIELDS_OF(vnc_rows, struct spec_vnc)};
-
-static const struct field network_rows[] = {
-    FIELD_ENUM(struct spec_network, mode, "mode", &network_mode_words),
-    FIELD(struct spec_network, bridge, "bridge"),
-    FIELD(struct spec_network, vnic, "vnic"),
-    FIELD(struct spec_network, address, "address"),
-    FIELD(struct spec_network, mac, "mac"),
-    FIELD_LIST(struct spec_network, forwards, n_forwards, "forwards", &spec_forward_fields,
-        .is_set = true),
-    FIELD_LIST(struct spec_network, services, n_services, "hostServices", &spec_service_fields,
-        .is_set = true, .omit_empty = true),
-    FIELD(struct spec_network, project, "project"),
-    FIELD(struct spec_network, network, "network"),
-    FIELD(struct spec_network, range, "range"),
-    FIELD(struct spec_network, is_isolated, "isolated", .omit_empty = true),
-    FIELD_TEXTS(
-        struct spec_network, egress, n_egress, "egress", .is_set = true, .omit_empty = true),
-};
-
-/* They become the name of a directory, that of a domain, and words of QEMU's command line. */
-static int check_network(const void *object, struct error *err)
-{
-    const struct spec_network *network = object;
-    if (network->mac && !mac_address_is_unicast(network->mac)) {
-        return error_set(err, ERR_STORE, "a MAC address is not valid");
-    }
-    bool is_valid = network->mode != NETWORK_PROJECT ||
-                    (network->project && network->network && strlen(network->network) < 200 &&
-                        vm_spec_name_is_valid(network->project) &&
-                        strspn(network->network, SPEC_NAME_CHARS) == strlen(network->network) &&
-                        network->network[0] != '.' && network->network[0]);
-    return is_valid ? 0 : error_set(err, ERR_STORE, "a project network has no valid name");
-}
-
-static const struct fields network_fields = {
-    FIELDS_OF(network_rows, struct spec_network), .check = check_network};
 
 static const struct field cloud_init_rows[] = {
     FIELD(struct spec_cloud_init, is_set, "isSet"),
@@ -311,7 +259,9 @@ static const struct field spec_rows[] = {
         struct vm_spec, disks, n_disks, "disks", &disk_fields, .is_set = true, .omit_empty = true),
     FIELD_LIST(struct vm_spec, shares, n_shares, "shares", &share_fields, .is_set = true,
         .omit_empty = true),
-    FIELD_STRUCT(struct vm_spec, network, "network", &network_fields),
+    FIELD_STRUCT(struct vm_spec, network, "network", &spec_network_fields),
+    FIELD_LIST(struct vm_spec, further_networks, n_further_networks, "furtherNetworks",
+        &spec_network_fields, .omit_empty = true),
     FIELD_STRUCT(struct vm_spec, vnc, "vnc", &vnc_fields, .omit_empty = true),
     FIELD_STRUCT(struct vm_spec, cloud_init, "cloudInit", &cloud_init_fields),
     FIELD_STRUCT(struct vm_spec, ssh, "ssh", &ssh_fields),
@@ -436,6 +386,10 @@ void vm_spec_leave_identity(struct vm_spec *spec)
     spec->is_protected = false;
     free(TAKE_PTR(spec->network.mac));
     free(TAKE_PTR(spec->network.address));
+    for (size_t i = 0; i < spec->n_further_networks; i++) {
+        free(TAKE_PTR(spec->further_networks[i].mac));
+        free(TAKE_PTR(spec->further_networks[i].address));
+    }
 }
 
 char *spec_secret_key(const struct spec_secret *secret)
@@ -542,47 +496,4 @@ bool vm_spec_expects_ssh(const struct vm_spec *spec)
 {
     return spec->network.mode != NETWORK_NONE &&
            (spec->ssh.is_set || spec->cloud_init.is_set || spec->n_steps > 0);
-}
-
-bool mac_address_is_valid(const char *text)
-{
-    enum { LENGTH = 17 };
-    bool is_valid = strlen(text) == LENGTH;
-    for (size_t i = 0; is_valid && i < LENGTH; i++) {
-        is_valid = i % 3 == 2 ? text[i] == ':' : strchr("0123456789abcdefABCDEF", text[i]) != NULL;
-    }
-    return is_valid;
-}
-
-bool mac_address_is_unicast(const char *text)
-{
-    unsigned first = 0;
-    return mac_address_is_valid(text) && sscanf(text, "%2x", &first) == 1 && (first & 1) == 0 &&
-           strcasecmp(text, "00:00:00:00:00:00") != 0 && strncasecmp(text, "52:55:", 6) != 0;
-}
-
-bool forward_equal(const struct spec_forward *a, const struct spec_forward *b)
-{
-    return fields_equal(&spec_forward_fields, a, b);
-}
-
-const char *forward_address(const struct spec_forward *forward)
-{
-    return forward->address[0] ? forward->address : "127.0.0.1";
-}
-
-const char *forward_local_address(const struct spec_forward *forward)
-{
-    bool is_any = text_eq(forward->address, "0.0.0.0");
-    return is_any ? "127.0.0.1" : forward_address(forward);
-}
-
-bool forward_is_open(const struct spec_forward *forward)
-{
-    return !text_starts_with(forward_address(forward), "127.");
-}
-
-char *forward_lease_key(const struct spec_forward *forward)
-{
-    return mem_printf("%s/%u", forward_protocol_name(forward->protocol), forward->host_port);
 }

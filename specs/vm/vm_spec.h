@@ -208,7 +208,9 @@ struct vm_spec {
     size_t n_disks;
     struct spec_share *shares;
     size_t n_shares;
-    struct spec_network network;
+    struct spec_network network; /* the first: the default route, SSH and forwards are its */
+    struct spec_network *further_networks; /* have no forwards */
+    size_t n_further_networks;
     struct spec_vnc vnc;
     struct spec_cloud_init cloud_init;
     struct spec_ssh ssh;
@@ -235,7 +237,8 @@ struct vm_spec {
 
 /* The members and their JSON keys (fields.h). Strict: what cannot be represented is an error. */
 extern const struct fields vm_spec_fields, spec_volume_fields;
-extern const struct fields spec_forward_fields, spec_service_fields; /* of the network */
+extern const struct fields spec_network_fields;
+extern const struct fields spec_forward_fields, spec_service_fields; /* of a network */
 
 enum {
     SPEC_DEFAULT_VCPUS = 1,
@@ -254,6 +257,7 @@ enum {
     VOLUMES_MAX = 8,      /* of one VM: its root ports, with those for later, are 12 of 16 */
     SHARES_MAX = 8,       /* of one VM: the functions of a PCI device */
     LABELS_MAX = 64,      /* of one VM */
+    NETWORKS_MAX = 8,     /* of one VM: the first, and the functions of a PCI device but one */
     SHARE_TAG_MAX = 31,   /* 9p's longest, MAX_TAG_LEN */
     SECRETS_MAX = 16,     /* of one step, … */
     /* … and they become one variable of an environment. */
@@ -266,8 +270,8 @@ enum {
 struct vm_spec *vm_spec_new(const char *name);
 void vm_spec_free(struct vm_spec *spec);                  /* NULL is fine */
 struct vm_spec *vm_spec_copy(const struct vm_spec *spec); /* NULL gives NULL */
-/* Takes out what only one VM can have, and another VM of these settings must not: its MAC address,
- * its address on the project's network, and that it is protected. */
+/* Takes out what only one VM can have, and another VM of these settings must not: its MAC
+ * addresses, its addresses on the project's networks, and that it is protected. */
 void vm_spec_leave_identity(struct vm_spec *spec);
 bool vm_spec_equal(const struct vm_spec *a, const struct vm_spec *b); /* NULL equals only NULL */
 
@@ -318,6 +322,17 @@ bool vm_spec_name_is_of_template(const char *name);
 /* The private key beside the public one of `ssh-key`: its path without ".pub". NULL: none. free()
  * it. */
 char *vm_spec_key_beside(const struct vm_spec *spec);
+
+/* The i-th network, from 0; NULL: there are no more. Borrowed. */
+const struct spec_network *vm_spec_network(const struct vm_spec *spec, size_t i);
+/* The first of that mode; NULL: none. Borrowed. */
+const struct spec_network *vm_spec_network_of_mode(
+    const struct vm_spec *spec, enum network_mode mode);
+/* Whether the two are one network: a machine keeps those that it was started with. NULL is none. */
+bool spec_network_is_same(const struct spec_network *a, const struct spec_network *b);
+/* Whose name server the guest asks: that of a project network, which knows the names of VMs, before
+ * that of the first network. Borrowed. */
+const struct spec_network *vm_spec_name_server(const struct vm_spec *spec);
 
 /* Whether ports of this host lead into its guest: `forward`, and SSH's. */
 static inline bool network_has_forwards(enum network_mode mode)

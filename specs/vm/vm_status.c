@@ -223,6 +223,12 @@ static const struct vm_origin no_origin = {.snapshot.provision.last_exit_status 
 const struct fields vm_origin_fields = {
     FIELDS_OF(origin_rows, struct vm_origin), .defaults = &no_origin};
 
+static const struct field card_rows[] = {
+    FIELD(struct vm_card, mac, "mac"),
+    FIELD(struct vm_card, address, "address"),
+};
+static const struct fields card_fields = {FIELDS_OF(card_rows, struct vm_card)};
+
 static const struct field status_rows[] = {
     FIELD(struct vm_status, uid, "uid"),
     FIELD(struct vm_status, observer, "observer"),
@@ -269,6 +275,7 @@ static const struct field status_rows[] = {
     FIELD(struct vm_status, ssh_port, "sshPort", .omit_empty = true),
     FIELD(struct vm_status, mac, "mac"),
     FIELD(struct vm_status, address, "address"),
+    FIELD_LIST(struct vm_status, cards, n_cards, "furtherCards", &card_fields, .omit_empty = true),
     FIELD(struct vm_status, vnc, "vnc"),
     FIELD(struct vm_status, machine, "machine"),
 };
@@ -322,6 +329,16 @@ void vm_instance_clear(struct vm_instance *instance)
     free(instance->no_virtiofs);
     free(instance->memory_host);
     *instance = (struct vm_instance){.intent = INTENT_NONE};
+}
+
+const char *vm_status_mac(const struct vm_status *status, size_t i)
+{
+    return i == 0 ? status->mac : i <= status->n_cards ? status->cards[i - 1].mac : NULL;
+}
+
+const char *vm_status_address(const struct vm_status *status, size_t i)
+{
+    return i == 0 ? status->address : i <= status->n_cards ? status->cards[i - 1].address : NULL;
 }
 
 const struct vm_spec *vm_status_running_spec(const struct vm_status *status)

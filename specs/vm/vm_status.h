@@ -262,6 +262,12 @@ struct vm_warm {
     char *accel;
 };
 
+/* A network card of a VM besides its first. */
+struct vm_card {
+    char *mac;
+    char *address; /* on a project network, or the one found on a bridge; NULL: none known */
+};
+
 struct vm_status {
     char uid[TEXT_ID_SIZE];
     /* The controller run that wrote this status. Facts written by a previous run are stale, for the
@@ -313,7 +319,9 @@ struct vm_status {
     char *ssh_host;   /* where SSH answers, NULL: nowhere */
     uint16_t ssh_port;
     char *mac;
-    char *address; /* on a project network; NULL: it has had none yet */
+    char *address;         /* on a project network; NULL: it has had none yet */
+    struct vm_card *cards; /* owned; of the spec's further networks, in their order */
+    size_t n_cards;
     char *vnc;     /* path of its socket, or "127.0.0.1:5901" of a spec with a port; NULL: none */
     char *machine; /* QEMU's machine type, of the VM's last start: "pc-q35-7.2"; NULL: not known */
 };
@@ -322,6 +330,10 @@ struct vm_status {
 /* What the machine that exists was started with, and has taken up since; NULL: none exists. */
 const struct vm_spec *vm_status_running_spec(const struct vm_status *status);
 void vm_status_set_applied_spec(struct vm_status *status, const struct vm_spec *spec);
+
+/* Of the i-th network's card; NULL: not known yet. Borrowed. */
+const char *vm_status_mac(const struct vm_status *status, size_t i);
+const char *vm_status_address(const struct vm_status *status, size_t i);
 
 struct vm_status *vm_status_new(const char *uid);
 void vm_status_free(struct vm_status *status); /* NULL is fine */

@@ -49,7 +49,8 @@ static void check_network(struct vmfile_reader *reader, const struct vmfile_vm *
 {
     const struct vm_spec *spec = vm->spec;
     enum network_mode mode = spec->network.mode;
-    if (mode == NETWORK_VNIC && spec->backend != BACKEND_PROPOLIS) {
+    bool has_vnic = vm_spec_network_of_mode(spec, NETWORK_VNIC);
+    if (has_vnic && spec->backend != BACKEND_PROPOLIS) {
         vmfile_report(reader, vm->seen[VM_NETWORK],
             "write: network \"user\" or network \"tap\", or backend \"propolis\"",
             "network \"vnic\" needs backend \"propolis\", not \"%s\"",
@@ -66,10 +67,15 @@ static void check_network(struct vmfile_reader *reader, const struct vmfile_vm *
         vmfile_report(reader, vm->seen[is_vnc ? VM_VNC : VM_MACHINE], "remove it",
             "`%s` goes with backend \"qemu\", not \"propolis\"", is_vnc ? "vnc" : "machine");
     }
-    if (vm->seen[VM_FORWARD].line && !network_has_forwards(mode)) {
+    if (vm->seen[VM_FORWARD].line && !network_has_forwards(mode) && spec->n_further_networks > 0) {
+        vmfile_report(reader, vm->seen[VM_FORWARD],
+            "remove it, or put network \"user\" or \"project\" first",
+            "`forward` goes with the first network, which is \"%s\"", network_mode_name(mode));
+    } else if (vm->seen[VM_FORWARD].line && !network_has_forwards(mode)) {
         vmfile_report(reader, vm->seen[VM_FORWARD], "remove it, or write: network \"user\"",
             "`forward` goes with network \"user\", not \"%s\"", network_mode_name(mode));
     }
+    vmfile_check_networks(reader, vm);
 }
 
 /* The mount point of each volume, then of each share; NULL: a volume has none, or none is left. */

@@ -114,7 +114,7 @@ static bool is_replaced(const struct kdl_node *layers, size_t layer, const char 
     for (size_t above = layer + 1; above < LAYER_COUNT_; above++) {
         is_given_above |= vmfile_has_field(&layers[above], name);
     }
-    return is_given_above && !vmfile_vm_field_is_list(name);
+    return is_given_above && !vmfile_vm_field_adds_up(name);
 }
 
 /* --set vm.NAME.FIELD=VALUE, the last of each field. */

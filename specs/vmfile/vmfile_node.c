@@ -136,11 +136,12 @@ static bool mark_seen(struct vmfile_reader *reader, const struct vmfile_rule *ru
         *first = pos;
         return true;
     }
-    if (!rule->is_list) {
+    bool may_repeat = rule->is_list || rule->is_whole;
+    if (!may_repeat) {
         cleanup_free char *hint = mem_printf("the first one is on line %u", first->line);
         vmfile_report(reader, pos, hint, "`%s` occurs a second time", rule->name);
     }
-    return rule->is_list;
+    return may_repeat;
 }
 
 static void read_name(struct vmfile_reader *reader, const struct vmfile_rule *rule,

@@ -34,7 +34,7 @@ bool vmfile_has_field(const struct kdl_node *node, const char *name)
 
 static bool is_overridden(const struct kdl_node *over, const char *name)
 {
-    return vmfile_has_field(over, name) && !vmfile_vm_field_is_list(name);
+    return vmfile_has_field(over, name) && !vmfile_vm_field_adds_up(name);
 }
 
 static bool means_same(const struct kdl_node *node, const struct kdl_node *other)

@@ -247,29 +247,53 @@ static void name_project(
         mem_printf("%s-%.*s%s%s", network->project, DIGITS, digest, lan ? "." : "", lan ? lan : "");
 }
 
-void vmfile_read_network(struct vmfile_reader *reader, const struct kdl_node *node, void *target)
+/* Into `spec->network`, whichever of the VM's it is: so do the rules. */
+static void read_node(struct vmfile_reader *reader, const struct kdl_node *node,
+    struct vmfile_vm *vm, struct vmfile_network *ret)
 {
-    struct vmfile_vm *vm = target;
+    struct spec_network *network = &vm->spec->network;
     struct kdl_pos seen[NETWORK_FIELD_COUNT_] = {{0}};
     struct vmfile_field field;
     int mode;
     bool is_known =
         vmfile_argument(node, 0, &field) && vmfile_word(reader, &field, &network_mode_words, &mode);
-    vm->spec->network.mode = is_known ? (enum network_mode)mode : NETWORK_VNIC; /* for `name` */
+    network->mode = is_known ? (enum network_mode)mode : NETWORK_VNIC; /* for `name` */
     vmfile_read_node(reader, node, &network_shape, vm->spec, seen);
+    *ret = (struct vmfile_network){
+        node->pos, seen[NETWORK_NAME], seen[NETWORK_ADDRESS], seen[NETWORK_MAC]};
     if (!is_known) {
-        vm->spec->network.mode = NETWORK_USER;
+        network->mode = NETWORK_USER;
         vm->is_ambiguous = true;
         return;
     }
     check_mode(reader, node, vm->spec, seen);
-    vm->address = seen[NETWORK_ADDRESS];
-    vm->mac = seen[NETWORK_MAC];
     if (mode == NETWORK_PROJECT) {
-        name_project(reader, &vm->spec->network, TAKE_PTR(vm->spec->network.network));
+        name_project(reader, network, TAKE_PTR(network->network));
     }
-    if (mode == NETWORK_TAP && !vm->spec->network.bridge) {
-        vm->spec->network.bridge = mem_strdup(SPEC_DEFAULT_BRIDGE);
+    if (mode == NETWORK_TAP && !network->bridge) {
+        network->bridge = mem_strdup(SPEC_DEFAULT_BRIDGE);
+    }
+}
+
+void vmfile_read_network(struct vmfile_reader *reader, const struct kdl_node *node, void *target)
+{
+    struct vmfile_vm *vm = target;
+    struct vm_spec *spec = vm->spec;
+    struct spec_network first = spec->network; /* with the forwards */
+    bool is_further = vm->n_networks > 0;
+    if (is_further) {
+        spec->network = (struct spec_network){.mode = NETWORK_USER};
+    }
+    mem_grow(vm->networks, vm->n_networks);
+    read_node(reader, node, vm, &vm->networks[vm->n_networks++]);
+    if (is_further) {
+        mem_grow(spec->further_networks, spec->n_further_networks);
+        spec->further_networks[spec->n_further_networks++] = spec->network;
+        spec->network = first;
+    }
+    if (vm->n_networks == NETWORKS_MAX + 1) {
+        vmfile_report(reader, node->pos, "remove one", "VM \"%s\" has more than %d networks",
+            spec->name, NETWORKS_MAX);
     }
 }
 

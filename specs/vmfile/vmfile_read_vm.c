@@ -50,7 +50,8 @@ static const struct vmfile_rule rules[VM_FIELD_COUNT_] = {
         .read_node = vmfile_read_volume},
     [VM_SHARE] = {"share", "share \".\" \"/work\"", .is_list = true,
         .read_node = vmfile_read_share},
-    [VM_NETWORK] = {"network", "network \"user\"", .read_node = vmfile_read_network},
+    [VM_NETWORK] = {"network", "network \"user\"", .is_whole = true,
+        .read_node = vmfile_read_network},
     [VM_VNC] = {"vnc", "vnc port=5901 password-file=\"path\"", .read_node = vmfile_read_vnc},
     [VM_CLOUD_INIT] = {"cloud-init", "cloud-init { hostname \"myvm\" }",
         .read_node = vmfile_read_cloud_init},
@@ -243,7 +244,7 @@ void vmfile_read_share(struct vmfile_reader *reader, const struct kdl_node *node
 static const struct vmfile_shape shape = {
     "vm \"name\" { … }", 1, 1, rules, VM_FIELD_COUNT_, .is_indirect = true};
 
-bool vmfile_vm_field_is_list(const char *name)
+bool vmfile_vm_field_adds_up(const char *name)
 {
     for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
         if (text_eq(rules[i].name, name)) {

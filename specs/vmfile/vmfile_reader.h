@@ -67,17 +67,23 @@ enum vm_field {
     VM_FIELD_COUNT_
 };
 
+/* Of a `network` node; line 0: absent. */
+struct vmfile_network {
+    struct kdl_pos pos, name, address, mac;
+};
+
 /* A VM being read, and the positions of its parts, for checks that need more than one node. */
 struct vmfile_vm {
     struct vm_spec *spec; /* first (vmfile_shape.is_indirect); borrowed from vmfile.vms */
     struct kdl_pos pos;   /* of the name */
     struct kdl_pos seen[VM_FIELD_COUNT_]; /* the first of each field; line 0: absent */
-    bool is_ambiguous;           /* network or backend is wrong: no conclusions from them */
-    struct kdl_pos address, mac; /* of its network; line 0: absent */
-    struct kdl_pos *forwards;    /* of each element of spec->network.forwards */
-    struct kdl_pos disk;         /* the first further disk; line 0: none */
-    struct kdl_pos *volumes;     /* … of spec->volumes: its mount, or it */
-    struct kdl_pos *shares;      /* … of spec->shares */
+    bool is_ambiguous;               /* network or backend is wrong: no conclusions from them */
+    struct vmfile_network *networks; /* of each that the spec has, at least one */
+    size_t n_networks;               /* `network` nodes */
+    struct kdl_pos *forwards;        /* of each element of spec->network.forwards */
+    struct kdl_pos disk;             /* the first further disk; line 0: none */
+    struct kdl_pos *volumes;         /* … of spec->volumes: its mount, or it */
+    struct kdl_pos *shares;          /* … of spec->shares */
     struct kdl_pos *probes[CHECK_KIND_COUNT_]; /* … of spec->checks[].probes */
     struct kdl_pos *depends_on;
 };
@@ -176,6 +182,7 @@ struct vmfile_rule {
     const char *name;
     const char *usage; /* an example, shown when the form is wrong */
     bool is_list;      /* may occur more than once */
+    bool is_whole;     /* the same, but a layer with some replaces those of the layers below */
     /* A plain value: its kind, and the member of the target that receives it. */
     enum vmfile_kind kind;
     size_t offset;
@@ -274,7 +281,7 @@ char *vmfile_parse_sha256(const char *text);
 /* --- vmfile_read_*.c: the nodes within `vm`; `target` is a struct vmfile_vm --- */
 
 void vmfile_read_vm(struct vmfile_reader *reader, const struct kdl_node *node);
-bool vmfile_vm_field_is_list(const char *name); /* of a `vm`: it may occur more than once */
+bool vmfile_vm_field_adds_up(const char *name); /* of a `vm`: that of several layers does */
 /* Before the fields of a `vm` are read: if its `image` is one by name, the spec begins with what
  * the catalogue has. */
 void vmfile_take_named_image(
@@ -320,6 +327,8 @@ void vmfile_check_file(struct vmfile_reader *reader);
 
 /* --- vmfile_check_network.c --- */
 
-/* That no two VMs of a host have the same addresses, and that those of a project network are of one
- * range; which becomes that of its VMs without one. */
+/* That its networks go together. */
+void vmfile_check_networks(struct vmfile_reader *reader, const struct vmfile_vm *vm);
+/* That no two cards of a host have the same addresses, and that those of a project network are of
+ * one range; which becomes that of its VMs without one. */
 void vmfile_check_addresses(struct vmfile_reader *reader);

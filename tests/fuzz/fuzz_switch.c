@@ -49,7 +49,8 @@ static struct fabric_port *add(struct fabric *fabric, const char *name, char las
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t none;
-    struct fabric_output output = {to_port, to_world, (void *)(uintptr_t)(size ? data : &none)};
+    struct fabric_output output = {
+        to_port, to_world, NULL, (void *)(uintptr_t)(size ? data : &none)};
     struct fabric *fabric = fabric_new(&output);
     struct fabric_port *a = add(fabric, "a", '1');
     struct fabric_port *b = add(fabric, "b", '2');

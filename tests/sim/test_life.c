@@ -529,9 +529,86 @@ static void a_forward_that_was_removed_is_free_after_a_restart(void **state)
     assert_int_equal(sim_count_leases(sim), 1);
 }
 
+static struct spec_network project_network(const char *network)
+{
+    return (struct spec_network){
+        .mode = NETWORK_PROJECT, .project = mem_strdup("shop"), .network = mem_strdup(network)};
+}
+
+/* On network "project", and on those named besides. */
+static struct vm_spec *spec_on_networks(const char *name, const char *const *networks, size_t n)
+{
+    struct vm_spec *spec = sim_spec_with_steps(name, 0);
+    spec->network = project_network("shop-1");
+    for (size_t i = 0; i < n; i++) {
+        mem_grow(spec->further_networks, spec->n_further_networks);
+        spec->further_networks[spec->n_further_networks++] = project_network(networks[i]);
+    }
+    return spec;
+}
+
+static void restart_with(struct sim *sim, struct vm_spec *spec_take)
+{
+    sim_up(sim, spec_take);
+    sim_change(sim, &(struct change){.name = "one", .restarts = true});
+    sim_wait(sim, "one", sim_is_dead, MINUTE_MS);
+    sim_wait(sim, "one", sim_is_ready, MINUTE_MS);
+}
+
+/* Leases: SSH's port, and of each card its MAC address and address. */
+static void each_card_has_addresses_of_its_own_and_keeps_them(void **state)
+{
+    static const char *const networks[] = {"shop-1.lan", "shop-1.back"};
+    struct sim *sim = *state;
+    sim_bring_up(sim, spec_on_networks("one", NULL, 0));
+    struct vm_record before = sim_record(sim, "one");
+    assert_int_equal(sim_count_leases(sim), 3);
+    restart_with(sim, spec_on_networks("one", networks, 2));
+    struct vm_record record = sim_record(sim, "one");
+    assert_int_equal(sim_count_leases(sim), 7);
+    assert_string_equal(record.status->mac, before.status->mac);
+    assert_string_equal(record.status->address, before.status->address);
+    assert_int_equal(record.status->n_cards, 2);
+    for (size_t i = 0; i < 3; i++) {
+        for (size_t other = 0; other < i; other++) {
+            assert_string_not_equal(
+                vm_status_mac(record.status, i), vm_status_mac(record.status, other));
+            assert_string_not_equal(
+                vm_status_address(record.status, i), vm_status_address(record.status, other));
+        }
+    }
+    restart_with(sim, spec_on_networks("one", networks, 1));
+    struct vm_record after = sim_record(sim, "one");
+    assert_int_equal(sim_count_leases(sim), 5);
+    assert_int_equal(after.status->n_cards, 1);
+    assert_string_equal(vm_status_mac(after.status, 1), vm_status_mac(record.status, 1));
+    assert_string_equal(vm_status_address(after.status, 1), vm_status_address(record.status, 1));
+    restart_with(sim, sim_spec_with_steps("one", 0)); /* which keeps the first card's MAC address */
+    assert_int_equal(sim_count_leases(sim), 2);
+    vm_record_clear(&before);
+    vm_record_clear(&record);
+    vm_record_clear(&after);
+}
+
+/* A machine stays on the networks that it was started on. */
+static void a_network_that_is_added_waits_for_the_restart(void **state)
+{
+    static const char *const networks[] = {"shop-1.lan"};
+    struct sim *sim = *state;
+    sim_bring_up(sim, spec_on_networks("one", NULL, 0));
+    sim_up(sim, spec_on_networks("one", networks, 1));
+    sim_advance(sim, MINUTE_MS);
+    struct vm_record record = sim_record(sim, "one");
+    assert_int_equal(record.status->applied_spec->n_further_networks, 0);
+    assert_int_equal(record.status->n_cards, 0);
+    vm_record_clear(&record);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        SIM_TEST(each_card_has_addresses_of_its_own_and_keeps_them),
+        SIM_TEST(a_network_that_is_added_waits_for_the_restart),
         SIM_TEST(up_makes_a_vm_ready),
         SIM_TEST(up_again_writes_nothing),
         SIM_TEST(an_idle_controller_only_waits_for_the_resync),

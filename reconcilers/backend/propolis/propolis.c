@@ -46,6 +46,12 @@ static int check_spec(const struct vm_spec *spec, struct error *err)
             network_mode_name(mode));
         return error_help(err, "write: network \"vnic\" { name \"vnic0\" }, or network \"none\"");
     }
+    if (spec->n_further_networks > 0) {
+        error_set(err, ERR_BACKEND_UNAVAILABLE,
+            "vm '%s' has several networks, which backend \"propolis\" does not support",
+            spec->name);
+        return error_help(err, "leave one of its `network` nodes");
+    }
     if (spec->vcpus > VCPUS_MAX) {
         error_set(err, ERR_BACKEND_UNAVAILABLE,
             "vm '%s' needs %u CPUs; backend \"propolis\" has at most %d", spec->name, spec->vcpus,

@@ -196,36 +196,65 @@ static void add_disks(struct words *words, const struct qemu_config *config)
     }
 }
 
-static void add_network(struct words *words, const struct qemu_config *config)
+int qemu_network_fd(enum network_mode mode, size_t i)
 {
-    enum network_mode mode = config->spec->network.mode;
-    if (mode == NETWORK_USER) { /* the other forwards: boot.c */
-        const struct spec_network *network = &config->spec->network;
+    return i > 0                 ? QEMU_FD_FURTHER + (int)i - 1
+           : mode == NETWORK_TAP ? QEMU_FD_TAP
+                                 : QEMU_FD_NETWORK;
+}
+
+/* Forwards are the first network's, whose device is `QEMU_NETDEV`. */
+static void add_netdev(struct words *words, const struct qemu_config *config, size_t i)
+{
+    const struct spec_network *network = vm_spec_network(config->spec, i);
+    int fd = qemu_network_fd(network->mode, i);
+    if (network->mode == NETWORK_USER) { /* the other forwards: boot.c */
         cleanup_buf struct buf early = BUF_INIT(0);
-        for (size_t i = 0; i < network->n_forwards; i++) {
-            const struct spec_forward *forward = &network->forwards[i];
+        for (size_t at = 0; at < network->n_forwards; at++) {
+            const struct spec_forward *forward = &network->forwards[at];
             if (forward->host_port < config->early_ports_end) {
                 buf_printf(&early, ",hostfwd=%s:%s:%u-:%u",
                     forward_protocol_name(forward->protocol), forward_address(forward),
                     forward->host_port, forward->guest_port);
             }
         }
-        option(words, "-netdev", "user,id=" QEMU_NETDEV "%s", buf_str(&early));
-    } else if (mode == NETWORK_PROJECT) {
+        option(words, "-netdev", "user,id=" QEMU_NETDEVS "%zu%s", i, buf_str(&early));
+    } else if (network->mode == NETWORK_PROJECT) {
         /* Datagrams: what listens there may end and come back. */
         option(words, "-netdev",
-            "dgram,id=" QEMU_NETDEV
-            ",local.type=unix,local.path=/proc/self/fd/%d/%s" SWITCH_GUEST_SUFFIX
+            "dgram,id=" QEMU_NETDEVS
+            "%zu,local.type=unix,local.path=/proc/self/fd/%d/%s" SWITCH_GUEST_SUFFIX
             ",remote.type=unix,remote.path=/proc/self/fd/%d/" SWITCH_HUB "/%s" SWITCH_HUB_SUFFIX,
-            QEMU_FD_NETWORK, config->spec->name, QEMU_FD_NETWORK, config->spec->name);
-    } else if (mode == NETWORK_TAP) {
-        option(words, "-netdev", "tap,id=" QEMU_NETDEV ",fd=%d", QEMU_FD_TAP);
+            i, fd, config->spec->name, fd, config->spec->name);
     } else {
+        option(words, "-netdev", "tap,id=" QEMU_NETDEVS "%zu,fd=%d", i, fd);
+    }
+}
+
+static void add_network(struct words *words, const struct qemu_config *config)
+{
+    enum network_mode mode = config->spec->network.mode;
+    if (mode == NETWORK_NONE || mode == NETWORK_VNIC) {
         return;
     }
+    add_netdev(words, config, 0);
     option(words, "-device",
-        "virtio-net-pci,id=nic,netdev=" QEMU_NETDEV "%s%s,romfile=", config->mac ? ",mac=" : "",
-        config->mac ? config->mac : "");
+        "virtio-net-pci,id=nic,netdev=" QEMU_NETDEV "%s%s,romfile=", config->macs[0] ? ",mac=" : "",
+        config->macs[0] ? config->macs[0] : "");
+}
+
+/* In a slot of their own behind the first one's, so that no other device moves, and in their order:
+ * a guest counts its cards by place. */
+static void add_further_networks(struct words *words, const struct qemu_config *config)
+{
+    enum { SLOT = 0x1a };
+    for (size_t i = 1; i <= config->spec->n_further_networks; i++) {
+        const char *mac = config->macs[i];
+        add_netdev(words, config, i);
+        option(words, "-device",
+            "virtio-net-pci,id=nic%zu,netdev=" QEMU_NETDEVS "%zu%s%s,romfile=,addr=0x%x.%zu%s", i,
+            i, mac ? ",mac=" : "", mac ? mac : "", SLOT, i - 1, i == 1 ? ",multifunction=on" : "");
+    }
 }
 
 /* Empty slots for devices to be added to a running machine: q35's own bus takes none. At addresses
@@ -310,6 +339,7 @@ char **qemu_argv(const struct qemu_config *config)
     add_root_ports(&words, config);
     add_further_disks(&words, config);
     add_shares(&words, config);
+    add_further_networks(&words, config);
     push(&words, NULL);
     return words.items;
 }

@@ -26,12 +26,18 @@ enum qemu_fd {
     QEMU_FD_SHARE,        /* and SHARES_MAX - 1 behind it: to the servers of shared folders */
     /* Only with memory in a file: the guest's second serial port. */
     QEMU_FD_IDENTITY = QEMU_FD_SHARE + SHARES_MAX,
-    QEMU_FD_END_,
+    /* Of each further network, what QEMU_FD_TAP or QEMU_FD_NETWORK are of the first. */
+    QEMU_FD_FURTHER,
+    QEMU_FD_END_ = QEMU_FD_FURTHER + NETWORKS_MAX - 1,
 };
+
+/* What the i-th network needs, if it is "tap" or "project". */
+int qemu_network_fd(enum network_mode mode, size_t i);
 
 /* Node and device names, which boot.c uses too. */
 #define QEMU_DISK_NODE "disk0"
-#define QEMU_NETDEV "net0"
+#define QEMU_NETDEVS "net" /* and the network's number */
+#define QEMU_NETDEV QEMU_NETDEVS "0"
 #define QEMU_VOLUME "volume-"     /* and the volume's name: node and device */
 #define QEMU_NEWEST_MACHINE "q35" /* an alias: QEMU's newest version of it */
 
@@ -48,7 +54,7 @@ struct qemu_config {
     const char *run_as;       /* "UID:GID" that QEMU becomes before a guest runs; NULL: it stays */
     unsigned early_ports_end; /* host ports below it are bound before that; 0: none */
     const char *accel;        /* "kvm" or "tcg" */
-    const char *mac;          /* NULL: QEMU's own choice */
+    const char *macs[NETWORKS_MAX]; /* of the networks' cards; NULL: QEMU's own choice */
     const char *overlay;
     const char *seed; /* NULL: none */
     const char *console_log;

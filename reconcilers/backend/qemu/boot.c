@@ -2,7 +2,7 @@
 /*
  * The boot operation: the QMP commands between the start of QEMU and the start of the guest:
  *
- *   status + forwards -> (remove | add)* | switch -> disk -> (resize) -> volumes (plug.c)
+ *   status + forwards -> (remove | add)* -> switch* -> disk -> (resize) -> volumes (plug.c)
  *          -> CPUs and memory (hotplug.c) -> vnc + machine type + (run) + settled -> done
  *
  * Each -> waits for the answers of what is before it; what + joins is sent in one piece.
@@ -29,6 +29,7 @@
 #include "reconcilers/backend/qemu/switch_link.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/fields.h"
 #include "specs/base/lockfile.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
@@ -45,14 +46,15 @@ struct boot {
     struct op op;
     struct machine *machine; /* borrowed: an operation is cancelled before its machine is closed */
     struct boot_result *result; /* borrowed until done */
-    bool has_user_network;
-    struct switch_wanted port; /* on a project network; spec NULL: it is on none */
+    bool has_user_network;      /* … as its first one, whose forwards are QEMU's */
+    bool needs_guard;           /* … as any */
+    struct vm_spec *spec;       /* with the networks that the machine is on */
+    struct vm_status *status;   /* with their addresses; NULL: there is no project network */
+    struct switch_wanted port;  /* on the project network that is being joined */
     struct switch_result network;
-    struct op *joining;   /* that network; NULL: not under way */
-    struct vm_spec *spec; /* what `port` is of */
-    char *mac, *address;  /* … */
-    bool is_running;      /* the guest ran before this operation */
-    int64_t disk_bytes;   /* the spec's size, 0: keep */
+    struct op *joining; /* that network; NULL: not under way */
+    bool is_running;    /* the guest ran before this operation */
+    int64_t disk_bytes; /* the spec's size, 0: keep */
     struct forwards wanted;
     struct forwards unwanted;
     struct plug *plug;           /* NULL: the machine has no volumes, nor is to have any */
@@ -72,8 +74,7 @@ static void boot_cancel(struct op *op)
     free(boot->network.taken_port);
     free(boot->network.why);
     vm_spec_free(boot->spec);
-    free(boot->mac);
-    free(boot->address);
+    vm_status_free(boot->status);
     plug_free(boot->plug);
     hotplug_free(boot->hotplug);
     loop_timer_free(boot->finished);
@@ -309,6 +310,7 @@ static void check_disk(struct boot *boot)
 /* ---- forwards ---- */
 
 static void change_next_forward(struct boot *boot);
+static void join_networks(struct boot *boot);
 
 static void note_forward(struct boot *boot, const struct spec_forward *forward, const char *what)
 {
@@ -378,7 +380,7 @@ static void change_next_forward(struct boot *boot)
         cleanup_free char *line = forward_add_line(&boot->wanted.list[boot->wanted.next]);
         send_human(boot, line, added);
     } else {
-        check_disk(boot);
+        join_networks(boot);
     }
 }
 
@@ -414,7 +416,7 @@ static void usernet_arrived(void *context, const json_t *value, const struct err
     change_next_forward(boot);
 }
 
-/* ---- a project network ---- */
+/* ---- project networks ---- */
 
 static void joined(void *context, const struct error *err)
 {
@@ -427,7 +429,7 @@ static void joined(void *context, const struct error *err)
     if (boot->network.is_started && boot->is_running) {
         boot->result->is_rejoined = true;
     }
-    for (size_t i = 0; boot->network.taken_port && i < boot->wanted.n; i++) {
+    for (size_t i = 0; boot->network.taken_port && i < boot->port.n_forwards; i++) {
         cleanup_free char *key = forward_lease_key(&boot->wanted.list[i]);
         if (text_eq(key, boot->network.taken_port)) {
             boot->wanted.next = i;
@@ -435,35 +437,67 @@ static void joined(void *context, const struct error *err)
             return;
         }
     }
-    check_disk(boot);
+    free(TAKE_PTR(boot->network.taken_port));
+    free(TAKE_PTR(boot->network.why));
+    boot->port.at++;
+    join_networks(boot);
 }
 
 static void join_network(struct boot *boot)
 {
     struct machine *machine = boot->machine;
-    if (!machine->network) {
-        machine->network =
+    struct switch_wanted *port = &boot->port;
+    struct switch_link **link = &machine->networks[port->at];
+    if (!*link) {
+        *link =
             switch_link_new(machine->host, machine->vm_name, machine->changed, machine->context);
     }
-    boot->port.forwards = boot->wanted.list;
-    boot->port.n_forwards = boot->wanted.n;
-    boot->joining = switch_link_apply(machine->network, &boot->port, &boot->network, joined, boot);
+    port->mac = vm_status_mac(boot->status, port->at);
+    port->address = vm_status_address(boot->status, port->at);
+    port->forwards = boot->wanted.list;
+    port->n_forwards = port->at == 0 ? boot->wanted.n : 0;
+    boot->joining = switch_link_apply(*link, port, &boot->network, joined, boot);
 }
 
-/* A machine stays on the network that it was started on. */
-static void prepare_network(struct boot *boot, const struct vm_env *env)
+/* One after the other, from the one that is the next; then what follows. */
+static void join_networks(struct boot *boot)
+{
+    const struct spec_network *network;
+    size_t *at = &boot->port.at;
+    for (; (network = vm_spec_network(boot->spec, *at)); (*at)++) {
+        if (network->mode == NETWORK_PROJECT && vm_status_mac(boot->status, *at) &&
+            vm_status_address(boot->status, *at)) {
+            join_network(boot);
+            return;
+        }
+    }
+    check_disk(boot);
+}
+
+static bool is_each_the_same(const struct vm_spec *a, const struct vm_spec *b)
+{
+    bool is_same = a->n_further_networks == b->n_further_networks;
+    for (size_t i = 1; is_same && i <= a->n_further_networks; i++) {
+        is_same = spec_network_is_same(vm_spec_network(a, i), vm_spec_network(b, i));
+    }
+    return is_same;
+}
+
+/* A machine stays on the networks that it was started on; what is changed of them takes effect. */
+static void prepare_networks(struct boot *boot, const struct vm_env *env)
 {
     const struct vm_spec *running = env->status->applied_spec, *spec = env->spec;
-    bool is_same = !running || (running->network.mode == spec->network.mode &&
-                                   text_eq(running->network.network, spec->network.network));
-    spec = is_same ? spec : running;
-    if (spec->network.mode == NETWORK_PROJECT && env->status->mac && env->status->address) {
-        boot->spec = vm_spec_copy(spec);
-        boot->mac = mem_strdup(env->status->mac);
-        boot->address = mem_strdup(env->status->address);
-        boot->port =
-            (struct switch_wanted){.spec = boot->spec, .mac = boot->mac, .address = boot->address};
+    boot->spec = vm_spec_copy(spec);
+    boot->port.spec = boot->spec;
+    if (running && !spec_network_is_same(&running->network, &spec->network)) {
+        (void)fields_take(&vm_spec_fields, boot->spec, running, "network");
     }
+    if (running && !is_each_the_same(running, spec)) {
+        (void)fields_take(&vm_spec_fields, boot->spec, running, "furtherNetworks");
+    }
+    boot->needs_guard = vm_spec_network_of_mode(boot->spec, NETWORK_USER);
+    boot->status =
+        vm_spec_network_of_mode(boot->spec, NETWORK_PROJECT) ? vm_status_copy(env->status) : NULL;
 }
 
 /* ---- the start ---- */
@@ -498,12 +532,10 @@ static void status_arrived(void *context, const json_t *value, const struct erro
         (void)error_set(
             &why, ERR_VM_INVALID_STATE, "QEMU is in state '%s'", word ? word : "unknown");
         boot_fail(boot, &why);
-    } else if (!boot->is_running && boot->has_user_network && check_guard(boot, &why) < 0) {
+    } else if (!boot->is_running && boot->needs_guard && check_guard(boot, &why) < 0) {
         boot_fail(boot, &why);
-    } else if (boot->port.spec) {
-        join_network(boot);
     } else if (!boot->has_user_network) {
-        check_disk(boot);
+        join_networks(boot);
     }
 }
 
@@ -531,9 +563,8 @@ struct op *machine_boot(struct machine *machine, const struct vm_env *env,
     if (target.vcpus > 0 || target.memory_mib > 0) {
         boot->hotplug = hotplug_new(machine, target, &boot->changes, hotplug_done, boot);
     }
-    prepare_network(boot, env);
-    boot->wanted.n = forward_list(
-        boot->spec ? boot->spec : env->spec, env->status->ssh_port, &boot->wanted.list);
+    prepare_networks(boot, env);
+    boot->wanted.n = forward_list(boot->spec, env->status->ssh_port, &boot->wanted.list);
     boot->finished = loop_timer_new(machine->host->loop, call_done, boot);
     boot_send(boot, "query-status", NULL, status_arrived);
     if (boot->has_user_network) { /* answered after the status */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* The launch operation: chooses the accelerator, which may need a probe, and the server of shared
- * folders, the same, makes a tap device if the spec has one, which may need a helper program, then
- * creates the process. */
+ * folders, the same, makes a tap device for each network "tap", which may need a helper program,
+ * then creates the process. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -25,7 +25,7 @@ struct launch {
     struct op op;
     struct machine *machine; /* borrowed: an operation is cancelled before its machine is closed */
     struct vm_spec *spec;
-    char *mac;
+    char *macs[NETWORKS_MAX];
     char *machine_type;
     char *memory;                 /* as in spawn_request … */
     bool is_woken;                /* or continues from its saved memory: then without `memory` */
@@ -33,17 +33,20 @@ struct launch {
     struct op *under_way;         /* the choices, then the tap helper; NULL: none of them */
     struct share_program share_program;
     char *share_user;
-    const char *accel; /* static text; NULL until chosen */
-    int tap_fd;        /* -1: none (yet) */
+    const char *accel;         /* static text; NULL until chosen */
+    int tap_fds[NETWORKS_MAX]; /* of each network; -1: none (yet) */
+    size_t next;               /* the network whose tap device is made next, if it is one */
 };
 
 static void launch_cancel(struct op *op)
 {
     struct launch *launch = (struct launch *)(void *)op;
     op_cancel(launch->under_way);
-    cleanup_close_(&launch->tap_fd);
+    for (size_t i = 0; i < NETWORKS_MAX; i++) {
+        cleanup_close_(&launch->tap_fds[i]);
+        free(launch->macs[i]);
+    }
     vm_spec_free(launch->spec);
-    free(launch->mac);
     free(launch->machine_type);
     free(launch->memory);
     free(launch->share_user);
@@ -70,8 +73,8 @@ static int make_process(struct launch *launch, struct error *err)
         .instance_id = launch->instance->instance_id,
         .machine = launch->machine_type,
         .accel = launch->accel,
-        .mac = launch->mac,
-        .tap_fd = launch->tap_fd,
+        .macs = launch->macs,
+        .tap_fds = launch->tap_fds,
         .share_program = &launch->share_program,
         .share_user = launch->share_user,
         .memory = launch->memory,
@@ -103,24 +106,24 @@ static void launch_finish(struct launch *launch, struct error *err)
     op_finish(&launch->op, err->code ? err : NULL);
 }
 
+static void make_taps(struct launch *launch);
+
 static void tap_made(void *context, int fd_take, const struct error *why)
 {
     struct launch *launch = context;
     launch->under_way = NULL;
-    launch->tap_fd = fd_take;
-    struct error err = {0};
+    launch->tap_fds[launch->next++] = fd_take;
     if (why) {
-        err = *why;
+        struct error err = *why;
+        launch_finish(launch, &err);
     } else {
-        (void)make_process(launch, &err);
+        make_taps(launch);
     }
-    launch_finish(launch, &err);
 }
 
 /* Makes the device directly where that is permitted, in microseconds; else by the helper. */
-static void make_tap(struct launch *launch)
+static void make_tap(struct launch *launch, const char *bridge)
 {
-    const char *bridge = launch->spec->network.bridge;
     bridge = bridge ? bridge : SPEC_DEFAULT_BRIDGE;
     struct error err = {0};
     int fd = -1;
@@ -132,12 +135,17 @@ static void make_tap(struct launch *launch)
     }
 }
 
-static void start_machine(struct launch *launch)
+/* One after the other; the process when all are there. */
+static void make_taps(struct launch *launch)
 {
     struct error err = {0};
-    if (launch->spec->network.mode == NETWORK_TAP) {
-        make_tap(launch);
-        return;
+    const struct spec_network *network;
+    while ((network = vm_spec_network(launch->spec, launch->next))) {
+        if (network->mode == NETWORK_TAP) {
+            make_tap(launch, network->bridge);
+            return;
+        }
+        launch->next++;
     }
     (void)make_process(launch, &err);
     launch_finish(launch, &err);
@@ -150,7 +158,7 @@ static void shares_probed(void *context, const struct share_program *program, co
     launch->share_program = *program;
     free(launch->instance->no_virtiofs);
     launch->instance->no_virtiofs = mem_strdup(fault);
-    start_machine(launch);
+    make_taps(launch);
 }
 
 static void accel_chosen(void *context, const char *accel, const struct error *why)
@@ -166,7 +174,7 @@ static void accel_chosen(void *context, const char *accel, const struct error *w
         cleanup_free char *dir = paths_vm(machine->host->paths, machine->vm_name, VM_DIR);
         launch->under_way = share_probe_start(machine->host->loop, dir, shares_probed, launch);
     } else {
-        start_machine(launch);
+        make_taps(launch);
     }
 }
 
@@ -201,13 +209,15 @@ struct op *machine_launch(struct machine *machine, const struct vm_env *env,
     *launch = (struct launch){.op = {launch_cancel, done, context},
         .machine = machine,
         .spec = vm_spec_copy(env->spec),
-        .mac = mem_strdup(env->status->mac),
         .machine_type = mem_strdup(type),
         .instance = instance,
         .share_user = mem_strdup(env->status->share_user),
         .memory = memory_path(env),
-        .is_woken = env->status->prepared.wake == WAKE_DUE || is_saved,
-        .tap_fd = -1};
+        .is_woken = env->status->prepared.wake == WAKE_DUE || is_saved};
+    for (size_t i = 0; i < NETWORKS_MAX; i++) {
+        launch->macs[i] = mem_strdup(vm_status_mac(env->status, i));
+        launch->tap_fds[i] = -1;
+    }
     launch->under_way = accel_choose(machine->host->loop, accel, accel_chosen, launch);
     return &launch->op;
 }

@@ -124,7 +124,9 @@ static void machine_close(struct machine *machine)
     op_cancel(machine->rotation);
     loop_timer_free(machine->log_timer);
     monitor_free(machine->monitor);
-    switch_link_free(machine->network);
+    for (size_t i = 0; i < NETWORKS_MAX; i++) {
+        switch_link_free(machine->networks[i]);
+    }
     share_watch_free(machine->shares);
     forget_process(machine);
     cancel_start(machine);
@@ -295,11 +297,14 @@ static void observe_alive(
     ret->n_resets = monitor_resets(machine->monitor);
 }
 
-/* Also of a network that its VMFile does not name any more. */
-static const char *network_of(const struct vm_env *env)
+/* Also of a network that its VMFile does not name any more. NULL: it is no project network; false:
+ * it is none at all. */
+static bool network_of(const struct vm_env *env, size_t i, const char **ret)
 {
     const struct vm_spec *running = env->status->applied_spec;
-    return running && running->network.mode == NETWORK_PROJECT ? running->network.network : NULL;
+    const struct spec_network *network = running ? vm_spec_network(running, i) : NULL;
+    *ret = network && network->mode == NETWORK_PROJECT ? network->network : NULL;
+    return network;
 }
 
 static void machine_observe(
@@ -307,15 +312,19 @@ static void machine_observe(
 {
     const struct vm_instance *instance = &env->status->instance;
     *ret = (struct machine_facts){.is_alive = is_alive(machine, instance), .exit_status = -1};
-    const char *network = network_of(env);
+    const char *network;
     if (ret->is_alive) {
         observe_alive(machine, env, ret);
-        ret->is_cut_off = network && !switch_link_is_up(machine->network);
-        ret->is_network_lost = ret->is_cut_off && switch_link_was_lost(machine->network);
-    } else {
-        if (network) {
+    }
+    for (size_t i = 0; network_of(env, i, &network); i++) {
+        if (network && !ret->is_alive) {
             switch_leave(machine->host->paths, network, machine->vm_name);
+        } else if (network && !switch_link_is_up(machine->networks[i])) {
+            ret->is_cut_off = true;
+            ret->is_network_lost |= switch_link_was_lost(machine->networks[i]);
         }
+    }
+    if (!ret->is_alive) {
         observe_dead(machine, instance, ret);
     }
 }

@@ -7,6 +7,7 @@
 #include "reconcilers/backend/backend.h"
 #include "specs/base/json.h"
 #include "specs/base/text.h"
+#include "specs/vm/vm_spec.h"
 
 struct loop_timer;
 struct monitor;
@@ -28,12 +29,13 @@ struct machine {
 
     struct process *process; /* the instance's, once found; NULL unknown */
     char process_instance_id[TEXT_ID_SIZE];
-    int exit_status;             /* of `process`, -1 unknown */
-    int start_pipe;              /* our child waits at its other end; -1: none does */
-    struct switch_link *network; /* NULL: it was on no project network yet */
-    struct share_watch *shares;  /* as `monitor` */
-    struct monitor *monitor;     /* NULL: no process, or it does not run QEMU yet */
-    bool is_output_read;         /* last_output is set from the end of qemu.log */
+    int exit_status; /* of `process`, -1 unknown */
+    int start_pipe;  /* our child waits at its other end; -1: none does */
+    /* Of each of its networks; NULL: that was no project network yet. */
+    struct switch_link *networks[NETWORKS_MAX];
+    struct share_watch *shares; /* as `monitor` */
+    struct monitor *monitor;    /* NULL: no process, or it does not run QEMU yet */
+    bool is_output_read;        /* last_output is set from the end of qemu.log */
     char *last_output;
     struct loop_timer *log_timer; /* while there is a monitor */
     struct op *rotation;          /* of the logs; NULL: none is under way */

@@ -67,18 +67,19 @@ static int open_files(
 {
     int *fds = inheritance->fds;
     cleanup_free char *dir = vm_path(request, VM_DIR), *guard = vm_path(request, VM_GUARD);
-    bool has_guard = request->spec->network.mode == NETWORK_USER;
+    const struct spec_network *network;
+    bool has_guard = vm_spec_network_of_mode(request->spec, NETWORK_USER);
     bool has_password = request->spec->vnc.port > 0;
     int own = fds[QEMU_FD_DIR - QEMU_FD_LOCK] = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (own >= 0 && has_guard) {
         own = open(guard, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
         fds[QEMU_FD_GUARD - QEMU_FD_LOCK] = own;
     }
-    if (own >= 0 && request->spec->network.mode == NETWORK_PROJECT) {
-        int rc = switch_open_network(request->paths, request->spec->network.network,
-            &fds[QEMU_FD_NETWORK - QEMU_FD_LOCK], err);
-        if (rc < 0) {
-            return rc;
+    for (size_t i = 0; own >= 0 && (network = vm_spec_network(request->spec, i)); i++) {
+        int *fd = &fds[qemu_network_fd(network->mode, i) - QEMU_FD_LOCK];
+        if (network->mode == NETWORK_PROJECT &&
+            switch_open_network(request->paths, network->network, fd, err) < 0) {
+            return -(int)err->code;
         }
     }
     if (own >= 0 && has_password) {
@@ -204,7 +205,6 @@ static int build_argv(const struct spawn_request *request, char ***ret_argv, str
         .run_as = user,
         .early_ports_end = user ? host_privileged_ports_end() : 0,
         .accel = request->accel,
-        .mac = request->mac,
         .overlay = overlay,
         .seed = fs_exists(seed) ? seed : NULL,
         .console_log = console_log,
@@ -212,6 +212,7 @@ static int build_argv(const struct spawn_request *request, char ***ret_argv, str
         .memory = request->memory,
         .is_woken = request->is_woken,
         .has_virtiofs = request->spec->n_shares > 0 && request->share_program->path};
+    memcpy(config.macs, request->macs, sizeof(config.macs));
     rc = prepare_firmware(request, firmware_vars, &config, err);
     rc = rc < 0 ? rc : make_scratch_disks(request, err);
     if (rc == 0) {
@@ -232,12 +233,12 @@ static int build_environment(const struct spawn_request *request, char ***ret, s
 {
     static const char *const kept[] = {
         "PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "QEMU_MODULE_DIR"};
-    const struct spec_network *network = &request->spec->network;
+    const struct spec_network *network = vm_spec_network_of_mode(request->spec, NETWORK_USER);
     cleanup_free char *library = NULL;
     cleanup_buf struct buf ports = BUF_INIT(0);
     char **words = NULL;
     size_t n = 0;
-    if (network->mode == NETWORK_USER) {
+    if (network) {
         int rc = host_find_guard(&library, err);
         if (rc < 0) {
             return rc;
@@ -454,7 +455,11 @@ static int start_child(const struct spawn_request *request, char *const *argv,
         .log_fd = inheritance->log_fd,
         .start_pipe = inheritance->start_pipe};
     memcpy(plan.fds, inheritance->fds, sizeof(plan.fds));
-    plan.fds[QEMU_FD_TAP - QEMU_FD_LOCK] = request->tap_fd;
+    for (size_t i = 0; i < NETWORKS_MAX; i++) {
+        if (request->tap_fds[i] >= 0) {
+            plan.fds[qemu_network_fd(NETWORK_TAP, i) - QEMU_FD_LOCK] = request->tap_fds[i];
+        }
+    }
     pid_t pid = spawn_detached();
     if (pid == 0) {
         spawn_child_run(&plan);
@@ -482,7 +487,7 @@ int spawn_qemu(const struct spawn_request *request, struct spawned *ret, struct 
 {
     cleanup_with(argv_clear) char **argv = NULL;
     cleanup_with(argv_clear) char **environment = NULL;
-    if (request->spec->network.mode == NETWORK_VNIC) {
+    if (vm_spec_network_of_mode(request->spec, NETWORK_VNIC)) {
         return error_set(err, ERR_BACKEND_UNAVAILABLE,
             "network \"vnic\" is not supported by the qemu backend on this platform");
     }

@@ -23,10 +23,10 @@ struct spawn_request {
     const struct paths *paths;
     const struct vm_spec *spec;
     const char *instance_id;
-    const char *machine;                       /* "q35" or a version of it */
-    const char *accel;                         /* "kvm" or "tcg" */
-    const char *mac;                           /* NULL: QEMU's own choice */
-    int tap_fd;                                /* borrowed; -1: the network is not "tap" */
+    const char *machine; /* "q35" or a version of it */
+    const char *accel;   /* "kvm" or "tcg" */
+    char *const *macs;   /* as in qemu_config */
+    const int *tap_fds;  /* borrowed, of NETWORKS_MAX networks; -1: that is not "tap" */
     const struct share_program *share_program; /* what serves shares; its path NULL: QEMU, by 9p */
     const char *share_user;                    /* as vm_status.share_user; NULL: not known */
     const char *memory;                        /* as in qemu_config … */

@@ -89,8 +89,11 @@ int switch_open_network(
     if (rc < 0) {
         return rc;
     }
-    /* The other user passes through the one, which is reached by descriptor, to its own in it. */
-    if (has_user && (chmod(directory, 0755) < 0 || lchown(hub, uid, gid) < 0)) {
+    /* The other user passes through the one, which is reached by descriptor, to its own in it; and
+     * by `..` to those beside it, whose ports have names that a VM of both may ask for. */
+    cleanup_free char *all = paths_path(paths, "networks");
+    if (has_user &&
+        (chmod(all, 0711) < 0 || chmod(directory, 0755) < 0 || lchown(hub, uid, gid) < 0)) {
         return error_set_errno(err, ERR_IO, errno, "cannot set up '%s'", directory);
     }
     *ret_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -114,7 +117,16 @@ static int hand_over_socket(const char *directory, const char *vm_name, struct e
 static int write_port(const struct switch_link *link, const struct switch_wanted *wanted,
     const char *directory, struct error *err)
 {
-    const struct spec_network *network = &wanted->spec->network;
+    const struct vm_spec *spec = wanted->spec;
+    const struct spec_network *network = vm_spec_network(spec, wanted->at), *other;
+    char *others[NETWORKS_MAX];
+    size_t n_others = 0;
+    bool has_names = network == vm_spec_name_server(spec);
+    for (size_t i = 0; has_names && (other = vm_spec_network(spec, i)); i++) {
+        if (other != network && other->mode == NETWORK_PROJECT) {
+            others[n_others++] = other->network;
+        }
+    }
     const struct switch_port port = {.name = link->vm_name,
         .project = network->project,
         .mac = (char *)(uintptr_t)wanted->mac,
@@ -125,7 +137,11 @@ static int write_port(const struct switch_link *link, const struct switch_wanted
         .n_services = network->n_services,
         .is_isolated = network->is_isolated,
         .egress = network->egress,
-        .n_egress = network->n_egress};
+        .n_egress = network->n_egress,
+        .is_further = wanted->at > 0,
+        .has_no_names = !has_names,
+        .others = others,
+        .n_others = n_others};
     cleanup_json json_t *json = fields_to_json(&switch_port_fields, &port);
     cleanup_free char *text = json_canonical(json);
     cleanup_free char *path = mem_printf("%s/%s" SWITCH_PORT_SUFFIX, directory, link->vm_name);
@@ -365,7 +381,7 @@ static void apply_cancel(struct op *op)
 struct op *switch_link_apply(struct switch_link *link, const struct switch_wanted *wanted,
     struct switch_result *result, op_done_fn *done, void *context)
 {
-    const char *network = wanted->spec->network.network;
+    const char *network = vm_spec_network(wanted->spec, wanted->at)->network;
     struct apply *apply = mem_new(struct apply);
     *apply = (struct apply){.op = {apply_cancel, done, context},
         .link = link,

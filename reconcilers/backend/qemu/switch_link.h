@@ -44,7 +44,8 @@ struct switch_result {
 
 /* The port as it is to be; all borrowed for the call. */
 struct switch_wanted {
-    const struct vm_spec *spec; /* of the network */
+    const struct vm_spec *spec;
+    size_t at; /* which of its networks */
     const char *mac, *address;
     const struct spec_forward *forwards; /* SSH's included */
     size_t n_forwards;

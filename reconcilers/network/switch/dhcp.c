@@ -103,7 +103,10 @@ static uint8_t *add_search(uint8_t *at, const char *domain)
 static uint8_t *add_settings(uint8_t *at, const struct dhcp_lease *lease)
 {
     at = add_number(at, O_MASK, lease->mask);
-    at = add_number(at, O_ROUTER, lease->gateway);
+    at = lease->is_further ? at : add_number(at, O_ROUTER, lease->gateway);
+    if (lease->has_no_names) {
+        return at;
+    }
     at = add_number(at, O_DNS, lease->nameserver);
     at = add_option(at, O_HOST_NAME, lease->host, strnlen(lease->host, 63));
     at = add_option(at, O_DOMAIN, lease->domain, strnlen(lease->domain, 80));

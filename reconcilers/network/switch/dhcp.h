@@ -3,6 +3,7 @@
  * the same, which vmctld has leased. Pure. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,8 @@ struct dhcp_lease {
     uint32_t address, mask, gateway, nameserver;
     const char *host;   /* the guest's name */
     const char *domain; /* in which names are searched */
+    bool is_further;    /* no way out is offered, … */
+    bool has_no_names;  /* … no name server, and no names of any kind */
 };
 
 /*

@@ -9,6 +9,7 @@
 
 #include "reconcilers/network/switch/dhcp.h"
 #include "reconcilers/network/switch/dns.h"
+#include "specs/base/cleanup.h"
 #include "specs/base/fields.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
@@ -261,6 +262,13 @@ static bool is_service(const struct fabric_port *port, const struct packet *pack
     return false;
 }
 
+/* The guest has a way out by its first network, whatever is closed on this one, and the names of
+ * the world from here. */
+static bool asks_about_world(const struct fabric_port *port)
+{
+    return port->config->is_further && !port->config->has_no_names;
+}
+
 /* slirp opens a connection for a SYN alone; what else is of TCP belongs to one that it has, such as
  * one through a forward, or is refused by it. */
 static bool may_leave(const struct fabric_port *port, const struct packet *packet)
@@ -273,6 +281,9 @@ static bool may_leave(const struct fabric_port *port, const struct packet *packe
         return false;
     }
     uint32_t own = packet->to - network_of(port);
+    if (asks_about_world(port) && own == SWITCH_NAMESERVER) {
+        return true;
+    }
     bool is_tcp = packet->protocol == IP_TCP && !packet->is_fragment;
     bool is_answer = is_tcp && (packet->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN;
     bool is_udp_answer =
@@ -314,6 +325,7 @@ static enum dns_finding look_up(void *context, const char *name, uint32_t *ret_a
     size_t n = strlen(name), n_domain = strlen(domain);
     bool is_whole = n > n_domain && strcasecmp(name + n - n_domain, domain) == 0;
     size_t n_host = is_whole ? n - n_domain : n;
+    const struct switch_port *config = question->port->config;
     for (size_t i = 0; i < question->fabric->n_ports; i++) {
         const struct fabric_port *port = question->fabric->ports[i];
         if (strlen(port->config->name) == n_host &&
@@ -322,7 +334,15 @@ static enum dns_finding look_up(void *context, const char *name, uint32_t *ret_a
             return DNS_FOUND;
         }
     }
-    return is_whole || question->port->config->is_isolated ? DNS_MISSING : DNS_FOREIGN;
+    const struct fabric_output *output = &question->fabric->output;
+    cleanup_free char *host = mem_strndup(name, n_host);
+    for (size_t i = 0; output->find_elsewhere && i < config->n_others; i++) {
+        if (output->find_elsewhere(output->context, config->others[i], host, ret_address)) {
+            return DNS_FOUND;
+        }
+    }
+    bool is_closed = config->is_isolated && !asks_about_world(question->port);
+    return is_whole || is_closed ? DNS_MISSING : DNS_FOREIGN;
 }
 
 static void send_answer(struct fabric *fabric, struct fabric_port *port,
@@ -349,7 +369,9 @@ static void answer_dhcp(
         .gateway = gateway,
         .nameserver = network_of(port) | SWITCH_NAMESERVER,
         .host = port->config->name,
-        .domain = domain};
+        .domain = domain,
+        .is_further = port->config->is_further,
+        .has_no_names = port->config->has_no_names};
     size_t n = dhcp_answer(packet->payload, packet->n_payload, &lease, answer, &to);
     world_mac(gateway, server_mac);
     struct datagram_way way = {server_mac, to == UINT32_MAX ? all : port->mac, gateway, to,

@@ -29,6 +29,10 @@ struct fabric_port {
 struct fabric_output {
     void (*to_port)(void *context, struct fabric_port *port, const uint8_t *frame, size_t n);
     void (*to_world)(void *context, const uint8_t *frame, size_t n);
+    /* Finds a VM by its name, in any case, on another network than this one; NULL: there is none.
+     */
+    bool (*find_elsewhere)(
+        void *context, const char *network, const char *name, uint32_t *ret_address);
     void *context;
 };
 

@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -209,6 +210,47 @@ static struct switch_port *read_port(const char *path)
         return NULL;
     }
     return config;
+}
+
+struct search {
+    const char *directory, *name;
+    uint32_t address; /* 0: not found yet */
+};
+
+/* A file of another network is read for the name that it has, not for what it says. */
+static void search_entry(void *context, int dir_fd, const char *file)
+{
+    struct search *search = context;
+    struct in_addr address = {0};
+    size_t n = strlen(search->name);
+    (void)dir_fd;
+    if (search->address || strncasecmp(file, search->name, n) != 0 ||
+        !text_eq(file + n, SWITCH_PORT_SUFFIX)) {
+        return;
+    }
+    cleanup_free char *path = mem_printf("%s/%s", search->directory, file);
+    struct switch_port *config = read_port(path);
+    if (config && inet_pton(AF_INET, config->address, &address) == 1) {
+        search->address = ntohl(address.s_addr);
+    }
+    if (config) {
+        fields_free(&switch_port_fields, config);
+    }
+}
+
+/* By the ports' files in the directory beside this one: vmctld puts them there and takes them away.
+ */
+static bool find_elsewhere(
+    void *context, const char *network, const char *name, uint32_t *ret_address)
+{
+    (void)context;
+    cleanup_free char *directory = mem_printf("../%s", network);
+    struct search search = {directory, name, 0};
+    if (name[0] && !strchr(network, '/')) {
+        fs_each_entry(directory, search_entry, &search);
+    }
+    *ret_address = search.address ? search.address : *ret_address;
+    return search.address;
 }
 
 static void close_port(struct fabric_port *port)
@@ -508,7 +550,7 @@ int main(int argc, char **argv)
         log_error("switch", "%s", err.message);
         return EXIT_FAILURE;
     }
-    struct fabric_output output = {to_port, to_world, NULL};
+    struct fabric_output output = {to_port, to_world, find_elsewhere, NULL};
     hub.fabric = fabric_new(&output);
     read_ports();
     int64_t checked_ms = hub_now_ms();

@@ -16,6 +16,9 @@ static const struct field rows[] = {
     FIELD_LIST(struct switch_port, services, n_services, "hostServices", &spec_service_fields),
     FIELD(struct switch_port, is_isolated, "isolated"),
     FIELD_TEXTS(struct switch_port, egress, n_egress, "egress"),
+    FIELD(struct switch_port, is_further, "further", .omit_empty = true),
+    FIELD(struct switch_port, has_no_names, "noNames", .omit_empty = true),
+    FIELD_TEXTS(struct switch_port, others, n_others, "others", .omit_empty = true),
 };
 
 static int check_port(const void *object, struct error *err)

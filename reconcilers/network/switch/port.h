@@ -32,6 +32,11 @@ struct switch_port {
     bool is_isolated;
     char **egress;
     size_t n_egress;
+    /* Of a VM on several networks: */
+    bool is_further;   /* its way out is another network … */
+    bool has_no_names; /* … and so is its name server */
+    char **others;     /* networks (NETWORK as above) whose VMs' names are answered, too */
+    size_t n_others;
 };
 
 extern const struct fields switch_port_fields;

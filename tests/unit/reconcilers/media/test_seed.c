@@ -13,11 +13,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "reconcilers/media/user_data.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/vm/vm_spec.h"
+#include "specs/vm/vm_status.h"
 #include "tests/support/media_host.h"
 
 enum { VOLUME_ID_AT = 16 * 2048 + 40 }; /* ECMA-119, 8.4.7 */
@@ -98,6 +100,53 @@ static void read_seed(struct fixture *f, const char *name, struct buf *out)
     }
     archive_read_free(archive);
     assert_true(is_found);
+}
+
+/* The default route by the first card, names by the first network of the project. */
+static void the_cards_of_several_networks_are_named_by_their_mac(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_buf struct buf text = BUF_INIT(0);
+    struct vm_status *status = vm_status_new("0123");
+    make_keys(f, VM_KEY, VM_KEY_PUBLIC);
+    make_keys(f, VM_HOST_KEY, VM_HOST_KEY_PUBLIC);
+    mem_grow(f->spec->further_networks, f->spec->n_further_networks);
+    f->spec->further_networks[f->spec->n_further_networks++] =
+        (struct spec_network){.mode = NETWORK_PROJECT, .mac = mem_strdup("52:54:00:00:00:0b")};
+    status->mac = mem_strdup("52:54:00:00:00:0a");
+    seed_name_cards(f->spec, status);
+    assert_int_equal(make(f), ERR_NONE);
+    read_seed(f, "network-config", &text);
+    assert_string_equal(buf_str(&text),
+        "version: 2\n"
+        "ethernets:\n"
+        "  eth0:\n"
+        "    match: {macaddress: \"52:54:00:00:00:0a\"}\n"
+        "    set-name: eth0\n"
+        "    dhcp4: true\n"
+        "    dhcp4-overrides: {use-dns: false, use-domains: false}\n"
+        "  eth1:\n"
+        "    match: {macaddress: \"52:54:00:00:00:0b\"}\n"
+        "    set-name: eth1\n"
+        "    dhcp4: true\n"
+        "    accept-ra: false\n"
+        "    optional: true\n"
+        "    dhcp4-overrides: {use-routes: false, use-dns: true, use-domains: true}\n");
+    vm_status_free(status);
+}
+
+/* Its image sets it up, as ever. */
+static void a_vm_on_one_network_is_given_no_configuration_of_it(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_buf struct buf text = BUF_INIT(0);
+    struct vm_status *status = vm_status_new("0123");
+    status->mac = mem_strdup("52:54:00:00:00:0a");
+    seed_name_cards(f->spec, status);
+    assert_null(f->spec->network.mac);
+    network_config_write(f->spec, &text);
+    assert_int_equal(text.len, 0);
+    vm_status_free(status);
 }
 
 static void the_volume_is_what_cloud_init_looks_for(void **state)
@@ -270,6 +319,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
+        TEST(the_cards_of_several_networks_are_named_by_their_mac),
+        TEST(a_vm_on_one_network_is_given_no_configuration_of_it),
         TEST(the_volume_is_what_cloud_init_looks_for),
         TEST(the_guest_gets_our_key_and_the_identity_we_expect),
         TEST(vendor_data_and_network_config_stand_beside_our_user_data),

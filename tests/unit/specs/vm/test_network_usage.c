@@ -144,16 +144,16 @@ static void only_a_machine_that_runs_on_a_project_network_is_asked_for(void **st
     struct strings networks = {.count = 0};
     struct vm_status *status = status_on("shop");
     (void)state;
-    network_usage_add_network(&networks, NULL);
+    network_usage_add_networks(&networks, NULL);
     status->applied_spec->network.mode = NETWORK_USER;
-    network_usage_add_network(&networks, status);
+    network_usage_add_networks(&networks, status);
     status->applied_spec->network.mode = NETWORK_PROJECT;
     status->instance.boot_id[0] = 'x'; /* from before the host was started again */
-    network_usage_add_network(&networks, status);
+    network_usage_add_networks(&networks, status);
     assert_int_equal(networks.count, 0);
     strcpy(status->instance.boot_id, clock_boot_id(clock_system()));
-    network_usage_add_network(&networks, status);
-    network_usage_add_network(&networks, status);
+    network_usage_add_networks(&networks, status);
+    network_usage_add_networks(&networks, status);
     assert_int_equal(networks.count, 1);
     assert_string_equal(networks.items[0], "shop");
     vm_status_free(status);

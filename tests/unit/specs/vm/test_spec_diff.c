@@ -167,6 +167,19 @@ static void change_stop_timeout(struct vm_spec *s)
     s->stop_timeout_s = 1;
 }
 
+static struct spec_network *add_network(struct vm_spec *s, const char *network)
+{
+    mem_grow(s->further_networks, s->n_further_networks);
+    struct spec_network *added = &s->further_networks[s->n_further_networks++];
+    *added = (struct spec_network){
+        .mode = NETWORK_PROJECT, .project = mem_strdup("shop"), .network = mem_strdup(network)};
+    return added;
+}
+static void change_further_networks(struct vm_spec *s)
+{
+    (void)add_network(s, "shop-1.lan");
+}
+
 static void change_forward(struct vm_spec *s)
 {
     mem_grow(s->network.forwards, s->network.n_forwards);
@@ -232,6 +245,7 @@ static const struct {
     {change_machine, "machine", DISPOSITION_RESTART},
     {change_vnc, "vnc", DISPOSITION_RESTART},
     {change_services, "host-services", DISPOSITION_RESTART},
+    {change_further_networks, "further network", DISPOSITION_RESTART},
     {change_restart, "restart", DISPOSITION_LIVE},
     {change_autostart, "autostart", DISPOSITION_LIVE},
     {change_labels, "label", DISPOSITION_LIVE},
@@ -386,6 +400,58 @@ static void what_a_change_needs_is_asked_of_the_running_instance(void **state)
     vm_spec_free(after);
 }
 
+static void expect_further(
+    const struct vm_spec *before, const struct vm_spec *after, enum disposition disposition)
+{
+    struct spec_diff diff = spec_diff(before, after);
+    assert_int_equal(diff.count, 1);
+    assert_string_equal(diff.changes[0].field, "further network");
+    assert_int_equal(diff.changes[0].disposition, disposition);
+    spec_diff_clear(&diff);
+}
+
+static void the_ways_out_of_a_further_network_change_at_once(void **state)
+{
+    (void)state;
+    struct vm_spec *before = a_spec(), *after = a_spec();
+    (void)add_network(before, "shop-1.lan");
+    struct spec_network *network = add_network(after, "shop-1.lan");
+    network->is_isolated = true;
+    expect_further(before, after, DISPOSITION_LIVE);
+    set_text(&network->mac, "52:54:00:00:00:09");
+    expect_further(before, after, DISPOSITION_RESTART);
+    set_text(&network->mac, NULL);
+    network->mode = NETWORK_USER; /* the guard has them from the start on */
+    before->further_networks[0].mode = NETWORK_USER;
+    network->is_isolated = false;
+    mem_grow(network->services, network->n_services);
+    network->services[network->n_services++].port = 5432;
+    expect_further(before, after, DISPOSITION_RESTART);
+    vm_spec_free(before);
+    vm_spec_free(after);
+}
+
+static void a_further_network_is_told_as_the_vmfile_has_it(void **state)
+{
+    (void)state;
+    struct vm_spec *before = a_spec(), *after = a_spec();
+    struct spec_network *network = add_network(after, "shop-1.lan");
+    network->is_isolated = true;
+    network->address = mem_strdup("10.20.30.40");
+    network = add_network(after, "shop-1");
+    network->egress = mem_calloc(2, sizeof(char *));
+    network->egress[network->n_egress++] = mem_strdup("10.0.0.0/8");
+    network->egress[network->n_egress++] = mem_strdup("example.org");
+    struct spec_diff diff = spec_diff(before, after);
+    assert_string_equal(diff.changes[0].before, "(not set)");
+    assert_string_equal(diff.changes[0].after,
+        "\"project\" name=\"lan\" address=\"10.20.30.40\" { isolate; }, "
+        "\"project\" { egress { allow \"10.0.0.0/8\"; allow \"example.org\" } }");
+    spec_diff_clear(&diff);
+    vm_spec_free(before);
+    vm_spec_free(after);
+}
+
 static void forwards_of_another_network_wait_for_it(void **state)
 {
     (void)state;
@@ -426,6 +492,8 @@ int main(void)
         cmocka_unit_test(a_change_the_words_do_not_show_is_told_nevertheless),
         cmocka_unit_test(cpus_and_memory_are_added_live_as_far_as_there_is_room),
         cmocka_unit_test(what_a_change_needs_is_asked_of_the_running_instance),
+        cmocka_unit_test(the_ways_out_of_a_further_network_change_at_once),
+        cmocka_unit_test(a_further_network_is_told_as_the_vmfile_has_it),
         cmocka_unit_test(forwards_of_another_network_wait_for_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -114,6 +114,37 @@ static void an_address_is_the_range_of_its_network(void **state)
     vmfile_free(file);
 }
 
+static void the_first_network_has_the_forwards_and_the_others_come_behind(void **state)
+{
+    static const char text[] =
+        "defaults { network tap; network project }\n"
+        "vm a { image i; forward host=1 guest=1; network user; network project name=lan { isolate "
+        "};\n"
+        " network tap bridge=br7 mac=\"52:54:00:AB:CD:EF\"; forward host=2 guest=2 }\n"
+        "vm b { image i; network project name=lan address=\"10.20.30.40\" }\n"
+        "vm c { image i }\n";
+    (void)state;
+    struct vmfile *file = vmfile_parse(text, strlen(text), &env);
+    assert_int_equal(file->n_diagnostics, 0);
+    const struct vm_spec *a = file->vms[0], *b = file->vms[1], *c = file->vms[2];
+    assert_int_equal(a->network.mode, NETWORK_USER);
+    assert_int_equal(a->network.n_forwards, 2);
+    assert_int_equal(a->n_further_networks, 2);
+    assert_int_equal(vm_spec_network(a, 1)->mode, NETWORK_PROJECT);
+    assert_true(vm_spec_network(a, 1)->is_isolated);
+    assert_string_equal(vm_spec_network(a, 1)->range, "10.20.30.0/24");
+    assert_string_equal(vm_spec_network(a, 1)->network, b->network.network);
+    assert_string_equal(vm_spec_network(a, 2)->bridge, "br7");
+    assert_string_equal(vm_spec_network(a, 2)->mac, "52:54:00:ab:cd:ef");
+    assert_null(vm_spec_network(a, 3));
+    assert_ptr_equal(vm_spec_name_server(a), vm_spec_network(a, 1));
+    /* those of a VM take the place of the defaults', all of them */
+    assert_int_equal(b->n_further_networks, 0);
+    assert_int_equal(c->network.mode, NETWORK_TAP);
+    assert_int_equal(c->n_further_networks, 1);
+    vmfile_free(file);
+}
+
 static void a_project_is_the_vmfiles_folder(void **state)
 {
     static const char text[] = "vm a { image i; network project { host-services 80; egress { "
@@ -338,6 +369,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_full_example_of_the_book_means_what_the_book_says),
         cmocka_unit_test(an_address_is_the_range_of_its_network),
+        cmocka_unit_test(the_first_network_has_the_forwards_and_the_others_come_behind),
         cmocka_unit_test(a_project_is_the_vmfiles_folder),
         cmocka_unit_test(the_added_nodes_are_read),
         cmocka_unit_test(probes_have_a_period_a_timeout_and_a_number_of_failures),

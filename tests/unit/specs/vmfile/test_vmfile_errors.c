@@ -416,6 +416,46 @@ static void addresses_are_those_of_one_machine(void **state)
     assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
 }
 
+static void the_networks_of_a_vm_go_together(void **state)
+{
+    static const struct invalid cases[] = {
+        {"vm a { image i; network user; network user }",
+            "1:31+7 VM \"a\" has network \"user\" twice | remove one; for a second network: "
+            "network \"project\"\n"},
+        {"vm a { image i; network user\n network project\n network project }",
+            "3:2+7 VM \"a\" is on network \"project\" twice | give it a name of its own: network "
+            "\"project\" name=\"lan\"\n"},
+        {"vm a { image i; network project name=lan; network project name=lan }",
+            "1:59+4 VM \"a\" is on network \"project\" lan twice | give it a name of its own: "
+            "network \"project\" name=\"lan\"\n"},
+        {"vm a { image i; network tap; network none }",
+            "1:30+7 network \"none\" of VM \"a\" goes with no other network | remove it, or the "
+            "others\n"},
+        {"vm a { image i; network tap mac=\"52:54:00:00:00:01\"; "
+         "network project mac=\"52:54:00:00:00:01\" }",
+            "1:70+3 `mac` \"52:54:00:00:00:01\" is that of another network of VM \"a\", too | "
+            "choose another one\n"},
+        {"vm a { image i; network user; network project address=\"10.20.30.40\" }\n"
+         "vm b { image i; network tap; network project address=\"10.20.30.40\" }",
+            "2:46+7 `address` \"10.20.30.40\" is that of VM \"a\", too | choose another one\n"},
+        {"vm a { image i; network project address=\"10.20.30.40\"; "
+         "network project name=lan address=\"10.20.30.41\" }",
+            "1:81+7 two networks of VM \"a\" have the addresses 10.20.30.0/24 | give them "
+            "addresses "
+            "of different ranges\n"},
+        {"vm a { image i; network tap; network user; forward host=1 guest=1 }",
+            "1:44+7 `forward` goes with the first network, which is \"tap\" | remove it, or put "
+            "network \"user\" or \"project\" first\n"},
+        {"vm a { image i; backend propolis; network vnic name=v0; network vnic name=v1 }",
+            "1:57+7 a second `network` goes with backend \"qemu\", not \"propolis\" | remove it\n"},
+        {"vm a { image i; network tap; network tap; network tap; network tap; network tap; "
+         "network tap; network tap; network tap; network tap; network tap }",
+            "1:121+7 VM \"a\" has more than 8 networks | remove one\n"},
+    };
+    (void)state;
+    assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
 static void network_fields_belong_to_their_mode(void **state)
 {
     static const struct invalid cases[] = {
@@ -945,6 +985,7 @@ int main(void)
         cmocka_unit_test(a_single_value_stands_once_and_plainly),
         cmocka_unit_test(sizes_are_numbers_or_have_a_known_suffix),
         cmocka_unit_test(addresses_are_those_of_one_machine),
+        cmocka_unit_test(the_networks_of_a_vm_go_together),
         cmocka_unit_test(network_fields_belong_to_their_mode),
         cmocka_unit_test(a_host_port_is_forwarded_once_in_a_file),
         cmocka_unit_test(cloud_init_and_ssh_take_names_a_guest_can_have),

@@ -55,7 +55,7 @@ static int set_up(void **state)
         .uuid = "01234567-89ab-cdef-0123-456789abcdef",
         .machine = "q35",
         .accel = "tcg",
-        .mac = "52:54:00:12:34:56",
+        .macs = {"52:54:00:12:34:56"},
         .overlay = "/data/vms/web/overlay.qcow2",
         .console_log = "/data/vms/web/console.log",
         .pidfile = "/data/vms/web/pidfile"};
@@ -210,6 +210,20 @@ static void a_project_network_is_reached_by_datagrams(void **state)
     expect_golden("project", config);
 }
 
+static void further_networks_come_last_in_a_slot_of_their_own(void **state)
+{
+    struct qemu_config *config = *state;
+    struct vm_spec *spec = spec_of(config);
+    static const enum network_mode modes[] = {NETWORK_PROJECT, NETWORK_TAP};
+    for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+        mem_grow(spec->further_networks, spec->n_further_networks);
+        spec->further_networks[spec->n_further_networks++] =
+            (struct spec_network){.mode = modes[i]};
+    }
+    config->macs[1] = "52:54:00:12:34:57";
+    expect_golden("networks", config);
+}
+
 static void no_network_means_no_card(void **state)
 {
     struct qemu_config *config = *state;
@@ -220,7 +234,7 @@ static void no_network_means_no_card(void **state)
 static void without_a_mac_qemu_chooses_one(void **state)
 {
     struct qemu_config *config = *state;
-    config->mac = NULL;
+    config->macs[0] = NULL;
     expect_golden("no-mac", config);
 }
 
@@ -301,6 +315,7 @@ int main(void)
         TEST(a_seed_may_be_an_ide_cdrom),
         TEST(a_tap_network_uses_the_inherited_descriptor),
         TEST(a_project_network_is_reached_by_datagrams),
+        TEST(further_networks_come_last_in_a_slot_of_their_own),
         TEST(no_network_means_no_card),
         TEST(without_a_mac_qemu_chooses_one),
         TEST(uefi_firmware_is_two_flash_devices),

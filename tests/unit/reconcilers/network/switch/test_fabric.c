@@ -15,7 +15,7 @@
 #include "specs/base/mem.h"
 
 enum { NETWORK = 0x0a4d0100, GATEWAY = NETWORK + 2, NAMESERVER = NETWORK + 3 };
-enum { WEB = NETWORK + 15, DB = NETWORK + 16, OUTSIDE = 0x5db8d822 };
+enum { WEB = NETWORK + 15, DB = NETWORK + 16, OUTSIDE = 0x5db8d822, CACHE = 0x0a4d0210 };
 
 /* What came out, in words: "db" for a port, "world". */
 struct bench {
@@ -43,6 +43,16 @@ static void to_world(void *context, const uint8_t *frame, size_t n)
     note(context, "world", frame, n);
 }
 
+/* "cache" is on "shop-1.back", and nowhere else. */
+static bool find_elsewhere(
+    void *context, const char *network, const char *name, uint32_t *ret_address)
+{
+    (void)context;
+    bool is_there = strcmp(network, "shop-1.back") == 0 && strcmp(name, "cache") == 0;
+    *ret_address = is_there ? CACHE : *ret_address;
+    return is_there;
+}
+
 static struct switch_port *config_of(const char *name, const char *mac, const char *address)
 {
     struct switch_port *config = fields_new(&switch_port_fields);
@@ -56,7 +66,7 @@ static struct switch_port *config_of(const char *name, const char *mac, const ch
 static int setup(void **state)
 {
     struct bench *bench = mem_new(struct bench);
-    struct fabric_output output = {to_port, to_world, bench};
+    struct fabric_output output = {to_port, to_world, find_elsewhere, bench};
     bench->fabric = fabric_new(&output);
     bench->web = fabric_put(bench->fabric, config_of("web", "52:54:00:00:00:01", "10.77.1.15"));
     bench->db = fabric_put(bench->fabric, config_of("db", "52:54:00:00:00:02", "10.77.1.16"));
@@ -190,6 +200,35 @@ static void test_names_of_the_network_are_answered_here(void **state)
     assert_int_equal(bench->frame[ETHERNET_HEADER + 28 + 3] & 0x0f, 3);
 }
 
+/* The names of the VM's other networks, and of the world, which it reaches by another one. */
+static void test_a_further_network_gives_names_and_no_way_out(void **state)
+{
+    struct bench *bench = *state;
+    struct switch_port *config = config_of("lone", "52:54:00:00:00:03", "10.77.1.17");
+    config->is_isolated = config->is_further = true;
+    config->n_others = 1;
+    config->others = mem_calloc(1, sizeof(char *));
+    config->others[0] = mem_strdup("shop-1.back");
+    struct fabric_port *lone = fabric_put(bench->fabric, config);
+    assert_string_equal(resolve(bench, lone, "\5cache"), "lone");
+    assert_int_equal(get_u32(bench->frame + bench->n - 4), CACHE);
+    assert_string_equal(resolve(bench, lone, "\5cache\4shop\10internal"), "lone");
+    assert_int_equal(get_u32(bench->frame + bench->n - 4), CACHE);
+    assert_string_equal(resolve(bench, lone, "\2db"), "lone");
+    assert_int_equal(get_u32(bench->frame + bench->n - 4), DB);
+    assert_string_equal(resolve(bench, lone, "\4gone\4shop\10internal"), "lone");
+    assert_int_equal(bench->frame[ETHERNET_HEADER + 28 + 3] & 0x0f, 3);
+    assert_string_equal(resolve(bench, lone, "\7example\3org"), "world");
+    assert_string_equal(segment(bench, lone, OUTSIDE, 80, TCP_SYN), "");
+    /* who is on this network only does not hear of the other one */
+    assert_string_equal(resolve(bench, bench->web, "\5cache\4shop\10internal"), "web");
+    assert_int_equal(bench->frame[ETHERNET_HEADER + 28 + 3] & 0x0f, 3);
+    config = config_of("lone", "52:54:00:00:00:03", "10.77.1.17");
+    config->is_isolated = config->is_further = config->has_no_names = true;
+    lone = fabric_put(bench->fabric, config);
+    assert_string_equal(resolve(bench, lone, "\7example\3org"), "lone");
+}
+
 static void test_an_isolated_guest_has_no_way_out(void **state)
 {
     struct bench *bench = *state;
@@ -265,6 +304,7 @@ int main(void)
         TEST(test_no_guest_claims_anothers_addresses),
         TEST(test_a_guests_further_mac_addresses_are_learned_up_to_a_bound),
         TEST(test_names_of_the_network_are_answered_here),
+        TEST(test_a_further_network_gives_names_and_no_way_out),
         TEST(test_an_isolated_guest_has_no_way_out),
         TEST(test_egress_is_what_is_allowed),
         TEST(test_there_are_so_many_ports_and_no_more),

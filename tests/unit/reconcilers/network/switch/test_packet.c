@@ -203,6 +203,26 @@ static void test_a_client_is_offered_its_address_then_given_it(void **state)
     assert_memory_equal(option_of(answer, 119), "\4shop\10internal", 15);
 }
 
+static void test_a_further_network_offers_no_way_out(void **state)
+{
+    uint8_t message[300], answer[DHCP_REPLY_MAX];
+    uint32_t to = 0;
+    struct dhcp_lease further = lease;
+    (void)state;
+    size_t n = ask(message, 3, GUEST);
+    further.is_further = true;
+    assert_true(dhcp_answer(message, n, &further, answer, &to) >= 300);
+    assert_null(option_of(answer, 3));
+    assert_int_equal(get_u32(option_of(answer, 6)), NAMESERVER);
+    further.has_no_names = true;
+    assert_true(dhcp_answer(message, n, &further, answer, &to) >= 300);
+    assert_int_equal(get_u32(answer + 16), GUEST);
+    assert_int_equal(get_u32(option_of(answer, 1)), 0xffffff00);
+    assert_null(option_of(answer, 3));
+    assert_null(option_of(answer, 6));
+    assert_null(option_of(answer, 15));
+}
+
 static void test_another_address_is_refused(void **state)
 {
     uint8_t message[300], answer[DHCP_REPLY_MAX];
@@ -327,6 +347,7 @@ int main(void)
         cmocka_unit_test(test_arp_is_of_ipv4_on_ethernet),
         cmocka_unit_test(test_mac_addresses),
         cmocka_unit_test(test_a_client_is_offered_its_address_then_given_it),
+        cmocka_unit_test(test_a_further_network_offers_no_way_out),
         cmocka_unit_test(test_another_address_is_refused),
         cmocka_unit_test(test_what_is_not_for_this_server_is_not_answered),
         cmocka_unit_test(test_own_names_are_answered),
