@@ -14,6 +14,7 @@
 #include "cli/options.h"
 #include "cli/request/targets.h"
 #include "cli/show/output.h"
+#include "cli/show/result.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -77,6 +78,13 @@ static void report_picture(const struct cli *cli, const char *file, const struct
     cli_note(cli, "%s: written, %u x %u pixels", file, screen->width, screen->height);
 }
 
+static void report_failure(const struct cli *cli, const struct error *err)
+{
+    cleanup_json json_t *json = json_object();
+    json_put(json, "error", result_of_error(err));
+    output_print(cli, json);
+}
+
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
@@ -90,6 +98,9 @@ static int run(
     int rc =
         targets_find_one(cli, &given->which, words->count > 0 ? words->items[0] : NULL, &name, err);
     rc = rc != 0 ? rc : read_screen_of(cli, name, &screen, err);
+    if (rc < 0 && output_is_data(cli)) {
+        report_failure(cli, err);
+    }
     if (rc != 0) {
         return rc;
     }

@@ -15,6 +15,9 @@
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+enum { ARGV_OWN = 6, ARGV_MAX = 12 };
 
 /* Nothing of ours but its output; not the working directory, where a VMFile may be. */
 static int prepare_spawn(posix_spawn_file_actions_t *actions, int output_fd)
@@ -28,11 +31,13 @@ static int prepare_spawn(posix_spawn_file_actions_t *actions, int output_fd)
 
 /* SIGPIPE has its default again. */
 static int spawn_vmctl(
-    const struct cli *cli, const char *verb, const char *vm_name, int output_fd, pid_t *ret_pid)
+    const struct cli *cli, const char *const *words, int output_fd, pid_t *ret_pid)
 {
     cleanup_free char *program = cli_program_beside("vmctl");
-    const char *const argv[] = {program, "--data-dir", cli->paths.data_dir, "-q", "-o", "json",
-        verb, "--detach", "--", vm_name, NULL};
+    const char *argv[ARGV_MAX] = {program, "--data-dir", cli->paths.data_dir, "-q", "-o", "json"};
+    for (size_t n = ARGV_OWN; *words; words++) {
+        argv[n++] = *words;
+    }
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t defaults;
@@ -55,8 +60,12 @@ int action_start(const struct cli *cli, const char *verb, const char *vm_name, s
     struct error *err)
 {
     cleanup_close int output_fd = memfd_create("answer", MFD_CLOEXEC);
-    *ret = (struct action){.process_fd = -1, .output_fd = -1};
-    int rc = output_fd < 0 ? errno : spawn_vmctl(cli, verb, vm_name, output_fd, &ret->pid);
+    const char *const look[] = {verb, "--", vm_name, "-", NULL};
+    const char *const change[] = {verb, "--detach", "--", vm_name, NULL};
+    *ret =
+        (struct action){.process_fd = -1, .output_fd = -1, .is_look = text_eq(verb, "screenshot")};
+    int rc = output_fd < 0 ? errno
+                           : spawn_vmctl(cli, ret->is_look ? look : change, output_fd, &ret->pid);
     if (rc == 0 && (ret->process_fd = pidfd_open(ret->pid, 0)) < 0) {
         rc = errno;
         (void)kill(ret->pid, SIGKILL);
@@ -97,6 +106,10 @@ void action_finish(struct action *action, struct answer *ret)
     ssize_t n = 1;
     (void)waitid(P_PID, (id_t)action->pid, &ended, WEXITED);
     ret->status = http_status_of(&ended);
+    if (action->is_look && ret->status == 202) {
+        ret->status = 200;
+        ret->type = "image/png";
+    }
     for (int64_t at = 0; n > 0; at += n) {
         char piece[PIECE];
         n = fs_read_at(action->output_fd, piece, sizeof(piece), at);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * A change that was asked for over HTTP: `vmctl VERB --detach VM` as a process of its own. So it is
- * the command's own change, check and answer, and what waits for the store's lock, or for a vmctld
- * to start, is not the server. Killed with the server or not: a command changes all or nothing, and
- * twice is the same as once.
+ * A change that was asked for over HTTP: `vmctl VERB --detach VM` as a process of its own, or a
+ * look at a screen: `vmctl screenshot VM -`. So it is the command's own change, check and answer,
+ * and what waits for the store's lock, for a vmctld to start, or for QEMU, is not the server.
+ * Killed with the server or not: a command changes all or nothing, and twice is the same as once.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct answer;
@@ -19,6 +20,7 @@ struct action {
     pid_t pid;
     int process_fd; /* pidfd: readable when it has ended */
     int output_fd;  /* what it printed */
+    bool is_look;   /* it prints a picture */
 };
 
 int action_start(const struct cli *cli, const char *verb, const char *vm_name, struct action *ret,

@@ -122,6 +122,16 @@ static int answer_change(
     return error_help(err, "vmctl serve --allow-changes allows it");
 }
 
+static int answer_screen(
+    struct serve *serve, const struct route *route, struct answer *answer, struct error *err)
+{
+    (void)serve;
+    (void)route;
+    (void)err;
+    answer->kind = ANSWER_ACTION;
+    return 0;
+}
+
 /* ---- of the store ---- */
 
 static int answer_vms(
@@ -237,6 +247,7 @@ static int (*const answers[ROUTE_KIND_COUNT_])(
     [ROUTE_VMS] = answer_vms,
     [ROUTE_VM] = answer_vm,
     [ROUTE_CHANGE] = answer_change,
+    [ROUTE_SCREEN] = answer_screen,
     [ROUTE_SERVER] = answer_server,
     [ROUTE_FILE] = answer_file,
     [ROUTE_EVENTS] = answer_events,

@@ -28,6 +28,7 @@ enum route_kind {
     ROUTE_VMS,
     ROUTE_VM,
     ROUTE_CHANGE,
+    ROUTE_SCREEN,
     ROUTE_SERVER,
     ROUTE_LOG,
     ROUTE_EVENTS,
@@ -40,7 +41,7 @@ struct route {
     enum route_kind kind;
     bool is_public;     /* without the token: nothing of the VMs is in it */
     const char *method; /* static; also of a path that has another one only */
-    const char *verb;   /* ROUTE_CHANGE: the command of vmctl */
+    const char *verb;   /* ROUTE_CHANGE, ROUTE_SCREEN: the command of vmctl */
     const char *file;   /* ROUTE_FILE: "openapi.json"; ROUTE_LOG: "console", "provision" */
     char vm_name[SPEC_NAME_MAX + 1]; /* in the path, or as ?vm=; "": none */
     uint64_t after; /* ROUTE_EVENTS: the last one that is known; 0: none. ROUTE_LOG: a position */

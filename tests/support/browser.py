@@ -7,6 +7,7 @@ browser.py live URL VM PID        kill -9 of PID shows in the list within a seco
 browser.py keyboard URL VM        details, a console that says "booted", and a stop, without a mouse
 browser.py reconnect URL VM PROGRAM the server is started again by PROGRAM, which adds "again" to the console:
                                   that is shown, and an event of the moment before the page listens again
+browser.py screen URL VM          the screen is shown when its part is opened, and is not of one colour
 browser.py foreign URL TOKEN VM   another origin reads nothing and changes nothing
 """
 import http.server
@@ -140,6 +141,24 @@ def reconnect(browser, url, vm, program):
     until("the console", lambda: "again" in browser.run("return document.getElementById('console').textContent"))
 
 
+def screen(browser, url, vm):
+    browser.open(url)
+    until(vm, lambda: state(browser, vm))
+    browser.run("[...document.querySelectorAll('#vms button')].find((b) => b.textContent === arguments[0]).click()", vm)
+    if not browser.run("return document.getElementById('screen').hidden"):
+        raise SystemExit("a screen that nobody asked for")
+    browser.run("document.querySelector('#screen-part summary').click()")
+    until("a picture", lambda: browser.run("return document.getElementById('screen').naturalWidth") >= 640)
+    colours = browser.run(
+        "const image = document.getElementById('screen'), canvas = document.createElement('canvas');"
+        "canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;"
+        "const context = canvas.getContext('2d'); context.drawImage(image, 0, 0);"
+        "const data = context.getImageData(0, 0, canvas.width, canvas.height).data;"
+        "return new Set(new Uint32Array(data.buffer)).size")
+    if colours < 2 or browser.run("return document.getElementById('screen').alt") != "the screen of " + vm:
+        raise SystemExit("%d colours" % colours)
+
+
 def foreign(browser, url, token, vm):
     server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -170,6 +189,6 @@ def foreign(browser, url, token, vm):
 if __name__ == "__main__":
     chromium = Browser()
     try:
-        {"live": live, "keyboard": keyboard, "reconnect": reconnect, "foreign": foreign}[sys.argv[1]](chromium, *sys.argv[2:])
+        {"live": live, "keyboard": keyboard, "reconnect": reconnect, "screen": screen, "foreign": foreign}[sys.argv[1]](chromium, *sys.argv[2:])
     finally:
         chromium.close()

@@ -173,9 +173,43 @@ function followLogs(name) {
     if (name) for (const what of ["console", "provision"]) followLog(name, what, logs.signal).catch(() => {}); // aborted
 }
 
+// ---- the screen ----
+
+const LOOK_EVERY_MS = 2000;
+let looks = 0; // a later look ends the earlier ones
+
+function showPicture(blob, text) {
+    const image = $("screen");
+    if (image.src) URL.revokeObjectURL(image.src);
+    image.hidden = !blob;
+    if (blob) image.src = URL.createObjectURL(blob);
+    else image.removeAttribute("src");
+    image.alt = blob ? "the screen of " + shown : "";
+    setText($("no-screen"), text || "");
+    $("no-screen").hidden = !text;
+}
+
+async function lookOnce(name) {
+    const answer = await ask("/v1/vms/" + encodeURIComponent(name) + "/screen");
+    return answer.ok ? { blob: await answer.blob() } : { text: messageOf(await answer.json()) || answer.statusText };
+}
+
+// While it is open, and somebody can see it.
+async function look() {
+    const mine = ++looks, name = shown;
+    showPicture(null, "");
+    while (mine === looks && name && $("screen-part").open) {
+        const seen = document.hidden ? null : await lookOnce(name).catch((error) => ({ text: error.message }));
+        if (mine !== looks) return;
+        if (seen) showPicture(seen.blob, seen.text);
+        await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+    }
+}
+
 function openDetails(name) {
     shown = name;
     followLogs(name);
+    look();
     showDetails();
     $("details-title").focus();
 }
@@ -184,6 +218,7 @@ function closeDetails() {
     const made = rows.get(shown);
     shown = null;
     followLogs(null);
+    look();
     showDetails();
     if (made) made.row.querySelector("button").focus();
 }
@@ -288,6 +323,7 @@ $("login").addEventListener("submit", (event) => {
     sessionStorage.setItem("token", token);
     run();
 });
+$("screen-part").addEventListener("toggle", look);
 $("close").addEventListener("click", closeDetails);
 document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && shown) closeDetails();

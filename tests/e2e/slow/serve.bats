@@ -44,6 +44,11 @@ browser() {
     browser live "$url/#token=$token" real "$(pid_of real)"
 }
 
+@test "the page shows what a VM's screen shows" {
+    vmctl wait real
+    browser screen "$url/#token=$token" real
+}
+
 @test "without a mouse a VM is looked at and stopped" {
     mkdir -p "$DATA/vms/idle"
     printf '\033[1mbooted\033[0m\r\n' >>"$DATA/vms/idle/console.log"

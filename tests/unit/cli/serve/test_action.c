@@ -45,6 +45,7 @@ static void the_answer_is_the_commands_document_and_status(void **state)
 {
     (void)state;
     assert_act("stop", false, 404, "vmctl::vm::not_found");
+    assert_act("screenshot", false, 404, "vmctl::vm::not_found");
     assert_act("no-such-command", false, 400, "");
 }
 
