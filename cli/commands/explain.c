@@ -75,6 +75,8 @@ static const char *const meanings[ERR_CODE_COUNT_] = {
                         "host key.",
     [ERR_SSH_TIMEOUT] = "The guest did not answer by SSH in time.",
     [ERR_SSH_PORT] = "The guest has booted, and nothing listens on its port 22.",
+    [ERR_AGENT] = "The agent in the guest, qemu-guest-agent, does not run, does not answer or "
+                  "refuses what was asked.",
     [ERR_CLOUD_INIT] = "The guest's cloud-init ended with errors, or has not ended for ten "
                        "minutes.",
     [ERR_PROVISION] = "A provision step failed; those after it were not run.",

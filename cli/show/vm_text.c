@@ -165,6 +165,9 @@ void vm_text_add_instance(struct buf *out, const struct vm_status *status)
     } else {
         vm_text_field(out, "SSH:", "-");
     }
+    if (status->agent) {
+        vm_text_field(out, "Agent:", "qemu-guest-agent %s", status->agent);
+    }
     add_cards(out, status);
     if (status->restart.total) {
         vm_text_field(out, "Restarts:", "%u", status->restart.total);

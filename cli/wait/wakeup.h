@@ -24,7 +24,8 @@ struct wakeup {
     struct bell_watch bell; /* fd -1: it cannot be watched, and the waits are short instead */
     int signal_fd;
     sigset_t old_mask;
-    int process_fd;     /* ends the wait when this process has ended (pidfd_open(2)); -1: none */
+    int process_fd;     /* ends the wait when this process has ended (pidfd_open(2)), or when there
+                         * is something to read from it; -1: none */
     bool was_suspended; /* it came back from Ctrl-Z; reset by the code that draws */
     bool feeds_reader;  /* the end of stdout's reader counts as SIGPIPE */
 };

@@ -68,8 +68,11 @@ struct machine_facts {
     bool is_network_lost; /* … and was, in this controller's life */
     int64_t silent_ms;    /* how long an alive process has not answered; 0: it answers */
     int exit_status;      /* wait status of the last process once !is_alive, -1 unknown */
-    const char *lost_share;  /* where its guest sees a folder whose server ended; NULL: none did;
-                              * borrowed until the next call */
+    const char *lost_share; /* where its guest sees a folder whose server ended; NULL: none did;
+                             * borrowed until the next call */
+    const char *agent; /* version of the agent in its guest that answers; NULL: none does; borrowed
+                        * in the same way */
+    bool is_agent_asked;     /* one may be there: not known yet */
     const char *last_output; /* its last line on stderr, NULL none; borrowed until the next call */
 };
 

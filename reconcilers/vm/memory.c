@@ -185,6 +185,7 @@ bool memory_record_frozen(struct pass *pass)
     free(warm->accel);
     warm->host = mem_strdup(pass->view->status->instance.memory_host);
     warm->accel = mem_strdup(pass->view->status->instance.accel);
+    warm->has_agent = pass->view->status->instance.has_agent;
     return true;
 }
 

@@ -120,6 +120,7 @@ static bool record_launch(struct pass *pass)
     replace_text(&recorded->no_virtiofs, &launched->no_virtiofs);
     replace_text(&recorded->memory_host, &launched->memory_host);
     recorded->is_woken = launched->is_woken;
+    recorded->has_agent = launched->has_agent;
     recorded->started_at_ms = pass->wall_ms;
     recorded->start_deadline_ms = pass->now_ms + START_DEADLINE_MS;
     memcpy(pass->vm->launched_instance_id, recorded->instance_id, TEXT_ID_SIZE);

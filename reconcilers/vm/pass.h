@@ -122,6 +122,9 @@ const struct vm_snapshot *pass_due_snapshot(const struct pass *pass);
 /* Until one may be due; VERDICT_WHEN_WOKEN: none is kept. */
 int64_t pass_kept_ms(const struct pass *pass);
 
+/* guest_agent.c: records which agent answers in the guest. */
+void pass_note_agent(struct pass *pass);
+
 /* exit.c: why no process of the VM lives. */
 enum reason pass_reason_while_down(const struct pass *pass);
 

@@ -151,6 +151,7 @@ static struct verdict pass_over_view(
         look_at_recorded(&pass, &recorded);
     }
     int64_t requeue_ms = decide_and_act(&pass, view->status, &recorded, has_failed);
+    pass_note_agent(&pass);
     pass_describe(&pass);
     pass_describe_stalled(&pass);
     pass_keep_ssh_file(&pass);

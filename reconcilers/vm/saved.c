@@ -111,6 +111,7 @@ bool saved_record(struct pass *pass)
     status->saved = (struct vm_saved){.phase = SAVED_WHOLE,
         .host = machine->memory_host ? machine->memory_host(pass->vm->host) : NULL,
         .accel = mem_strdup(status->instance.accel),
+        .has_agent = status->instance.has_agent,
         .bytes = bytes > 0 ? (uint64_t)bytes : 0};
     (void)file_stamp(file, status->saved.stamp);
     return true;

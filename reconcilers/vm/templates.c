@@ -357,6 +357,7 @@ int64_t template_seal_disk(struct pass *pass)
     record->image_id = mem_strdup(status->prepared.image_id);
     record->memory.host = mem_strdup(status->warm.host);
     record->memory.accel = mem_strdup(status->warm.accel);
+    record->memory.has_agent = status->warm.has_agent;
     record->created_ms = pass->wall_ms;
     record->took_ms = pass->wall_ms - desired->created_ms;
     for (uint32_t i = 0; i + 1 < provision->n_steps; i++) { /* the last is of the builder */

@@ -114,6 +114,8 @@ static const struct {
         "see whether the guest booted and runs sshd: vmctl log NAME --console"},
     [ERR_SSH_PORT] = {"vmctl::ssh::port_closed", 1,
         "run sshd on port 22 of the guest; see its boot: vmctl log NAME --console"},
+    [ERR_AGENT] = {"vmctl::guest::agent_failed", 1,
+        "install qemu-guest-agent in the guest and start it; or use SSH: vmctl ssh NAME"},
     [ERR_CLOUD_INIT] = {"vmctl::cloudinit::failed", 1,
         "see: vmctl ssh NAME -- cloud-init status --long; once repaired: vmctl restart NAME"},
     [ERR_PROVISION] = {"vmctl::provision::failed", 1,

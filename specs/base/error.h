@@ -73,6 +73,7 @@ enum error_code {
     ERR_SSH_HOSTKEY,
     ERR_SSH_TIMEOUT,
     ERR_SSH_PORT, /* the guest is up, and nothing listens on its SSH port */
+    ERR_AGENT,    /* the agent in the guest does not answer, or refuses */
     ERR_CLOUD_INIT,
     ERR_PROVISION,
     ERR_PROVISION_TIMEOUT,

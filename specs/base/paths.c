@@ -34,6 +34,7 @@ static const char *const vm_files[] = {
     [VM_CONTROL_SOCKET] = "/ctl.sock",
     [VM_QMP_SOCKET] = "/qmp.sock",
     [VM_CONSOLE_SOCKET] = "/console.sock",
+    [VM_AGENT_SOCKET] = "/agent.sock",
     [VM_IDENTITY_SOCKET] = "/identity.sock",
     [VM_MEMORY_FILE] = "/memory",
     [VM_MACHINE_STATE] = "/machine-state",

@@ -53,6 +53,7 @@ enum vm_file {
     VM_CONTROL_SOCKET, /* ours: QMP serves one client at a time */
     VM_QMP_SOCKET,     /* the user's */
     VM_CONSOLE_SOCKET,
+    VM_AGENT_SOCKET,    /* to qemu-guest-agent: specs/vm/agent_protocol.h */
     VM_IDENTITY_SOCKET, /* the second serial port: reconcilers/guest/identity.h */
     VM_MEMORY_FILE,     /* of a template's builder, while it runs … */
     VM_MACHINE_STATE,   /* … and the rest of its machine, once it is frozen */

@@ -87,8 +87,11 @@ static void put_file(json_t *key, const char *name, const struct spec_file *file
     json_put_text(key, name, file->digest[0] ? file->digest : file->path);
 }
 
+/* `layout`: the parts that are there whatever the spec says; before 1 there was no channel to the
+ * guest's agent. */
 static void add_machine(json_t *key, const struct vm_spec *spec)
 {
+    json_put_int(key, "layout", 1);
     json_put_int(key, "vcpus", spec->vcpus);
     json_put_int(key, "max-vcpus", spec->max_vcpus);
     json_put_int(key, "memory", spec->memory_mib);
@@ -146,7 +149,7 @@ char *template_key_difference(const char *before, const char *after)
 {
     static const char *const keys[] = {"kind", "format", "backend", "image", "disk", "firmware",
         "network", "seed", "hostname", "user", "user-data", "vcpus", "max-vcpus", "memory",
-        "max-memory", "machine", "accel"};
+        "max-memory", "machine", "accel", "layout"};
     cleanup_json json_t *a = json_loads(before, 0, NULL), *b = json_loads(after, 0, NULL);
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         json_t *old = json_object_get(a, keys[i]), *new = json_object_get(b, keys[i]);
@@ -222,6 +225,7 @@ struct vm_spec *template_builder_spec(
 static const struct field memory_rows[] = {
     FIELD(struct template_memory, host, "host"),
     FIELD(struct template_memory, accel, "accel"),
+    FIELD(struct template_memory, has_agent, "agentChannel", .omit_empty = true),
     FIELD(struct template_memory, memory_bytes, "bytes"),
     FIELD(struct template_memory, memory_changed_ns, "changed"),
     FIELD(struct template_memory, state_bytes, "stateBytes"),

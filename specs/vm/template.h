@@ -58,6 +58,7 @@ struct vm_spec *template_builder_spec(
 struct template_memory {
     char *host; /* what it needs of a host (machine_ops.memory_host); NULL: there is no memory */
     char *accel;
+    bool has_agent; /* the machine has a channel to the guest's agent */
     uint64_t memory_bytes;
     int64_t memory_changed_ns; /* modification time of its file */
     uint64_t state_bytes;

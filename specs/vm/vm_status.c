@@ -64,6 +64,7 @@ static const struct field instance_rows[] = {
     FIELD(struct vm_instance, no_virtiofs, "noVirtiofs"),
     FIELD(struct vm_instance, memory_host, "memoryHost"),
     FIELD(struct vm_instance, is_woken, "woken", .omit_empty = true),
+    FIELD(struct vm_instance, has_agent, "agentChannel", .omit_empty = true),
 };
 static const struct fields instance_fields = {FIELDS_OF(instance_rows, struct vm_instance)};
 
@@ -99,6 +100,7 @@ static const struct field saved_rows[] = {
     FIELD_ENUM(struct vm_saved, phase, "phase", &saved_phase_words),
     FIELD(struct vm_saved, host, "host"),
     FIELD(struct vm_saved, accel, "accel"),
+    FIELD(struct vm_saved, has_agent, "agentChannel", .omit_empty = true),
     FIELD(struct vm_saved, bytes, "bytes"),
     FIELD(struct vm_saved, stamp, "stamp", .omit_empty = true),
     FIELD(struct vm_saved, disk_stamp, "diskStamp", .omit_empty = true),
@@ -193,6 +195,7 @@ static const struct field warm_rows[] = {
     FIELD(struct vm_warm, cold, "cold", .omit_empty = true),
     FIELD(struct vm_warm, host, "host", .omit_empty = true),
     FIELD(struct vm_warm, accel, "accel", .omit_empty = true),
+    FIELD(struct vm_warm, has_agent, "agentChannel", .omit_empty = true),
 };
 static const struct fields warm_fields = {FIELDS_OF(warm_rows, struct vm_warm)};
 
@@ -270,6 +273,7 @@ static const struct field status_rows[] = {
         struct vm_status, snapshot_failure, "snapshotTrouble", &blocker_fields, .omit_empty = true),
     FIELD_OWNED(struct vm_status, applied_spec, "appliedSpec", &vm_spec_fields),
     FIELD_JSON(struct vm_status, unread_spec, "appliedSpec"), /* instead of it */
+    FIELD(struct vm_status, agent, "agent", .omit_empty = true),
     FIELD(struct vm_status, was_reached, "reached"),
     FIELD(struct vm_status, ssh_host, "sshHost"),
     FIELD(struct vm_status, ssh_port, "sshPort", .omit_empty = true),

@@ -61,6 +61,7 @@ struct vm_instance {
                         * none */
     char *memory_host; /* of a machine that may be frozen: machine_ops.memory_host when it began */
     bool is_woken;     /* its memory is a template's, in part: it cannot be saved */
+    bool has_agent;    /* its machine has a channel to the guest's agent */
 };
 
 void vm_instance_clear(struct vm_instance *instance);
@@ -103,6 +104,7 @@ struct vm_saved {
     enum saved_phase phase;
     char *host;                   /* machine_ops.memory_host of when it was saved … */
     char *accel;                  /* … and the accelerator */
+    bool has_agent;               /* as in vm_instance */
     uint64_t bytes;               /* of the file … */
     char stamp[DIGEST_SIZE];      /* … and which it is (file_stamp.h) */
     char disk_stamp[DIGEST_SIZE]; /* of the disk once its process had ended */
@@ -260,6 +262,7 @@ struct vm_warm {
     /* Of a builder whose memory is frozen: as in struct template_memory; NULL: it is not. */
     char *host;
     char *accel;
+    bool has_agent; /* as in vm_instance */
 };
 
 /* A network card of a VM besides its first. */
@@ -315,6 +318,7 @@ struct vm_status {
     struct vm_spec *applied_spec; /* owned */
     char *
         unread_spec; /* … which is kept here and written back as it was, for the version that can */
+    char *agent;     /* version of the agent in the guest that answers; NULL: none does */
     bool was_reached; /* the guest answered on SSH in this instance */
     char *ssh_host;   /* where SSH answers, NULL: nowhere */
     uint16_t ssh_port;

@@ -13,6 +13,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/image/volume_file.h"
+#include "specs/vm/agent_protocol.h"
 #include "specs/vm/spec_diff.h"
 #include "specs/vm/vm_spec.h"
 
@@ -325,6 +326,21 @@ static void add_further_disks(struct words *words, const struct qemu_config *con
     }
 }
 
+/* At an address of its own, so that no other device moves: saved memory has none of it if it was
+ * saved by an earlier version. */
+static void add_agent(struct words *words, const struct qemu_config *config)
+{
+    enum { SLOT = 0x19 };
+    if (!config->has_agent) {
+        return;
+    }
+    option(words, "-chardev", "socket,id=" QEMU_AGENT ",fd=%d,server=on,wait=off", QEMU_FD_AGENT);
+    option(words, "-device", "virtio-serial-pci,id=serial,addr=0x%x,max_ports=2", SLOT);
+    option(words, "-device",
+        "virtserialport,id=" QEMU_AGENT ",bus=serial.0,nr=1,chardev=" QEMU_AGENT
+        ",name=" AGENT_PORT);
+}
+
 char **qemu_argv(const struct qemu_config *config)
 {
     struct words words = {0};
@@ -340,6 +356,7 @@ char **qemu_argv(const struct qemu_config *config)
     add_further_disks(&words, config);
     add_shares(&words, config);
     add_further_networks(&words, config);
+    add_agent(&words, config);
     push(&words, NULL);
     return words.items;
 }

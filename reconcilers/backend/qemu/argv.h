@@ -28,7 +28,8 @@ enum qemu_fd {
     QEMU_FD_IDENTITY = QEMU_FD_SHARE + SHARES_MAX,
     /* Of each further network, what QEMU_FD_TAP or QEMU_FD_NETWORK are of the first. */
     QEMU_FD_FURTHER,
-    QEMU_FD_END_ = QEMU_FD_FURTHER + NETWORKS_MAX - 1,
+    QEMU_FD_AGENT = QEMU_FD_FURTHER + NETWORKS_MAX - 1,
+    QEMU_FD_END_,
 };
 
 /* What the i-th network needs, if it is "tap" or "project". */
@@ -39,6 +40,7 @@ int qemu_network_fd(enum network_mode mode, size_t i);
 #define QEMU_NETDEVS "net" /* and the network's number */
 #define QEMU_NETDEV QEMU_NETDEVS "0"
 #define QEMU_VOLUME "volume-"     /* and the volume's name: node and device */
+#define QEMU_AGENT "agent"        /* chardev, and device of its port */
 #define QEMU_NEWEST_MACHINE "q35" /* an alias: QEMU's newest version of it */
 
 /* Root ports port0 … that are free when a machine starts; those of its volumes come behind them. */
@@ -65,6 +67,7 @@ struct qemu_config {
      * or else the machine waits to be given the rest of it, and keeps to itself what it writes. */
     const char *memory;
     bool is_woken;     /* without `memory`: all of it is to be loaded */
+    bool has_agent;    /* a channel to the guest's agent */
     bool has_virtiofs; /* the spec's shares have servers; 9p is offered in any case */
 };
 

@@ -29,6 +29,7 @@ struct launch {
     char *machine_type;
     char *memory;                 /* as in spawn_request … */
     bool is_woken;                /* or continues from its saved memory: then without `memory` */
+    bool has_agent;               /* the machine gets a channel to the guest's agent */
     struct vm_instance *instance; /* borrowed until done */
     struct op *under_way;         /* the choices, then the tap helper; NULL: none of them */
     struct share_program share_program;
@@ -79,6 +80,7 @@ static int make_process(struct launch *launch, struct error *err)
         .share_user = launch->share_user,
         .memory = launch->memory,
         .is_woken = launch->is_woken,
+        .has_agent = launch->has_agent,
         .wall_ms = clock_wall_ms(clock)};
     struct spawned spawned;
     int rc = clear_memory(launch, err);
@@ -94,6 +96,7 @@ static int make_process(struct launch *launch, struct error *err)
     instance->accel = mem_strdup(launch->accel);
     free(instance->memory_host);
     instance->is_woken = launch->is_woken && launch->memory;
+    instance->has_agent = launch->has_agent;
     instance->memory_host = is_freezable(launch) ? machine_memory_host(machine->host) : NULL;
     return machine_take_child(machine, instance->instance_id, &spawned, err);
 }
@@ -196,6 +199,24 @@ static enum accel_mode accel_of(const char *name)
     return text_eq(name, "kvm") ? ACCEL_KVM : ACCEL_TCG;
 }
 
+/* Memory is loaded into a machine of the parts that it was saved of. */
+static bool has_agent(const struct vm_env *env)
+{
+    const struct vm_status *status = env->status;
+    struct error ignored = {.code = ERR_NONE};
+    if (status->saved.phase == SAVED_WHOLE) {
+        return status->saved.has_agent;
+    }
+    if (status->prepared.wake != WAKE_DUE) {
+        return true;
+    }
+    const char *digest = status->prepared.template_digest;
+    struct template_record *record = template_find(env->host->paths, digest, &ignored);
+    bool is_there = record && record->memory.has_agent;
+    template_record_free(record);
+    return is_there;
+}
+
 struct op *machine_launch(struct machine *machine, const struct vm_env *env,
     struct vm_instance *instance, op_done_fn *done, void *context)
 {
@@ -213,6 +234,7 @@ struct op *machine_launch(struct machine *machine, const struct vm_env *env,
         .instance = instance,
         .share_user = mem_strdup(env->status->share_user),
         .memory = memory_path(env),
+        .has_agent = has_agent(env),
         .is_woken = env->status->prepared.wake == WAKE_DUE || is_saved};
     for (size_t i = 0; i < NETWORKS_MAX; i++) {
         launch->macs[i] = mem_strdup(vm_status_mac(env->status, i));

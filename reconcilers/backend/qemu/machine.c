@@ -10,6 +10,7 @@
 #include "controller/loop/loop.h"
 #include "controller/loop/pool.h"
 #include "controller/loop/process.h"
+#include "reconcilers/backend/qemu/agent_watch.h"
 #include "reconcilers/backend/qemu/argv.h"
 #include "reconcilers/backend/qemu/monitor.h"
 #include "reconcilers/backend/qemu/qemu_log.h"
@@ -124,6 +125,7 @@ static void machine_close(struct machine *machine)
     op_cancel(machine->rotation);
     loop_timer_free(machine->log_timer);
     monitor_free(machine->monitor);
+    agent_watch_free(machine->agent);
     for (size_t i = 0; i < NETWORKS_MAX; i++) {
         switch_link_free(machine->networks[i]);
     }
@@ -141,6 +143,7 @@ static void machine_close(struct machine *machine)
 static void report_changed(void *context)
 {
     struct machine *machine = context;
+    agent_watch_note(machine->agent, machine->monitor && monitor_has_agent(machine->monitor));
     machine->changed(machine->context);
 }
 
@@ -166,6 +169,7 @@ static void drop_monitor(struct machine *machine)
 {
     monitor_free(TAKE_PTR(machine->monitor));
     share_watch_free(TAKE_PTR(machine->shares));
+    agent_watch_free(TAKE_PTR(machine->agent));
 }
 
 int machine_take_child(struct machine *machine, const char *instance_id,
@@ -211,6 +215,9 @@ static void open_monitor(struct machine *machine, const char *instance_id)
 {
     machine->monitor = monitor_new(machine->host->loop, machine->vm_name, machine->control_path,
         instance_id, report_changed, machine);
+    cleanup_free char *agent = paths_vm(machine->host->paths, machine->vm_name, VM_AGENT_SOCKET);
+    machine->agent = agent_watch_new(
+        machine->host->loop, machine->vm_name, agent, machine->changed, machine->context);
     look_at_logs(machine);
 }
 
@@ -295,6 +302,8 @@ static void observe_alive(
     ret->run_state = monitor_run_state(machine->monitor);
     ret->silent_ms = monitor_silent_ms(machine->monitor);
     ret->n_resets = monitor_resets(machine->monitor);
+    ret->agent = agent_watch_version(machine->agent);
+    ret->is_agent_asked = agent_watch_is_asking(machine->agent);
 }
 
 /* Also of a network that its VMFile does not name any more. NULL: it is no project network; false:

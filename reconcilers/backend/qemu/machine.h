@@ -9,6 +9,7 @@
 #include "specs/base/text.h"
 #include "specs/vm/vm_spec.h"
 
+struct agent_watch;
 struct loop_timer;
 struct monitor;
 struct process;
@@ -35,6 +36,7 @@ struct machine {
     struct switch_link *networks[NETWORKS_MAX];
     struct share_watch *shares; /* as `monitor` */
     struct monitor *monitor;    /* NULL: no process, or it does not run QEMU yet */
+    struct agent_watch *agent;  /* as `monitor` */
     bool is_output_read;        /* last_output is set from the end of qemu.log */
     char *last_output;
     struct loop_timer *log_timer; /* while there is a monitor */

@@ -7,6 +7,7 @@
 
 #include "controller/loop/loop.h"
 #include "reconcilers/backend/instance_id.h"
+#include "reconcilers/backend/qemu/argv.h"
 #include "reconcilers/backend/qemu/run_state.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -31,6 +32,7 @@ struct monitor {
     bool is_verified;
     bool is_querying; /* query-status is pending */
     bool is_dirty;    /* and something changed since it was sent */
+    bool has_agent;
     enum run_state run_state;
     int64_t silent_since_ms; /* loop time, or NOT_SILENT */
     void (*changed)(void *context);
@@ -61,6 +63,7 @@ static void drop_connection(struct monitor *monitor)
     monitor->is_querying = false;
     monitor->is_dirty = false;
     monitor->run_state = RUN_STATE_UNKNOWN;
+    monitor->has_agent = false;
     qmp_forget(monitor->qmp, monitor);
     qmp_free(TAKE_PTR(monitor->qmp));
 }
@@ -111,6 +114,27 @@ static void poll_status(void *context)
     start_poll(monitor);
 }
 
+static void chardevs_arrived(void *context, const json_t *value, const struct error *err)
+{
+    struct monitor *monitor = context;
+    bool has_agent = false;
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        const json_t *chardev = json_array_get(value, i);
+        has_agent |= text_eq(json_text(chardev, "label"), QEMU_AGENT) &&
+                     json_flag(chardev, "frontend-open", false);
+    }
+    if (!err && monitor->is_verified && has_agent != monitor->has_agent) {
+        monitor->has_agent = has_agent;
+        monitor->changed(monitor->context);
+    }
+}
+
+static void query_agent(struct monitor *monitor)
+{
+    struct error err = {0};
+    (void)qmp_execute(monitor->qmp, "query-chardev", NULL, chardevs_arrived, monitor, &err);
+}
+
 static void uuid_arrived(void *context, const json_t *value, const struct error *err)
 {
     struct monitor *monitor = context;
@@ -154,6 +178,9 @@ static void qmp_event(void *context, const char *name, const json_t *data)
     if (monitor->is_verified && text_eq(name, "RESET")) {
         monitor->n_resets++;
         monitor->changed(monitor->context);
+    }
+    if (monitor->is_verified && text_eq(name, "VSERPORT_CHANGE")) {
+        query_agent(monitor);
     }
     for (size_t i = 0; i < ARRAY_LEN(reporting); i++) {
         if (monitor->is_verified && text_eq(name, reporting[i])) {
@@ -261,6 +288,11 @@ enum run_state monitor_run_state(const struct monitor *monitor)
     return monitor->silent_since_ms == NOT_SILENT ? monitor->run_state : RUN_STATE_UNKNOWN;
 }
 
+bool monitor_has_agent(const struct monitor *monitor)
+{
+    return monitor->has_agent && monitor_run_state(monitor) == RUN_STATE_RUNNING;
+}
+
 uint32_t monitor_resets(const struct monitor *monitor)
 {
     return monitor->n_resets;
@@ -318,6 +350,9 @@ void monitor_note_status(struct monitor *monitor, const json_t *value)
 {
     enum run_state state = run_state_from_qemu(json_text(value, "status"));
     bool is_changed = state != monitor->run_state || monitor->silent_since_ms != NOT_SILENT;
+    if (state == RUN_STATE_RUNNING && monitor->run_state != state) {
+        query_agent(monitor); /* a guest that was loaded has its port open without an event */
+    }
     monitor->run_state = state;
     monitor->silent_since_ms = NOT_SILENT;
     if (is_changed) {

@@ -32,6 +32,8 @@ void monitor_free(struct monitor *monitor); /* NULL is fine; as qmp_free() */
 const char *monitor_instance_id(const struct monitor *monitor);
 /* RUN_STATE_UNKNOWN while QEMU does not answer. */
 enum run_state monitor_run_state(const struct monitor *monitor);
+/* The guest runs, and a program in it has opened the port of its agent. */
+bool monitor_has_agent(const struct monitor *monitor);
 /* How often the guest was reset while connected. */
 uint32_t monitor_resets(const struct monitor *monitor);
 /* How long QEMU has left a command unanswered, in ms; 0: it answers. */

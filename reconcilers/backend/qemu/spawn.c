@@ -115,17 +115,20 @@ static int prepare_shares(
 static int open_descriptors(
     const struct spawn_request *request, struct inheritance *inheritance, struct error *err)
 {
-    static const struct {
+    const struct {
         enum vm_file file;
         enum qemu_fd fd;
-    } sockets[] = {{VM_CONTROL_SOCKET, QEMU_FD_CONTROL}, {VM_QMP_SOCKET, QEMU_FD_QMP},
-        {VM_CONSOLE_SOCKET, QEMU_FD_CONSOLE}, {VM_IDENTITY_SOCKET, QEMU_FD_IDENTITY}};
-    const size_t n_sockets = ARRAY_LEN(sockets) - (request->memory ? 0 : 1);
+        bool is_wanted;
+    } sockets[] = {{VM_CONTROL_SOCKET, QEMU_FD_CONTROL, true}, {VM_QMP_SOCKET, QEMU_FD_QMP, true},
+        {VM_CONSOLE_SOCKET, QEMU_FD_CONSOLE, true},
+        {VM_AGENT_SOCKET, QEMU_FD_AGENT, request->has_agent},
+        {VM_IDENTITY_SOCKET, QEMU_FD_IDENTITY, request->memory}};
     cleanup_free char *lock = vm_path(request, VM_ALIVE_LOCK);
     int rc = lockfile_take(lock, &inheritance->fds[0], err);
-    for (size_t i = 0; rc == 0 && i < n_sockets; i++) {
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(sockets); i++) {
         cleanup_free char *path = vm_path(request, sockets[i].file);
-        rc = fs_listen_unix(path, &inheritance->fds[sockets[i].fd - QEMU_FD_LOCK], err);
+        int *fd = &inheritance->fds[sockets[i].fd - QEMU_FD_LOCK];
+        rc = sockets[i].is_wanted ? fs_listen_unix(path, fd, err) : 0;
     }
     rc = rc < 0 ? rc : open_files(request, inheritance, err);
     return rc < 0 ? rc : prepare_shares(request, inheritance, err);
@@ -211,6 +214,7 @@ static int build_argv(const struct spawn_request *request, char ***ret_argv, str
         .pidfile = pidfile,
         .memory = request->memory,
         .is_woken = request->is_woken,
+        .has_agent = request->has_agent,
         .has_virtiofs = request->spec->n_shares > 0 && request->share_program->path};
     memcpy(config.macs, request->macs, sizeof(config.macs));
     rc = prepare_firmware(request, firmware_vars, &config, err);

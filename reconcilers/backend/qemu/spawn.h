@@ -31,6 +31,7 @@ struct spawn_request {
     const char *share_user;                    /* as vm_status.share_user; NULL: not known */
     const char *memory;                        /* as in qemu_config … */
     bool is_woken;
+    bool has_agent;
     int64_t wall_ms; /* for the log */
 };
 

@@ -6,6 +6,7 @@
 # sees (rootfs/usr/lib/boot/drivers). Dependencies are listed, not resolved.
 root_modules=(
     failover net_failover virtio_net
+    virtio_console
     virtio-rng
     button evdev pvpanic pvpanic-pci pvpanic-mmio
     isofs
@@ -44,7 +45,7 @@ make_skeleton() {
 
 add_programs() {
     local root=$1 name
-    for name in dropbear dropbearkey dropbearconvert resize2fs; do
+    for name in dropbear dropbearkey dropbearconvert resize2fs qemu-ga; do
         add_program "$root" "$(type -P "$name")" "usr/bin/$name"
     done
     # The path that Debian's dropbear has compiled in.

@@ -81,6 +81,14 @@ static void the_defaults_are_one_cpu_user_network_and_no_seed(void **state)
     expect_golden("defaults", *state);
 }
 
+/* Where no other device is or comes to be, whatever else the machine has. */
+static void a_channel_to_the_agent_moves_no_other_device(void **state)
+{
+    struct qemu_config *config = *state;
+    config->has_agent = true;
+    expect_golden("agent", config);
+}
+
 /* On root ports of their own, behind those that are free; the ninth port is in another slot. */
 static void volumes_have_a_port_and_a_serial_number_each(void **state)
 {
@@ -302,6 +310,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_defaults_are_one_cpu_user_network_and_no_seed),
+        TEST(a_channel_to_the_agent_moves_no_other_device),
         TEST(volumes_have_a_port_and_a_serial_number_each),
         TEST(shares_have_a_device_each_of_either_kind),
         TEST(memory_in_a_file_comes_with_a_second_serial_port),

@@ -40,7 +40,7 @@ static void a_boot_asks_qemu_for_no_more_than_it_needs(void **state)
         "query-status\ninfo usernet\nhostfwd_add net0 tcp:127.0.0.1:10022-:22\n"
         "query-named-block-nodes\nblock_resize\n"
         "query-vnc\nqom-get\ncont\nquery-status\n"
-        "query-status\n" /* for the event RESUME */
+        "query-status\nquery-chardev\n" /* for the event RESUME; whether it has an agent */
         /* a machine that is as it should be */
         "query-status\ninfo usernet\nquery-named-block-nodes\nquery-vnc\nqom-get\nquery-status\n";
     struct fixture *f = *state;

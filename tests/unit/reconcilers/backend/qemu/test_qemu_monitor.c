@@ -158,6 +158,9 @@ static void serve(struct fixture *f, const char *status)
     answer(f, expect_command(f, "query-uuid"), "{\"UUID\": \"" UUID "\"}");
     cleanup_free char *value = mem_printf("{\"status\": \"%s\"}", status);
     answer(f, expect_command(f, "query-status"), value);
+    if (strcmp(status, "running") == 0) {
+        answer(f, expect_command(f, "query-chardev"), "[]");
+    }
 }
 
 static void connect_to(struct fixture *f, const char *status)

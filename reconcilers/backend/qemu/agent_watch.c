@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/backend/qemu/agent_watch.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller/loop/loop.h"
+#include "reconcilers/backend/qemu/agent.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+enum {
+    ASK_MS = 5000,
+    /* Between two questions: one that opens and closes its port all the time is not asked more
+     * often than this. */
+    PAUSE_FIRST_MS = 1000,
+    PAUSE_MAX_MS = 60000,
+    VERSION_MAX = 40,
+};
+
+struct agent_watch {
+    struct loop *loop;
+    char *vm_name;
+    char *path;
+    void (*changed)(void *context);
+    void *context;
+    bool is_open;
+    bool was_asked; /* since it opened */
+    char *version;
+    struct agent *asking; /* NULL: not under way */
+    struct loop_timer *timer;
+    int64_t pause_ms; /* before the next question */
+    int64_t asked_ms; /* the last one; 0: none */
+};
+
+static void set_version(struct agent_watch *watch, char *version_take)
+{
+    bool is_same = text_eq(watch->version, version_take);
+    free(watch->version);
+    watch->version = version_take;
+    if (!is_same) {
+        log_debug("agent", "%s: %s", watch->vm_name, version_take ? version_take : "gone");
+        watch->changed(watch->context);
+    }
+}
+
+static void stop_asking(struct agent_watch *watch)
+{
+    agent_free(TAKE_PTR(watch->asking));
+}
+
+static void ask_later(struct agent_watch *watch)
+{
+    int64_t due_ms = watch->asked_ms ? watch->asked_ms + watch->pause_ms : 0;
+    int64_t left_ms = due_ms - loop_now_ms(watch->loop);
+    loop_timer_start(watch->timer, left_ms > 0 ? left_ms : 0);
+}
+
+static void info_arrived(void *context, const json_t *value, const struct error *err)
+{
+    struct agent_watch *watch = context;
+    const char *version = json_text(value, "version");
+    bool was_asked = watch->was_asked;
+    watch->was_asked = true;
+    stop_asking(watch);
+    if (err) {
+        log_debug("agent", "%s: %s", watch->vm_name, err->message);
+        watch->pause_ms = watch->pause_ms < PAUSE_MAX_MS / 2 ? watch->pause_ms * 2 : PAUSE_MAX_MS;
+        ask_later(watch);
+        set_version(watch, NULL);
+        if (!was_asked) {
+            watch->changed(watch->context);
+        }
+        return;
+    }
+    bool is_fit = version && strlen(version) <= VERSION_MAX && text_is_visible(version);
+    watch->pause_ms = PAUSE_FIRST_MS;
+    set_version(watch, mem_strdup(is_fit ? version : "unknown"));
+}
+
+static void ask_version(void *context)
+{
+    struct agent_watch *watch = context;
+    stop_asking(watch);
+    watch->asked_ms = loop_now_ms(watch->loop);
+    watch->asking = agent_new(watch->loop, watch->path);
+    agent_call(watch->asking, "guest-info", NULL, ASK_MS, info_arrived, watch);
+}
+
+struct agent_watch *agent_watch_new(struct loop *loop, const char *vm_name, const char *socket_path,
+    void (*changed)(void *context), void *context)
+{
+    struct agent_watch *watch = mem_new(struct agent_watch);
+    *watch = (struct agent_watch){.loop = loop,
+        .vm_name = mem_strdup(vm_name),
+        .path = mem_strdup(socket_path),
+        .changed = changed,
+        .context = context,
+        .pause_ms = PAUSE_FIRST_MS};
+    watch->timer = loop_timer_new(loop, ask_version, watch);
+    return watch;
+}
+
+void agent_watch_free(struct agent_watch *watch)
+{
+    if (watch) {
+        stop_asking(watch);
+        loop_timer_free(watch->timer);
+        free(watch->version);
+        free(watch->vm_name);
+        free(watch->path);
+        free(watch);
+    }
+}
+
+void agent_watch_note(struct agent_watch *watch, bool is_open)
+{
+    if (!watch || watch->is_open == is_open) {
+        return;
+    }
+    watch->is_open = is_open;
+    watch->was_asked = false;
+    if (is_open) {
+        ask_later(watch);
+    } else {
+        loop_timer_stop(watch->timer);
+        stop_asking(watch);
+        set_version(watch, NULL);
+    }
+}
+
+void agent_watch_doubt(struct agent_watch *watch)
+{
+    if (watch && watch->is_open && !watch->asking) {
+        ask_later(watch);
+    }
+}
+
+const char *agent_watch_version(const struct agent_watch *watch)
+{
+    return watch ? watch->version : NULL;
+}
+
+bool agent_watch_is_asking(const struct agent_watch *watch)
+{
+    return watch && watch->is_open && !watch->was_asked;
+}
