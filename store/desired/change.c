@@ -301,7 +301,9 @@ static void change_spec(struct attempt *attempt)
     vm_spec_free(next->spec);
     next->spec = vm_spec_copy(spec);
     vm_spec_digest(spec, next->spec_digest);
-    attempt_report(attempt, CHANGE_CONFIGURED);
+    if (attempt->outcome.diff.count > 0) {
+        attempt_report(attempt, CHANGE_CONFIGURED);
+    }
 }
 
 static void change_power(struct attempt *attempt)

@@ -45,6 +45,15 @@ static bool is_provision_settled(
            (status && vm_steps_continue_at(&status->provision, spec) == spec->n_steps + 1);
 }
 
+/* The place is where the same bytes are to be had. A file is used where it is: its place matters.
+ */
+static bool is_same_download(const struct vm_spec *before, const struct vm_spec *after)
+{
+    const struct spec_image *a = &before->image, *b = &after->image;
+    return a->kind == IMAGE_URL && b->kind == IMAGE_URL && a->sha256 &&
+           text_eq(a->sha256, b->sha256);
+}
+
 /* By what can be seen without reading the image. */
 static bool is_same_image(
     const struct vm_record *record, const struct vm_spec *before, const struct vm_spec *after)
@@ -105,6 +114,9 @@ struct spec_diff record_diff(const struct vm_record *record, const struct vm_spe
     struct spec_diff diff = spec_diff_on(before, after, running);
     if (running && backend_traits(running->backend)->is_fixed) {
         spec_diff_put_off(&diff);
+    }
+    if (is_same_download(before, after)) {
+        spec_diff_drop_field(&diff, "image");
     }
     bool is_settled = diff.count > 0 && is_provision_settled(record, after, runs_appended);
     diff.strongest = DISPOSITION_LIVE;

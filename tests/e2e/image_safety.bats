@@ -209,6 +209,29 @@ disk_size() { qemu-img info -U --output=json "$(overlay)" | jq -r '."virtual-siz
     [ "$(ls "$DATA/vms/a" | grep -c next)" = 0 ]
 }
 
+@test "the same sha256 at another URL is no difference, and the new URL is the one that is recorded" {
+    local sum
+    sum=$(sha256sum <idle.img | cut -d' ' -f1)
+    cp idle.img two.img
+    vm "image-url \"file://$PWD/idle.img\" sha256=\"$sum\""
+    vmctl -q up
+    vm "image-url \"file://$PWD/two.img\" sha256=\"$sum\""
+    run vmctl diff
+    [ -z "$output" ]
+    local i
+    for i in 1 2; do
+        fails 0 vmctl up
+        has "a: unchanged"
+    done
+    [ "$(vmctl get a -o json | jq -r .desired.spec.image.location)" = "file://$PWD/two.img" ]
+    vmctl -q restart a
+    fails 0 vmctl up
+    has "a: unchanged"
+    vm "image-url \"file://$PWD/two.img\" sha256=\"$(printf %064d 7)\""
+    run vmctl diff
+    [[ $output == *recreate* ]]
+}
+
 @test "a base image that was copied back, touched or moved with its project is the same image" {
     vm 'image "idle.img"'
     vmctl -q up

@@ -112,6 +112,29 @@ static void what_needs_a_new_disk_needs_only_a_start_when_there_is_none(void **s
     assert_needs(test, DISPOSITION_RECREATE);
 }
 
+static void the_same_sha256_at_another_url_is_no_change(void **state)
+{
+    struct test *test = *state;
+    struct spec_image *before = &test->record.desired->spec->image, *after = &test->after->image;
+    make_disk(test);
+    before->kind = after->kind = IMAGE_URL;
+    free(after->location);
+    after->location = mem_strdup("https://mirror.example/b.qcow2");
+    assert_needs(test, DISPOSITION_RECREATE);
+    before->sha256 = mem_printf("%064d", 1);
+    after->sha256 = mem_printf("%064d", 2);
+    assert_needs(test, DISPOSITION_RECREATE);
+    free(after->sha256);
+    after->sha256 = mem_printf("%064d", 1);
+    struct spec_diff diff =
+        record_diff(&test->record, test->record.desired->spec, test->after, true);
+    assert_int_equal(diff.count, 0);
+    assert_int_equal(diff.strongest, DISPOSITION_LIVE);
+    spec_diff_clear(&diff);
+    after->kind = IMAGE_FILE; /* its disk stands on that file, then */
+    assert_needs(test, DISPOSITION_RECREATE);
+}
+
 static void a_machine_that_cannot_be_changed_needs_a_restart(void **state)
 {
     struct test *test = *state;
@@ -179,6 +202,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_needs_a_restart_needs_only_a_start_when_nothing_runs),
         TEST(what_needs_a_new_disk_needs_only_a_start_when_there_is_none),
+        TEST(the_same_sha256_at_another_url_is_no_change),
         TEST(a_machine_that_cannot_be_changed_needs_a_restart),
         TEST(appended_steps_are_live_once_those_before_them_were_run),
         TEST(other_changes_of_steps_wait_for_the_users_word),
