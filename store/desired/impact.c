@@ -77,7 +77,12 @@ bool record_has_image(const struct vm_record *record, const struct vm_spec *spec
     const struct spec_image *image = &spec->image;
     char digest[DIGEST_SIZE];
     struct error ignored = {.code = ERR_NONE};
-    if (prepared && text_eq(image->location, record->desired->spec->image.location)) {
+    const struct spec_image *recorded = record->desired ? &record->desired->spec->image : NULL;
+    if (recorded && image->sha256 && recorded->sha256 &&
+        !text_eq(image->sha256, recorded->sha256)) {
+        return false;
+    }
+    if (prepared && recorded && text_eq(image->location, recorded->location)) {
         enum reason synced = status->conditions[CONDITION_SYNCED].reason; /* vmctld has compared */
         return status->observed_generation >= record->desired->generation &&
                (synced == REASON_SYNCED || synced == REASON_RESTART_REQUIRED ||
