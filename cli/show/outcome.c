@@ -233,6 +233,12 @@ const char *outcome_word(enum change_result result)
     return words[result];
 }
 
+/* For people, who read it before it is done: the disk is kept where the new one cannot be made. */
+static const char *told_word(enum change_result result)
+{
+    return result == CHANGE_RECREATED ? "recreating" : outcome_word(result);
+}
+
 /* Said when it begins, not at every `up`. */
 static void add_open_forwards(struct buf *out, const struct outcome_view *view)
 {
@@ -265,7 +271,7 @@ void outcome_describe(struct buf *out, const struct outcome_view *view)
             : view->was_suspended ? "resumed"
                                   : "trying again");
     } else if (result != CHANGE_UNCHANGED && result != CHANGE_CONFIGURED) {
-        buf_printf(out, "%s: %s\n", view->name, outcome_word(result));
+        buf_printf(out, "%s: %s\n", view->name, told_word(result));
     }
     add_configured(out, view);
     add_waiting(out, view, DISPOSITION_RESTART, "vmctl up --restart");
@@ -275,6 +281,6 @@ void outcome_describe(struct buf *out, const struct outcome_view *view)
         add_open_forwards(out, view);
     }
     if (out->len == before) {
-        buf_printf(out, "%s: %s\n", view->name, outcome_word(result));
+        buf_printf(out, "%s: %s\n", view->name, told_word(result));
     }
 }

@@ -175,7 +175,7 @@ END
     [ "$status" -eq 0 ]
     [ "$output" = $'db: provisioning again\ndb: provisioned' ]
     run vmctl reload -q --file "$file" --name web
-    [ "$output" = "web: recreated" ]
+    [ "$output" = "web: recreating" ]
     run vmctl down -q --file "$file" --name web
     [ "$output" = "web: stopped" ]
     [ "$(field State web) $(field State db)" = "stopped running" ]

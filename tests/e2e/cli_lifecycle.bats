@@ -78,7 +78,7 @@ keeps() { says "vm '$1' is protected, and keeps its disk" "vmctl apply $1 --file
     disk() { vmctl get "$1" -o json | jq -r '.. | .recreateToken? // empty'; }
     fails 1 vmctl reload -y
     keeps db
-    says "web: recreated"
+    says "web: recreating"
     [ -z "$(disk db)" ]
     fails 1 vmctl reload db -y
     keeps db
@@ -93,7 +93,7 @@ keeps() { says "vm '$1' is protected, and keeps its disk" "vmctl apply $1 --file
     sed -i "s|$work/image|$work/other|" VMFile.kdl
     fails 1 vmctl up --recreate -y
     keeps db
-    says "web: recreated"
+    says "web: recreating"
     [ "$(field Status db)" = Ready ]
     sed -i '/"db"/d; /"new"/d' VMFile.kdl
     fails 0 vmctl up --prune=destroy -y --dry-run
@@ -302,7 +302,7 @@ keeps() { says "vm '$1' is protected, and keeps its disk" "vmctl apply $1 --file
     vmctl up -q
     run vmctl reload -y
     [ "$status" -eq 0 ]
-    [[ $output =~ ^"web: recreated"$'\n'("web: Preparing"$'\n')?"web: Stopping"$'\n'(web:\ (Preparing|Starting)$'\n')+"web: Booting" ]]
+    [[ $output =~ ^"web: recreating"$'\n'("web: Preparing"$'\n')?"web: Stopping"$'\n'(web:\ (Preparing|Starting)$'\n')+"web: Booting" ]]
     vmctl suspend -q web
     run vmctl resume web
     [ "$status" -eq 0 ]
@@ -319,7 +319,7 @@ keeps() { says "vm '$1' is protected, and keeps its disk" "vmctl apply $1 --file
     [ "$(cat "$data/vms/web/noop.disk")" = "$born" ]
     run vmctl reload -q
     [ "$status" -eq 0 ]
-    [ "$output" = "web: recreated" ]
+    [ "$output" = "web: recreating" ]
     [ "$(cat "$data/vms/web/noop.disk")" -gt "$born" ]
     [ "$(field ID web)" = "$uid" ]
     [ "$(field Status web)" = Ready ]
@@ -375,7 +375,7 @@ keeps() { says "vm '$1' is protected, and keeps its disk" "vmctl apply $1 --file
     says "web: recreate required: cloud-init"
     run vmctl up --recreate -q
     [ "$status" -eq 0 ]
-    [ "$output" = "web: recreated" ]
+    [ "$output" = "web: recreating" ]
     run vmctl up --recreate -q
     [ "$output" = "web: unchanged" ]
 }

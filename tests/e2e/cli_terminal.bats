@@ -94,7 +94,7 @@ ends_with() { screen | tail -n 2 | head -n 1 | grep -Fxq -- "$1"; } # and a prom
     await shows_line "$kept"
     tmux send-keys yes Enter
     await ends_with =0
-    shows_line 'web: recreated'
+    shows_line 'web: recreating'
     shows_line 'web: its former disk is kept for 24 hours; to have it back:'
     tmux send-keys "clear; vmctl down -d; vmctl down --destroy -y; echo =\$?" Enter
     await ends_with =0

@@ -100,7 +100,7 @@ web: recreate required: image $work/image -> $work/other-image $how" ]
     [ "$(vmctl up -q -o json | jq -c '.vms[0].waiting')" = \
         '[{"disposition":"recreate","field":null,"message":"image or cloud-init changed"}]' ]
     run vmctl up -q --recreate
-    has "web: recreated"
+    has "web: recreating"
     run vmctl up -q
     [ "$output" = "web: unchanged" ]
 }
@@ -130,7 +130,7 @@ web: recreate required: image $work/image -> $work/other-image $how" ]
     run vmctl up --dry-run --prune --recreate
     [ "$status" -eq 0 ]
     has "db: destroyed (dry run)"
-    has "web: recreated (dry run)"
+    has "web: recreating (dry run)"
     [ "$(names)" = "db web " ]
 }
 

@@ -146,7 +146,7 @@ static void a_new_image_needs_a_new_disk_also_when_off(void **state)
         "web: recreate required: image /old -> /new (vmctl up --recreate; replaces the disk)\n";
     assert_told(on, CHANGE_CONFIGURED, &image, &image, told);
     assert_told(off, CHANGE_UNCHANGED, NULL, &image, told);
-    assert_told(recreating, CHANGE_RECREATED, NULL, &image, "web: recreated\n");
+    assert_told(recreating, CHANGE_RECREATED, NULL, &image, "web: recreating\n");
 }
 
 static void changed_steps_are_told_unless_they_run(void **state)
