@@ -13,8 +13,8 @@
 struct vm_record;
 struct vm_status;
 
-/* The same sha256= at another URL is no change. `runs_appended`: appended provision steps run, too; false: the user skips them. spec_diff_clear()
- * it. */
+/* The same sha256= at another URL is no change. `runs_appended`: appended provision steps run, too;
+ * false: the user skips them. spec_diff_clear() it. */
 struct spec_diff record_diff(const struct vm_record *record, const struct vm_spec *before,
     const struct vm_spec *after, bool runs_appended);
 
