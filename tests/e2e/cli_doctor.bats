@@ -227,3 +227,18 @@ result() { awk -v check="$1" '$1 == check { print $2 }' <<<"$output"; }
     grep -q '^store *FAIL' broken.txt
     grep -q '^(exit status ' broken.txt
 }
+
+@test "a directory from quarantine is given back to its machine, as vmctld(8) says" {
+    vmfile web
+    vmctl -q up
+    local disk=$data/vms/web/noop.disk inode
+    inode=$(stat -c %i "$disk")
+    vmctl -q stop web
+    vmctl -q controller stop
+    mkdir "$data/quarantine" && mv "$data/vms/web" "$data/quarantine/web-1"
+    vmctl -q destroy web
+    vmctl -q controller stop
+    mv "$data/quarantine/web-1" "$data/vms/web"
+    vmctl -q up
+    [ "$(stat -c %i "$disk")" = "$inode" ]
+}
