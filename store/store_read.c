@@ -150,15 +150,18 @@ static int store_read_step(struct walk_side *side, MDB_cursor_op op)
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
+static int compare_names(struct bytes a, struct bytes b)
+{
+    int difference = memcmp(a.data, b.data, a.n < b.n ? a.n : b.n);
+    return difference ? difference : (a.n > b.n) - (a.n < b.n);
+}
+
 static int order(const struct walk *walk)
 {
-    const MDB_val *a = &walk->desired.key, *b = &walk->status.key;
     if (!walk->desired.has_item || !walk->status.has_item) {
         return walk->desired.has_item ? -1 : 1;
     }
-    size_t n = a->mv_size < b->mv_size ? a->mv_size : b->mv_size;
-    int difference = memcmp(a->mv_data, b->mv_data, n);
-    return difference ? difference : (a->mv_size > b->mv_size) - (a->mv_size < b->mv_size);
+    return compare_names(lmdb_bytes(walk->desired.key), lmdb_bytes(walk->status.key));
 }
 
 static int visit_all(struct store *store, struct walk *walk, walk_visit *visit, void *list)
@@ -167,6 +170,7 @@ static int visit_all(struct store *store, struct walk *walk, walk_visit *visit, 
     if (rc == 0) {
         rc = store_read_step(&walk->status, MDB_FIRST);
     }
+    struct bytes before = {0};
     while (rc == 0 && (walk->desired.has_item || walk->status.has_item)) {
         int difference = order(walk);
         bool has_desired = difference <= 0, has_status = difference >= 0;
@@ -181,9 +185,11 @@ static int visit_all(struct store *store, struct walk *walk, walk_visit *visit, 
         if (has_status) {
             item.status = checksum_take(STORE_STATUS, item.name, lmdb_bytes(walk->status.value));
         }
-        if (!lmdb_is_vm_name(item.name)) {
+        if (!lmdb_is_vm_name(item.name) ||
+            (before.data && compare_names(before, item.name) >= 0)) { /* none comes twice */
             return MDB_CORRUPTED;
         }
+        before = item.name;
         visit(store, &item, list);
         rc = has_desired ? store_read_step(&walk->desired, MDB_NEXT) : 0;
         if (rc == 0 && has_status) {

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -43,13 +45,17 @@ bool lmdb_is_vm_name(struct bytes key)
 static int read_table(MDB_txn *txn, MDB_dbi table, bool is_of_vms)
 {
     MDB_cursor *cursor = NULL;
-    MDB_val key, value;
+    MDB_val key, value, before = {0};
     MDB_stat stat;
     size_t count = 0;
     int rc = mdb_cursor_open(txn, table, &cursor);
     while (rc == 0 && (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
         touch(key);
         touch(value);
+        if (count > 0 && mdb_cmp(txn, table, &before, &key) >= 0) {
+            return MDB_CORRUPTED;
+        }
+        before = key;
         count++;
         if (is_of_vms && !lmdb_is_vm_name(lmdb_bytes(key))) {
             return MDB_CORRUPTED;
@@ -61,6 +67,22 @@ static int read_table(MDB_txn *txn, MDB_dbi table, bool is_of_vms)
     return count == stat.ms_entries ? 0 : MDB_CORRUPTED;
 }
 
+static int check_layout(MDB_env *env, MDB_txn *txn)
+{
+    struct stat st;
+    int fd;
+    int rc = mdb_env_get_fd(env, &fd);
+    if (rc != 0 || fstat(fd, &st) < 0) {
+        return rc != 0 ? rc : errno;
+    }
+    size_t n = (size_t)st.st_size;
+    const void *map = mmap(NULL, n, PROT_READ, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED) {
+        return errno;
+    }
+    return lmdb_pages_are_sound(map, n, mdb_txn_id(txn)) ? 0 : MDB_CORRUPTED;
+}
+
 static int read_everything(const char *path)
 {
     MDB_env *env = NULL;
@@ -70,7 +92,7 @@ static int read_everything(const char *path)
     if (rc != 0 || (rc = mdb_env_set_maxdbs(env, STORE_TABLE_COUNT_)) != 0 ||
         (rc = mdb_env_open(env, path, MDB_RDONLY, 0600)) != 0 ||
         (rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn)) != 0 ||
-        (rc = read_table(txn, FREE_TABLE, false)) != 0 ||
+        (rc = check_layout(env, txn)) != 0 || (rc = read_table(txn, FREE_TABLE, false)) != 0 ||
         (rc = mdb_dbi_open(txn, NULL, 0, &table)) != 0 ||
         (rc = read_table(txn, table, false)) != 0) {
         return rc;

@@ -115,6 +115,10 @@ bool lmdb_is_vm_name(struct bytes key);
  */
 int lmdb_check_pages(const char *path);
 
+/* Whether LMDB can work on the pages that the data file, mapped, has as of a transaction: those of
+ * its trees and lists are what they should be, each in one place. */
+bool lmdb_pages_are_sound(const void *map, size_t n, uint64_t txn);
+
 /* Whether the tables were made in a transaction before this one: the first one makes all. */
 bool lmdb_has_tables(MDB_txn *txn, bool is_read_only);
 

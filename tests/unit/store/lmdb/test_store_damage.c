@@ -188,6 +188,77 @@ static void a_damaged_page_anywhere_is_an_error_and_not_a_crash(void **state)
     free(path);
 }
 
+/* Heads that send LMDB's own writing out of the page: its number, where its nodes begin and end.
+ * And a page that is another one's twin, whose keys come a second time. */
+static void spoil_head(char *pages, size_t page, int how)
+{
+    enum { AT_LOWER = 12, AT_UPPER = 14 };
+    static const uint16_t far = 0xffff, near = 8;
+    char *at = pages + page * PAGE_BYTES;
+    uint64_t number = page;
+    switch (how) {
+    case 0:
+        memcpy(at + AT_UPPER, &far, sizeof(far));
+        break;
+    case 1:
+        memcpy(at + AT_LOWER, &far, sizeof(far));
+        break;
+    case 2:
+        memcpy(at + AT_UPPER, &near, sizeof(near));
+        break;
+    case 3:
+        at[0] = (char)(at[0] ^ 1);
+        break;
+    default:
+        memcpy(at, at - PAGE_BYTES, PAGE_BYTES);
+        memcpy(at, &number, sizeof(number));
+    }
+}
+
+/* As vmctld does: looks at the store first, and only then writes. Never returns. */
+static void check_and_write(const struct fixture *f, int number)
+{
+    char name[32];
+    struct error err = {0};
+    (void)!freopen("/dev/null", "w", stderr);
+    struct fixture child = *f;
+    if (store_check(&f->paths, &err) < 0) {
+        _exit(5);
+    }
+    child.store = open_store(&child);
+    for (int i = 0; i < 20; i++) {
+        (void)snprintf(name, sizeof(name), "new-%d-%d", number, i);
+        (void)create_vm(child.store, name, NULL);
+    }
+    _exit(0);
+}
+
+static void a_head_that_lies_is_found_before_anything_is_written(void **state)
+{
+    struct fixture *f = *state;
+    struct buf whole = BUF_INIT(0);
+    struct error err = {0};
+    size_t refused = 0, n_pages;
+    fill_store(f);
+    char *path = data_file(f);
+    must(fs_read_file(path, &whole, &err), &err);
+    n_pages = whole.len / PAGE_BYTES;
+    for (size_t page = 3; page < n_pages; page++) {
+        char *bytes = mem_dup(whole.data, whole.len);
+        spoil_head(bytes, page, (int)(page % 5));
+        write_data_file(f, bytes, whole.len);
+        free(bytes);
+        int status = wait_for_child(start_child(check_and_write, f, (int)page));
+        if (!WIFEXITED(status) || (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != 5)) {
+            fail_msg("page %zu in way %zu: wait status %#x", page, page % 5, status);
+        }
+        refused += WEXITSTATUS(status) == 5;
+    }
+    assert_true(refused > n_pages / 4);
+    buf_clear(&whole);
+    free(path);
+}
+
 /* Of the tree that has the tables themselves, as the newer of the two meta pages names it. */
 static size_t main_root(const struct buf *file)
 {
@@ -753,6 +824,7 @@ int main(void)
         in_empty_dir(a_data_file_too_short_for_its_header_is_refused),
         in_empty_dir(a_data_file_cut_off_anywhere_is_an_error_and_not_a_crash),
         in_empty_dir(a_damaged_page_anywhere_is_an_error_and_not_a_crash),
+        in_empty_dir(a_head_that_lies_is_found_before_anything_is_written),
         in_empty_dir(tables_that_cannot_be_found_are_damage_and_not_made_again),
         in_empty_dir(a_missing_table_is_damage_for_whoever_opens_the_store),
         in_empty_dir(a_store_that_is_not_there_yet_is_not_damaged),
