@@ -11,6 +11,7 @@ root_modules=(
     button evdev pvpanic pvpanic-pci pvpanic-mmio
     isofs
     fuse virtiofs
+    netfs fscache 9pnet 9pnet_virtio 9p
     cdrom scsi_common scsi_mod sr_mod virtio_scsi
     libata ata_piix ata_generic libahci ahci
 )
