@@ -27,9 +27,8 @@
 
 enum { STREAMING_MS = 150 }; /* while a step runs: its output does not ring the bell */
 
-/* ---- progress on stderr ---- */
+/* ---- progress on stderr, a line for each VM ---- */
 
-/* Of a VM. */
 struct progress_line {
     const char *name; /* borrowed */
     const char *word; /* static; NULL: what is recorded is from before the request */
@@ -37,10 +36,9 @@ struct progress_line {
     char *message; /* what it waits for; NULL: nothing is known */
     char *console; /* the last line that its guest wrote; NULL: none since it started */
     struct console_tail tail;
-    struct buf held; /* output of its step: the start of a line */
-    bool is_settled;
-    bool is_streaming;   /* a step of it runs, whose output does not ring the bell */
-    struct vm_mark mark; /* of its records when they were last read */
+    struct buf held;               /* output of its step: the start of a line */
+    bool is_settled, is_streaming; /* a step of it runs, whose output does not ring the bell */
+    struct vm_mark mark;           /* of its records when they were last read */
 };
 
 struct progress {
@@ -96,10 +94,12 @@ static void progress_update(struct progress *progress, size_t i, const struct vm
     if (progress->block.is_live && is_known && !is_settled && !shows_step) {
         line->console = console_tail_line(&line->tail, progress->cli, record);
     }
-    bool is_new = line->word && !text_eq(before, line->word);
-    if (is_new && !progress->block.is_live && !progress->cli->is_quiet) {
+    bool is_told = !progress->block.is_live && !progress->cli->is_quiet;
+    if (is_told && line->word && !text_eq(before, line->word)) {
+        bool waits = line->message && text_starts_with(line->message, "for ");
+        const char *whom = waits ? line->message : "";
         live_block_erase(&progress->block);
-        fprintf(stderr, "%s: %s\n", line->name, line->word);
+        fprintf(stderr, "%s: %s%s%s\n", line->name, line->word, waits ? " " : "", whom);
     }
 }
 

@@ -131,6 +131,7 @@ first_state() { vmctl "$@" 2>&1 | sed -n 's/^web: \([A-Z][A-Za-z]*\)$/\1/p' | he
     script '{"bootMs": 60000}'
     fails 4 vmctl up --timeout 1s
     says "vm 'web' is not ready yet: Waiting: for db"
+    has "web: Waiting for db"
     [[ $(vmctl status web) == *"for db"* ]]
 }
 
