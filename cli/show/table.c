@@ -148,12 +148,23 @@ static void add_last(struct buf *out, const struct table *table, const char *cel
     }
 }
 
+/* Whether the column is one of the first `n_gone` that can be spared. */
+static bool is_gone(const struct table *table, size_t column, size_t n_gone)
+{
+    for (size_t i = 0; i < n_gone; i++) {
+        if (table->spare[i] == column) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Of all columns but the last, with a gap behind each. */
-static size_t width_before_last(const struct table *table, size_t gap)
+static size_t width_before_last(const struct table *table, size_t gap, size_t n_gone)
 {
     size_t width = 0;
     for (size_t i = 0; i + 1 < table->n_columns; i++) {
-        width += table->widths[i] + gap;
+        width += is_gone(table, i, n_gone) ? 0 : table->widths[i] + gap;
     }
     return width;
 }
@@ -176,20 +187,29 @@ static void trim(struct buf *out)
 
 void table_print(struct table *table, struct buf *out)
 {
-    enum { ROOM_MIN = 20 };
-    size_t last = table->n_columns - 1, gap = GAP, room = SIZE_MAX;
+    enum { ROOM_MIN = 20, LAST_MIN = 8 }; /* a longer one may be cut, or come below */
+    size_t last = table->n_columns - 1, gap = GAP, room = SIZE_MAX, n_gone = 0;
     for (size_t i = 0; i < table->count; i++) {
         table_widen(table, i % table->n_columns, width_of(table->cells[i]));
     }
     if (table->limit > 0) {
-        gap = width_before_last(table, GAP) + table->widths[last] > table->limit ? NARROW_GAP : GAP;
-        size_t used = width_before_last(table, gap);
+        bool is_wide = width_before_last(table, GAP, 0) + table->widths[last] > table->limit;
+        size_t n_spare = table->limit < TABLE_NARROW ? table->n_spare : 0;
+        gap = is_wide ? NARROW_GAP : GAP;
+        size_t needed = table->widths[last] < LAST_MIN ? table->widths[last] : LAST_MIN;
+        while (n_gone < n_spare && width_before_last(table, gap, n_gone) + needed > table->limit) {
+            n_gone++;
+        }
+        size_t used = width_before_last(table, gap, n_gone);
         room = table->limit > used ? table->limit - used : 0;
     }
     bool is_below = table->widths[last] > room && room < ROOM_MIN;
     for (size_t i = 0; i < table->count; i++) {
         size_t column = i % table->n_columns;
         const char *cell = table->cells[i];
+        if (is_gone(table, column, n_gone)) {
+            continue;
+        }
         if (column < last) {
             buf_add_str(out, cell);
             add_blanks(out, table->widths[column] + gap - width_of(cell));

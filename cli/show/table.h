@@ -8,6 +8,8 @@
 
 struct buf;
 
+enum { TABLE_NARROW = 80 }; /* less is a narrow terminal */
+
 struct table {
     size_t n_columns;
     char **cells; /* row by row; owned */
@@ -16,6 +18,10 @@ struct table {
     bool use_color;
     bool holds_paths; /* the last column: of one the middle is left out, its end says most */
     size_t limit;     /* columns of the terminal that the rows are to fit; 0: none */
+    /* Columns that a narrow terminal (TABLE_NARROW) goes without, the first of them first, where
+     * the rows do not fit; not the last one of all. */
+    const size_t *spare;
+    size_t n_spare;
 };
 
 void table_init(struct table *table, size_t n_columns);
@@ -38,8 +44,8 @@ void table_fit_terminal(struct table *table);
 
 /*
  * Appends the rows; the last column is not padded. When they are wider than the limit, the gaps
- * become narrower and the last column is cut; where it would have hardly any room, its cells come
- * below their rows, without the title in the first.
+ * become narrower, columns that can be spared go, and the last column is cut; where it would have
+ * hardly any room, its cells come below their rows, without the title in the first.
  */
 void table_print(struct table *table, struct buf *out);
 

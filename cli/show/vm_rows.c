@@ -78,6 +78,8 @@ bool vm_row_has_cause(const struct vm_row *row)
 }
 
 enum {
+    COLUMN_BACKEND = 1,
+    COLUMN_NETWORK = 4,
     COLUMN_PID = 5,
     COLUMN_SSH,
     COLUMN_STATE,
@@ -92,12 +94,16 @@ static void begin(const struct cli *cli, struct table *table, bool is_wide,
 {
     static const char *const columns[WIDE] = {"NAME", "BACKEND", "VCPUS", "MEM", "NETWORK", "PID",
         "SSH", "STATE", "AGE", "RESTARTS", "VNC"};
+    static const size_t spare[] = {COLUMN_NETWORK, COLUMN_BACKEND};
     size_t count = is_wide ? WIDE : NARROW;
     table_init(
         table, count + (source->has_nodes ? NODE_COLUMNS : 0) + source->has_labels + has_causes);
     table->use_color = cli->use_color_stdout;
     if (source->has_nodes) {
         table_add(table, "NODE");
+    } else {
+        table->spare = spare;
+        table->n_spare = ARRAY_LEN(spare);
     }
     for (size_t i = 0; i < count; i++) {
         table_add(table, columns[i]);
