@@ -1,0 +1,128 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+# A host with a real systemd: a Debian 12 guest in which vmctl's package is installed, with the host's
+# machines under its system manager and a lingering user's under theirs. It sleeps, reboots and loses
+# its power. The tests build on each other.
+
+VMCTL_BIN=${VMCTL_BIN:-$BATS_TEST_DIRNAME/../../../build/bin}
+load guest
+
+setup_file() {
+    local root deb
+    root=$(cd "$BATS_TEST_DIRNAME/../../.." && pwd)
+    [ -n "${VMCTL_TEST_HOST:-}" ] || VMCTL_TEST_HOST=$("$root/tests/guest/build-debian" --host | tail -n 1)
+    deb=$(BUILD_DIR="$BATS_FILE_TMPDIR/build" "$root/.package/build" deb)
+    export VMCTL_TEST_GUEST=$VMCTL_TEST_HOST
+    use_data_dir
+    cat >VMFile.kdl <<'EOF2'
+vm "host" {
+    image "guest.qcow2"
+    vcpus 2
+    memory 1024
+    disk 4
+    cloud-init {}
+    ssh { user "operator"; timeout "10m" }
+}
+EOF2
+    # In both "db" is what others stand on, "hand" does not come back by itself, "off" is stopped by the user.
+    # The host's "real" is a QEMU, whose guest has nothing to boot: it is given up in time.
+    cat >inner.kdl <<'EOF2'
+vm "db" { backend "noop"; image "/srv/blank.img"; }
+vm "web" { backend "noop"; image "/srv/blank.img"; depends-on "db"; }
+vm "hand" { backend "noop"; image "/srv/blank.img"; autostart #false; }
+vm "off" { backend "noop"; image "/srv/blank.img"; }
+vm "real" { image "/srv/blank.img"; vcpus 1; memory 32; stop-timeout "3s"; depends-on "db"; }
+EOF2
+    sed '/"real"/d' inner.kdl >users.kdl
+    vmctl -q up --timeout 30m
+    vmctl cp "$deb" host:/tmp/vmctl.deb
+    vmctl cp inner.kdl host:
+    vmctl cp users.kdl host:
+    in_guest host 'set -e
+        sudo dpkg --install /tmp/vmctl.deb
+        sudo truncate -s 1M /srv/blank.img
+        sudo loginctl enable-linger "$USER"
+        sudo systemctl enable --now vmctld vmctl-machines
+        export XDG_RUNTIME_DIR=/run/user/$(id -u)
+        systemctl --user enable --now vmctld vmctl-machines' >&2
+    in_guest host "$THE_HOSTS up --file inner.kdl --timeout 5m && $THE_HOSTS -q stop off" >&2
+    in_guest host "$A_USERS up --file users.kdl --timeout 5m && $A_USERS -q stop off" >&2
+}
+
+export THE_HOSTS='sudo vmctl --data-dir /var/lib/vmctl' A_USERS=vmctl
+
+teardown_file() { leave_data_dir; }
+
+setup() { cd "$PROJECT" || return; }
+
+# In the host once it answers, which takes its time while it boots machines under emulation.
+in_guest() { # VM COMMAND
+    vmctl -q wait "$1" --ready --timeout 10m && vmctl ssh "$1" -- "$2"
+}
+
+# each COMMAND... : for the host's machines and for the user's
+each() {
+    "$@" "$THE_HOSTS"
+    "$@" "$A_USERS"
+}
+
+# words VMCTL : "VM STATE" of each machine, by name
+words() { in_guest host "$1 list -o json" | jq -r '.[] | "\(.name) \(.display)"' | sort | tr '\n' ' '; }
+
+# events VMCTL REASON : "VM ..." in the order in which they came, of this one only
+events() { in_guest host "$1 events -o json" | jq -r --arg reason "$2" '.[] | select(.reason == $reason).vm'; }
+
+# wishes VMCTL : what the user wants of each machine
+wishes() { in_guest host "$1 list -o json" | jq -c 'sort_by(.name)[] | [.name, .desired.power, .desired.generation]'; }
+
+boot_id() { in_guest host 'cat /proc/sys/kernel/random/boot_id' 2>/dev/null; }
+has_booted() { local now && now=$(boot_id) && [ "$now" != "$boot" ]; }
+
+keep_wishes() { wishes "$1" >"wishes-${1%% *}"; }
+
+# with VMCTL [TEXT] : the QEMU, of the host's machines only
+with() { [[ $1 != "$THE_HOSTS" ]] || echo "$2"; }
+
+are_back() { # VMCTL
+    in_guest host "$1 wait --ready db web $(with "$1" real) --timeout 5m"
+    in_guest host "$1 list"
+    [ "$(words "$1")" = "db Ready hand Stopped off Stopped $(with "$1" 'real Ready ')web Ready " ]
+    wishes "$1" | diff "wishes-${1%% *}" -
+}
+
+were_shut_down_in_order() { # VMCTL
+    events "$1" HostShutdown | tee /dev/stderr >order
+    [ "$(sort order | tr '\n' ' ')" = "db hand $(with "$1" 'real ')web " ]
+    [ "$(tail -n 1 order)" = db ]
+    [ "$(in_guest host "$1 status hand" | grep -c "HostShutdown .*vmctl start hand")" -ge 1 ]
+}
+
+slept() { in_guest host 'grep -qx 1 /sys/power/suspend_stats/success' 2>/dev/null; }
+has_event() { events "$1" "$2" | grep -qx "$3"; }
+
+@test "a host that sleeps: its machines run on, and it is told of the one whose clock nobody can set" {
+    each keep_wishes
+    in_guest host 'sudo sh -c "echo 0 >/sys/class/rtc/rtc0/wakealarm; echo +20 >/sys/class/rtc/rtc0/wakealarm
+        systemctl suspend"'
+    await 300 slept
+    await 60 has_event "$THE_HOSTS" ClockNotSet real
+    [ "$(words "$THE_HOSTS")" = "db Ready hand Ready off Stopped real Ready web Ready " ]
+}
+
+@test "a host that reboots: shut down in order, and started again as they were wanted" {
+    boot=$(boot_id)
+    in_guest host 'sudo systemctl reboot' || true
+    await 600 has_booted
+    each are_back
+    each were_shut_down_in_order
+}
+
+@test "a host that loses its power: what ran starts again, and what was stopped does not" {
+    local command
+    for command in "$THE_HOSTS" "$A_USERS"; do in_guest host "$command start hand && sync"; done
+    each keep_wishes
+    boot=$(boot_id)
+    kill_hard "$(pid_of host)"
+    await 600 has_booted
+    each are_back
+}
