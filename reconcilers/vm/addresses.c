@@ -244,6 +244,23 @@ static void choose_cards(struct pass *pass)
     }
 }
 
+/* One that the VMFile names may be what another card was given before. */
+static int check_macs(const struct pass *pass, struct error *err)
+{
+    for (size_t i = 0; i <= pass->env.spec->n_further_networks; i++) {
+        const char *mac = vm_status_mac(pass->patch->status, i);
+        for (size_t at = 0; mac && at < i; at++) {
+            if (text_eq(vm_status_mac(pass->patch->status, at), mac)) {
+                (void)error_set(err, ERR_VM_CONFLICT,
+                    "networks %zu and %zu of vm '%s' have the MAC address %s", at + 1, i + 1,
+                    pass->vm->name, mac);
+                return error_help(err, "choose another `mac` for one of them");
+            }
+        }
+    }
+    return 0;
+}
+
 bool addresses_name_cards(struct pass *pass)
 {
     size_t n = pass->env.spec->n_further_networks;
@@ -351,7 +368,7 @@ int addresses_choose(struct pass *pass, struct error *err)
     choose_cards(pass);
     struct vm_status *status = pass->patch->status;
     free(TAKE_PTR(status->ssh_host));
-    if (choose_addresses(pass, err) < 0) {
+    if (check_macs(pass, err) < 0 || choose_addresses(pass, err) < 0) {
         return -(int)err->code;
     }
     if (network_has_forwards(spec->network.mode)) {

@@ -235,11 +235,15 @@ void network_usage_read(const json_t *answers, const char *vm_name, const struct
     *ret = (struct network_usage){.is_known = false};
     for (size_t i = 0; spec && (network = vm_spec_network(spec, i)); i++) {
         struct network_usage usage;
-        const json_t *answer =
-            network->mode == NETWORK_PROJECT ? json_object_get(answers, network->network) : NULL;
-        if (usage_from_json(json_object_get(answer, vm_name), &usage)) {
-            usage_add(ret, &usage);
+        if (network->mode != NETWORK_PROJECT) {
+            continue;
         }
+        const json_t *answer = json_object_get(answers, network->network);
+        if (!usage_from_json(json_object_get(answer, vm_name), &usage)) {
+            *ret = (struct network_usage){.is_known = false};
+            return; /* a sum without it would be less than the one before */
+        }
+        usage_add(ret, &usage);
     }
     if (spec && vm_spec_network_of_mode(spec, NETWORK_TAP)) {
         add_taps(&status->instance, ret);

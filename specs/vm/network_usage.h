@@ -3,7 +3,8 @@
  * What the network cards of machines have moved, as whole Ethernet frames: on a project network as
  * its switch counts (reconcilers/network/switch), since the machine joined it or the switch was
  * started; on a tap device as the kernel counts. QEMU counts nothing on a user network. Of a
- * machine on several networks it is the sum of those that are counted.
+ * machine on several networks it is the sum of those that are counted, or unknown while one is
+ * missing.
  */
 #pragma once
 

@@ -112,18 +112,24 @@ static void check_address(struct vmfile_reader *reader, struct card card, struct
     }
 }
 
+/* QEMU's. */
+static const char user_range[] = "10.0.2.0/24";
+
 /* Two networks of one VM in one range: its guest would not know which way an address is. */
 static void check_range(struct vmfile_reader *reader, struct card card)
 {
+    const struct vmfile_network *node = node_of(reader, card);
     const char *range = network_of(reader, card)->range;
-    for (struct card other = {card.vm, 0}; range && other.at < card.at; other.at++) {
-        if (text_eq(network_of(reader, other)->range, range)) {
-            const struct vmfile_network *node = node_of(reader, card);
-            vmfile_report(reader, node->address.line ? node->address : node->pos,
-                "give them addresses of different ranges",
-                "two networks of VM \"%s\" have the addresses %s", vm_of(reader, card), range);
-            return;
-        }
+    bool is_twice = false;
+    for (struct card other = {card.vm, 0}; network_of(reader, other); other.at++) {
+        const struct spec_network *network = network_of(reader, other);
+        is_twice |= other.at < card.at && text_eq(network->range, range);
+        is_twice |= network->mode == NETWORK_USER && text_eq(user_range, range);
+    }
+    if (is_twice) {
+        vmfile_report(reader, node->address.line ? node->address : node->pos,
+            "give them addresses of different ranges",
+            "two networks of VM \"%s\" have the addresses %s", vm_of(reader, card), range);
     }
 }
 

@@ -590,6 +590,21 @@ static void each_card_has_addresses_of_its_own_and_keeps_them(void **state)
     vm_record_clear(&after);
 }
 
+static void a_mac_that_another_card_has_is_a_conflict(void **state)
+{
+    static const char *const networks[] = {"shop-1.lan"};
+    struct sim *sim = *state;
+    sim_bring_up(sim, spec_on_networks("one", NULL, 0));
+    struct vm_record record = sim_record(sim, "one");
+    struct vm_spec *spec = spec_on_networks("one", networks, 1);
+    spec->further_networks[0].mac = mem_strdup(record.status->mac);
+    sim_up(sim, spec);
+    sim_change(sim, &(struct change){.name = "one", .restarts = true});
+    sim_wait(sim, "one", sim_is_dead, MINUTE_MS);
+    sim_wait(sim, "one", sim_is_stalled, MINUTE_MS);
+    vm_record_clear(&record);
+}
+
 /* A machine stays on the networks that it was started on. */
 static void a_network_that_is_added_waits_for_the_restart(void **state)
 {
@@ -608,6 +623,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         SIM_TEST(each_card_has_addresses_of_its_own_and_keeps_them),
+        SIM_TEST(a_mac_that_another_card_has_is_a_conflict),
         SIM_TEST(a_network_that_is_added_waits_for_the_restart),
         SIM_TEST(up_makes_a_vm_ready),
         SIM_TEST(up_again_writes_nothing),

@@ -160,11 +160,33 @@ static void only_a_machine_that_runs_on_a_project_network_is_asked_for(void **st
     strings_clear(&networks);
 }
 
+static void several_networks_are_added_up_or_not_known(void **state)
+{
+    struct vm_status *status = status_on("shop");
+    struct vm_spec *spec = status->applied_spec;
+    struct network_usage usage;
+    cleanup_json json_t *answers = json_pack("{s:{s:[i,i,i,i]}, s:{s:[i,i,i,i]}}", "shop", "web", 1,
+        2, 3, 4, "back", "web", 10, 20, 30, 40);
+    (void)state;
+    mem_grow(spec->further_networks, spec->n_further_networks);
+    spec->further_networks[spec->n_further_networks++] =
+        (struct spec_network){.mode = NETWORK_PROJECT, .network = mem_strdup("back")};
+    network_usage_read(answers, "web", status, &usage);
+    assert_true(usage.is_known);
+    assert_int_equal(usage.received_bytes, 11);
+    assert_int_equal(usage.sent_packets, 44);
+    assert_int_equal(json_object_del(answers, "back"), 0);
+    network_usage_read(answers, "web", status, &usage);
+    assert_false(usage.is_known);
+    vm_status_free(status);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_switches_are_asked_and_none_is_waited_for_long),
         cmocka_unit_test(only_a_machine_that_runs_on_a_project_network_is_asked_for),
+        cmocka_unit_test(several_networks_are_added_up_or_not_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

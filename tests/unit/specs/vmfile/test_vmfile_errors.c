@@ -443,6 +443,9 @@ static void the_networks_of_a_vm_go_together(void **state)
             "1:81+7 two networks of VM \"a\" have the addresses 10.20.30.0/24 | give them "
             "addresses "
             "of different ranges\n"},
+        {"vm a { image i; network project address=\"10.0.2.40\"; network user }",
+            "1:33+7 two networks of VM \"a\" have the addresses 10.0.2.0/24 | give them addresses "
+            "of different ranges\n"},
         {"vm a { image i; network tap; network user; forward host=1 guest=1 }",
             "1:44+7 `forward` goes with the first network, which is \"tap\" | remove it, or put "
             "network \"user\" or \"project\" first\n"},
