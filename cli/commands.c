@@ -29,6 +29,7 @@ const struct command *const cli_commands[] = {
     &command_destroy,
     &command_snapshot,
     &command_clone,
+    &command_rename,
     &command_backup,
     &command_export,
     &command_import,

@@ -20,6 +20,7 @@
 #include "specs/vmfile/vmfile.h"
 #include "store/desired/change.h"
 #include "store/desired/impact.h"
+#include "store/desired/rename.h"
 
 /* diff(1)'s: 0 nothing differs, 1 something does, 2 it could not be found out. */
 enum { STATUS_SAME, STATUS_DIFFERENT, STATUS_TROUBLE };
@@ -116,14 +117,12 @@ static int diff_vm(
 static int diff_removed(
     struct cli *cli, struct findings *findings, const struct project *project, struct error *err)
 {
-    cleanup_with(strings_clear) struct strings stored = {.count = 0};
+    cleanup_with(strings_clear) struct strings stored = {.count = 0}, removed = {.count = 0};
     int rc = targets_of_source(cli, project->path, &stored, err);
-    for (size_t i = 0; rc == 0 && i < stored.count; i++) {
+    rc = rc == 0 ? rename_find_removed(cli->store, &stored, project->file, &removed, err) : rc;
+    for (size_t i = 0; rc == 0 && i < removed.count; i++) {
         cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
-        if (project_find_vm(project, stored.items[i], i)) {
-            continue;
-        }
-        rc = store_get(cli->store, stored.items[i], &record, err);
+        rc = store_get(cli->store, removed.items[i], &record, err);
         if (rc == 0 && record.desired) {
             add_whole(findings, record.desired->spec, false);
         }

@@ -22,6 +22,7 @@
 #include "specs/base/text.h"
 #include "store/desired/impact.h"
 #include "store/desired/pending.h"
+#include "store/desired/rename.h"
 #include "store/source/sources.h"
 #include "store/store.h"
 
@@ -253,12 +254,9 @@ static int find_removed(struct project_request *request, struct error *err)
 {
     cleanup_with(strings_clear) struct strings known = {.count = 0};
     int rc = targets_of_source(request->cli, request->project.path, &known, err);
-    for (size_t i = 0; rc == 0 && i < known.count; i++) {
-        if (!project_find_vm(&request->project, known.items[i], i)) {
-            strings_add(&request->removed, known.items[i]);
-        }
-    }
-    return rc;
+    return rc < 0 ? rc
+                  : rename_find_removed(
+                        request->cli->store, &known, request->project.file, &request->removed, err);
 }
 
 /* What `protect` keeps is not destroyed because it is no longer named. */

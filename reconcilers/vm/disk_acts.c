@@ -173,9 +173,12 @@ static int move_to_quarantine(
  * not moved, so that the next `up` of its VMFile finds it. */
 int64_t pass_quarantine(struct pass *pass)
 {
-    enum { RECHECK_MS = 60000 };
+    enum { RECHECK_MS = 60000, RENAMED_MS = 1000 };
     struct error err = {.code = ERR_NONE};
     const char *name = pass->vm->name;
+    if (renamed_now(pass->vm->host, name)) {
+        return RENAMED_MS; /* they are that VM's, whose next pass moves them */
+    }
     if (store_may_have_lost(pass->vm->host->store, name)) {
         log_warn("vm",
             "%s: no record of this VM, and it may have been in a store that is gone; its files "

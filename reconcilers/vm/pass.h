@@ -125,6 +125,14 @@ int64_t pass_kept_ms(const struct pass *pass);
 /* guest_agent.c: records which agent answers in the guest. */
 void pass_note_agent(struct pass *pass);
 
+/* renamed.c: the files of a VM that was renamed are where they belong, or could not be moved yet:
+ * false, and nothing else may be done with it. Once they are, and its VMFile names it so, the patch
+ * gives its old name back (store/desired/rename.h). */
+bool renamed_move_files(
+    const struct reconciler_host *host, const struct vm_view *view, struct vm_patch *patch);
+/* The VM that had this name last, and whose files may still be under it; NULL: none. */
+const char *renamed_now(struct reconciler_host *host, const char *name);
+
 /* exit.c: why no process of the VM lives. */
 enum reason pass_reason_while_down(const struct pass *pass);
 

@@ -123,6 +123,18 @@ struct vm_pass {
     struct patch *patch;
 };
 
+static void forget_vm(struct vm_reconciler *self, struct pass *pass)
+{
+    const struct vm_view *view = pass->view;
+    if (view->desired || !renamed_now(self->host, view->name)) {
+        applied_files_forget(self->host->paths, view->name);
+    }
+    if (view->desired) { /* else they may be those of a VM that is about to be made */
+        step_secrets_forget(pass);
+    }
+    vm_registry_drop(self->registry, view->name);
+}
+
 /*
  * A VM of `vmctl run --rm` whose owner has ended, in whatever way, is deleted. Only the mark is
  * written, and from then on it is a deletion like any other: killed before the commit, the next
@@ -140,6 +152,9 @@ static struct verdict pass_over_view(
         vm_patch_event(patch, false, REASON_TERMINATING, "the vmctl run it belongs to has ended");
         patch->deletes = true;
         return (struct verdict){.requeue_ms = VERDICT_NOW};
+    }
+    if (!renamed_move_files(self->host, view, patch)) {
+        return (struct verdict){.is_failure = true};
     }
     struct pass pass = begin_pass(self, view, patch);
     choose_spec(&pass);
@@ -172,11 +187,7 @@ static struct verdict pass_over_view(
         vm_forget_comparison(pass.vm); /* it is made again if the commit fails */
     }
     if (patch->forget) {
-        applied_files_forget(self->host->paths, view->name);
-        if (desired) { /* else they may be those of a VM that is about to be made */
-            step_secrets_forget(&pass);
-        }
-        vm_registry_drop(self->registry, view->name);
+        forget_vm(self, &pass);
     }
     if (patch->forget || patch->n_dropped_leases > 0) {
         made->patch->committed = on_leases_dropped;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* The keys of leases, which make one VM's what only one can have: "tcp/8080" of a host port
- * (forward_lease_key()), "mac/52:54:00:12:34:56", "net/NETWORK/10.1.2.3". */
+ * (forward_lease_key()), "mac/52:54:00:12:34:56", "net/NETWORK/10.1.2.3", "name/web" of the name
+ * that a VM had before. */
 #pragma once
 
 #include <stddef.h>
@@ -10,6 +11,7 @@ struct vm_spec;
 /* Of an address on a project network, and of a MAC address. free() them. */
 char *address_lease_key(const char *network, const char *address);
 char *mac_lease_key(const char *mac);
+char *name_lease_key(const char *vm_name); /* free() it */
 
 /* Those of what the spec names: the host ports of its forwards and of its screen, its MAC address
  * and its address. NULL at the end; free() it. */

@@ -51,6 +51,7 @@ static const struct field desired_rows[] = {
     FIELD(struct vm_desired, template_key, "templateKey"),
     FIELD(struct vm_desired, template_vm, "templateVm"),
     FIELD(struct vm_desired, source, "source"),
+    FIELD(struct vm_desired, renamed_from, "renamedFrom", .omit_empty = true),
     FIELD(struct vm_desired, created_ms, "created", .is_time = true),
 };
 const struct fields vm_desired_fields = {FIELDS_OF(desired_rows, struct vm_desired)};

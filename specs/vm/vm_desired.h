@@ -71,7 +71,9 @@ struct vm_desired {
     char *template_key;       /* it is to become this template (specs/vm/template.h); NULL: a VM */
     char *template_vm;        /* … for this VM first; of a VM, the one that it is a copy of */
     char *source;             /* absolute path of the VMFile it came from; NULL: made by `create` */
-    int64_t created_ms;       /* wall */
+    char *renamed_from; /* what its VMFile still calls it; NULL: its name. Until then that name is
+                         * no other VM's (store/desired/rename.h) */
+    int64_t created_ms; /* wall */
 };
 
 /* The spec with the volumes that are attached by hand; NULL: there are none of those. Caller owns.

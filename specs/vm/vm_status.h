@@ -326,7 +326,9 @@ struct vm_status {
     char *address;         /* on a project network; NULL: it has had none yet */
     struct vm_card *cards; /* owned; of the spec's further networks, in their order */
     size_t n_cards;
-    char *vnc;     /* path of its socket, or "127.0.0.1:5901" of a spec with a port; NULL: none */
+    char *vnc; /* path of its socket, or "127.0.0.1:5901" of a spec with a port; NULL: none */
+    char *renamed_from; /* the name under which its files may be yet, and which it still holds;
+                         * NULL: none (store/desired/rename.h) */
     char *machine; /* QEMU's machine type, of the VM's last start: "pc-q35-7.2"; NULL: not known */
 };
 

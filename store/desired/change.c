@@ -20,6 +20,7 @@
 #include "store/batch.h"
 #include "store/bell.h"
 #include "store/desired/impact.h"
+#include "store/desired/rename.h"
 #include "store/desired/snapshot_check.h"
 #include "store/desired/spec_leases.h"
 
@@ -194,28 +195,31 @@ static int attempt_check(struct store *store, const struct attempt *attempt, str
         (void)error_set(err, ERR_VM_DELETING, "vm '%s' is being deleted", change->name);
         return error_help(err, "wait until it is gone: vmctl wait %s --deleted", change->name);
     }
+    if (!desired) {
+        return rename_check_free(store, change->name, err);
+    }
     bool is_bound = (change->spec || change->source) && !change->takes_over;
-    if (desired && is_bound && !text_eq(desired->source, change->source)) {
+    if (is_bound && !text_eq(desired->source, change->source)) {
         return report_conflict(change->name, desired, err);
     }
-    int rc = desired ? change_check_protected(desired, change, err) : 0;
-    rc = desired && rc == 0 && change->saves ? save_check(attempt->record, change->name, err) : rc;
+    int rc = change_check_protected(desired, change, err);
+    rc = rc == 0 && change->saves ? save_check(attempt->record, change->name, err) : rc;
     if (rc < 0) {
         return rc;
     }
-    if (desired && change->snapshot) {
+    if (change->snapshot) {
         return snapshot_is_under_way(attempt->record, change->snapshot)
                    ? 0
                    : snapshot_check(attempt->record, change->snapshot, change->name, err);
     }
-    if (desired && change->attaches) {
+    if (change->attaches) {
         return check_attach(store, desired, change->attaches, err);
     }
-    if (desired && change->detaches) {
+    if (change->detaches) {
         return check_detach(desired, change->detaches, err);
     }
-    rc = desired ? check_disk(attempt->record, change, err) : 0;
-    return desired && rc == 0 ? check_volume_sizes(desired, change, err) : rc;
+    rc = check_disk(attempt->record, change, err);
+    return rc == 0 ? check_volume_sizes(desired, change, err) : rc;
 }
 
 static void attempt_begin(struct attempt *attempt)
@@ -293,6 +297,7 @@ static void change_spec(struct attempt *attempt)
     }
     free(next->source);
     next->source = mem_strdup(attempt->change->source);
+    free(TAKE_PTR(next->renamed_from)); /* its VMFile names it */
     if (vm_spec_equal(spec, next->spec)) {
         return;
     }

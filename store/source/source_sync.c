@@ -20,6 +20,7 @@
 #include "store/batch.h"
 #include "store/bell.h"
 #include "store/desired/change.h"
+#include "store/desired/rename.h"
 #include "store/source/source_stamp.h"
 #include "store/source/sources.h"
 #include "store/source/vmfile_load.h"
@@ -228,18 +229,15 @@ static int make_plan(struct sync *sync, const struct vmfile_load *load, const ch
     plan->after = source_record_copy(sync->before);
     set_state(plan->after, SOURCE_SYNCED, NULL, NULL, "");
     strings_clear(&plan->after->removed);
-    for (size_t i = 0; i < sync->out->vms.count; i++) {
-        if (!is_in_file(load->file, sync->out->vms.items[i])) {
-            strings_add(&plan->after->removed, sync->out->vms.items[i]);
-        }
-    }
+    int rc =
+        rename_find_removed(sync->store, &sync->out->vms, load->file, &plan->after->removed, err);
     if (is_new) {
         memcpy(plan->after->applied_sha, load->sha256, DIGEST_SIZE);
         memcpy(plan->after->applied_digest, digest, DIGEST_SIZE);
         plan->after->applied_ms = clock_wall_ms(clock_system());
         memset(plan->after->pruned_digest, 0, DIGEST_SIZE); /* also for what it was once before */
     }
-    int rc = is_new ? plan_vms(sync, load, plan, err) : 0;
+    rc = rc == 0 && is_new ? plan_vms(sync, load, plan, err) : rc;
     return rc < 0 ? rc : plan_pruning(sync, plan, digest, is_new, err);
 }
 

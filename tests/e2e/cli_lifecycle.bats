@@ -379,3 +379,69 @@ keeps() { says "vm '$1' is protected, and keeps its disk" "vmctl apply $1 --file
     run vmctl up --recreate -q
     [ "$output" = "web: unchanged" ]
 }
+
+@test "a stopped VM gets another name, with all that it has, and its watched VMFile follows" {
+    cat >VMFile.kdl <<END
+defaults { image "$work/image"; backend "noop" }
+vm "web" { forward host=18083 guest=80; cloud-init }
+vm "app" { depends-on "web" }
+END
+    vmctl -q up --watch
+    run vmctl rename web www
+    [ "$status" -eq 1 ]
+    says "only a stopped one is renamed: vmctl stop web"
+    vmctl -q stop web
+    run vmctl rename web app
+    [ "$status" -eq 6 ]
+    run vmctl rename web "w w"
+    [ "$status" -eq 2 ]
+    run vmctl rename web
+    [ "$status" -eq 2 ]
+    run vmctl rename nope www
+    [ "$status" -eq 3 ]
+    local uid
+    uid=$(vmctl get web -o json | jq -r .desired.uid)
+    run vmctl rename web www
+    [ "$status" -eq 0 ]
+    says "note: write vm \"www\" in '$PWD/VMFile.kdl'" "www: renamed from 'web'"
+    [ "$(vmctl list -o name | tr '\n' ' ')" = "app www " ]
+    [ "$(vmctl get www -o json | jq -r .desired.uid)" = "$uid" ]
+    [ "$(ls "$data/vms" | tr '\n' ' ')" = "app www " ]
+    # a file that has the old name yet is not applied, makes no VM of it and prunes none
+    run vmctl up -d --prune -y
+    [ "$status" -eq 6 ]
+    says "vm 'web' was renamed to 'www'"
+    sed -i 's/depends-on/autostart #false; depends-on/' VMFile.kdl
+    is_source() { vmctl watch --list | grep -q "$1"; }
+    await is_source "Conflict.*vm 'web' was renamed to 'www'"
+    [ "$(vmctl list -o name | tr '\n' ' ')" = "app www " ]
+    sed -i 's/"web"/"www"/' VMFile.kdl
+    await is_source Synced
+    run vmctl diff
+    [ "$status" -eq 0 ]
+    [ "$(vmctl get www -o json | jq -r .desired.uid)" = "$uid" ]
+    vmctl -q up
+    # its old name is free again
+    await gives_back web
+    vmctl -q create --name web --image "$work/image" --backend noop -d
+}
+gives_back() { vmctl get www -o json | jq -e '.status.renamedFrom == null'; }
+
+@test "vmctld killed before the files of a renamed VM have moved moves them when it starts" {
+    vmctl -q create --name web --image "$work/image" --backend noop
+    local before
+    before=$(ls "$data/vms/web")
+    local pid
+    pid=$(controller_pid)
+    kill -STOP "$pid"
+    timeout -s KILL 3 vmctl rename web www -d || true
+    [ -d "$data/vms/web" ]
+    kill_hard "$pid"
+    run vmctl create --name web --image "$work/image" --backend noop -d
+    [ "$status" -eq 6 ] || [ -d "$data/vms/www" ]
+    vmctl controller start
+    vmctl wait --stopped www
+    [ "$(ls "$data/vms/www")" = "$before" ]
+    [ ! -e "$data/vms/web" ]
+    [ -z "$(ls -A "$data/quarantine" 2>/dev/null)" ]
+}

@@ -11,18 +11,19 @@
 #   life=volumes  of the same backend: a volume of the VMFile, another one attached to the running
 #               machine and detached, and both removed in the end
 #   life=warm   noop VMs with a template: made by a builder, frozen, and two are woken from it
+#   life=renamed  a noop VM of a VMFile that is given another name there, after `vmctl rename`
 #   life=saved  a noop VM that is suspended to disk, and continues; and is given up there
 # LIVES="watch" chooses among them.
 BIN=${VMCTL_BIN:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/build-test/bin}
 PATH=$BIN:$PATH
 SHIM=$BIN/libfault.so
-LIVES=${LIVES:-noop qemu watch disks volumes warm saved}
+LIVES=${LIVES:-noop qemu watch disks volumes warm saved renamed}
 # The sanitizers' library comes after the shim, and that is meant.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1}:verify_asan_link_order=0
 
 # scratch DIRECTORY LIFE: the project and the data directory, empty
 scratch() {
-    work=$1 life=$2 patience=60s
+    work=$1 life=$2 patience=60s vm=web
     data=$work/data/vmctl
     export XDG_DATA_HOME=$work/data HOME=$work/home NO_COLOR=1
     unset VMCTL_FILE VMCTL_LOG FAULT_DO FAULT_AT FAULT_STICKY FAULT_LOG LD_PRELOAD
@@ -33,6 +34,7 @@ scratch() {
     case $life in
     noop) STEPS=(up append change down again destroy) ;;
     watch) STEPS=(watch edit replace break repair unwatch destroy) ;;
+    renamed) STEPS=(up down rename again destroy) ;;
     saved) STEPS=(up save resume save again save down destroy) ;;
     warm) STEPS=(up another recreate down again destroy untemplate) ;;
     qemu | disks | volumes)
@@ -68,7 +70,8 @@ vmfile_text() { # MEMORY [STOP-TIMEOUT | STEPS]
     saved) more='backend "noop"; cloud-init' ;;
     watch) more="backend \"noop\"; stop-timeout ${2:-5}" ;;
     esac
-    printf 'vm "web" {\n  image "%s"; accel "tcg"; memory %s\n  %s\n}\n' "$work/image" "$1" "$more"
+    [ "$life" != renamed ] || more='backend "noop"; cloud-init; forward host=18081 guest=80'
+    printf 'vm "%s" {\n  image "%s"; accel "tcg"; memory %s\n  %s\n}\n' "${vm:-web}" "$work/image" "$1" "$more"
 }
 
 vmfile() { vmfile_text "$@" >VMFile.kdl; }
@@ -90,6 +93,7 @@ step() {
     unsnapshot) vmctl snapshot rm -q web kept --timeout "$patience" || lacks_snapshot ;;
     clone) later vmctl clone -q web copy --timeout "$patience" || has_copy ;;
     unclone) vmctl destroy -q -y copy --timeout "$patience" || [ -z "$(vmctl list -o name | grep copy)" ] ;;
+    rename) later vmctl rename -q web www --timeout "$patience" || is_renamed; vm=www; vmfile 512 ;;
     attach) vmctl volume attach -q --size 1 web more --timeout "$patience" || has_volume ;;
     detach) vmctl volume detach -q web more --timeout "$patience" || lacks_volume ;;
     unvolume) for volume in data more; do vmctl volume rm -q $volume || [ ! -e "$data/volumes/$volume" ]; done ;;
@@ -127,6 +131,7 @@ come_to() { # NAME: what the list of snapshots has of that one, once the first r
     local deadline=$((SECONDS + 10))
     until [ "$(vmctl snapshot list web | grep -ow kept)" = "$1" ]; do [ $SECONDS -lt $deadline ] || return; done
 }
+is_renamed() { vmctl wait -q www --stopped --timeout "$patience" && ! vmctl get web >/dev/null 2>&1; }
 has_copy() { vmctl wait copy --for=condition=Prepared --timeout "$patience"; }
 
 # with_fault PROGRAM COMMAND... : FAULT_DO, FAULT_AT … are set by the caller
@@ -148,7 +153,7 @@ is_pending() { [[ $(vmctl watch --list -o json 2>/dev/null) == *'"Pending"'* ]];
 # are no part of the product.
 world() {
     local status passing deadline=$((SECONDS + 10))
-    while status=$(vmctl status web -o json 2>/dev/null); { [[ $status == *'"Reconciling"'* ]] || has_trash || is_pending; } && [ $SECONDS -lt $deadline ]; do
+    while status=$(vmctl status "$vm" -o json 2>/dev/null); { [[ $status == *'"Reconciling"'* ]] || has_trash || is_pending; } && [ $SECONDS -lt $deadline ]; do
         vmctl controller start >/dev/null 2>&1 # the one that was killed leaves its last step undone
     done
     # a clone that was killed leaves the copy that was made for it, for an hour

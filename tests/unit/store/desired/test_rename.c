@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "store/desired/rename.h"
+
+#include <string.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/strings.h"
+#include "specs/vm/lease_key.h"
+#include "specs/vm/media_digest.h"
+#include "specs/vmfile/vmfile.h"
+#include "tests/unit/store/desired/change_fixture.h"
+
+#define SOURCE "/project/VMFile.kdl"
+
+static void apply_spec(
+    struct store *store, const char *name, const char *source, const char *depends_on)
+{
+    struct vm_spec *spec = vm_spec_new(name);
+    spec->image.location = mem_strdup("/images/base.qcow2");
+    spec->cloud_init.is_set = true;
+    if (depends_on) {
+        spec->depends_on = mem_calloc(1, sizeof(*spec->depends_on));
+        spec->depends_on[spec->n_depends_on++] = mem_strdup(depends_on);
+    }
+    (void)apply(store, (struct change){.name = name, .spec = spec, .source = source});
+    vm_spec_free(spec);
+}
+
+/* As the controller writes it of a VM that has run and is off. */
+static void off(struct vm_status *status)
+{
+    struct vm_spec *spec = vm_spec_new("web");
+    spec->image.location = mem_strdup("/images/base.qcow2");
+    spec->cloud_init.is_set = true;
+    spec_media_digest(spec, status->prepared.digest);
+    spec_seed_digest(spec, status->prepared.seed_digest);
+    vm_status_set_applied_spec(status, spec);
+    status->ssh_port = 10022;
+    status->vnc = mem_strdup("/data/vms/web/vnc.sock");
+    vm_spec_free(spec);
+}
+
+static void on(struct vm_status *status)
+{
+    status->instance.pid = 42;
+}
+
+static void take_lease(struct store *store, const char *name, const char *key)
+{
+    struct vm_record record = get_vm(store, name);
+    struct lease lease = {.key = (char *)(uintptr_t)key,
+        .vm_name = (char *)(uintptr_t)name,
+        .purpose = (char *)(uintptr_t) "ssh"};
+    struct store_batch *batch = store_batch_new();
+    memcpy(lease.uid, record.desired->uid, TEXT_ID_SIZE);
+    store_batch_take_lease(batch, &lease);
+    store_batch_add_event(
+        batch, name, false, REASON_STOPPED, "it ended", record.desired->created_ms + 1);
+    store_batch_add_event(batch, name, false, REASON_STOPPED, "of an earlier one", 1);
+    assert_int_equal(commit(store, batch), 0);
+    vm_record_clear(&record);
+}
+
+static int rename_to(struct store *store, const char *from, const char *to, struct error *err)
+{
+    struct renamed renamed = {.source = NULL};
+    int rc = rename_vm(store, from, to, &renamed, err);
+    free(renamed.source);
+    return rc;
+}
+
+static void refused(
+    struct store *store, const char *from, const char *to, enum error_code code, const char *words)
+{
+    struct error err = {0};
+    assert_int_equal(rename_to(store, from, to, &err), -(int)code);
+    assert_non_null(strstr(err.message, words));
+}
+
+static size_t count_events(struct store *store, const char *name)
+{
+    struct event_list events = {0};
+    struct error err = {0};
+    must(store_list_events(store, name, 0, 0, &events, &err), &err);
+    size_t count = events.count;
+    event_list_clear(&events);
+    return count;
+}
+
+static void all_of_it_goes_along(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct error err = {0};
+    char uid[TEXT_ID_SIZE], digest[DIGEST_SIZE];
+    apply_spec(store, "web", NULL, NULL);
+    apply_spec(store, "app", NULL, "web");
+    write_status(store, "web", off);
+    take_lease(store, "web", "tcp/10022");
+    struct vm_record before = get_vm(store, "web");
+    must(rename_to(store, "web", "www", &err), &err);
+    struct vm_record old = get_vm(store, "web"), now = get_vm(store, "www"),
+                     app = get_vm(store, "app");
+    assert_null(old.desired);
+    assert_null(old.status);
+    assert_string_equal(now.desired->uid, before.desired->uid);
+    assert_int_equal(now.desired->generation, before.desired->generation + 1);
+    assert_string_equal(now.desired->spec->name, "www");
+    vm_spec_digest(now.desired->spec, digest);
+    assert_string_equal(now.desired->spec_digest, digest);
+    assert_string_equal(now.status->applied_spec->name, "www");
+    assert_string_equal(now.status->renamed_from, "web");
+    assert_null(now.status->vnc);
+    spec_media_digest(now.desired->spec, digest); /* no other disk is due */
+    assert_string_equal(now.status->prepared.digest, digest);
+    spec_seed_digest(now.desired->spec, digest);
+    assert_string_equal(now.status->prepared.seed_digest, digest);
+    assert_string_equal(app.desired->spec->depends_on[0], "www");
+    cleanup_free char *holder = NULL;
+    must(store_lease_holder(store, "tcp/10022", uid, &holder, &err), &err);
+    assert_string_equal(uid, before.desired->uid);
+    assert_string_equal(holder, "www");
+    assert_int_equal(count_events(store, "www"), 1);
+    assert_int_equal(count_events(store, "web"), 1); /* of an earlier one */
+    vm_record_clear(&before);
+    vm_record_clear(&old);
+    vm_record_clear(&now);
+    vm_record_clear(&app);
+}
+
+static size_t count_removed(struct store *store, const char *name, const struct vmfile *file)
+{
+    struct error err = {0};
+    cleanup_with(strings_clear) struct strings vms = {.count = 0}, removed = {.count = 0};
+    strings_add(&vms, name);
+    must(rename_find_removed(store, &vms, file, &removed, &err), &err);
+    return removed.count;
+}
+
+static void the_old_name_is_no_other_vms_until_the_vmfile_has_the_new_one(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct error err = {0};
+    apply_spec(store, "web", SOURCE, NULL);
+    write_status(store, "web", off);
+    must(rename_to(store, "web", "www", &err), &err);
+    struct vm_spec *web = vm_spec_new("web");
+    struct change_outcome outcome = {0};
+    const struct change change = {.name = "web", .spec = web, .source = SOURCE};
+    assert_int_equal(change_apply(store, &change, 1, &outcome, &err), -ERR_VM_CONFLICT);
+    assert_string_equal(err.message, "vm 'web' was renamed to 'www'");
+    struct vm_spec *vms[] = {web};
+    const struct vmfile file = {.vms = vms, .n_vms = 1};
+    assert_int_equal(count_removed(store, "www", &file), 0);
+    apply_spec(store, "www", SOURCE, NULL);
+    struct vm_record record = get_vm(store, "www");
+    assert_null(record.desired->renamed_from);
+    assert_int_equal(count_removed(store, "www", &file), 1);
+    vm_record_clear(&record);
+    vm_spec_free(web);
+}
+
+static void a_name_is_given_back_by_renaming_again(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct error err = {0};
+    apply_spec(store, "web", SOURCE, NULL);
+    write_status(store, "web", off);
+    must(rename_to(store, "web", "www", &err), &err);
+    refused(store, "www", "w3", ERR_VM_INVALID_STATE, "has work under way");
+    struct vm_record record = get_vm(store, "www");
+    struct store_batch *batch = store_batch_new();
+    record.status->observed_generation = record.desired->generation;
+    store_batch_put_status(batch, "www", record.status);
+    assert_int_equal(commit(store, batch), 0);
+    vm_record_clear(&record);
+    refused(store, "www", "w3", ERR_VM_CONFLICT, "was renamed before, from 'web'");
+    must(rename_to(store, "www", "web", &err), &err);
+    record = get_vm(store, "web");
+    assert_null(record.desired->renamed_from);
+    assert_string_equal(record.status->renamed_from, "www");
+    must(rename_check_free(store, "web", &err), &err);
+    assert_int_equal(rename_check_free(store, "www", &err), -ERR_VM_CONFLICT);
+    vm_record_clear(&record);
+}
+
+static void what_runs_or_is_worked_on_keeps_its_name(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    refused(store, "web", "www", ERR_VM_NOT_FOUND, "there is no vm 'web'");
+    apply_spec(store, "web", NULL, NULL);
+    apply_spec(store, "db", NULL, NULL);
+    refused(store, "web", "www", ERR_VM_INVALID_STATE, "has work under way");
+    write_status(store, "web", on);
+    refused(store, "web", "www", ERR_VM_INVALID_STATE, "is not stopped");
+    write_status(store, "web", off);
+    refused(store, "web", "db", ERR_VM_CONFLICT, "there is a vm 'db' already");
+    (void)apply(store, (struct change){.name = "web", .sets_power = true, .power = POWER_RUNNING});
+    refused(store, "web", "www", ERR_VM_INVALID_STATE, "is not stopped");
+    (void)apply(store, (struct change){.name = "web", .deletes = true});
+    refused(store, "web", "www", ERR_VM_DELETING, "is being deleted");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(
+            all_of_it_goes_along, fixture_set_up_open, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(
+            the_old_name_is_no_other_vms_until_the_vmfile_has_the_new_one, fixture_set_up_open,
+            fixture_tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_name_is_given_back_by_renaming_again, fixture_set_up_open, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(
+            what_runs_or_is_worked_on_keeps_its_name, fixture_set_up_open, fixture_tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
