@@ -53,6 +53,7 @@ const struct command *const cli_commands[] = {
     &command_run,
     &command_cp,
     &command_ssh_config,
+    &command_inventory,
     &command_ssh_trust,
     &command_image,
     &command_controller,

@@ -30,6 +30,7 @@ extern const struct command command_get;
 extern const struct command command_image;
 extern const struct command command_import;
 extern const struct command command_init;
+extern const struct command command_inventory;
 extern const struct command command_list;
 extern const struct command command_log;
 extern const struct command command_node;
