@@ -417,8 +417,10 @@ END
     mv VMFile.kdl "$work/mine.kdl"
     VMCTL_FILE=$work/mine.kdl run vmctl validate
     [ "$output" = "$work/mine.kdl: valid: web" ]
+    vmfile other # here, and not meant
     run vmctl up -q --file "$work/mine.kdl"
     [ "$status" -eq 0 ]
+    [ "$(vmctl list -o name)" = web ]
 }
 
 @test "unknown names end with 3 and the nearest one" {
