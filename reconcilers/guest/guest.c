@@ -29,9 +29,11 @@ enum {
     CONNECT_MS = 2000,
     BANNER_MS = 1000,
     /* Every PATIENT_EVERYth try: a guest under TCG on a busy host may need longer than BANNER_MS
-     * for every banner, and would never be reached. */
+     * for every banner, and would never be reached. It costs a part of the time it took so far. */
     PATIENT_EVERY = 10,
     PATIENT_BANNER_MS = 4000,
+    PATIENT_BANNER_MAX_MS = 30000,
+    PATIENT_PART = 10,
     LOGIN_MS = 10000, /* key exchange is slow under TCG */
     PROBE_MS = 5000,
     GROW_MS = 120000,      /* a large file system takes a while */
@@ -380,11 +382,22 @@ static void on_opened(void *context, const struct error *err)
     use_session(self);
 }
 
+int64_t guest_banner_ms(unsigned n_silent, int64_t silent_ms)
+{
+    int64_t part_ms = silent_ms / PATIENT_PART;
+    if (n_silent % PATIENT_EVERY != PATIENT_EVERY - 1) {
+        return BANNER_MS;
+    }
+    return part_ms < PATIENT_BANNER_MS       ? PATIENT_BANNER_MS
+           : part_ms > PATIENT_BANNER_MAX_MS ? PATIENT_BANNER_MAX_MS
+                                             : part_ms;
+}
+
 static void open_session(struct guest_op *self)
 {
     struct guest *guest = self->guest;
     const struct guest_address *address = &self->address;
-    bool is_patient = guest->n_silent % PATIENT_EVERY == PATIENT_EVERY - 1;
+    int64_t silent_ms = loop_now_ms(guest->host->loop) - guest->failing_since_ms;
     if (self->give_up_ms == 0) {
         self->give_up_ms = loop_now_ms(guest->host->loop) + REFUSED_FOR_MS;
     }
@@ -395,7 +408,7 @@ static void open_session(struct guest_op *self)
         .n_keys = address->n_keys,
         .host_key_path = address->host_key_path,
         .connect_ms = CONNECT_MS,
-        .banner_ms = is_patient ? PATIENT_BANNER_MS : BANNER_MS,
+        .banner_ms = guest_banner_ms(guest->n_silent, silent_ms),
         .login_ms = LOGIN_MS,
     };
     for (size_t i = 0; i < address->n_keys; i++) {

@@ -38,4 +38,10 @@ void guest_address_clear(struct guest_address *address);
  * for `failing_ms`. Refused by its kernel, it may listen any moment; a silent one has cost the time
  * for a banner already; all others cost its sshd a process. */
 int64_t guest_pause_ms(const struct error *err, int64_t failing_ms);
+
+/* How long a connection may take to the server's first line, after `n_silent` in a row that had
+ * none, the first of them `silent_ms` ago. Most try for a moment only, because what a connection
+ * waits for may have been lost before the guest listened; a few try for as long as a slow guest
+ * needs. Pure. */
+int64_t guest_banner_ms(unsigned n_silent, int64_t silent_ms);
 bool guest_address_equal(const struct guest_address *a, const struct guest_address *b);

@@ -554,6 +554,17 @@ static void cancelling_a_probe_at_any_moment_leaves_nothing_open(void **state)
 
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void a_guest_that_is_slow_at_each_banner_is_given_its_time_at_last(void **state)
+{
+    (void)state;
+    assert_int_equal(guest_banner_ms(0, 0), 1000);
+    assert_int_equal(guest_banner_ms(8, 600000), 1000);
+    assert_int_equal(guest_banner_ms(9, 12000), 4000);
+    assert_int_equal(guest_banner_ms(10, 600000), 1000);
+    assert_int_equal(guest_banner_ms(59, 76000), 7600); /* a tenth of what it took so far */
+    assert_int_equal(guest_banner_ms(199, 3600000), 30000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -574,6 +585,7 @@ int main(void)
         test(sshd_is_found_by_the_try_that_began_before_it_listened),
         test(a_login_is_one_connection_and_asks_cloud_init_with_it),
         test(a_guest_that_lets_nobody_in_is_tried_less_and_less_often),
+        test(a_guest_that_is_slow_at_each_banner_is_given_its_time_at_last),
         test(steps_run_in_order_on_one_session),
         test(checks_use_the_session_and_keep_it),
         test(without_ssh_checks_go_over_the_network),
