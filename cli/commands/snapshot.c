@@ -119,7 +119,8 @@ static void add_snapshots(const struct vm_record *record, json_t *list)
         json_put_time(json, "created", snapshot->created_ms);
         json_put_int(json, "bytes", (int64_t)snapshot->bytes);
         if (snapshot->was_used) {
-            json_put_flag(json, "crashConsistent", true);
+            json_put_flag(
+                json, snapshot->was_frozen ? "filesystemConsistent" : "crashConsistent", true);
         }
         if (snapshot->ends_ms) {
             json_put_time(json, "ends", snapshot->ends_ms);
@@ -130,7 +131,8 @@ static void add_snapshots(const struct vm_record *record, json_t *list)
 
 static void print_snapshots(const struct cli *cli, const json_t *list)
 {
-    static const char *const titles[] = {"VM", "NAME", "CREATED", "SIZE", "AGE", "ENDS"};
+    static const char *const titles[] = {
+        "VM", "NAME", "CREATED", "SIZE", "AGE", "ENDS", "CONSISTENT"};
     cleanup_with(table_clear) struct table table;
     cleanup_buf struct buf out = BUF_INIT(0);
     int64_t now_ms = clock_wall_ms(clock_system());
@@ -152,6 +154,9 @@ static void print_snapshots(const struct cli *cli, const json_t *list)
         table_add(&table, size);
         table_add(&table, age);
         table_add(&table, end);
+        table_add(&table, json_flag(snapshot, "filesystemConsistent", false) ? "filesystem"
+                          : json_flag(snapshot, "crashConsistent", false)    ? "crash"
+                                                                             : "-");
         if (cli->output == OUTPUT_NAME) {
             puts(json_text(snapshot, "name"));
         }

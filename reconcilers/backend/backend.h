@@ -72,7 +72,8 @@ struct machine_facts {
                              * borrowed until the next call */
     const char *agent; /* version of the agent in its guest that answers; NULL: none does; borrowed
                         * in the same way */
-    bool is_agent_asked;     /* one may be there: not known yet */
+    const char *agent_address; /* of the guest on its bridge, as that reports it; NULL; the same */
+    bool is_agent_asked;       /* one may be there: not known yet */
     const char *last_output; /* its last line on stderr, NULL none; borrowed until the next call */
 };
 
@@ -99,8 +100,11 @@ struct boot_result {
 struct snapshot_made {
     bool is_partial;     /* only what was written since the order's bitmap began */
     char *whole_because; /* why it is not, though that was asked for; NULL: it was not. free() it */
+    bool is_frozen;      /* the guest's file systems were, when the copy began */
+    bool is_thawed;      /* they were, or may have been, and are not any more */
 };
 
+struct clock_result;
 struct machine; /* the backend's handle of one VM: sockets, watches; no process of its own */
 
 struct machine_ops {
@@ -160,6 +164,16 @@ struct machine_ops {
     struct op *(*snapshot)(struct machine *machine, const struct vm_env *env,
         const struct snapshot_order *order, struct snapshot_made *result, op_done_fn *done,
         void *context);
+
+    /* Thaws the guest's file systems, which a snapshot froze: with vm_status_is_frozen(), recorded
+     * before, snapshot() does so, and thaws them again. ERR_AGENT, ERR_TIMEOUT. NULL: the backend
+     * cannot freeze. */
+    struct op *(*thaw)(
+        struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context);
+    /* As guest_ops.set_clock, by the agent: it ends without an error, whatever the agent does.
+     * NULL: the backend has no channel to one. */
+    struct op *(*set_clock)(struct machine *machine, const struct vm_env *env,
+        struct clock_result *result, op_done_fn *done, void *context);
 
     /* Returns at once; observe() shows the effect. */
     void (*command)(

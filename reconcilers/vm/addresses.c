@@ -424,6 +424,8 @@ bool addresses_discover(struct pass *pass)
     } else if (spec->network.mode == NETWORK_TAP && status->mac &&
                address_find(spec->network.bridge, status->mac, pass->wall_ms / 1000, found)) {
         ip = found;
+    } else if (spec->network.mode == NETWORK_TAP) {
+        ip = pass->machine.agent_address;
     }
     bool has_changed = discover_further(pass);
     if (!ip || (status->ssh_port == SSH_PORT && text_eq(status->ssh_host, ip))) {

@@ -9,7 +9,7 @@
 
 /* A guest that loses this many connections in a row while its clock is set counts as unreachable
  * until it answers; and its clock, after this many, as one that cannot be set. */
-enum { CLOCK_TRIES_MAX = 5, CLOCK_LOST_MAX = 20 };
+enum { CLOCK_TRIES_MAX = 5, CLOCK_LOST_MAX = 20, AGENT_RECHECK_MS = 100 };
 
 /* Paused, by whomever, or out of room for its disk. Its clock is checked once it runs again, and
  * the intent is committed before it can. Reported is, once, what QEMU's own socket did to a guest
@@ -35,21 +35,29 @@ bool clock_note_pause(struct pass *pass)
 }
 
 /* Killed before or after, or done twice: it is still due, and a clock that is right is left alone.
- * Without SSH there is nobody to set it: that is reported, once each time. */
+ * Without SSH the guest's agent sets it; without that there is nobody: that is reported, once each
+ * time. */
 int64_t clock_act(struct pass *pass)
 {
     struct vm *vm = pass->vm;
     int64_t slept_ms = clock_slept_ms(vm->host->clock);
-    if (!pass->situation.expects_ssh) {
+    bool has_agent = pass->machine.agent && vm->backend->machine->set_clock;
+    if (!pass->situation.expects_ssh && pass->machine.is_agent_asked) {
+        return AGENT_RECHECK_MS; /* that there is none wakes no one */
+    }
+    if (!pass->situation.expects_ssh && !has_agent) {
         pass->patch->status->clock = (struct vm_clock){.slept_ms = slept_ms};
         vm_patch_event(pass->patch, true, REASON_CLOCK_NOT_SET,
-            "the guest stood still, and its clock may be behind: without SSH vmctl cannot set it");
+            "the guest stood still, and its clock may be behind: without SSH and without an "
+            "agent vmctl cannot set it");
         return VERDICT_NOW;
     }
     vm_begin(vm, ACTION_SET_CLOCK, pass->view->desired->generation);
     vm->outcome->slept_ms = slept_ms;
-    vm->op =
-        vm->backend->guest->set_clock(vm->guest, &pass->env, &vm->outcome->clock, vm_op_done, vm);
+    struct clock_result *result = &vm->outcome->clock;
+    vm->op = pass->situation.expects_ssh
+                 ? vm->backend->guest->set_clock(vm->guest, &pass->env, result, vm_op_done, vm)
+                 : vm->backend->machine->set_clock(vm->machine, &pass->env, result, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
 }
 

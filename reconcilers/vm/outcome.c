@@ -446,6 +446,7 @@ bool pass_note_reset(struct pass *pass)
     }
     if (is_reset) {
         vm_forget_boot(vm);
+        memset(pass->patch->status->frozen_instance_id, 0, TEXT_ID_SIZE);
     }
     if (is_reset && (is_reached || pass->view->status->cloud_init.state != CLOUD_INIT_UNKNOWN)) {
         pass->patch->status->was_reached = false;

@@ -124,6 +124,15 @@ int64_t pass_kept_ms(const struct pass *pass);
 
 /* guest_agent.c: records which agent answers in the guest. */
 void pass_note_agent(struct pass *pass);
+/* The guest's file systems are to be frozen for the copy that is about to be made, by its agent. */
+bool pass_is_freeze_due(const struct pass *pass);
+/* Records that they are about to be. */
+void pass_begin_freeze(struct pass *pass);
+/* They may be frozen, no copy needs that, and its agent answers. */
+bool pass_is_thaw_due(const struct pass *pass);
+/* ACTION_SNAPSHOT of that: as pass_act(), and its outcome: true, the status changed. */
+int64_t pass_thaw(struct pass *pass);
+bool pass_record_thaw(struct pass *pass, const struct error *error);
 
 /* renamed.c: the files of a VM that was renamed are where they belong, or could not be moved yet:
  * false, and nothing else may be done with it. Once they are, and its VMFile names it so, the patch

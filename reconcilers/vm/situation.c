@@ -226,7 +226,7 @@ static void assess_snapshots(struct pass *pass)
     pass->situation.is_snapshot_asked =
         desired && !is_busy &&
         (is_token_pending(desired->snapshot.token, pass->view->status->handled_snapshot_token) ||
-            pass_is_clone_due(pass) || pass_due_snapshot(pass));
+            pass_is_clone_due(pass) || pass_due_snapshot(pass) || pass_is_thaw_due(pass));
 }
 
 static void assess_observed(struct pass *pass)

@@ -257,9 +257,16 @@ bool pass_record_snapshot(struct pass *pass, const struct error *error)
         [SNAPSHOT_CREATE] = "made", [SNAPSHOT_RESTORE] = "restored", [SNAPSHOT_REMOVE] = "removed"};
     const struct snapshot_order *order = &pass->vm->outcome->snapshot;
     struct vm_status *status = pass->patch->status;
+    if (pass->vm->outcome->is_thaw) {
+        return pass_record_thaw(pass, error);
+    }
     if (pass_is_clone_due(pass)) {
         record_clone(pass);
         return true;
+    }
+    pass->vm->is_freeze_ours = false;
+    if (pass->vm->outcome->snapshot_made.is_thawed) {
+        memset(status->frozen_instance_id, 0, TEXT_ID_SIZE);
     }
     if (!order->token[0]) {
         record_collected(pass, order->name, error);
@@ -276,13 +283,17 @@ bool pass_record_snapshot(struct pass *pass, const struct error *error)
         struct vm_snapshot *made = vm_status_snapshot(status, order->name);
         made->ends_ms = order->keep_ms ? pass->wall_ms + order->keep_ms : 0;
         made->was_used = pass->vm->outcome->is_used_disk;
+        made->was_frozen = pass->vm->outcome->snapshot_made.is_frozen;
         record_part(pass, order, made);
     } else if (order->verb == SNAPSHOT_RESTORE) {
         record_restored(pass, order);
     } else {
         vm_status_remove_snapshot(status, order->name);
     }
-    const char *as = pass->vm->outcome->is_used_disk ? " (crash-consistent: its guest runs)" : "";
+    const char *as = pass->vm->outcome->snapshot_made.is_frozen
+                         ? " (filesystem-consistent: its guest's file systems were frozen)"
+                     : pass->vm->outcome->is_used_disk ? " (crash-consistent: its guest runs)"
+                                                       : "";
     if (!text_starts_with(order->name, SNAPSHOT_PASSING)) {
         vm_patch_event(pass->patch, false, REASON_SNAPSHOT, "snapshot '%s' %s%s", order->name,
             done[order->verb], as);
@@ -329,6 +340,9 @@ int64_t pass_snapshot(struct pass *pass)
     struct vm *vm = pass->vm;
     const struct vm_desired *desired = pass->view->desired;
     struct snapshot_order order = desired->snapshot;
+    if (pass_is_thaw_due(pass)) {
+        return pass_thaw(pass);
+    }
     if (pass_is_clone_due(pass)) {
         return begin_clone(pass);
     }
@@ -339,9 +353,14 @@ int64_t pass_snapshot(struct pass *pass)
         finish_order(pass, &order, &err);
         return VERDICT_NOW;
     }
+    bool is_copy = pass->situation.is_alive && order.verb == SNAPSHOT_CREATE;
+    if (is_copy && pass_is_freeze_due(pass)) {
+        pass_begin_freeze(pass);
+        return VERDICT_NOW;
+    }
     vm_begin(vm, ACTION_SNAPSHOT, desired->generation);
     vm->outcome->snapshot = order;
-    vm->outcome->is_used_disk = pass->situation.is_alive && order.verb == SNAPSHOT_CREATE;
+    vm->outcome->is_used_disk = is_copy;
     vm->op = vm->outcome->is_used_disk
                  ? vm->backend->machine->snapshot(
                        vm->machine, &pass->env, &order, &vm->outcome->snapshot_made, vm_op_done, vm)

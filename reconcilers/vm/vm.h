@@ -50,6 +50,7 @@ struct vm_outcome {
     enum check_kind check; /* ACTION_PROBE: which */
     struct snapshot_order
         snapshot;      /* ACTION_SNAPSHOT: without a token it is the controller's own */
+    bool is_thaw;      /* … or it only thaws a guest … */
     bool is_used_disk; /* … and of a machine that runs … */
     struct snapshot_made snapshot_made; /* … whose copy this is */
 };
@@ -110,6 +111,8 @@ struct vm {
     struct vm_check checks[CHECK_KIND_COUNT_];
     int64_t last_command_ms; /* monotonic, 0: none; spaces out repeated stop commands */
     enum machine_command last_command;
+    bool is_freeze_ours;    /* this controller recorded it, and the copy is yet to be begun */
+    bool has_thaw_failed;   /* … and reported that */
     uint32_t n_resets;      /* of the guest, as far as they are recorded */
     bool has_guest_left;    /* during a stop the guest powered itself off */
     uint32_t n_interrupted; /* connections lost since a provision step ended */

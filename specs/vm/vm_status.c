@@ -206,6 +206,7 @@ static const struct field snapshot_rows[] = {
     FIELD(struct vm_snapshot, ends_ms, "ends", .is_time = true, .omit_empty = true),
     FIELD(struct vm_snapshot, bytes, "bytes"),
     FIELD(struct vm_snapshot, was_used, "crashConsistent", .omit_empty = true),
+    FIELD(struct vm_snapshot, was_frozen, "filesystemConsistent", .omit_empty = true),
     FIELD(struct vm_snapshot, since, "since", .omit_empty = true),
     FIELD(struct vm_snapshot, whole_because, "wholeBecause"),
     FIELD_STRUCT(struct vm_snapshot, prepared, "prepared", &prepared_fields),
@@ -273,6 +274,7 @@ static const struct field status_rows[] = {
         struct vm_status, snapshot_failure, "snapshotTrouble", &blocker_fields, .omit_empty = true),
     FIELD_OWNED(struct vm_status, applied_spec, "appliedSpec", &vm_spec_fields),
     FIELD_JSON(struct vm_status, unread_spec, "appliedSpec"), /* instead of it */
+    FIELD(struct vm_status, frozen_instance_id, "frozenIid", .omit_empty = true),
     FIELD(struct vm_status, agent, "agent", .omit_empty = true),
     FIELD(struct vm_status, was_reached, "reached"),
     FIELD(struct vm_status, ssh_host, "sshHost"),
@@ -405,6 +407,12 @@ void vm_status_set(struct vm_status *status, enum condition_type type, enum cond
     condition->reason = reason;
     condition->message = copy;
     condition->observed_generation = status->observed_generation;
+}
+
+bool vm_status_is_frozen(const struct vm_status *status)
+{
+    return status->frozen_instance_id[0] &&
+           text_eq(status->frozen_instance_id, status->instance.instance_id);
 }
 
 bool vm_status_is_true(const struct vm_status *status, enum condition_type type)

@@ -182,6 +182,7 @@ struct vm_snapshot {
     int64_t ends_ms;         /* wall; the controller removes it then; 0: the user does */
     uint64_t bytes;          /* of its disk's file */
     bool was_used;           /* a guest ran: the disk is as a lost power would have left it */
+    bool was_frozen;         /* … and its file systems were frozen: they are whole */
     char since[SNAPSHOT_NAME_SIZE]; /* as in the order: its disk has only what was written since
                                      * that one; "": all of it … */
     char *whole_because;            /* … though less was asked for; NULL: it was not */
@@ -318,7 +319,10 @@ struct vm_status {
     struct vm_spec *applied_spec; /* owned */
     char *
         unread_spec; /* … which is kept here and written back as it was, for the version that can */
-    char *agent;     /* version of the agent in the guest that answers; NULL: none does */
+    /* The intent to freeze the file systems of this instance's guest, from before it is sent until
+     * they are thawed; "": none. */
+    char frozen_instance_id[TEXT_ID_SIZE];
+    char *agent;      /* version of the agent in the guest that answers; NULL: none does */
     bool was_reached; /* the guest answered on SSH in this instance */
     char *ssh_host;   /* where SSH answers, NULL: nowhere */
     uint16_t ssh_port;
@@ -359,6 +363,8 @@ struct vm_status *vm_status_read(struct bytes json, struct error *err);
  */
 void vm_status_set(struct vm_status *status, enum condition_type type, enum condition_state state,
     enum reason reason, const char *message, int64_t now_ms);
+/* The file systems of the guest that runs are frozen, or may be. */
+bool vm_status_is_frozen(const struct vm_status *status);
 bool vm_status_is_true(const struct vm_status *status, enum condition_type type);
 
 const char *exit_cause_name(enum exit_cause cause);

@@ -6,6 +6,11 @@
 bats_require_minimum_version 1.5.0
 load qemu
 
+in_guest() { vmctl -q exec --agent alone -- "$@"; }
+agent_of() { vmctl get "$1" -o json | jq -r '.status.agent // "none"'; }
+has_agent() { [ "$(agent_of "$1")" != none ]; }
+has_no_agent() { [ "$(agent_of "$1")" = none ]; }
+
 setup_file() {
     use_data_dir
     cat >user-data.yaml <<'END'
@@ -28,14 +33,11 @@ vm "plain" {
 }
 END
     vmctl -q up --name alone
+    await 180 has_agent alone
 }
 
 teardown_file() { leave_data_dir; }
 
-in_guest() { vmctl -q exec --agent alone -- "$@"; }
-agent_of() { vmctl get "$1" -o json | jq -r '.status.agent // "none"'; }
-has_agent() { [ "$(agent_of "$1")" != none ]; }
-has_no_agent() { [ "$(agent_of "$1")" = none ]; }
 
 @test "exec --agent runs a command without a network, and ends with its exit status" {
     run --separate-stderr in_guest sh -c 'cat /proc/sys/kernel/hostname; echo "a  b" >&2; exit 7'
@@ -88,4 +90,70 @@ has_no_agent() { [ "$(agent_of "$1")" = none ]; }
     vmctl -q resume alone
     await has_agent alone
     [ "$(in_guest cat /proc/sys/kernel/hostname)" = alone ]
+}
+
+has_snapshot() { vmctl snapshot list alone -o name | grep -Fxq "$1"; }
+
+@test "a snapshot of the running guest has its file systems frozen, for a moment" {
+    in_guest sh -c 'echo before >/root/moment; : >/run/fsfreeze.log'
+    vmctl snapshot create alone whole
+    vmctl events alone | grep -q "snapshot 'whole' made (filesystem-consistent: "
+    vmctl snapshot list alone | grep -q ' filesystem$'
+    [ "$(vmctl snapshot list alone -o json | jq -r '.[0] | .filesystemConsistent, .crashConsistent')" = $'true\nnull' ]
+    [ "$(in_guest cat /run/fsfreeze.log)" = $'freeze\nthaw' ]
+    in_guest sh -c 'echo after >/root/moment; sync'
+    [ "$(vmctl get alone -o json | jq '.status | has("frozenIid")')" = false ]
+}
+
+# agent_says COMMAND : what it answers to us, as QEMU's only client
+agent_says() {
+    python3 - "$DATA/vms/alone/agent.sock" "$1" <<'END'
+import json, os, socket, sys
+os.chdir(os.path.dirname(sys.argv[1]))
+s = socket.socket(socket.AF_UNIX)
+s.settimeout(30)
+s.connect("agent.sock")
+s.sendall(b'\xff{"execute":"guest-sync-delimited","arguments":{"id":4242}}\n')
+f = s.makefile("rb")
+while b"4242" not in f.readline():
+    pass
+s.sendall(json.dumps({"execute": sys.argv[2]}).encode() + b"\n")
+print(json.loads(f.readline())["return"])
+END
+}
+is_freezing() { vmctl get alone -o json | jq -e '.status | has("frozenIid")' >/dev/null; }
+freezes_again() { [ "$(grep -c 'fsfreeze: freeze' "$DATA/vms/alone/console.log")" -eq 2 ]; }
+is_not_freezing() { ! is_freezing; }
+
+@test "file systems that are frozen when vmctld is killed are thawed by the next one" {
+    in_guest sh -c 'echo 4 >/run/fsfreeze-seconds; : >/run/fsfreeze.log'
+    vmctl snapshot create -d alone cut
+    await is_freezing
+    await freezes_again # which its console says: to ask the agent would be to wait for it
+    kill_controller
+    [ "$(agent_says guest-fsfreeze-status)" = frozen ]
+    vmctl -q start alone # another controller
+    await is_not_freezing
+    await has_snapshot cut
+    [ "$(agent_says guest-fsfreeze-status)" = thawed ]
+    in_guest sh -c 'rm /run/fsfreeze-seconds; echo again >/root/moment; sync'
+    vmctl -q snapshot rm alone cut
+}
+
+clock_was_set() { vmctl events alone | grep -Eq "clock was [0-9.]+ s behind and is set to the host's"; }
+
+@test "without SSH the agent sets the clock of a guest that stood still" {
+    vmctl -q suspend alone
+    read -rt 3 <> <(:) || :
+    vmctl -q resume alone
+    await clock_was_set
+    local off=$(($(in_guest date +%s) - $(date +%s)))
+    ((off >= -2 && off <= 2))
+}
+
+@test "a guest that ignores the power button is shut down by its agent" {
+    in_guest killall acpid
+    vmctl -q stop alone --timeout 90s
+    vmctl events alone | grep -q 'the guest shut down'
+    vmctl -q start alone
 }

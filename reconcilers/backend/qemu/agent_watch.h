@@ -21,6 +21,20 @@ void agent_watch_note(struct agent_watch *watch, bool is_open);
 /* It did not answer what somebody else asked: it is asked who it is again. */
 void agent_watch_doubt(struct agent_watch *watch);
 
+/* Sent without waiting for what comes of it; not to an agent that does not answer. */
+enum agent_order {
+    AGENT_ORDER_THAW,
+    AGENT_ORDER_SHUTDOWN,
+    AGENT_ORDERS_,
+};
+void agent_watch_order(struct agent_watch *watch, enum agent_order order);
+
+/* Asks for the address of the interface with this MAC address, until there is one; NULL: it is not
+ * wanted. */
+void agent_watch_find_address(struct agent_watch *watch, const char *mac);
+/* NULL: none was found. Borrowed. */
+const char *agent_watch_address(const struct agent_watch *watch);
+
 /* The version of the one that answers, a word; NULL: none does. Borrowed. */
 const char *agent_watch_version(const struct agent_watch *watch);
 /* One may be there, and was not asked yet. */

@@ -3,8 +3,8 @@
  * A snapshot of the disk in use, as it is when the job begins, while the guest runs:
  *
  *   jobs -> (end ours of an earlier try -> jobs)* -> remove its node -> (bitmaps) ->
- *   make an empty overlay -> add it -> copy -> jobs -> … -> dismiss the job -> remove the node ->
- *   give it its name
+ *   make an empty overlay -> add it -> (freeze) -> copy -> (thaw) -> jobs -> … -> dismiss the job
+ * -> remove the node -> give it its name
  *
  * QMP: query-jobs, job-cancel, job-dismiss, blockdev-del, add-fd, blockdev-add, remove-fd,
  * blockdev-backup (docs/interop/live-block-operations.rst). Of the disk itself nothing changes, so
@@ -24,6 +24,8 @@
 #include <unistd.h>
 
 #include "controller/loop/loop.h"
+#include "reconcilers/backend/qemu/agent.h"
+#include "reconcilers/backend/qemu/agent_watch.h"
 #include "reconcilers/backend/qemu/argv.h"
 #include "reconcilers/backend/qemu/machine.h"
 #include "reconcilers/backend/qemu/monitor.h"
@@ -31,11 +33,13 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
+#include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "specs/base/paths.h"
 #include "specs/base/text.h"
 #include "specs/image/qcow2.h"
 
-enum { LOOK_MS = 100, STALL_MS = 120 * 1000 };
+enum { LOOK_MS = 100, STALL_MS = 120 * 1000, FREEZE_MS = 10000, THAW_MS = 5000 };
 
 /* Of the job and of the node. */
 #define COPY_ID "vmctl-snapshot"
@@ -52,10 +56,16 @@ struct copy {
     bool is_partial;
     char *whole_because; /* as in struct snapshot_made */
     int64_t fdset;
-    bool is_begun;        /* the job is ours, of this try … */
-    int64_t progress;     /* … and has come so far … */
-    int64_t moved_ms;     /* … since then, monotonic */
-    struct error failure; /* of the job */
+    bool is_begun;               /* the job is ours, of this try … */
+    int64_t progress;            /* … and has come so far … */
+    int64_t moved_ms;            /* … since then, monotonic */
+    struct error failure;        /* of the job */
+    struct agent *agent;         /* NULL: the guest's file systems are not to be frozen … */
+    struct loop_timer *deadline; /* … for longer than this … */
+    bool is_freezing;            /* … were begun to be … */
+    bool is_thawing;             /* … and to be thawed … */
+    bool is_thawed;              /* … and are */
+    bool is_consistent;          /* they were frozen when the job began */
 };
 
 static void copy_cancel(struct op *op)
@@ -74,6 +84,11 @@ static void copy_cancel(struct op *op)
     if (copy->is_begun) {
         (void)unlink(copy->made);
     }
+    agent_free(copy->agent);
+    loop_timer_free(copy->deadline);
+    if (copy->is_freezing && !copy->is_thawed) { /* that it may be frozen is recorded */
+        agent_watch_order(copy->machine->agent, AGENT_ORDER_THAW);
+    }
     loop_timer_free(copy->timer);
     free(copy->made);
     free(copy->path);
@@ -90,6 +105,7 @@ static void copy_finish(struct copy *copy, const struct error *err)
         (void)unlink(copy->made);
         (void)unlink(seed);
     }
+    copy->result->is_thawed = copy->is_freezing && copy->is_thawed;
     copy->is_begun = copy->is_begun && err; /* then copy_cancel() ends the job, too */
     op_finish(&copy->op, err);
 }
@@ -129,6 +145,7 @@ static void published(void *context, const struct error *err)
     copy->stage = NULL;
     if (!err) {
         copy->result->is_partial = copy->is_partial;
+        copy->result->is_frozen = copy->is_consistent;
         copy->result->whole_because = TAKE_PTR(copy->whole_because);
     }
     copy_finish(copy, err);
@@ -205,10 +222,66 @@ static void follow_job(struct copy *copy, const json_t *job)
     }
 }
 
+/* ---- the guest's file systems ---- */
+
+static void begin_job(struct copy *copy);
+
+static void thawed(void *context, const json_t *value, const struct error *err)
+{
+    struct copy *copy = context;
+    (void)value;
+    copy->is_thawed = !err;
+    if (err) { /* the controller thaws them when the copy is done */
+        log_warn("agent", "%s: %s", copy->machine->vm_name, err->message);
+        agent_watch_doubt(copy->machine->agent);
+    }
+}
+
+static void thaw(struct copy *copy)
+{
+    if (copy->is_freezing && !copy->is_thawing) {
+        copy->is_thawing = true;
+        agent_call(copy->agent, "guest-fsfreeze-thaw", NULL, THAW_MS, thawed, copy);
+    }
+}
+
+/* QEMU takes too long to begin: the guest does not wait for it. */
+static void frozen_too_long(void *context)
+{
+    struct copy *copy = context;
+    copy->is_consistent = false;
+    thaw(copy);
+}
+
+/* One that fails may have frozen some of them. */
+static void frozen(void *context, const json_t *value, const struct error *err)
+{
+    struct copy *copy = context;
+    copy->is_consistent = !err && json_integer_value(value) > 0;
+    if (err) {
+        log_warn("agent", "%s: %s", copy->machine->vm_name, err->message);
+        thaw(copy);
+    }
+    begin_job(copy);
+}
+
+static void freeze(struct copy *copy)
+{
+    if (copy->agent) {
+        copy->is_freezing = true;
+        loop_timer_start(copy->deadline, FREEZE_MS + 1); /* the call has as long */
+        agent_call(copy->agent, "guest-fsfreeze-freeze", NULL, FREEZE_MS, frozen, copy);
+    } else {
+        begin_job(copy);
+    }
+}
+
 static void job_begun(void *context, const json_t *value, const struct error *err)
 {
     struct copy *copy = context;
     (void)value;
+    loop_timer_stop(copy->deadline);
+    thaw(copy); /* what the guest writes from now on is not in the copy */
     if (err) {
         copy->failure = *err;
         job_dismissed(copy, NULL, NULL);
@@ -257,7 +330,7 @@ static void node_added(void *context, const json_t *value, const struct error *e
         return;
     }
     copy->is_begun = true;
-    begin_job(copy);
+    freeze(copy);
 }
 
 static void fd_added(void *context, const json_t *value, const struct error *err)
@@ -427,6 +500,11 @@ struct op *machine_snapshot(struct machine *machine, const struct vm_env *env,
         .path = snapshot_path(machine->host->paths, env->name, order->token)};
     copy->made = mem_printf("%s.tmp-live", copy->path);
     copy->timer = loop_timer_new(machine->host->loop, look_at_jobs, copy);
+    copy->deadline = loop_timer_new(machine->host->loop, frozen_too_long, copy);
+    if (vm_status_is_frozen(env->status) && agent_watch_version(machine->agent)) {
+        cleanup_free char *agent = paths_vm(machine->host->paths, env->name, VM_AGENT_SOCKET);
+        copy->agent = agent_new(machine->host->loop, agent);
+    }
     loop_timer_start(copy->timer, 0);
     return &copy->op;
 }

@@ -298,12 +298,16 @@ static void observe_alive(
         cleanup_free char *dir = paths_vm(machine->host->paths, machine->vm_name, VM_DIR);
         machine->shares = share_watch_new(machine->host->loop, dir, spec, report_changed, machine);
     }
+    bool is_searched = spec && spec->network.mode == NETWORK_TAP && !env->status->was_reached;
+    agent_watch_find_address(machine->agent, is_searched ? env->status->mac : NULL);
     ret->lost_share = share_watch_lost(machine->shares);
     ret->run_state = monitor_run_state(machine->monitor);
     ret->silent_ms = monitor_silent_ms(machine->monitor);
     ret->n_resets = monitor_resets(machine->monitor);
     ret->agent = agent_watch_version(machine->agent);
-    ret->is_agent_asked = agent_watch_is_asking(machine->agent);
+    ret->is_agent_asked =
+        agent_watch_is_asking(machine->agent) || monitor_is_agent_unknown(machine->monitor);
+    ret->agent_address = agent_watch_address(machine->agent);
 }
 
 /* Also of a network that its VMFile does not name any more. NULL: it is no project network; false:
@@ -373,6 +377,12 @@ static void machine_command(
     if (commands[command].ends) {
         cancel_start(machine);
     }
+    if (command == MACHINE_POWERDOWN) { /* some guests heed the one, some the other */
+        if (env->status && vm_status_is_frozen(env->status)) {
+            agent_watch_order(machine->agent, AGENT_ORDER_THAW);
+        }
+        agent_watch_order(machine->agent, AGENT_ORDER_SHUTDOWN);
+    }
     if (commands[command].qmp) {
         send_command(machine, commands[command].qmp);
     } else if (machine->process) {
@@ -406,5 +416,7 @@ const struct machine_ops qemu_machine_ops = {
     .save = machine_save,
     .load = machine_load,
     .snapshot = machine_snapshot,
+    .thaw = machine_thaw,
+    .set_clock = machine_set_clock,
     .command = machine_command,
 };

@@ -61,6 +61,10 @@ struct op *machine_save(
     struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context);
 struct op *machine_load(
     struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context);
+struct op *machine_thaw(
+    struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context);
+struct op *machine_set_clock(struct machine *machine, const struct vm_env *env,
+    struct clock_result *result, op_done_fn *done, void *context);
 char *machine_memory_host(const struct reconciler_host *host);
 struct op *machine_snapshot(struct machine *machine, const struct vm_env *env,
     const struct snapshot_order *order, struct snapshot_made *result, op_done_fn *done,

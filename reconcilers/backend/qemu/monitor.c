@@ -33,6 +33,7 @@ struct monitor {
     bool is_querying; /* query-status is pending */
     bool is_dirty;    /* and something changed since it was sent */
     bool has_agent;
+    bool is_agent_known; /* since it runs */
     enum run_state run_state;
     int64_t silent_since_ms; /* loop time, or NOT_SILENT */
     void (*changed)(void *context);
@@ -123,6 +124,7 @@ static void chardevs_arrived(void *context, const json_t *value, const struct er
         has_agent |= text_eq(json_text(chardev, "label"), QEMU_AGENT) &&
                      json_flag(chardev, "frontend-open", false);
     }
+    monitor->is_agent_known = true;
     if (!err && monitor->is_verified && has_agent != monitor->has_agent) {
         monitor->has_agent = has_agent;
         monitor->changed(monitor->context);
@@ -293,6 +295,11 @@ bool monitor_has_agent(const struct monitor *monitor)
     return monitor->has_agent && monitor_run_state(monitor) == RUN_STATE_RUNNING;
 }
 
+bool monitor_is_agent_unknown(const struct monitor *monitor)
+{
+    return !monitor->is_agent_known && monitor_run_state(monitor) == RUN_STATE_RUNNING;
+}
+
 uint32_t monitor_resets(const struct monitor *monitor)
 {
     return monitor->n_resets;
@@ -351,6 +358,7 @@ void monitor_note_status(struct monitor *monitor, const json_t *value)
     enum run_state state = run_state_from_qemu(json_text(value, "status"));
     bool is_changed = state != monitor->run_state || monitor->silent_since_ms != NOT_SILENT;
     if (state == RUN_STATE_RUNNING && monitor->run_state != state) {
+        monitor->is_agent_known = false;
         query_agent(monitor); /* a guest that was loaded has its port open without an event */
     }
     monitor->run_state = state;

@@ -34,6 +34,8 @@ const char *monitor_instance_id(const struct monitor *monitor);
 enum run_state monitor_run_state(const struct monitor *monitor);
 /* The guest runs, and a program in it has opened the port of its agent. */
 bool monitor_has_agent(const struct monitor *monitor);
+/* The guest runs, and QEMU was not heard of that yet. */
+bool monitor_is_agent_unknown(const struct monitor *monitor);
 /* How often the guest was reset while connected. */
 uint32_t monitor_resets(const struct monitor *monitor);
 /* How long QEMU has left a command unanswered, in ms; 0: it answers. */

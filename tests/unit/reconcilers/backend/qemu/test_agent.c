@@ -362,6 +362,53 @@ static void a_version_that_is_not_a_word_is_not_shown(void **state)
     assert_string_equal(agent_watch_version(f->watch), "unknown");
 }
 
+/* Another one at once; it answers nothing. */
+static void an_order_goes_only_to_an_agent_that_answers(void **state)
+{
+    struct fixture *f = *state;
+    agent_watch_order(f->watch, AGENT_ORDER_SHUTDOWN);
+    settle(f);
+    assert_int_equal(accept4(f->listener, NULL, NULL, SOCK_NONBLOCK), -1);
+    agent_watch_note(f->watch, true);
+    settle(f);
+    introduce(f, "7.2.22");
+    agent_watch_order(f->watch, AGENT_ORDER_SHUTDOWN);
+    agent_watch_order(f->watch, AGENT_ORDER_SHUTDOWN);
+    settle(f);
+    meet(f);
+    expect_command(f, "guest-shutdown");
+    loop_fake_advance(f->loop, TIMEOUT_MS);
+    assert_int_equal(accept4(f->listener, NULL, NULL, SOCK_NONBLOCK), -1);
+    agent_watch_order(f->watch, AGENT_ORDER_THAW);
+    settle(f);
+    meet(f);
+    expect_command(f, "guest-fsfreeze-thaw");
+}
+
+static void an_address_is_asked_for_until_there_is_one_and_while_it_is_wanted(void **state)
+{
+    struct fixture *f = *state;
+    agent_watch_find_address(f->watch, "52:54:00:12:34:56");
+    agent_watch_note(f->watch, true);
+    settle(f);
+    introduce(f, "7.2.22");
+    meet(f);
+    expect_command(f, "guest-network-get-interfaces");
+    say(f, "{\"return\": []}\n");
+    assert_null(agent_watch_address(f->watch));
+    loop_fake_advance(f->loop, 2000);
+    meet(f);
+    int before = f->n_changed;
+    say(f, "{\"return\": [{\"hardware-address\": \"52:54:00:12:34:56\", \"ip-addresses\": "
+           "[{\"ip-address\": \"192.0.2.7\"}]}]}\n");
+    assert_string_equal(agent_watch_address(f->watch), "192.0.2.7");
+    assert_int_equal(f->n_changed, before + 1);
+    agent_watch_find_address(f->watch, NULL);
+    loop_fake_advance(f->loop, 60000);
+    assert_int_equal(accept4(f->listener, NULL, NULL, SOCK_NONBLOCK), -1);
+    assert_null(agent_watch_address(f->watch));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -381,6 +428,8 @@ int main(void)
         TEST(one_that_opens_and_closes_its_port_is_asked_once_a_second),
         TEST(one_that_does_not_answer_is_none_and_is_asked_again),
         TEST(a_version_that_is_not_a_word_is_not_shown),
+        TEST(an_order_goes_only_to_an_agent_that_answers),
+        TEST(an_address_is_asked_for_until_there_is_one_and_while_it_is_wanted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
