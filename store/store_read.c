@@ -7,8 +7,10 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/fs.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "specs/base/paths.h"
 #include "specs/base/strings.h"
 #include "specs/base/text.h"
 #include "store/lmdb/checksum.h"
@@ -425,4 +427,34 @@ bool store_may_have_lost(struct store *store, const char *vm_name)
         }
     }
     return true;
+}
+
+struct lost_search {
+    struct store *store;
+    struct strings *names;
+    struct error *err; /* of the last that cannot be read */
+};
+
+static void add_if_lost(void *context, int dir_fd, const char *name)
+{
+    struct lost_search *search = context;
+    bool has_record = false;
+    (void)dir_fd;
+    if (lmdb_is_vm_name((struct bytes){name, strlen(name)}) &&
+        store_has(search->store, name, &has_record, search->err) == 0 && !has_record &&
+        store_may_have_lost(search->store, name)) {
+        strings_append(search->names, name); /* a directory has each name once */
+    }
+}
+
+int store_list_lost(struct store *store, struct strings *names, struct error *err)
+{
+    cleanup_free char *directory = paths_path(store_paths(store), "vms");
+    struct error found = {.code = ERR_NONE};
+    struct lost_search search = {store, names, &found};
+    fs_each_entry(directory, add_if_lost, &search);
+    if (found.code != ERR_NONE) {
+        *err = found;
+    }
+    return -(int)found.code;
 }

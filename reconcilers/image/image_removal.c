@@ -125,12 +125,14 @@ static void add_template(void *context, int dir_fd, const char *name)
     template_record_free(record);
 }
 
-/* -ERR_STORE when a VM cannot be read: it may use any image. */
+/* -ERR_STORE when a VM cannot be read, -ERR_VM_CONFLICT when one has no record any more: it may use
+ * any image. */
 static int users_collect(const struct image_removal *removal, struct users *ret, struct error *err)
 {
     cleanup_with(users_clear) struct users users = {0};
     struct collector collector = {&users, removal->host->paths};
-    int rc = removal->host->each_vm(removal->host, add_view, &collector, err);
+    int rc = removal_check_lost(removal->host, err);
+    rc = rc < 0 ? rc : removal->host->each_vm(removal->host, add_view, &collector, err);
     if (rc < 0) {
         return rc;
     }

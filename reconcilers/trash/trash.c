@@ -11,6 +11,7 @@
 
 #include "controller/loop/pool.h"
 #include "controller/reconciler.h"
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
 #include "specs/base/error.h"
@@ -20,7 +21,11 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/reserve.h"
+#include "specs/base/strings.h"
 #include "specs/base/text.h"
+#include "store/store.h"
+
+enum { LOST_TEXT_MAX = 300 };
 
 /* ---- deleting in the background ---- */
 
@@ -162,6 +167,29 @@ int removal_discard_file(struct reconciler_host *host, const char *path, struct 
     cleanup_free char *relative = mem_strndup(path + n + 1, (size_t)(name - path) - n - 2);
     digest_random_id(unique);
     return discard_entry(host, relative, name, unique, err);
+}
+
+/* Without a record nobody knows what its disk lies on: prepared.image_path and templateDigest are
+ * gone. The disk's header has the name of one file only; those of its snapshots and of a disk that
+ * was set aside would have to be read, too, and one that cannot be read would have to stop it all
+ * the same. */
+int removal_check_lost(struct reconciler_host *host, struct error *err)
+{
+    cleanup_with(strings_clear) struct strings names = {0};
+    cleanup_buf struct buf text = BUF_INIT(LOST_TEXT_MAX);
+    int rc = store_list_lost(host->store, &names, err);
+    if (rc < 0 || names.count == 0) {
+        return rc;
+    }
+    for (size_t i = 0; i < names.count; i++) {
+        buf_printf(&text, "%svms/%s", i ? " " : "", names.items[i]);
+    }
+    (void)error_set(err, ERR_VM_CONFLICT,
+        "disks without a record may lie on it, of a store that is gone: %s", buf_str(&text));
+    cleanup_free char *directory = paths_vm(host->paths, names.items[0], VM_DIR);
+    return error_help(err,
+        "`vmctl up` of its VMFile takes the disk of each back; one that is not wanted: rm -r '%s'",
+        directory);
 }
 
 /* ---- sweeping ---- */

@@ -19,6 +19,10 @@ int removal_discard(struct reconciler_host *host, const char *vm_name, const cha
 /* Removes one file of the data directory. */
 int removal_discard_file(struct reconciler_host *host, const char *path, struct error *err);
 
+/* -ERR_VM_CONFLICT while there is a directory of a VM that a lost store knew: its disk may lie on
+ * any image and any template. -ERR_STORE. Before removing either. */
+int removal_check_lost(struct reconciler_host *host, struct error *err);
+
 /* Deletes the trash and the temporary files of downloads, in the background. At the start, before
  * any operation. */
 void removal_sweep(struct reconciler_host *host);

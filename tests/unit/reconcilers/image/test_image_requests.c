@@ -522,6 +522,24 @@ static void nothing_is_removed_while_a_vm_cannot_be_read(void **state)
     assert_true(has_image(f));
 }
 
+static void nothing_is_removed_while_a_disk_has_lost_its_record(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {0};
+    cleanup_free char *directory = paths_vm(&f->m.paths, "lost", VM_DIR);
+    assert_state(pull(f, NULL, false), "done");
+    assert_int_equal(fs_make_dirs(directory, 0700, &err), 0);
+    assert_refused(remove_image(f, f->sha256), ERR_VM_CONFLICT, "vms/lost");
+    look(f);
+    assert_refused(prune(f, true), ERR_VM_CONFLICT, "vms/lost");
+    look(f);
+    assert_refused(prune(f, false), ERR_VM_CONFLICT, "vms/lost");
+    assert_true(has_image(f));
+    look(f);
+    assert_int_equal(fs_remove_beneath(f->m.paths.data_dir, "vms", "lost", &err), 0);
+    assert_int_equal(json_array_size(json_object_get(prune(f, false), "removed")), 1);
+}
+
 static void of_several_all_or_none_are_removed(void **state)
 {
     struct fixture *f = *state;
@@ -819,6 +837,7 @@ int main(void)
         TEST(an_image_that_a_disk_is_being_made_on_is_not_removed),
         TEST(a_name_used_as_a_local_file_keeps_its_image),
         TEST(nothing_is_removed_while_a_vm_cannot_be_read),
+        TEST(nothing_is_removed_while_a_disk_has_lost_its_record),
         TEST(of_several_all_or_none_are_removed),
         TEST(a_dry_run_only_says_what_would_go),
         TEST(pruning_takes_rests_of_downloads_that_nobody_wants),

@@ -21,22 +21,43 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/vm/template.h"
+#include "store/store.h"
 #include "tests/support/media_host.h"
 
-static const char *user_of; /* digest of the template that the VM "web" uses; NULL: none */
+static const char *user_of;     /* digest of the template that the VM "web" uses; NULL: none */
+static const char *snapshot_of; /* of the one that a snapshot of the VM "db" uses; NULL: none */
+static bool is_used_twice;      /* by "myweb", too */
+
+static void show_snapshot_of(
+    void (*each)(void *context, const struct vm_view *view), void *context, const char *digest)
+{
+    struct vm_status *status = vm_status_new("uid2");
+    struct vm_view view = {.name = "db", .status = status};
+    vm_status_add_snapshot(status, "before", "f", 1, 1);
+    (void)snprintf(status->snapshots[0].prepared.template_digest, DIGEST_SIZE, "%s", digest);
+    each(context, &view);
+    vm_status_free(status);
+}
 
 static int each_vm(struct reconciler_host *host,
     void (*each)(void *context, const struct vm_view *view), void *context, struct error *err)
 {
     struct vm_status *status = vm_status_new("uid");
-    struct vm_view view = {.name = "web", .status = status};
+    struct vm_view view = {.name = "myweb", .status = status};
     (void)host;
     (void)err;
     if (user_of) {
         (void)snprintf(status->warm.template_digest, DIGEST_SIZE, "%s", user_of);
     }
+    if (is_used_twice) {
+        each(context, &view);
+    }
+    view.name = "web";
     each(context, &view);
     vm_status_free(status);
+    if (snapshot_of) {
+        show_snapshot_of(each, context, snapshot_of);
+    }
     return 0;
 }
 
@@ -46,7 +67,9 @@ static int setup(void **state)
     struct error err = {0};
     media_host_setup(m);
     m->host.each_vm = each_vm;
-    user_of = NULL;
+    assert_int_equal(store_open(&m->paths, &m->host.store, &err), 0);
+    user_of = snapshot_of = NULL;
+    is_used_twice = false;
     cleanup_free char *dir = paths_vm(&m->paths, "~0", VM_DIR);
     assert_int_equal(fs_make_dirs(dir, 0700, &err), 0);
     static const enum vm_file files[] = {VM_OVERLAY, VM_PROVISION_LOG};
@@ -60,8 +83,10 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    media_host_teardown(*state);
-    free(*state);
+    struct media_host *m = *state;
+    store_close(m->host.store);
+    media_host_teardown(m);
+    free(m);
     return 0;
 }
 
@@ -168,6 +193,21 @@ static int remove_all(struct media_host *m, const json_t *digests, bool is_dry_r
     return rc;
 }
 
+/* After the seal, as its reconciler does it. */
+static void remove_builder(struct media_host *m)
+{
+    struct error err = {0};
+    assert_int_equal(fs_remove_beneath(m->paths.data_dir, "vms", "~0", &err), 0);
+}
+
+static void make_old(struct media_host *m, const char *digest)
+{
+    cleanup_free char *json = template_path(&m->paths, digest, "template.json");
+    const time_t then = (time_t)(clock_wall_ms(m->host.clock) / 1000) - 15 * 24 * 3600;
+    const struct timespec times[] = {{.tv_sec = then}, {.tv_sec = then}};
+    assert_int_equal(utimensat(AT_FDCWD, json, times, 0), 0);
+}
+
 static void what_is_used_stays(void **state)
 {
     struct media_host *m = *state;
@@ -177,6 +217,7 @@ static void what_is_used_stays(void **state)
     cleanup_json json_t *digests = json_pack("[s]", digest);
     cleanup_json json_t *outside = json_pack("[s]", "../vms");
     assert_int_equal(seal_it(m, &err), 0);
+    remove_builder(m);
     user_of = digest; /* only intends to clone it */
     assert_int_equal(remove_all(m, digests, false, 0), -ERR_VM_CONFLICT);
     assert_int_equal(remove_all(m, NULL, false, 0), 0);
@@ -202,10 +243,8 @@ static void what_was_not_cloned_for_two_weeks_goes(void **state)
     char digest[DIGEST_SIZE];
     name_it(digest);
     assert_int_equal(seal_it(m, &err), 0);
-    cleanup_free char *json = template_path(&m->paths, digest, "template.json");
-    const time_t then = (time_t)(clock_wall_ms(m->host.clock) / 1000) - 15 * 24 * 3600;
-    const struct timespec times[] = {{.tv_sec = then}, {.tv_sec = then}};
-    assert_int_equal(utimensat(AT_FDCWD, json, times, 0), 0);
+    remove_builder(m);
+    make_old(m, digest);
     user_of = digest;
     template_sweep(&m->host, false);
     struct template_record *record = find(m);
@@ -217,8 +256,33 @@ static void what_was_not_cloned_for_two_weeks_goes(void **state)
     record = find(m);
     assert_non_null(record);
     template_record_free(record);
-    assert_int_equal(utimensat(AT_FDCWD, json, times, 0), 0);
+    make_old(m, digest);
     template_sweep(&m->host, false);
+    assert_null(find(m));
+}
+
+/* The store was moved aside: no record says that the disk of "db" lies on the template. */
+static void nothing_goes_while_a_disk_has_lost_its_record(void **state)
+{
+    struct media_host *m = *state;
+    struct error err = {0};
+    char digest[DIGEST_SIZE];
+    name_it(digest);
+    cleanup_json json_t *digests = json_pack("[s]", digest);
+    cleanup_free char *directory = paths_vm(&m->paths, "db", VM_DIR);
+    assert_int_equal(seal_it(m, &err), 0);
+    remove_builder(m);
+    make_old(m, digest);
+    assert_int_equal(fs_make_dirs(directory, 0700, &err), 0);
+    template_sweep(&m->host, true);
+    struct template_record *record = find(m);
+    assert_non_null(record);
+    template_record_free(record);
+    assert_int_equal(remove_all(m, NULL, true, 0), -ERR_VM_CONFLICT);
+    assert_int_equal(remove_all(m, NULL, false, 0), -ERR_VM_CONFLICT);
+    assert_int_equal(remove_all(m, digests, false, 0), -ERR_VM_CONFLICT);
+    assert_int_equal(fs_remove_beneath(m->paths.data_dir, "vms", "db", &err), 0);
+    template_sweep(&m->host, true);
     assert_null(find(m));
 }
 
@@ -230,6 +294,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_that_cannot_be_sealed_leaves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_used_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_not_cloned_for_two_weeks_goes, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            nothing_goes_while_a_disk_has_lost_its_record, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
