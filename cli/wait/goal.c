@@ -94,6 +94,32 @@ static bool is_renewing(const struct goal *goal, const struct vm_record *record)
            (is_recreation_pending(record) && !is_ignored);
 }
 
+/* A request is recorded only once the one before it is over, so that one's own is. */
+static bool is_followed_by_another(const struct goal *goal, const struct vm_record *record)
+{
+    return goal->order && !text_eq(goal->token, record->desired->snapshot.token);
+}
+
+/* What is made has the token's name: of `restore` the disk that was replaced. */
+static bool shows_snapshot(const struct goal *goal, const struct vm_status *status)
+{
+    bool has_name = false, has_file = false;
+    for (uint32_t i = 0; i < status->n_snapshots; i++) {
+        has_name |= text_eq(status->snapshots[i].name, goal->order->name);
+        has_file |= text_eq(status->snapshots[i].file, goal->token);
+    }
+    return goal->order->verb == SNAPSHOT_REMOVE ? !has_name : has_file;
+}
+
+static bool is_snapshot_done(const struct goal *goal, const struct vm_record *record)
+{
+    const struct vm_status *status = record->status;
+    return is_followed_by_another(goal, record)
+               ? shows_snapshot(goal, status)
+               : !is_pending(record->desired->snapshot.token, status->handled_snapshot_token) &&
+                     !status->snapshot_failure.code;
+}
+
 static bool is_down(const struct vm_record *record, uint64_t generation)
 {
     static const enum reason reasons[] = {REASON_STOPPED, REASON_HOST_SHUTDOWN,
@@ -161,8 +187,7 @@ static bool is_reached(const struct goal *goal, const struct vm_record *record, 
                !is_renewing(goal, record) &&
                !is_pending(record->desired->provision_token, status->handled_provision_token);
     case GOAL_SNAPSHOT:
-        return !is_pending(record->desired->snapshot.token, status->handled_snapshot_token) &&
-               !status->snapshot_failure.code;
+        return is_snapshot_done(goal, record);
     case GOAL_CONDITION:
         return has(status, goal->type, goal->state, generation);
     default:
@@ -292,7 +317,16 @@ static bool has_snapshot_failed(const struct question *question)
 {
     const struct vm_status *status = question->record->status;
     return question->goal->kind == GOAL_SNAPSHOT && status && status->snapshot_failure.code &&
+           !is_followed_by_another(question->goal, question->record) &&
            !is_pending(question->record->desired->snapshot.token, status->handled_snapshot_token);
+}
+
+static bool is_snapshot_unknown(const struct question *question)
+{
+    const struct vm_status *status = question->record->status;
+    return question->goal->kind == GOAL_SNAPSHOT && status &&
+           is_followed_by_another(question->goal, question->record) &&
+           !shows_snapshot(question->goal, status);
 }
 
 static bool has_drifted(const struct question *question, enum reason reason)
@@ -334,6 +368,12 @@ static const struct refusal {
         .text = "vm '{vm}' is not {goal}: another command started it since",
         .help = "see what it is meant to be: vmctl status {vm}"},
     {.applies = has_snapshot_failed, .blocker = offsetof(struct vm_status, snapshot_failure)},
+    {.applies = is_snapshot_unknown,
+        .code = ERR_VM_FAILED,
+        .text =
+            "vm '{vm}': what came of this request is not known, as another followed: it failed, "
+            "or what it did was undone",
+        .help = "see: vmctl events {vm}; vmctl snapshot list {vm}"},
     {.applies = has_recreation_failed, .blocker = offsetof(struct vm_status, recreate_failure)},
     {.applies = is_stalled, .blocker = offsetof(struct vm_status, blocker)},
     {.drift = REASON_SOURCE_INVALID,

@@ -15,9 +15,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "specs/base/text.h"
 #include "specs/vm/condition.h"
 
 struct error;
+struct snapshot_order;
 struct vm_record;
 
 enum goal_kind {
@@ -29,7 +31,7 @@ enum goal_kind {
     GOAL_PROVISIONED,
     GOAL_DELETED,
     GOAL_CONDITION,
-    GOAL_SNAPSHOT, /* the last request of a snapshot is done */
+    GOAL_SNAPSHOT, /* the request of a snapshot is done */
     GOAL_SETTLED,  /* ready, stopped or suspended: what the VM is meant to be at that moment */
     GOAL_KIND_COUNT_
 };
@@ -43,6 +45,10 @@ struct goal {
     bool is_desired; /* the follower's own change: unreachable once another one took it back */
     enum condition_type type; /* GOAL_CONDITION */
     enum condition_state state;
+    /* GOAL_SNAPSHOT: the request that is meant, by its token; NULL: the last one. Once another one
+     * followed it, the snapshots that are there decide. Borrowed. */
+    const struct snapshot_order *order;
+    char token[TEXT_ID_SIZE];
 };
 
 enum goal_result { GOAL_PENDING, GOAL_REACHED, GOAL_FAILED };

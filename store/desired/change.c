@@ -494,6 +494,9 @@ static int work_out(struct store *store, struct attempt *attempt, struct error *
         digest_random_id(attempt->next->snapshot.token);
         attempt_report(attempt, CHANGE_REQUESTED);
     }
+    if (attempt->change->snapshot) {
+        memcpy(attempt->outcome.snapshot_token, attempt->next->snapshot.token, TEXT_ID_SIZE);
+    }
     return takes_ports(attempt) ? spec_leases_check(store, attempt->next, err) : 0;
 }
 

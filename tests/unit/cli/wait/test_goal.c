@@ -390,6 +390,48 @@ static void a_snapshot_is_done_or_has_failed_once_its_request_is_over(void **sta
     assert_int_equal(check(&record, GOAL_SNAPSHOT, &err), GOAL_PENDING);
 }
 
+/* One failed or was done, and before its follower looked, another followed it. */
+static void a_snapshot_followed_by_another_request_is_told_by_what_is_there(void **state)
+{
+    (void)state;
+    static const struct {
+        enum snapshot_verb verb;
+        const char *name, *file; /* of the one snapshot that is there */
+        bool has_other_failed;
+        enum goal_result result;
+    } rows[] = {
+        {SNAPSHOT_CREATE, "x", "own", false, GOAL_REACHED},
+        {SNAPSHOT_CREATE, "x", "own", true, GOAL_REACHED},
+        {SNAPSHOT_CREATE, "other", "elder", false, GOAL_FAILED},
+        {SNAPSHOT_CREATE, "x", "elder", false, GOAL_FAILED}, /* made by another command since */
+        {SNAPSHOT_RESTORE, "before-restore", "own", false, GOAL_REACHED},
+        {SNAPSHOT_RESTORE, "x", "elder", false, GOAL_FAILED},
+        {SNAPSHOT_REMOVE, "other", "elder", false, GOAL_REACHED},
+        {SNAPSHOT_REMOVE, "other", "elder", true, GOAL_REACHED},
+        {SNAPSHOT_REMOVE, "x", "elder", false, GOAL_FAILED},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct error err;
+        cleanup_record struct vm_record record = record_new();
+        const struct snapshot_order order = {.verb = rows[i].verb, .name = "x"};
+        const struct goal goal = {.kind = GOAL_SNAPSHOT, .order = &order, .token = "own"};
+        const char *uid = record.desired->uid;
+        record.desired->power = POWER_STOPPED;
+        vm_status_add_snapshot(record.status, rows[i].name, rows[i].file, 1, 1);
+        strcpy(record.desired->snapshot.token, "next");
+        strcpy(record.status->handled_snapshot_token, "next");
+        if (rows[i].has_other_failed) {
+            record.status->snapshot_failure = (struct vm_blocker){
+                .code = mem_strdup("vmctl::io::no_space"), .message = mem_strdup("of another")};
+        }
+        assert_int_equal(check_as(&record, goal, uid, GENERATION, &err), rows[i].result);
+        if (rows[i].result == GOAL_FAILED) {
+            assert_int_equal(err.code, ERR_VM_FAILED);
+            assert_non_null(strstr(err.message, "not known"));
+        }
+    }
+}
+
 static struct vm_blocker disk_is_kept(void)
 {
     return (struct vm_blocker){.code = mem_strdup("vmctl::image::not_found"),
@@ -596,6 +638,7 @@ int main(void)
         cmocka_unit_test(
             a_condition_of_a_running_guest_fails_at_once_when_the_vm_is_not_meant_to_run),
         cmocka_unit_test(a_snapshot_is_done_or_has_failed_once_its_request_is_over),
+        cmocka_unit_test(a_snapshot_followed_by_another_request_is_told_by_what_is_there),
         cmocka_unit_test(a_new_disk_that_cannot_be_made_fails_only_who_needs_it),
         cmocka_unit_test(a_deletion_fails_every_other_goal),
         cmocka_unit_test(a_vm_that_is_gone_or_replaced_is_told_apart),

@@ -522,6 +522,32 @@ static void a_protected_vm_keeps_its_disk_until_it_is_protected_no_more(void **s
     vm_spec_free(spec);
 }
 
+static void have_a_disk(struct vm_status *status)
+{
+    memcpy(status->prepared.digest, "d", sizeof("d"));
+}
+
+/* Its own follower tells it from those of other commands. */
+static void the_outcome_has_the_token_of_the_snapshots_request(void **state)
+{
+    static const struct snapshot_order create = {.verb = SNAPSHOT_CREATE, .name = "x"};
+    struct store *store = ((struct fixture *)*state)->store;
+    const struct change change = {.name = "web", .snapshot = &create};
+    struct error err = {0};
+    up(store, "web", 1024);
+    apply(store, stop_web);
+    write_status(store, "web", have_a_disk);
+    for (int i = 0; i < 2; i++) { /* also one that is under way */
+        struct change_outcome outcome = {0};
+        must(change_apply(store, &change, 1, &outcome, &err), &err);
+        struct vm_record record = get_vm(store, "web");
+        assert_true(outcome.snapshot_token[0]);
+        assert_string_equal(outcome.snapshot_token, record.desired->snapshot.token);
+        vm_record_clear(&record);
+        change_outcome_clear(&outcome);
+    }
+}
+
 static void deleting_twice_is_deleting_once(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
@@ -826,6 +852,7 @@ int main(void)
         TEST(a_volume_is_attached_besides_the_spec_until_it_is_detached),
         TEST(a_volume_of_the_vmfile_is_changed_there_and_never_shrinks),
         TEST(a_protected_vm_keeps_its_disk_until_it_is_protected_no_more),
+        TEST(the_outcome_has_the_token_of_the_snapshots_request),
         TEST(deleting_twice_is_deleting_once),
         TEST(a_vm_being_deleted_refuses_other_changes),
         TEST(a_vm_that_is_not_there_cannot_be_stopped_or_deleted),
