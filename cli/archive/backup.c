@@ -53,14 +53,23 @@ static char *settings_of(const char *directory, const char *file)
         "%s/%.*s%s", directory, (int)(strlen(file) - strlen(BACKUP_DISK)), file, BACKUP_SETTINGS);
 }
 
-/* ---- the newest ---- */
+/* ---- the last ---- */
 
 struct search {
-    struct backup *found;
+    const char *directory;
     const char *vm; /* NULL: any, all of the same */
-    bool is_mixed;
+    struct backup *items;
+    size_t count;
     struct error *err; /* of the first that cannot be read */
 };
+
+static void search_clear(struct search *search)
+{
+    for (size_t i = 0; i < search->count; i++) {
+        backup_clear(&search->items[i]);
+    }
+    free(search->items);
+}
 
 /* Behind "-N", or where there is none: not moved on. */
 static const char *skip_number(const char *text, size_t *ret_digits)
@@ -89,33 +98,70 @@ static bool is_named_after(const char *file, const char *vm)
 static void note_backup(void *context, int dir_fd, const char *name)
 {
     struct search *search = context;
-    struct backup *found = search->found;
     struct manifest manifest = {.n_members = 0};
-    cleanup_free char *path = fs_join(found->directory, name);
+    cleanup_free char *path = fs_join(search->directory, name);
     (void)dir_fd;
     bool is_meant = search->vm ? is_named_after(name, search->vm) : is_settings(name);
     if (!is_meant || search->err->code != ERR_NONE ||
         read_settings(path, &manifest, search->err) < 0) {
         return;
     }
-    bool is_backup = manifest.disk.file && (!search->vm || text_eq(manifest.vm, search->vm));
-    search->is_mixed |= is_backup && found->path && !text_eq(manifest.vm, found->manifest.vm);
-    if (!is_backup || (found->path && manifest.created_ms <= found->manifest.created_ms)) {
+    if (!manifest.disk.file || (search->vm && !text_eq(manifest.vm, search->vm))) {
         manifest_clear(&manifest);
         return;
     }
-    free(found->path);
-    manifest_clear(&found->manifest);
-    found->path = TAKE_PTR(path);
-    found->manifest = manifest;
+    mem_grow(search->items, search->count);
+    search->items[search->count++] = (struct backup){.path = TAKE_PTR(path), .manifest = manifest};
 }
 
-int backup_find_newest(const char *directory, const char *vm, struct backup *ret, struct error *err)
+static bool is_parent(const struct search *search, size_t i)
 {
-    struct search search = {.found = ret, .vm = vm, .err = err};
-    ret->directory = mem_strdup(directory);
+    const char *file = search->items[i].manifest.disk.file;
+    for (size_t k = 0; k < search->count; k++) {
+        if (k != i && text_eq(search->items[k].manifest.disk.parent, file)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One that another is on is older than that, whatever the clock said when it was made. NULL: there
+ * is none. */
+static struct backup *last_of(const struct search *search)
+{
+    struct backup *last = NULL;
+    for (size_t i = 0; i < search->count; i++) {
+        struct backup *backup = &search->items[i];
+        if (!is_parent(search, i) &&
+            (!last || backup->manifest.created_ms > last->manifest.created_ms)) {
+            last = backup;
+        }
+    }
+    return last;
+}
+
+static bool is_mixed(const struct search *search)
+{
+    for (size_t i = 1; i < search->count; i++) {
+        if (!text_eq(search->items[i].manifest.vm, search->items[0].manifest.vm)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int backup_find_last(const char *directory, const char *vm, struct backup *ret, struct error *err)
+{
+    cleanup_with(search_clear) struct search search = {directory, vm, .err = err};
     fs_each_entry(directory, note_backup, &search);
-    if (err->code == ERR_NONE && search.is_mixed) {
+    struct backup *last = last_of(&search);
+    bool is_of_several = is_mixed(&search);
+    if (last) {
+        *ret = *last;
+        *last = (struct backup){.path = NULL};
+    }
+    ret->directory = mem_strdup(directory);
+    if (err->code == ERR_NONE && is_of_several) {
         (void)error_set(err, ERR_USAGE, "'%s' has backups of several VMs", directory);
         return error_help(
             err, "name one: vmctl import %s/NAME-DATE-full%s", directory, BACKUP_SETTINGS);

@@ -32,10 +32,10 @@ struct backup {
 };
 void backup_clear(struct backup *backup);
 
-/* The newest of this VM, or with `vm` NULL of the only one that the directory has backups of. 0 and
- * a path, or none. -ERR_USAGE: of several VMs; else as archive_open(). */
-int backup_find_newest(
-    const char *directory, const char *vm, struct backup *ret, struct error *err);
+/* The last of this VM, or with `vm` NULL of the only one that the directory has backups of: the
+ * newest that no other is on. 0 and a path, or none. -ERR_USAGE: of several VMs; else as
+ * archive_open(). */
+int backup_find_last(const char *directory, const char *vm, struct backup *ret, struct error *err);
 
 /* Looks whether each file that the backup consists of is there, as long as it was, and on the right
  * one; with `reads_all` also whether it has the same SHA-256. `ret_length`: how many, NULL: not

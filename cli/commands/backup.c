@@ -54,6 +54,7 @@ struct job {
     char *directory;
     int lock_fd;
     struct backup last;    /* what this one can be on; path NULL: nothing */
+    int64_t last_ms;       /* when the one before was made, by the clock of then; 0: none was */
     const char *why_whole; /* why it is on nothing, to be said; NULL: need not be */
     struct error last_err; /* … in its words */
     struct origin origin;
@@ -98,12 +99,16 @@ static void give_last_up(struct job *job, const char *why)
 }
 
 /* What is not there whole, or cannot be read, is nothing to build on. */
-static void find_last(struct job *job)
+static void find_last(struct job *job, bool is_full)
 {
     struct error *why = &job->last_err;
     size_t length = 0;
-    int rc = backup_find_newest(job->directory, job->vm, &job->last, why);
-    if (rc < 0 || (job->last.path && backup_check(job->cli, &job->last, false, &length, why) < 0)) {
+    int rc = backup_find_last(job->directory, job->vm, &job->last, why);
+    job->last_ms = job->last.path ? job->last.manifest.created_ms : 0;
+    if (is_full) {
+        give_last_up(job, NULL); /* as was asked for */
+    } else if (rc < 0 ||
+               (job->last.path && backup_check(job->cli, &job->last, false, &length, why) < 0)) {
         give_last_up(job, why->message);
     } else if (length == BACKUP_CHAIN_MAX) {
         give_last_up(job, "the one before is on as many as may be");
@@ -345,9 +350,11 @@ static int write_backup(struct job *job, struct error *err)
     if (rc < 0) {
         return rc;
     }
-    parts.manifest.created_ms = job->origin.of.snapshot.created_ms;
+    int64_t now_ms = job->origin.of.snapshot.created_ms;
+    /* Behind the one before, though the clock was ahead then: the last one is what is imported. */
+    parts.manifest.created_ms = now_ms > job->last_ms ? now_ms : job->last_ms + 1;
     rc = write_disk(job, err);
-    choose_stem(job, parts.manifest.created_ms);
+    choose_stem(job, now_ms);
     rc = rc < 0 ? rc : publish(job, &parts, err);
     if (rc < 0) {
         return explain_no_room(job, err);
@@ -362,9 +369,7 @@ static int write_backup(struct job *job, struct error *err)
 
 static int back_up(struct job *job, const struct backup_values *values, struct error *err)
 {
-    if (!values->is_full) {
-        find_last(job);
-    }
+    find_last(job, values->is_full);
     int rc = check_last(job, err);
     const char *since = job->last.path ? job->last.manifest.disk.bitmap : "";
     rc = rc < 0 ? rc : origin_back_up(job->cli, job->vm, since, &values->follow, &job->origin, err);

@@ -166,7 +166,7 @@ static int import_last(
 {
     cleanup_with(backup_clear) struct backup last = {.path = NULL};
     cleanup_free char *directory = realpath(word, NULL);
-    int rc = backup_find_newest(directory ? directory : word, NULL, &last, err);
+    int rc = backup_find_last(directory ? directory : word, NULL, &last, err);
     if (rc == 0 && !last.path) {
         (void)error_set(err, ERR_ARCHIVE, "there is no backup in '%s'", word);
         rc = error_help(err, "make one: vmctl backup VM %s", word);

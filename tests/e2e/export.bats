@@ -221,6 +221,28 @@ the_last() { ls -t backups/web-*.qcow2 | head -n 1; }
     leaves_nothing
 }
 
+@test "backups after the clock was ahead: the last one is imported" {
+    vmctl backup -q web ahead
+    local settings=$(ls ahead/*.vmctl)
+    mkdir ahead.members
+    tar --zstd -C ahead.members -xf "$settings"
+    jq '.created += 86400000' ahead.members/manifest.json >manifest.ahead # a day
+    mv manifest.ahead ahead.members/manifest.json
+    (cd ahead.members && tar --zstd -cf "../$settings" manifest.json $(ls | grep -v manifest.json))
+    qemu-io -c 'write -P 0x6c 3M 64k' "$DATA/vms/web/overlay.qcow2" >/dev/null
+    fails 0 vmctl backup web ahead
+    says "what has changed since the one before"
+    vmctl import -q ahead --name two
+    qemu-img compare -q "$DATA/vms/web/overlay.qcow2" "$DATA/vms/two/overlay.qcow2"
+    vmctl destroy -q two
+    vmctl backup -q web ahead --full
+    vmctl import -q ahead --name two
+    run vmctl get two -o json
+    [ "$(tar --zstd -xOf "$(ls ahead/*-full.vmctl | grep -vF "$settings")" manifest.json | jq .created)" -gt \
+        "$(jq .created ahead.members/manifest.json)" ]
+    vmctl destroy -q two
+}
+
 @test "a backup that takes longer than its snapshot is kept has all of its settings" {
     mkdir bin
     printf '#!/bin/sh\nrm -f "$DATA"/vms/web/snapshots/*.iso\nexec %s "$@"\n' "$(command -v qemu-img)" >bin/qemu-img
