@@ -27,6 +27,7 @@
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_import.h"
 #include "specs/vm/vm_spec.h"
+#include "store/store.h"
 
 enum { PIECE = 1 << 20 };
 
@@ -117,6 +118,23 @@ static int check_is_unused(
     return error_help(err, "stop it first: vmctl stop %s", parts->manifest.vm);
 }
 
+/* One that no VM has used yet need not be there. */
+static int refuse_lost_volume(
+    struct cli *cli, const char *vm_name, const char *volume, struct error *err)
+{
+    cleanup_free char *key = volume_record_key(volume);
+    cleanup_free char *path = volume_path(&cli->paths, volume);
+    cleanup_json json_t *record = NULL;
+    int rc = store_get_json(cli->store, STORE_META, key, &record, err);
+    if (rc < 0 || !record) {
+        return rc;
+    }
+    (void)error_set(
+        err, ERR_OVERLAY, "vm '%s': volume '%s' is gone: there is no '%s'", vm_name, volume, path);
+    return error_help(
+        err, "put it back from a backup; or, to give up what it held: vmctl volume rm %s", volume);
+}
+
 static int add_volumes(
     struct cli *cli, const struct origin *origin, struct archive_parts *parts, struct error *err)
 {
@@ -128,6 +146,7 @@ static int add_volumes(
         cleanup_free char *member = vm_import_volume_member(volume);
         cleanup_free char *what = mem_printf("volume '%s'", volume);
         if (!fs_exists(path)) {
+            rc = refuse_lost_volume(cli, parts->manifest.vm, volume, err);
             continue;
         }
         rc = add_disk(cli, parts, member, path, what, err);
@@ -179,9 +198,9 @@ void archive_note_left_out(const struct cli *cli, const struct manifest *manifes
     for (size_t i = 0; i < spec->n_volumes; i++) {
         const char *name = spec->volumes[i].name;
         cleanup_free char *path = volume_path(&cli->paths, name);
-        if (!manifest_has_volume(manifest, name) && fs_exists(path)) {
-            cli_note(cli, "%s: without volume '%s': stop the VM, and give --with-volumes",
-                manifest->vm, name);
+        if (!manifest_has_volume(manifest, name)) {
+            cli_note(cli, "%s: without volume '%s'%s", manifest->vm, name,
+                fs_exists(path) ? ": stop the VM, and give --with-volumes" : ", which has no file");
         }
     }
     for (size_t i = 0; i < spec->n_disks; i++) {

@@ -22,7 +22,8 @@ struct archive_content {
 };
 
 /* Reads them into unnamed files of the data directory. archive_parts_clear() it, also after an
- * error. -ERR_NO_SPACE, -ERR_OVERLAY, -ERR_IO; -ERR_VM_INVALID_STATE: volumes of a VM that runs. */
+ * error. -ERR_NO_SPACE, -ERR_OVERLAY, -ERR_IO; -ERR_VM_INVALID_STATE: volumes of a VM that runs;
+ * -ERR_OVERLAY also when the file of one that was used is gone. */
 int archive_collect(struct cli *cli, const struct origin *origin, struct archive_content content,
     struct archive_parts *ret, struct error *err);
 /* Says what the guest has and no import will bring back. */

@@ -386,7 +386,15 @@ has_process() { [[ $(pid_of "$1") =~ ^[0-9]+$ ]]; }
     qemu-io -c 'write -P 0x7e 5M 64k' "$volume" >/dev/null
     [ "$(vmctl backup web kept --with-volumes -o json 2>notes | jq -c .volumes)" = '["data"]' ]
     refute grep 'without volume' notes
-    cp "$volume" volume.qcow2
+    mv "$volume" volume.qcow2
+    fails 1 vmctl backup web kept --with-volumes
+    says "vm 'web': volume 'data' is gone: there is no '$volume'" "vmctl volume rm data"
+    fails 1 vmctl export web lost.vmctl --with-volumes
+    says "volume 'data' is gone"
+    [ ! -e lost.vmctl ]
+    fails 0 vmctl export web lost.vmctl
+    says "web: without volume 'data', which has no file"
+    cp volume.qcow2 "$volume"
     fails 6 vmctl import kept --name two
     says "there is a volume 'data' already" "vmctl volume rm data"
     vmctl destroy -q web
