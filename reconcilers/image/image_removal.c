@@ -39,7 +39,7 @@ static void for_each_name(const struct paths *paths, const char *relative,
 struct image_use {
     dev_t device;
     ino_t inode;
-    char *vm_name;
+    char *name; /* "web", "web@before", "~3f2ad08b11c5" */
 };
 
 struct users {
@@ -54,34 +54,41 @@ struct collector {
     const struct paths *paths;
 };
 
-static void add_use(struct users *users, const char *path, const char *vm_name)
+static bool uses(const struct users *users, const struct stat *file, const char *name)
 {
-    struct stat st;
-    if (!path || user_path_stat(path, &st) < 0) {
-        return;
-    }
     for (size_t i = 0; i < users->count; i++) {
         const struct image_use *use = &users->uses[i];
-        if (use->device == st.st_dev && use->inode == st.st_ino && text_eq(use->vm_name, vm_name)) {
-            return;
+        if (use->device == file->st_dev && use->inode == file->st_ino && text_eq(use->name, name)) {
+            return true;
         }
     }
-    mem_grow(users->uses, users->count);
-    users->uses[users->count++] = (struct image_use){st.st_dev, st.st_ino, mem_strdup(vm_name)};
+    return false;
 }
 
-static void add_view(void *context, const struct vm_view *view)
+static void add_use(struct users *users, const char *path, const char *name)
 {
-    struct collector *c = context;
+    struct stat st;
+    if (path && user_path_stat(path, &st) == 0 && !uses(users, &st, name)) {
+        mem_grow(users->uses, users->count);
+        users->uses[users->count++] = (struct image_use){st.st_dev, st.st_ino, mem_strdup(name)};
+    }
+}
+
+/* Of a VM that does not use it otherwise: only the snapshot, and not the VM, has to go. */
+static void add_snapshot(
+    struct users *users, const struct vm_snapshot *snapshot, const char *vm_name)
+{
+    const char *path = snapshot->prepared.image_path;
+    cleanup_free char *name = removal_snapshot_user(vm_name, snapshot);
+    struct stat st;
+    if (path && user_path_stat(path, &st) == 0 && !uses(users, &st, vm_name)) {
+        add_use(users, path, name);
+    }
+}
+
+static void add_wanted(struct collector *c, const struct vm_view *view)
+{
     struct users *users = c->users;
-    add_use(users, view->status->prepared.image_path, view->name);
-    add_use(users, view->status->replacement.image_path, view->name);
-    for (uint32_t i = 0; i < view->status->n_snapshots; i++) {
-        add_use(users, view->status->snapshots[i].prepared.image_path, view->name);
-    }
-    if (!view->desired) {
-        return;
-    }
     if (view->desired->origin && !view->status->prepared.digest[0]) {
         add_use(users, view->desired->origin->snapshot.prepared.image_path, view->name);
     }
@@ -90,6 +97,20 @@ static void add_view(void *context, const struct vm_view *view)
     add_use(users, cached ? cached : image->location, view->name);
     mem_grow(users->keys, users->n_keys);
     image_work_key(image, users->keys[users->n_keys++]);
+}
+
+static void add_view(void *context, const struct vm_view *view)
+{
+    struct collector *c = context;
+    struct users *users = c->users;
+    add_use(users, view->status->prepared.image_path, view->name);
+    add_use(users, view->status->replacement.image_path, view->name);
+    if (view->desired) {
+        add_wanted(c, view);
+    }
+    for (uint32_t i = 0; i < view->status->n_snapshots; i++) {
+        add_snapshot(users, &view->status->snapshots[i], view->name);
+    }
 }
 
 /* What was found or made and is not recorded yet. */
@@ -102,7 +123,7 @@ static void add_pin(void *context, const char *vm_name, const char *path)
 static void users_clear(struct users *users)
 {
     for (size_t i = 0; i < users->count; i++) {
-        free(users->uses[i].vm_name);
+        free(users->uses[i].name);
     }
     free(users->uses);
     free(users->keys);
@@ -153,7 +174,7 @@ static void users_of(const struct users *users, const char *path, struct buf *ou
     for (size_t i = 0; i < users->count; i++) {
         const struct image_use *use = &users->uses[i];
         if (use->device == st.st_dev && use->inode == st.st_ino) {
-            buf_printf(out, "%s%s", out->len > 0 ? " " : "", use->vm_name);
+            buf_printf(out, "%s%s", out->len > 0 ? " " : "", use->name);
         }
     }
 }
@@ -246,11 +267,7 @@ static int check_removable(const struct image_removal *removal, const struct use
     if (names.len > 0) {
         (void)error_set(
             err, ERR_VM_CONFLICT, "image %.12s is in use by: %s", digest, buf_str(&names));
-        return strchr(buf_str(&names), '~')
-                   ? error_help(err, "first destroy the VMs that use it; a template (~…) goes by: "
-                                     "vmctl template rm")
-                   : error_help(
-                         err, "first destroy what uses it: vmctl destroy %s", buf_str(&names));
+        return removal_help_users(buf_str(&names), err);
     }
     return 0;
 }

@@ -173,28 +173,50 @@ struct op *template_seal(const struct vm_env *env, const char *disk_path,
 
 /* ---- removing ---- */
 
-static void add_user(json_t *names, const char *digest, const char *vm_name)
+static bool has_word(const char *words, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *at = words; at; at = strchr(at, ' ')) {
+        at += *at == ' ';
+        if (strcspn(at, " ") == n && strncmp(at, word, n) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_user(json_t *names, const char *digest, const char *user)
 {
     const char *before = json_text(names, digest);
-    if (digest[0] && !(before && text_ends_with(before, vm_name))) {
+    if (digest[0] && !has_word(before, user)) {
         cleanup_free char *now =
-            mem_printf("%s%s%s", before ? before : "", before ? " " : "", vm_name);
+            mem_printf("%s%s%s", before ? before : "", before ? " " : "", user);
         json_put_text(names, digest, now);
     }
 }
 
-/* To {digest: "web db"}. */
+/* Only it, and not the VM, has to go. */
+static void add_snapshot(json_t *names, const struct vm_snapshot *snapshot, const char *vm_name)
+{
+    const char *digest = snapshot->prepared.template_digest;
+    cleanup_free char *user = removal_snapshot_user(vm_name, snapshot);
+    if (!has_word(json_text(names, digest), vm_name)) {
+        add_user(names, digest, user);
+    }
+}
+
+/* To {digest: "web db@before"}. */
 static void add_users(void *context, const struct vm_view *view)
 {
     const struct vm_status *status = view->status;
     add_user(context, status->prepared.template_digest, view->name);
     add_user(context, status->replacement.template_digest, view->name);
     add_user(context, status->warm.template_digest, view->name);
-    for (uint32_t i = 0; i < status->n_snapshots; i++) {
-        add_user(context, status->snapshots[i].prepared.template_digest, view->name);
-    }
     if (view->desired && view->desired->origin && !status->prepared.digest[0]) {
         add_user(context, view->desired->origin->snapshot.prepared.template_digest, view->name);
+    }
+    for (uint32_t i = 0; i < status->n_snapshots; i++) {
+        add_snapshot(context, &status->snapshots[i], view->name);
     }
 }
 
@@ -258,7 +280,7 @@ static int check_removable(const struct template_removal *removal, struct error 
         if (users) {
             (void)error_set(err, ERR_VM_CONFLICT, "template %.*s is in use by: %s", TEMPLATE_DIGITS,
                 digest, users);
-            return error_help(err, "first destroy what uses it: vmctl destroy %s", users);
+            return removal_help_users(users, err);
         }
     }
     return 0;

@@ -23,9 +23,11 @@
 #include "specs/base/reserve.h"
 #include "specs/base/strings.h"
 #include "specs/base/text.h"
+#include "specs/vm/vm_snapshot.h"
+#include "specs/vm/vm_status.h"
 #include "store/store.h"
 
-enum { LOST_TEXT_MAX = 300 };
+enum { LOST_TEXT_MAX = 300, USERS_TEXT_MAX = 200 };
 
 /* ---- deleting in the background ---- */
 
@@ -190,6 +192,41 @@ int removal_check_lost(struct reconciler_host *host, struct error *err)
     return error_help(err,
         "`vmctl up` of its VMFile takes the disk of each back; one that is not wanted: rm -r '%s'",
         directory);
+}
+
+char *removal_snapshot_user(const char *vm_name, const struct vm_snapshot *snapshot)
+{
+    return text_starts_with(snapshot->name, SNAPSHOT_PASSING)
+               ? mem_strdup(vm_name)
+               : mem_printf("%s@%s", vm_name, snapshot->name);
+}
+
+/* Behind the commands before, with a blank or as a command of its own. */
+static void add_command(struct buf *out, const char *command, const char *words, int n)
+{
+    buf_printf(out, "%s%s %.*s", out->len > 0 ? "; " : "", command, n, words);
+}
+
+int removal_help_users(const char *users, struct error *err)
+{
+    cleanup_buf struct buf vms = BUF_INIT(USERS_TEXT_MAX), out = BUF_INIT(2 * USERS_TEXT_MAX);
+    for (const char *at = users; *at; at += strspn(at, " ")) {
+        int n = (int)strcspn(at, " "), n_vm = (int)strcspn(at, " @");
+        if (*at == '~') { /* its machine is named after it */
+            add_command(&out, "vmctl template rm", at + 1, n - 1);
+        } else if (n_vm < n) {
+            cleanup_free char *snapshot =
+                mem_printf("%.*s %.*s", n_vm, at, n - n_vm - 1, at + n_vm + 1);
+            add_command(&out, "vmctl snapshot rm", snapshot, (int)strlen(snapshot));
+        } else {
+            buf_printf(&vms, " %.*s", n, at);
+        }
+        at += n;
+    }
+    if (vms.len > 0) {
+        add_command(&out, "vmctl destroy", buf_str(&vms) + 1, (int)vms.len - 1);
+    }
+    return error_help(err, "first remove what uses it: %s", buf_str(&out));
 }
 
 /* ---- sweeping ---- */

@@ -10,6 +10,7 @@
 
 struct error;
 struct reconciler_host;
+struct vm_snapshot;
 
 /* Removes overlay and seed of a VM, or with `whole_dir` its directory; missing files are fine. Only
  * while no process uses them. */
@@ -22,6 +23,13 @@ int removal_discard_file(struct reconciler_host *host, const char *path, struct 
 /* -ERR_VM_CONFLICT while there is a directory of a VM that a lost store knew: its disk may lie on
  * any image and any template. -ERR_STORE. Before removing either. */
 int removal_check_lost(struct reconciler_host *host, struct error *err);
+
+/* "db@before"; of a snapshot that is nobody's but a clone's, and goes by itself, "db". free() it.
+ */
+char *removal_snapshot_user(const char *vm_name, const struct vm_snapshot *snapshot);
+/* Adds the commands that remove `users`, such as "web db@before ~3f2ad08b11c5": VMs, snapshots and
+ * templates, with blanks between. Returns the error's code, as error_help(). */
+int removal_help_users(const char *users, struct error *err);
 
 /* Deletes the trash and the temporary files of downloads, in the background. At the start, before
  * any operation. */

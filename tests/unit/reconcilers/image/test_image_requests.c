@@ -483,6 +483,21 @@ static void an_image_under_a_disk_is_not_removed(void **state)
     assert_true(has_image(f));
 }
 
+static void a_snapshot_on_an_image_is_named_with_how_to_remove_it(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {0};
+    assert_state(pull(f, NULL, false), "done");
+    add_vm(f, IMAGE_FILE, "/elsewhere.qcow2");
+    vm_status_add_snapshot(f->status, "before", "f", 1, 1);
+    f->status->snapshots[0].prepared.image_path = paths_image(&f->m.paths, f->sha256);
+    const json_t *answer = remove_image(f, f->sha256);
+    assert_refused(answer, ERR_VM_CONFLICT, "in use by: web@before");
+    assert_true(image_request_failure(answer, &err));
+    assert_non_null(strstr(error_help_text(&err), "vmctl snapshot rm web before"));
+    assert_true(has_image(f));
+}
+
 static void an_image_that_a_spec_asks_for_is_not_removed(void **state)
 {
     struct fixture *f = *state;
@@ -833,6 +848,7 @@ int main(void)
         TEST(old_answers_are_cleared_away),
         TEST(removing_takes_names_links_and_records_along),
         TEST(an_image_under_a_disk_is_not_removed),
+        TEST(a_snapshot_on_an_image_is_named_with_how_to_remove_it),
         TEST(an_image_that_a_spec_asks_for_is_not_removed),
         TEST(an_image_that_a_disk_is_being_made_on_is_not_removed),
         TEST(a_name_used_as_a_local_file_keeps_its_image),

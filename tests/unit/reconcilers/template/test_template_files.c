@@ -261,6 +261,25 @@ static void what_was_not_cloned_for_two_weeks_goes(void **state)
     assert_null(find(m));
 }
 
+static void all_users_are_named_and_how_to_remove_them(void **state)
+{
+    struct media_host *m = *state;
+    struct error err = {0};
+    char digest[DIGEST_SIZE];
+    name_it(digest);
+    cleanup_json json_t *digests = json_pack("[s]", digest);
+    cleanup_json json_t *answer = json_object();
+    const struct template_order order = {.digests = digests};
+    assert_int_equal(seal_it(m, &err), 0);
+    remove_builder(m);
+    user_of = snapshot_of = digest;
+    is_used_twice = true;
+    assert_int_equal(template_remove(&m->host, &order, answer, &err), -ERR_VM_CONFLICT);
+    assert_non_null(strstr(err.message, "is in use by: myweb web db@before"));
+    assert_string_equal(error_help_text(&err),
+        "first remove what uses it: vmctl snapshot rm db before; vmctl destroy myweb web");
+}
+
 /* The store was moved aside: no record says that the disk of "db" lies on the template. */
 static void nothing_goes_while_a_disk_has_lost_its_record(void **state)
 {
@@ -294,6 +313,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_that_cannot_be_sealed_leaves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_used_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_not_cloned_for_two_weeks_goes, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            all_users_are_named_and_how_to_remove_them, setup, teardown),
         cmocka_unit_test_setup_teardown(
             nothing_goes_while_a_disk_has_lost_its_record, setup, teardown),
     };
