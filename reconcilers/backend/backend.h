@@ -35,6 +35,7 @@ struct vm_env {
     const struct vm_spec *spec;     /* desired; NULL for an orphan */
     const char *uid;                /* of the desired or, for an orphan, the status record */
     const struct vm_status *status; /* as committed */
+    bool has_vmfile;                /* it came from a VMFile, which `vmctl reload` reads */
     const struct proxies *proxies;  /* for downloads; NULL: none */
     const struct vm_origin
         *origin;                  /* the disk is, or is to be, a copy of this; NULL: its image's */

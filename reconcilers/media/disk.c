@@ -255,6 +255,7 @@ struct op *disk_make(struct reconciler_host *host, const struct disk_request *re
 
 struct disk_check {
     char *vm_name, *overlay_path, *image_path, *moved_path;
+    bool has_vmfile;
     uint64_t disk_bytes, file_bytes;
 };
 
@@ -268,13 +269,22 @@ static void free_check(void *context)
     free(check);
 }
 
+/* What `create` made has no VMFile that says what its next disk is to be. free() it. */
+static char *describe_new_disk(const struct disk_check *check)
+{
+    return check->has_vmfile
+               ? mem_printf("vmctl reload --name %s", check->vm_name)
+               : mem_printf("vmctl destroy %s, then create, clone or import it", check->vm_name);
+}
+
 static int refuse_disk(const struct disk_check *check, const char *what, struct error *err)
 {
+    cleanup_free char *new_disk = describe_new_disk(check);
     error_set(err, ERR_OVERLAY, "the disk '%s' %s", check->overlay_path, what);
     return error_help(err,
         "put it back from a backup (then: vmctl start %s), or give the VM a new disk, which loses "
-        "what was on this one: vmctl reload --name %s",
-        check->vm_name, check->vm_name);
+        "what was on this one: %s",
+        check->vm_name, new_disk);
 }
 
 bool disk_has_no_data(const char *path)
@@ -314,12 +324,13 @@ static int check_length(const struct disk_check *check, struct error *err)
                    ? refuse_disk(check, "was replaced: it is empty", err)
                    : 0; /* restored from a backup */
     }
+    cleanup_free char *new_disk = describe_new_disk(check);
     error_set(err, ERR_OVERLAY, "the disk '%s' is cut off: it had %llu bytes and has %lld",
         check->overlay_path, (unsigned long long)check->file_bytes, (long long)size);
     return error_help(err,
         "put it back from a backup; or take what is left, with zeros for the rest: truncate -s "
-        "%llu %s; or a new disk: vmctl reload --name %s",
-        (unsigned long long)check->file_bytes, check->overlay_path, check->vm_name);
+        "%llu %s; or a new disk: %s",
+        (unsigned long long)check->file_bytes, check->overlay_path, new_disk);
 }
 
 static int disk_look_before_start(void *context, const atomic_bool *is_cancelled, struct error *err)
@@ -350,6 +361,7 @@ struct op *disk_check(
     struct disk_check *check = mem_new(struct disk_check);
     *check = (struct disk_check){
         .vm_name = mem_strdup(record->vm_name),
+        .has_vmfile = record->has_vmfile,
         .overlay_path = mem_strdup(record->overlay_path),
         .image_path = mem_strdup(record->image_path),
         .moved_path = mem_strdup(record->moved_path),

@@ -28,7 +28,8 @@ struct disk_request {
 
 /* What is recorded of a disk that a guest has used. */
 struct disk_record {
-    const char *vm_name; /* for messages */
+    const char *vm_name; /* for messages … */
+    bool has_vmfile;     /* … which name `vmctl reload` only then: it reads the VMFile */
     const char *overlay_path;
     const char *image_path; /* its base … */
     const char *moved_path; /* … or where that is now; NULL: not known */

@@ -544,6 +544,7 @@ static struct op *check_disk(const struct vm_env *env, op_done_fn *done, void *c
     }
     struct disk_record record = {
         .vm_name = env->name,
+        .has_vmfile = env->has_vmfile,
         .overlay_path = overlay,
         .image_path = base,
         .moved_path = prepared->template_digest[0] ? base : now,

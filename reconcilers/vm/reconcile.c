@@ -48,6 +48,7 @@ static struct pass begin_pass(
             .name = view->name,
             .uid = desired ? desired->uid : view->status->uid,
             .status = view->status,
+            .has_vmfile = desired && desired->source,
             .proxies = desired ? &desired->proxies : NULL,
             .origin = desired && !desired->recreate_token[0] ? desired->origin : NULL},
         .now_ms = clock_monotonic_ms(self->host->clock),

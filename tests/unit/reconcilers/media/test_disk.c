@@ -28,6 +28,7 @@ struct fixture {
     char *base;
     char *overlay;
     char *aside;
+    bool has_vmfile;
 };
 
 static int setup(void **state)
@@ -264,6 +265,7 @@ static enum error_code check(struct fixture *f, uint64_t disk_bytes, uint64_t fi
 {
     struct disk_record record = {
         .vm_name = "web",
+        .has_vmfile = f->has_vmfile,
         .overlay_path = f->overlay,
         .image_path = f->base,
         .disk_bytes = disk_bytes,
@@ -288,6 +290,10 @@ static void a_disk_that_is_not_the_one_that_was_used_is_told(void **state)
     assert_int_equal(truncate(f->overlay, (off_t)(size - (2 << 20))), 0);
     assert_int_equal(check(f, 3 * GIB, size), ERR_OVERLAY);
     assert_non_null(strstr(f->m.error.message, "cut off"));
+    assert_null(strstr(error_help_text(&f->m.error), "vmctl reload"));
+    assert_non_null(strstr(error_help_text(&f->m.error), "vmctl destroy web"));
+    f->has_vmfile = true;
+    assert_int_equal(check(f, 3 * GIB, size), ERR_OVERLAY);
     assert_non_null(strstr(error_help_text(&f->m.error), "vmctl reload --name web"));
     assert_int_equal(unlink(f->overlay), 0);
     assert_int_equal(make(f, f->base, 3, false), ERR_NONE);
