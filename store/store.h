@@ -144,8 +144,9 @@ void vm_summary_list_clear(struct vm_summary_list *list);
  * True for those that were there when this store was made, for all while it has no VM, and when
  * the store cannot be read. */
 bool store_may_have_lost(struct store *store, const char *vm_name);
-/* Appends the names of all directories in vms/ that have no record and may be such. */
-int store_list_lost(struct store *store, struct strings *names, struct error *err);
+/* Appends "vms/web", "quarantine/db-1": the directories of VMs that have no record, whatever store
+ * knew them. */
+int store_list_orphans(struct store *store, struct strings *names, struct error *err);
 
 struct lease_list {
     struct lease *items;

@@ -2,8 +2,10 @@
 /* Reading VMs, leases and plain records: one snapshot for each call, closed before it returns. */
 #include "store/store.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -429,30 +431,38 @@ bool store_may_have_lost(struct store *store, const char *vm_name)
     return true;
 }
 
-struct lost_search {
+struct orphan_search {
     struct store *store;
+    bool is_quarantine;
     struct strings *names;
     struct error *err; /* of the last that cannot be read */
 };
 
-static void add_if_lost(void *context, int dir_fd, const char *name)
+static void add_orphan(void *context, int dir_fd, const char *name)
 {
-    struct lost_search *search = context;
+    struct orphan_search *search = context;
+    struct stat st;
     bool has_record = false;
-    (void)dir_fd;
-    if (lmdb_is_vm_name((struct bytes){name, strlen(name)}) &&
-        store_has(search->store, name, &has_record, search->err) == 0 && !has_record &&
-        store_may_have_lost(search->store, name)) {
-        strings_append(search->names, name); /* a directory has each name once */
+    bool is_directory = fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+    if (!is_directory || (!search->is_quarantine &&
+                             (!lmdb_is_vm_name((struct bytes){name, strlen(name)}) ||
+                                 store_has(search->store, name, &has_record, search->err) < 0))) {
+        return;
+    }
+    if (!has_record) {
+        cleanup_free char *path =
+            mem_printf("%s/%s", search->is_quarantine ? "quarantine" : "vms", name);
+        strings_append(search->names, path); /* a directory has each name once */
     }
 }
 
-int store_list_lost(struct store *store, struct strings *names, struct error *err)
+int store_list_orphans(struct store *store, struct strings *names, struct error *err)
 {
-    cleanup_free char *directory = paths_path(store_paths(store), "vms");
+    cleanup_free char *vms = paths_path(store_paths(store), "vms");
+    cleanup_free char *quarantine = paths_path(store_paths(store), "quarantine");
     struct error found = {.code = ERR_NONE};
-    struct lost_search search = {store, names, &found};
-    fs_each_entry(directory, add_if_lost, &search);
+    fs_each_entry(vms, add_orphan, &(struct orphan_search){store, false, names, &found});
+    fs_each_entry(quarantine, add_orphan, &(struct orphan_search){store, true, names, &found});
     if (found.code != ERR_NONE) {
         *err = found;
     }

@@ -152,7 +152,7 @@ static int users_collect(const struct image_removal *removal, struct users *ret,
 {
     cleanup_with(users_clear) struct users users = {0};
     struct collector collector = {&users, removal->host->paths};
-    int rc = removal_check_lost(removal->host, err);
+    int rc = removal_check_orphans(removal->host, err);
     rc = rc < 0 ? rc : removal->host->each_vm(removal->host, add_view, &collector, err);
     if (rc < 0) {
         return rc;

@@ -292,7 +292,7 @@ int template_remove(struct reconciler_host *host, const struct template_order *o
     cleanup_json json_t *users = json_object();
     struct template_removal removal = {
         .host = host, .order = order, .users = users, .answer = answer, .err = err};
-    int rc = removal_check_lost(host, err);
+    int rc = removal_check_orphans(host, err);
     rc = rc < 0 ? rc : host->each_vm(host, add_users, users, err);
     rc = rc < 0 ? rc : check_removable(&removal, err);
     json_put(answer, "removed", json_array());

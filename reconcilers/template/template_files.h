@@ -38,7 +38,7 @@ struct template_order {
 };
 
 /* Puts into `answer` what went: removed [{digest, size}] and freed, bytes. -ERR_VM_CONFLICT says
- * who uses one, or that a disk without a record may (removal_check_lost()), and nothing went;
+ * who uses one, or that a disk without a record may (removal_check_orphans()), and nothing went;
  * -ERR_TEMPLATE_NOT_FOUND. */
 int template_remove(struct reconciler_host *host, const struct template_order *order,
     json_t *answer, struct error *err);

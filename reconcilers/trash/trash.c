@@ -27,7 +27,7 @@
 #include "specs/vm/vm_status.h"
 #include "store/store.h"
 
-enum { LOST_TEXT_MAX = 300, USERS_TEXT_MAX = 200 };
+enum { ORPHANS_TEXT_MAX = 300, USERS_TEXT_MAX = 200 };
 
 /* ---- deleting in the background ---- */
 
@@ -175,22 +175,23 @@ int removal_discard_file(struct reconciler_host *host, const char *path, struct 
  * gone. The disk's header has the name of one file only; those of its snapshots and of a disk that
  * was set aside would have to be read, too, and one that cannot be read would have to stop it all
  * the same. */
-int removal_check_lost(struct reconciler_host *host, struct error *err)
+int removal_check_orphans(struct reconciler_host *host, struct error *err)
 {
     cleanup_with(strings_clear) struct strings names = {0};
-    cleanup_buf struct buf text = BUF_INIT(LOST_TEXT_MAX);
-    int rc = store_list_lost(host->store, &names, err);
+    cleanup_buf struct buf text = BUF_INIT(ORPHANS_TEXT_MAX);
+    int rc = store_list_orphans(host->store, &names, err);
     if (rc < 0 || names.count == 0) {
         return rc;
     }
     for (size_t i = 0; i < names.count; i++) {
-        buf_printf(&text, "%svms/%s", i ? " " : "", names.items[i]);
+        buf_printf(&text, "%s%s", i ? " " : "", names.items[i]);
     }
     (void)error_set(err, ERR_VM_CONFLICT,
-        "disks without a record may lie on it, of a store that is gone: %s", buf_str(&text));
-    cleanup_free char *directory = paths_vm(host->paths, names.items[0], VM_DIR);
+        "disks without a record, which may lie on any image or template: %s", buf_str(&text));
+    cleanup_free char *directory = paths_path(host->paths, names.items[0]);
     return error_help(err,
-        "`vmctl up` of its VMFile takes the disk of each back; one that is not wanted: rm -r '%s'",
+        "take them back, with `vmctl up` of its VMFile (vmctld(8), DATA DIRECTORY); one that is "
+        "not wanted: rm -r '%s'",
         directory);
 }
 

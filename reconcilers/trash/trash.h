@@ -20,9 +20,9 @@ int removal_discard(struct reconciler_host *host, const char *vm_name, const cha
 /* Removes one file of the data directory. */
 int removal_discard_file(struct reconciler_host *host, const char *path, struct error *err);
 
-/* -ERR_VM_CONFLICT while there is a directory of a VM that a lost store knew: its disk may lie on
- * any image and any template. -ERR_STORE. Before removing either. */
-int removal_check_lost(struct reconciler_host *host, struct error *err);
+/* -ERR_VM_CONFLICT while there is a directory of a VM that has no record, as after the store was
+ * lost: its disk may lie on any image and any template. -ERR_STORE. Before removing either. */
+int removal_check_orphans(struct reconciler_host *host, struct error *err);
 
 /* "db@before"; of a snapshot that is nobody's but a clone's, and goes by itself, "db". free() it.
  */

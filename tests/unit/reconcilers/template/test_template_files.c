@@ -280,27 +280,33 @@ static void all_users_are_named_and_how_to_remove_them(void **state)
         "first remove what uses it: vmctl snapshot rm db before; vmctl destroy myweb web");
 }
 
-/* The store was moved aside: no record says that the disk of "db" lies on the template. */
+/* No record says that the disk of "db" lies on the template: the store was moved aside, or has
+ * taken that record out as damaged. */
 static void nothing_goes_while_a_disk_has_lost_its_record(void **state)
 {
+    static const char *const places[][2] = {{"vms", "db"}, {"quarantine", "db-1"}};
     struct media_host *m = *state;
     struct error err = {0};
     char digest[DIGEST_SIZE];
     name_it(digest);
     cleanup_json json_t *digests = json_pack("[s]", digest);
-    cleanup_free char *directory = paths_vm(&m->paths, "db", VM_DIR);
     assert_int_equal(seal_it(m, &err), 0);
     remove_builder(m);
     make_old(m, digest);
-    assert_int_equal(fs_make_dirs(directory, 0700, &err), 0);
-    template_sweep(&m->host, true);
-    struct template_record *record = find(m);
-    assert_non_null(record);
-    template_record_free(record);
-    assert_int_equal(remove_all(m, NULL, true, 0), -ERR_VM_CONFLICT);
-    assert_int_equal(remove_all(m, NULL, false, 0), -ERR_VM_CONFLICT);
-    assert_int_equal(remove_all(m, digests, false, 0), -ERR_VM_CONFLICT);
-    assert_int_equal(fs_remove_beneath(m->paths.data_dir, "vms", "db", &err), 0);
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        const char *const *place = places[i];
+        cleanup_free char *directory =
+            mem_printf("%s/%s/%s", m->paths.data_dir, place[0], place[1]);
+        assert_int_equal(fs_make_dirs(directory, 0700, &err), 0);
+        template_sweep(&m->host, true);
+        struct template_record *record = find(m);
+        assert_non_null(record);
+        template_record_free(record);
+        assert_int_equal(remove_all(m, NULL, true, 0), -ERR_VM_CONFLICT);
+        assert_int_equal(remove_all(m, NULL, false, 0), -ERR_VM_CONFLICT);
+        assert_int_equal(remove_all(m, digests, false, 0), -ERR_VM_CONFLICT);
+        assert_int_equal(fs_remove_beneath(m->paths.data_dir, place[0], place[1], &err), 0);
+    }
     template_sweep(&m->host, true);
     assert_null(find(m));
 }
