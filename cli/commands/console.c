@@ -6,13 +6,13 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/guest/console_link.h"
+#include "cli/guest/console_socket.h"
 #include "cli/guest/terminal.h"
 #include "cli/options.h"
 #include "cli/request/targets.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
-#include "specs/base/lockfile.h"
 #include "specs/base/log_file.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
@@ -51,51 +51,19 @@ static void show_backlog(const char *log_path)
 
 /* ---- connecting ---- */
 
-/* QEMU serves one client and leaves a second one waiting in silence; with a lock a second vmctl can
- * at least report it. */
-static int take_console(const char *name, const char *log_path, int *ret_lock, struct error *err)
-{
-    int rc = lockfile_take(log_path, ret_lock, err);
-    if (rc == -ERR_VM_CONFLICT) {
-        error_clear(err);
-        (void)error_set(err, ERR_VM_INVALID_STATE,
-            "the console of vm '%s' is in use by another `vmctl console`", name);
-        return error_help(err, "detach there first, with Ctrl+]");
-    }
-    return rc;
-}
-
 /* The console of an instance: a socket in the VM's directory, or propolis-server's. */
 struct console {
-    int fd; /* of a socket in the VM's directory; -1: `link` */
-    int lock;
-    struct console_link *link; /* NULL: `fd` */
+    struct console_socket socket;
+    struct console_link *link; /* NULL: `socket` */
 };
 
 static void console_clear(struct console *console)
 {
     struct error ignored = {.code = ERR_NONE};
-    if (console->fd >= 0) {
-        close(console->fd);
-    }
-    if (console->lock >= 0) {
-        close(console->lock);
-    }
+    console_socket_close(&console->socket);
     if (console->link) {
         (void)console_link_close(console->link, &ignored);
     }
-}
-
-static int connect_local(struct cli *cli, const char *name, struct console *ret, struct error *err)
-{
-    cleanup_free char *path = paths_vm(&cli->paths, name, VM_CONSOLE_SOCKET);
-    cleanup_free char *log_path = paths_vm(&cli->paths, name, VM_CONSOLE_LOG);
-    if (fs_connect_unix(path, &ret->fd, err) == 0) {
-        return take_console(name, log_path, &ret->lock, err);
-    }
-    error_clear(err);
-    (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' is not running: it has no console", name);
-    return error_help(err, "start it: vmctl up, or vmctl start %s", name);
 }
 
 static int connect_console(
@@ -109,7 +77,7 @@ static int connect_console(
     bool is_running = record_has_instance(&record);
     const struct vm_spec *applied = is_running ? record.status->applied_spec : NULL;
     if (!applied || !backend_traits(applied->backend)->console_url) {
-        return connect_local(cli, name, ret, err);
+        return console_socket_open(&cli->paths, name, &ret->socket, err);
     }
     cleanup_free char *address = propolis_address(record.status->instance.server);
     return console_link_open(name, address, isatty(STDIN_FILENO), &ret->link, err);
@@ -138,7 +106,7 @@ static int report_end(const struct cli *cli, const char *name, const struct term
 static int attach(struct cli *cli, const char *name, struct error *err)
 {
     cleanup_free char *log_path = paths_vm(&cli->paths, name, VM_CONSOLE_LOG);
-    cleanup_with(console_clear) struct console console = {.fd = -1, .lock = -1};
+    cleanup_with(console_clear) struct console console = {.socket = {.fd = -1, .lock = -1}};
     struct terminal_result result;
     int rc = connect_console(cli, name, &console, err);
     if (rc < 0) {
@@ -151,7 +119,7 @@ static int attach(struct cli *cli, const char *name, struct error *err)
     const struct terminal_bridge bridge = {
         .input_fd = STDIN_FILENO,
         .output_fd = STDOUT_FILENO,
-        .peer_fd = console.link ? console_link_fd(console.link) : console.fd,
+        .peer_fd = console.link ? console_link_fd(console.link) : console.socket.fd,
         .idle_ms = IDLE_MS,
     };
     rc = terminal_run(&bridge, &result, err);

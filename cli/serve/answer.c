@@ -113,8 +113,7 @@ static int answer_server(
 static int answer_change(
     struct serve *serve, const struct route *route, struct answer *answer, struct error *err)
 {
-    (void)route;
-    answer->kind = ANSWER_ACTION;
+    answer->kind = route->kind == ROUTE_TYPE ? ANSWER_INPUT : ANSWER_ACTION;
     if (serve->allows_changes) {
         return 0;
     }
@@ -248,6 +247,7 @@ static int (*const answers[ROUTE_KIND_COUNT_])(
     [ROUTE_VM] = answer_vm,
     [ROUTE_CHANGE] = answer_change,
     [ROUTE_SCREEN] = answer_screen,
+    [ROUTE_TYPE] = answer_change,
     [ROUTE_SERVER] = answer_server,
     [ROUTE_FILE] = answer_file,
     [ROUTE_EVENTS] = answer_events,

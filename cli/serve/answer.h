@@ -26,6 +26,7 @@ enum { ANSWER_MAX = 128 << 20 };
 enum answer_kind {
     ANSWER_WHOLE,
     ANSWER_STREAM, /* of events (stream.h) or a log (log_tail.h), from route.after on */
+    ANSWER_INPUT,  /* what is said of the request's body (exchange.h) */
     ANSWER_ACTION, /* what route.verb will have printed (action.h) */
 };
 

@@ -5,6 +5,7 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
+#include "specs/base/error.h"
 #include "specs/base/text.h"
 
 enum {
@@ -40,9 +41,8 @@ static const char *method_of(struct lws *wsi)
     return "";
 }
 
-/* Nothing that is served reads one, and libwebsockets knows the end of one only by its
- * Content-Length: what comes behind a request for which it may be missing is not taken for the next
- * request. */
+/* libwebsockets knows the end of one only by its Content-Length: what comes behind a request for
+ * which that may be missing is not taken for the next request. */
 static bool may_have_body(struct lws *wsi)
 {
     return text_eq(method_of(wsi), "POST") || method_of(wsi)[0] == '\0' ||
@@ -85,6 +85,7 @@ void exchange_end(struct server *server, struct exchange *exchange)
         action_forget(exchange);
     }
     answer_clear(&exchange->answer);
+    buf_clear(&exchange->input);
     *exchange = (struct exchange){.phase = PHASE_NONE};
 }
 
@@ -183,6 +184,50 @@ static int send_whole(struct server *server, struct exchange *exchange)
     return finish_sending(server, exchange);
 }
 
+/* ---- a body ---- */
+
+static int begin_reading(struct server *server, struct exchange *exchange)
+{
+    char text[VALUE_MAX];
+    uint64_t length = 0;
+    struct error err = {.code = ERR_NONE};
+    (void)header_of(exchange->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH, text);
+    if (!text_to_u64(text, 1, TYPING_MAX, &length)) {
+        (void)error_set(&err, ERR_USAGE, "a Content-Length of 1 to %d bytes is needed", TYPING_MAX);
+        answer_error(&exchange->answer, 413, &err);
+        return exchange_answer(server, exchange);
+    }
+    exchange->phase = PHASE_READING;
+    exchange->input.max = TYPING_MAX;
+    lws_set_timeout(exchange->wsi, PENDING_TIMEOUT_HTTP_CONTENT, ANSWER_S);
+    return 0;
+}
+
+int exchange_take(struct exchange *exchange, const char *bytes, size_t n)
+{
+    if (exchange->phase == PHASE_READING) {
+        buf_add(&exchange->input, bytes, n);
+    }
+    return 0;
+}
+
+int exchange_taken(struct server *server, struct exchange *exchange)
+{
+    struct error err = {.code = ERR_NONE};
+    struct answer *answer = &exchange->answer;
+    if (exchange->phase != PHASE_READING) {
+        return 0;
+    }
+    const struct buf *input = &exchange->input;
+    if (typing_add(server, answer->route.vm_name, input->data, input->len, &err) < 0) {
+        answer_error(answer, err.code == ERR_VM_INVALID_STATE ? 409 : 504, &err);
+    } else {
+        answer->status = 202;
+        buf_add_str(&answer->body, "{}\n");
+    }
+    return exchange_answer(server, exchange);
+}
+
 int exchange_begin(
     struct server *server, struct lws *wsi, struct exchange *exchange, const char *path)
 {
@@ -195,6 +240,8 @@ int exchange_begin(
     case ANSWER_STREAM:
         return exchange->is_head ? exchange_answer(server, exchange)
                                  : stream_begin(server, exchange);
+    case ANSWER_INPUT:
+        return begin_reading(server, exchange);
     case ANSWER_ACTION:
         return action_begin(server, exchange);
     default:

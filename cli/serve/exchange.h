@@ -15,6 +15,7 @@
 struct server;
 struct exchange;
 struct acting;
+struct typing;
 
 /* A descriptor that the loop watches for us. */
 struct watch {
@@ -35,11 +36,12 @@ struct server {
     struct exchange *streams; /* while there is one, the bell and the timer are on */
     struct bell_watch bell;
     struct watch ringing;
-    lws_sorted_usec_list_t timer;
+    lws_sorted_usec_list_t timer, typing_timer;
+    struct typing *typings;
     unsigned n_ticks;
 };
 
-enum phase { PHASE_NONE, PHASE_SENDING, PHASE_STREAMING, PHASE_ACTING };
+enum phase { PHASE_NONE, PHASE_READING, PHASE_SENDING, PHASE_STREAMING, PHASE_ACTING };
 
 enum { ANSWER_S = 60 }; /* for an answer, or a piece of a stream */
 
@@ -48,6 +50,7 @@ struct exchange {
     enum phase phase;
     struct lws *wsi;
     struct answer answer;
+    struct buf input; /* the body of a request that has one */
     size_t n_sent;    /* of its body; of a stream that is what was read and not sent yet */
     int64_t begun_ms; /* monotonic */
     bool is_head, is_changed;
@@ -62,6 +65,8 @@ struct watch *watch_open(struct server *server, struct watch *watch, int fd);
 /* exchange.c. Those that return an int: -1 closes the connection. */
 int exchange_begin(
     struct server *server, struct lws *wsi, struct exchange *exchange, const char *path);
+int exchange_take(struct exchange *exchange, const char *bytes, size_t n);
+int exchange_taken(struct server *server, struct exchange *exchange); /* that was all of it */
 int exchange_send(struct server *server, struct exchange *exchange);
 void exchange_end(struct server *server, struct exchange *exchange); /* twice is fine */
 int exchange_send_headers(const struct exchange *exchange, lws_filepos_t length);
@@ -75,3 +80,13 @@ int stream_send(struct server *server, struct exchange *exchange);
 void stream_end(struct server *server, struct exchange *exchange);
 int action_begin(struct server *server, struct exchange *exchange);
 void action_forget(struct exchange *exchange);
+
+/*
+ * typing.c: text that was typed on the page, for a VM's serial console. Its connection stays for
+ * some seconds after the last text, because QEMU drops what the guest has not read yet when its
+ * client leaves. What the guest says is in the console's log. -ERR_VM_INVALID_STATE: there is no
+ * such console, or it is in use; -ERR_TIMEOUT: the guest has not read what was typed before.
+ */
+enum { TYPING_MAX = 4096 }; /* bytes at a time */
+int typing_add(
+    struct server *server, const char *vm_name, const char *text, size_t n, struct error *err);

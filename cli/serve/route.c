@@ -24,6 +24,7 @@ static const struct {
     {"/v1/vms/*/restart", "POST", "restart", NULL, ROUTE_CHANGE, false},
     {"/v1/vms/*/suspend", "POST", "suspend", NULL, ROUTE_CHANGE, false},
     {"/v1/vms/*/resume", "POST", "resume", NULL, ROUTE_CHANGE, false},
+    {"/v1/vms/*/type", "POST", NULL, NULL, ROUTE_TYPE, false},
     {"/v1/vms/*/screen", "GET", "screenshot", NULL, ROUTE_SCREEN, false},
     {"/v1/vms/*/console", "GET", NULL, "console", ROUTE_LOG, false},
     {"/v1/vms/*/provision", "GET", NULL, "provision", ROUTE_LOG, false},

@@ -29,6 +29,7 @@ enum route_kind {
     ROUTE_VM,
     ROUTE_CHANGE,
     ROUTE_SCREEN,
+    ROUTE_TYPE, /* text for the serial console */
     ROUTE_SERVER,
     ROUTE_LOG,
     ROUTE_EVENTS,

@@ -47,8 +47,9 @@ static int on_http(
         server_of(wsi)->n_connections -= lws_get_opaque_user_data(wsi) == &connection_tag;
         return 0;
     case LWS_CALLBACK_HTTP_BODY:
+        return exchange_take(exchange, in, len);
     case LWS_CALLBACK_HTTP_BODY_COMPLETION:
-        return 0; /* nothing that is served reads one */
+        return exchange_taken(server_of(wsi), exchange);
     default:
         return lws_callback_http_dummy(wsi, reason, user, in, len);
     }
@@ -115,7 +116,7 @@ static int on_raw(
     (void)user;
     (void)in;
     (void)len;
-    return reason == LWS_CALLBACK_RAW_RX_FILE ? watch->on_ready(server_of(wsi), watch) : 0;
+    return reason == LWS_CALLBACK_RAW_RX_FILE && watch ? watch->on_ready(server_of(wsi), watch) : 0;
 }
 
 /* ---- starting ---- */

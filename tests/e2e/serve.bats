@@ -280,6 +280,45 @@ P
     [ "$(sed -n 's/^id: //p' <<<"$output" | head -1)" = "$(ask /v1/events | jq '.[0].sequence')" ]
 }
 
+@test "serve: what is typed comes to the console, as long as nobody else is at it" {
+    local type=/v1/vms/web/type
+    vmfile web
+    vmctl up -q
+    serve
+    [ "$(status_of $type -d x)" = 403 ]
+    kill -KILL "$server"
+    wait "$server" || true
+    serve --allow-changes
+    [ "$(status_of $type -d x)" = 409 ] # noop has no console
+    socat -u "UNIX-LISTEN:$data/vms/web/console.sock,mode=600" "OPEN:$work/typed,creat" 3>&- &
+    servers+=($!)
+    await test -S "$data/vms/web/console.sock"
+    [ "$(status_of $type --data-binary $'echo a\r')" = 202 ]
+    [ "$(status_of $type --data-binary $'echo ä b\r')" = 202 ] # by the same connection: socat takes one
+    await grep -q 'b' "$work/typed"
+    [ "$(<"$work/typed")" = $'echo a\recho ä b\r' ]
+    [ "$(status_of $type -X POST)" = 413 ]
+    [ "$(status_of $type --data-binary @<(head -c 4097 /dev/zero))" = 413 ]
+    [ "$(status_of $type -d x -H 'Origin: http://evil.example')" = 403 ]
+    [ "$(status_of $type)" = 405 ]
+    run vmctl console web </dev/null
+    [ "$status" -ne 0 ]
+    is_left() { ! find "/proc/$server/fd" -mindepth 1 -printf '%l\n' | grep -q console.log; }
+    await is_left # some seconds after the last text the console is free again
+    socat -u "UNIX-LISTEN:$data/vms/web/console.sock,mode=600,fork" OPEN:/dev/null 3>&- &
+    servers+=($!)
+    await test -S "$data/vms/web/console.sock"
+    mkfifo "$work/keys"
+    exec 7<>"$work/keys"
+    vmctl console web <"$work/keys" >"$work/console" 2>&1 3>&- 7>&- &
+    servers+=($!)
+    await grep -q connected "$work/console"
+    run ask $type -d x
+    echo "$output"
+    [[ $output == *"the console of vm 'web' is in use by another"* ]]
+    exec 7>&-
+}
+
 @test "serve: what is answered is what its OpenAPI document says" {
     vmfile web
     vmctl up -q

@@ -7,6 +7,7 @@ browser.py live URL VM PID        kill -9 of PID shows in the list within a seco
 browser.py keyboard URL VM        details, a console that says "booted", and a stop, without a mouse
 browser.py reconnect URL VM PROGRAM the server is started again by PROGRAM, which adds "again" to the console:
                                   that is shown, and an event of the moment before the page listens again
+browser.py type URL VM            what is typed is echoed by the console
 browser.py screen URL VM          the screen is shown when its part is opened, and is not of one colour
 browser.py foreign URL TOKEN VM   another origin reads nothing and changes nothing
 """
@@ -141,6 +142,22 @@ def reconnect(browser, url, vm, program):
     until("the console", lambda: "again" in browser.run("return document.getElementById('console').textContent"))
 
 
+def type_line(browser, url, vm):
+    browser.open(url)
+    until(vm, lambda: state(browser, vm))
+    browser.run("[...document.querySelectorAll('#vms button')].find((b) => b.textContent === arguments[0]).click()", vm)
+    console = "return document.getElementById('console').textContent"
+    until("the console", lambda: browser.run(console))
+    until("the line", lambda: not browser.run("return document.getElementById('typing').hidden"))
+    browser.run("document.getElementById('line').focus()")
+    for key in "typed by hand":
+        browser.press(key)
+    browser.press(ENTER)
+    until("an echo", lambda: "typed by hand" in browser.run(console))
+    if browser.run("return document.getElementById('failure').textContent"):
+        raise SystemExit("a failure is shown")
+
+
 def screen(browser, url, vm):
     browser.open(url)
     until(vm, lambda: state(browser, vm))
@@ -189,6 +206,6 @@ def foreign(browser, url, token, vm):
 if __name__ == "__main__":
     chromium = Browser()
     try:
-        {"live": live, "keyboard": keyboard, "reconnect": reconnect, "screen": screen, "foreign": foreign}[sys.argv[1]](chromium, *sys.argv[2:])
+        {"live": live, "keyboard": keyboard, "reconnect": reconnect, "screen": screen, "type": type_line, "foreign": foreign}[sys.argv[1]](chromium, *sys.argv[2:])
     finally:
         chromium.close()

@@ -131,6 +131,7 @@ function showVms() {
 function showDetails() {
     const vm = vms.find((one) => one.name === shown);
     $("details").hidden = !vm;
+    $("typing").hidden = !allowsChanges;
     if (!vm) return;
     setText($("details-title"), vm.name + ": " + vm.display);
     $("conditions").replaceChildren(...conditions(vm).map((c) => {
@@ -171,6 +172,15 @@ function followLogs(name) {
     logs.abort();
     logs = new AbortController();
     if (name) for (const what of ["console", "provision"]) followLog(name, what, logs.signal).catch(() => {}); // aborted
+}
+
+async function type(text) {
+    try {
+        showFailure("");
+        await askJson("/v1/vms/" + encodeURIComponent(shown) + "/type", { method: "POST", body: text });
+    } catch (error) {
+        showFailure("console of " + shown + ": " + error.message);
+    }
 }
 
 // ---- the screen ----
@@ -324,6 +334,12 @@ $("login").addEventListener("submit", (event) => {
     run();
 });
 $("screen-part").addEventListener("toggle", look);
+$("typing").addEventListener("submit", (event) => {
+    event.preventDefault();
+    type($("line").value + "\r");
+    $("line").value = "";
+});
+$("interrupt").addEventListener("click", () => type("\x03"));
 $("close").addEventListener("click", closeDetails);
 document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && shown) closeDetails();

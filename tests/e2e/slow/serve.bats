@@ -44,6 +44,11 @@ browser() {
     browser live "$url/#token=$token" real "$(pid_of real)"
 }
 
+@test "what is typed on the page is echoed by a VM's console" {
+    vmctl wait real
+    browser type "$url/#token=$token" real
+}
+
 @test "the page shows what a VM's screen shows" {
     vmctl wait real
     browser screen "$url/#token=$token" real
