@@ -130,6 +130,18 @@ static int diff_removed(
     return rc;
 }
 
+/* A difference may come from a value that is not in the file. */
+static void note_values(struct cli *cli, const struct vmfile *file)
+{
+    for (size_t i = 0; i < file->n_variables; i++) {
+        enum vmfile_origin origin = file->variables[i].origin;
+        if (origin == VMFILE_GIVEN || origin == VMFILE_FROM_ENV) {
+            cleanup_free char *text = project_describe_variable(&file->variables[i]);
+            cli_note(cli, "note: variable %s", text);
+        }
+    }
+}
+
 static int diff_project(struct cli *cli, struct findings *findings,
     const struct diff_values *values, const struct arg_strings *words, struct error *err)
 {
@@ -147,6 +159,9 @@ static int diff_project(struct cli *cli, struct findings *findings,
         if (strings_have(&targets, project.file->vms[i]->name)) {
             rc = diff_vm(cli, findings, project.file->vms[i], err);
         }
+    }
+    if (rc == 0 && json_array_size(findings->rows) > 0) {
+        note_values(cli, project.file);
     }
     bool is_part = values->which.names.count > 0 || words->count > 0;
     return rc < 0 || is_part ? rc : diff_removed(cli, findings, &project, err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* vmctl validate: whether a VMFile is valid, and all that is wrong with it if not. */
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -26,24 +26,6 @@ static const struct arg_option options[] = {
         "also print the variables, and where their values come from"},
     OPTIONS_END,
 };
-
-static void explain_variable(const struct vmfile_variable *variable)
-{
-    cleanup_buf struct buf out = BUF_INIT(0);
-    buf_printf(&out, "%s = ", variable->name);
-    if (variable->value) {
-        kdl_print_string(&out, variable->value, strlen(variable->value));
-    } else {
-        buf_add_char(&out, '-');
-    }
-    buf_printf(&out, "  (%s%s)\n",
-        variable->origin == VMFILE_GIVEN      ? "--set"
-        : variable->origin == VMFILE_FROM_ENV ? "$"
-        : variable->origin == VMFILE_DEFAULT  ? "default"
-                                              : "no value",
-        variable->origin == VMFILE_FROM_ENV ? variable->env : "");
-    fputs(buf_str(&out), stdout);
-}
 
 /* What `up` would refuse at once. No other backend than QEMU reads the file. */
 static int check_images(const struct vmfile *file, struct error *err)
@@ -92,7 +74,8 @@ static int run(
         putchar('\n');
     }
     for (size_t i = 0; validate->explains && i < project.file->n_variables; i++) {
-        explain_variable(&project.file->variables[i]);
+        cleanup_free char *text = project_describe_variable(&project.file->variables[i]);
+        puts(text);
     }
     return 0;
 }

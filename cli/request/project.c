@@ -277,6 +277,24 @@ int project_load(
     return rc;
 }
 
+char *project_describe_variable(const struct vmfile_variable *variable)
+{
+    struct buf out = BUF_INIT(0);
+    buf_printf(&out, "%s = ", variable->name);
+    if (variable->value) {
+        kdl_print_string(&out, variable->value, strlen(variable->value));
+    } else {
+        buf_add_char(&out, '-');
+    }
+    buf_printf(&out, "  (%s%s)",
+        variable->origin == VMFILE_GIVEN      ? "--set"
+        : variable->origin == VMFILE_FROM_ENV ? "$"
+        : variable->origin == VMFILE_DEFAULT  ? "default"
+                                              : "no value",
+        variable->origin == VMFILE_FROM_ENV ? variable->env : "");
+    return buf_steal(&out);
+}
+
 void project_note_unused(const struct cli *cli, const struct vm_spec *spec)
 {
     if (spec->cloud_init.user_data.path && spec->cloud_init.ssh_key.path) {

@@ -49,6 +49,9 @@ int project_load_whole(
 /* Whether other nodes do the rest of the command: $VMCTL_PROJECT. */
 bool project_is_part(void);
 
+/* "tag = "13"  (--set)": a variable of the file, and where its value comes from. free() it. */
+char *project_describe_variable(const struct vmfile_variable *variable);
+
 /* Says what of the VM the guest will not get though the VMFile has it. */
 void project_note_unused(const struct cli *cli, const struct vm_spec *spec);
 

@@ -68,7 +68,13 @@ vm db disk=10 {
     has_memory db 2048
     run vmctl diff --set vm.db.memory=2G
     [ "$status" -eq 1 ]
-    [[ "$output" == *"-memory 600"*"+memory 512"* ]]
+    [[ "$output" == *"-memory 600"*"+memory 512"* && "$output" != *"note: variable"* ]]
+    TEST_TAG=image run vmctl diff --set mem=700 --set vm.db.memory=2G
+    [ "$status" -eq 1 ]
+    says 'note: variable tag = "image"  ($TEST_TAG)' 'note: variable mem = "700"  (--set)'
+    run vmctl diff --set mem=600 --set vm.db.memory=2G
+    [ "$status" -eq 0 ]
+    [ -z "$output" ]
     run vmctl up --set memo=1
     [ "$status" -eq 2 ]
     [[ "$output" == *"--set memo: the file has no such variable"* ]]
