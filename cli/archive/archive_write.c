@@ -92,8 +92,8 @@ static int add_vm_files(struct cli *cli, const struct origin *origin, bool with_
     struct archive_parts *parts, struct error *err)
 {
     const struct vm_snapshot *snapshot = &origin->of.snapshot;
-    cleanup_free char *stem =
-        mem_printf("%s/vms/%s/snapshots/%s", cli->paths.data_dir, origin->vm, snapshot->file);
+    cleanup_free char *dir = paths_in_vm(&cli->paths, origin->vm, "snapshots");
+    cleanup_free char *stem = fs_join(dir, snapshot->file);
     cleanup_free char *disk = mem_printf("%s.qcow2", stem), *seed = mem_printf("%s.iso", stem);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < VM_IMPORT_FILES; i++) {

@@ -18,6 +18,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/base/user_path.h"
+#include "specs/base/vm_name.h"
 #include "specs/image/qcow2.h"
 #include "specs/vm/vm_import.h"
 
@@ -101,7 +102,8 @@ static void note_backup(void *context, int dir_fd, const char *name)
     struct manifest manifest = {.n_members = 0};
     cleanup_free char *path = fs_join(search->directory, name);
     (void)dir_fd;
-    bool is_meant = search->vm ? is_named_after(name, search->vm) : is_settings(name);
+    cleanup_free char *flat = search->vm ? vm_name_flat(search->vm) : NULL;
+    bool is_meant = search->vm ? is_named_after(name, flat) : is_settings(name);
     if (!is_meant || search->err->code != ERR_NONE ||
         read_settings(path, &manifest, search->err) < 0) {
         return;

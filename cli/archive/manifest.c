@@ -15,6 +15,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "specs/vm/record_fields.h"
 #include "specs/vm/spec_limits.h"
 #include "specs/vm/vm_import.h"
@@ -266,7 +267,7 @@ static int read_spec(const json_t *json, const char *title, struct manifest *ret
     const json_t *spec = json_object_get(json, "spec");
     cleanup_free char *text = spec ? json_dumps(spec, JSON_COMPACT) : NULL;
     ret->spec = text ? vm_spec_read((struct bytes){text, strlen(text)}, &cause) : NULL;
-    if (!ret->spec || !vm_spec_name_is_valid(ret->spec->name)) {
+    if (!ret->spec || !vm_name_is_valid(ret->spec->name)) {
         return error_set(err, ERR_ARCHIVE, "'%s': its manifest describes no VM of this vmctl%s%s",
             title, cause.message[0] ? ": " : "", cause.message);
     }

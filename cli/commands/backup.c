@@ -26,6 +26,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/base/user_path.h"
+#include "specs/base/vm_name.h"
 #include "store/desired/impact.h"
 #include "store/store.h"
 
@@ -206,8 +207,8 @@ static int write_disk(struct job *job, struct error *err)
 {
     const struct vm_snapshot *snapshot = &job->origin.of.snapshot;
     const char *parent = job->last.path ? job->last.manifest.disk.file : NULL;
-    cleanup_free char *copy = mem_printf(
-        "%s/vms/%s/snapshots/%s.qcow2", job->cli->paths.data_dir, job->vm, snapshot->file);
+    cleanup_free char *dir = paths_in_vm(&job->cli->paths, job->vm, "snapshots");
+    cleanup_free char *copy = mem_printf("%s/%s.qcow2", dir, snapshot->file);
     cleanup_free char *what = mem_printf("the disk of vm '%s'", job->vm);
     if (snapshot->since[0] && !parent) {
         (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' was replaced meanwhile", job->vm);
@@ -237,11 +238,12 @@ static void choose_stem(struct job *job, int64_t created_ms)
     (void)strftime(date, sizeof(date), "%Y%m%d-%H%M%S", ret);
     struct stat st;
     bool is_taken = true;
+    cleanup_free char *flat = vm_name_flat(job->vm);
     for (unsigned n = 1; is_taken; n++) {
         cleanup_free char *more = n > 1 ? mem_printf("-%u", n) : mem_strdup("");
         free(job->stem);
         job->stem = mem_printf(
-            "%s/%s-%s%s-%s", job->directory, job->vm, date, more, job->last.path ? "inc" : "full");
+            "%s/%s-%s%s-%s", job->directory, flat, date, more, job->last.path ? "inc" : "full");
         cleanup_free char *disk = mem_printf("%s" BACKUP_DISK, job->stem);
         cleanup_free char *settings = mem_printf("%s" BACKUP_SETTINGS, job->stem);
         is_taken = user_path_stat(disk, &st) == 0 || user_path_stat(settings, &st) == 0;

@@ -22,6 +22,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "store/store.h"
 
 enum { AWAIT_MS = 30 * 1000, TRANSPORT_FAILED = 255 };
@@ -125,7 +126,8 @@ static char *scp_word(
     const char *path = remote_path(copying, word);
     if (path) {
         struct buf out = BUF_INIT(0);
-        buf_printf(&out, "%s:", vm_name);
+        cleanup_free char *host = vm_name_flat(vm_name); /* a '/' would make it a path of ours */
+        buf_printf(&out, "%s:", host);
         add_remote_path(&out, path, copying->cp->uses_old_protocol, is_target);
         return buf_steal(&out);
     }

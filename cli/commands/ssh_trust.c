@@ -19,6 +19,7 @@
 #include "specs/base/public_key.h"
 #include "specs/base/strings.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "specs/vm/ssh_options.h"
 #include "specs/vm/vm_spec.h"
 #include "store/store.h"
@@ -111,7 +112,8 @@ static int write_trust(
     cleanup_free char *trusted = paths_vm(&cli->paths, vm_name, VM_HOST_KEY_TRUSTED);
     cleanup_free char *known_hosts = paths_vm(&cli->paths, vm_name, VM_KNOWN_HOSTS);
     cleanup_free char *line = mem_printf("%s\n", key);
-    cleanup_free char *host_line = mem_printf("vmctl-%s %s\n", vm_name, key);
+    cleanup_free char *flat = vm_name_flat(vm_name);
+    cleanup_free char *host_line = mem_printf("vmctl-%s %s\n", flat, key);
     int rc = fs_write_file(trusted, line, strlen(line), 0600, err);
     return rc < 0 ? rc : fs_write_file(known_hosts, host_line, strlen(host_line), 0600, err);
 }

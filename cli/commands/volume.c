@@ -26,6 +26,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/strings.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "specs/image/volume_file.h"
 #include "store/batch.h"
 #include "store/store.h"
@@ -205,17 +206,18 @@ static int rm(
     digest_random_id(unique);
     cleanup_free char *trash = mem_printf("%s/trash", data_dir);
     cleanup_free char *removed = mem_printf("volume-%s", unique);
+    cleanup_free char *directory = vm_name_flat(name);
     rc = fs_make_dirs(trash, 0700, err);
     cleanup_close int from = rc < 0 ? -1 : fs_open_beneath(data_dir, "volumes", err);
     cleanup_close int to = from < 0 ? -1 : fs_open_beneath(data_dir, "trash", err);
     if (to < 0) {
         return -(int)err->code;
     }
-    if (renameat(from, name, to, removed) < 0) {
+    if (renameat(from, directory, to, removed) < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot remove volume '%s'", name);
     }
     rc = find_user(cli, name, &user, err);
-    if ((rc < 0 || user) && renameat2(to, removed, from, name, RENAME_NOREPLACE) == 0) {
+    if ((rc < 0 || user) && renameat2(to, removed, from, directory, RENAME_NOREPLACE) == 0) {
         return rc < 0 ? rc : refuse_in_use(name, user, err);
     }
     error_clear(err);
@@ -235,10 +237,12 @@ struct volume_listing {
     struct error error; /* the first */
 };
 
-static void add_volume(void *context, int dir_fd, const char *name)
+static void add_volume(void *context, int dir_fd, const char *entry)
 {
     struct volume_listing *listing = context;
     struct cli *cli = listing->cli;
+    cleanup_free char *full = vm_name_of_flat(entry);
+    const char *name = full ? full : entry;
     cleanup_free char *user = NULL, *path = volume_path(&cli->paths, name);
     char uid[TEXT_ID_SIZE];
     (void)dir_fd;

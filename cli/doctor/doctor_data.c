@@ -19,6 +19,7 @@
 #include "specs/base/lockfile.h"
 #include "specs/base/mem.h"
 #include "specs/base/strings.h"
+#include "specs/base/vm_name.h"
 #include "store/bell.h"
 #include "store/repair.h"
 #include "store/store.h"
@@ -246,9 +247,11 @@ struct orphans {
     struct buf living, lost, dead, importable;
 };
 
-static void look_at_directory(void *context, int dir_fd, const char *name)
+static void look_at_directory(void *context, int dir_fd, const char *entry)
 {
     struct orphans *orphans = context;
+    cleanup_free char *full = vm_name_of_flat(entry);
+    const char *name = full ? full : entry;
     (void)dir_fd;
     if (name[0] == '.' || is_known(orphans->list, name)) {
         return;

@@ -26,6 +26,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "store/store.h"
 
 /* ---- options ---- */
@@ -267,7 +268,7 @@ static void make_argv(
         ssh_argv_add(argv, mem_strdup("-t"));
     }
     ssh_argv_add(argv, mem_strdup("--"));
-    ssh_argv_add(argv, mem_strdup(call->vm_name));
+    ssh_argv_add(argv, vm_name_flat(call->vm_name));
     for (size_t i = 0; i < call->n_words; i++) {
         ssh_argv_add(argv, mem_strdup(call->words[i]));
     }
@@ -387,8 +388,9 @@ static void end_in_guest(const struct ssh_login *login, const struct ssh_call *c
     buf_add_str(&command, "exec sh -c");
     ssh_login_quote(&command, words, ARRAY_LEN(words));
     ssh_argv_begin(&argv, "ssh", login, NULL);
+    cleanup_free char *host = vm_name_flat(call->vm_name);
     const char *const rest[] = {
-        "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "--", call->vm_name, buf_str(&command)};
+        "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "--", host, buf_str(&command)};
     for (size_t i = 0; i < ARRAY_LEN(rest); i++) {
         ssh_argv_add(&argv, mem_strdup(rest[i]));
     }

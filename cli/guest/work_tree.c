@@ -19,6 +19,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 
 int work_tree_check(struct error *err)
 {
@@ -102,7 +103,8 @@ static int copy(struct cli *cli, const struct ssh_call *call, const char *const 
 int work_tree_push(
     struct cli *cli, const struct ssh_call *call, struct wakeup *wakeup, struct error *err)
 {
-    cleanup_free char *there = mem_printf("%s:" WORK_TREE "/", call->vm_name);
+    cleanup_free char *host = vm_name_flat(call->vm_name);
+    cleanup_free char *there = mem_printf("%s:" WORK_TREE "/", host);
     const char *const words[] = {"-rlptF", "--", "./", there};
     return copy(cli, call, words, ARRAY_LEN(words), -1, wakeup, err);
 }
@@ -130,7 +132,8 @@ int work_tree_pull(
     struct cli *cli, const struct ssh_call *call, struct wakeup *wakeup, struct error *err)
 {
     enum { OUTPUT_MAX = 1 << 20 };
-    cleanup_free char *there = mem_printf("%s:" WORK_TREE "/", call->vm_name);
+    cleanup_free char *host = vm_name_flat(call->vm_name);
+    cleanup_free char *there = mem_printf("%s:" WORK_TREE "/", host);
     const char *const words[] = {
         "-rltEOuF", "--modify-window=-1", "--safe-links", "--out-format=%i %n", "--", there, "./"};
     cleanup_close int output = memfd_create("rsync", MFD_CLOEXEC); /* -1: nothing is named */

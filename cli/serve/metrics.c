@@ -18,13 +18,14 @@
 #include "specs/base/mem.h"
 #include "specs/base/proc_usage.h"
 #include "specs/base/strings.h"
+#include "specs/base/vm_name.h"
 #include "specs/image/image_request.h"
 #include "specs/vm/network_usage.h"
 #include "store/store.h"
 
 /* One instance of a VM, and what of it was counted. */
 struct boot {
-    char vm_name[SPEC_NAME_MAX + 1];
+    char vm_name[VM_FULL_NAME_MAX + 1];
     char instance_id[TEXT_ID_SIZE];
     bool is_started, is_ready;
 };
@@ -378,7 +379,7 @@ static void keep_named(struct vm_list *list)
 {
     size_t kept = 0;
     for (size_t i = 0; i < list->count; i++) {
-        if (vm_spec_name_is_valid(list->records[i].name)) {
+        if (vm_name_is_valid(list->records[i].name)) {
             list->records[kept++] = list->records[i];
         } else {
             vm_record_clear(&list->records[i]);

@@ -7,6 +7,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 
 /* A '*' stands for the name of a VM. */
 static const struct {
@@ -50,10 +51,10 @@ static bool path_matches(const char *pattern, const char *path, const char **ret
 }
 
 static unsigned take_name(
-    const char *text, size_t n, char ret[SPEC_NAME_MAX + 1], struct error *err)
+    const char *text, size_t n, char ret[VM_FULL_NAME_MAX + 1], struct error *err)
 {
-    (void)snprintf(ret, SPEC_NAME_MAX + 1, "%.*s", (int)(n <= SPEC_NAME_MAX ? n : 0), text);
-    if (vm_spec_name_is_valid(ret)) {
+    (void)snprintf(ret, VM_FULL_NAME_MAX + 1, "%.*s", (int)(n <= VM_FULL_NAME_MAX ? n : 0), text);
+    if (vm_name_is_valid(ret)) {
         return 200;
     }
     ret[0] = '\0';

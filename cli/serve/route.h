@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "specs/base/strings.h"
+#include "specs/base/vm_name.h"
 #include "specs/vm/vm_spec.h"
 
 struct error;
@@ -44,7 +45,7 @@ struct route {
     const char *method; /* static; also of a path that has another one only */
     const char *verb;   /* ROUTE_CHANGE, ROUTE_SCREEN: the command of vmctl */
     const char *file;   /* ROUTE_FILE: "openapi.json"; ROUTE_LOG: "console", "provision" */
-    char vm_name[SPEC_NAME_MAX + 1]; /* in the path, or as ?vm=; "": none */
+    char vm_name[VM_FULL_NAME_MAX + 1]; /* in the path, or as ?vm=; "": none */
     uint64_t after; /* ROUTE_EVENTS: the last one that is known; 0: none. ROUTE_LOG: a position */
     bool has_after; /* ROUTE_EVENTS: the client says it */
     bool streams;   /* ROUTE_EVENTS, ROUTE_LOG: as it comes */

@@ -29,6 +29,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "specs/vm/media_digest.h"
 
 /* ---- observing ---- */
@@ -393,7 +394,8 @@ static struct op *start_disk(struct preparation *p)
 {
     cleanup_free char *overlay = vm_path(p, p->is_next ? VM_NEXT_OVERLAY : VM_OVERLAY);
     cleanup_free char *base = template_base(p->host->paths, p->result);
-    cleanup_free char *aside_name = mem_printf("quarantine/%s-%s", p->spec->name, p->uid);
+    cleanup_free char *flat = vm_name_flat(p->spec->name);
+    cleanup_free char *aside_name = mem_printf("quarantine/%s-%s", flat, p->uid);
     cleanup_free char *aside = paths_path(p->host->paths, aside_name);
     struct disk_request request = {
         .overlay_path = overlay,

@@ -19,6 +19,7 @@
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
 #include "specs/base/user_path.h"
+#include "specs/base/vm_name.h"
 #include "specs/vm/vm_spec.h"
 #include "specs/vm/vm_status.h"
 #include "specs/vmfile/guest_text.h"
@@ -39,7 +40,9 @@ struct seed_work {
 
 char *seed_host_alias(const char *vm_name)
 {
-    return mem_printf("vmctl-%s", vm_name);
+    char *alias = mem_printf("vmctl-%s", vm_name);
+    vm_name_flatten(alias);
+    return alias;
 }
 
 static int read_vm_file(const struct paths *paths, const struct vm_spec *spec, enum vm_file file,
@@ -110,7 +113,7 @@ char *seed_hostname(const struct vm_spec *spec)
         return mem_strdup(spec->cloud_init.hostname);
     }
     struct buf name = BUF_INIT(0);
-    host_name_write(spec->name, &name);
+    host_name_write(vm_name_plain(spec->name), &name);
     return buf_steal(&name);
 }
 

@@ -48,8 +48,8 @@ struct snapshot_work {
 
 char *snapshot_path(const struct paths *paths, const char *vm_name, const char *file)
 {
-    cleanup_free char *relative = mem_printf("vms/%s/snapshots/%s.qcow2", vm_name, file);
-    return paths_path(paths, relative);
+    cleanup_free char *relative = mem_printf("snapshots/%s.qcow2", file);
+    return paths_in_vm(paths, vm_name, relative);
 }
 
 static char *path_of(const struct snapshot_work *work, const char *file, const char *ending)
@@ -297,8 +297,7 @@ int snapshot_keep(const struct vm_env *env, const char *file, struct error *err)
 {
     const struct paths *paths = env->host->paths;
     cleanup_free char *disk = snapshot_path(paths, env->name, file);
-    cleanup_free char *relative = mem_printf("vms/%s/snapshots", env->name);
-    cleanup_free char *dir = paths_path(paths, relative);
+    cleanup_free char *dir = paths_in_vm(paths, env->name, "snapshots");
     cleanup_free char *seed = mem_printf("%s/%s.iso", dir, file);
     cleanup_free char *present_disk = paths_vm(paths, env->name, VM_OVERLAY);
     cleanup_free char *present_seed = paths_vm(paths, env->name, VM_SEED);
@@ -438,10 +437,9 @@ struct op *snapshot_start(
     const struct paths *paths = env->host->paths;
     const struct vm_snapshot *meant = vm_status_snapshot(env->status, order->name);
     const struct vm_snapshot *stale = vm_status_snapshot(env->status, SNAPSHOT_BEFORE_RESTORE);
-    cleanup_free char *relative = mem_printf("vms/%s/snapshots", env->name);
     struct snapshot_work *work = mem_new(struct snapshot_work);
     *work = (struct snapshot_work){.verb = order->verb,
-        .dir = paths_path(paths, relative),
+        .dir = paths_in_vm(paths, env->name, "snapshots"),
         .overlay = paths_vm(paths, env->name, VM_OVERLAY),
         .seed = paths_vm(paths, env->name, VM_SEED),
         .token = mem_strdup(order->token),

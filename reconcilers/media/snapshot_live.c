@@ -90,9 +90,8 @@ struct op *snapshot_make_target(struct reconciler_host *host, const char *vm_nam
     const char *token, const char *made, bool is_partial, op_done_fn *done, void *context)
 {
     const struct paths *paths = host->paths;
-    cleanup_free char *relative = mem_printf("vms/%s/snapshots", vm_name);
     struct live_work *work = mem_new(struct live_work);
-    *work = (struct live_work){.dir = paths_path(paths, relative),
+    *work = (struct live_work){.dir = paths_in_vm(paths, vm_name, "snapshots"),
         .overlay = paths_vm(paths, vm_name, VM_OVERLAY),
         .seed = paths_vm(paths, vm_name, VM_SEED),
         .made = mem_strdup(made),

@@ -23,6 +23,7 @@
 #include "specs/base/reserve.h"
 #include "specs/base/strings.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "specs/vm/vm_snapshot.h"
 #include "specs/vm/vm_status.h"
 #include "store/store.h"
@@ -143,15 +144,17 @@ int removal_discard(struct reconciler_host *host, const char *vm_name, const cha
 {
     static const char *const files[] = {"seed.iso", "overlay.qcow2"};
     cleanup_free char *dir = paths_vm(host->paths, vm_name, VM_DIR);
-    cleanup_free char *relative = mem_printf("vms/%s", vm_name);
-    const char *label = uid && uid[0] && fs_is_entry_name(uid) ? uid : vm_name;
-    if (!fs_is_entry_name(vm_name)) {
+    cleanup_free char *flat = vm_name_flat(vm_name);
+    cleanup_free char *relative = mem_printf("vms/%s", flat);
+    const char *label = uid && uid[0] && fs_is_entry_name(uid) ? uid : flat;
+    bool is_valid = strchr(vm_name, '/') ? vm_name_is_valid(vm_name) : fs_is_entry_name(flat);
+    if (!is_valid) {
         return error_set(err, ERR_STORE, "'%s' is not the name of a VM", vm_name);
     }
     if (!fs_exists(dir)) {
         return 0;
     }
-    int rc = whole_dir ? discard_entry(host, "vms", vm_name, label, err) : 0;
+    int rc = whole_dir ? discard_entry(host, "vms", flat, label, err) : 0;
     for (size_t i = 0; rc == 0 && !whole_dir && i < ARRAY_LEN(files); i++) {
         rc = discard_entry(host, relative, files[i], label, err);
     }

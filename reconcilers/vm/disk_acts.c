@@ -16,6 +16,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/url.h"
+#include "specs/base/vm_name.h"
 #include "store/store.h"
 
 static struct op *fetch_image(struct pass *pass)
@@ -179,16 +180,17 @@ int64_t pass_quarantine(struct pass *pass)
     if (renamed_now(pass->vm->host, name)) {
         return RENAMED_MS; /* they are that VM's, whose next pass moves them */
     }
+    cleanup_free char *flat = vm_name_flat(name);
     if (store_may_have_lost(pass->vm->host->store, name)) {
         log_warn("vm",
             "%s: no record of this VM, and it may have been in a store that is gone; its files "
             "stay "
             "in 'vms/%s', and `vmctl up` of its VMFile takes its disk back",
-            name, name);
+            name, flat);
         return VERDICT_WHEN_WOKEN;
     }
-    cleanup_free char *new_name = mem_printf("%s-%lld", name, (long long)(pass->wall_ms / 1000));
-    if (move_to_quarantine(pass->vm->host->paths, name, new_name, &err) < 0) {
+    cleanup_free char *new_name = mem_printf("%s-%lld", flat, (long long)(pass->wall_ms / 1000));
+    if (move_to_quarantine(pass->vm->host->paths, flat, new_name, &err) < 0) {
         log_warn("vm", "%s: cannot move its files to quarantine/: %s", name, err.message);
         return RECHECK_MS;
     }

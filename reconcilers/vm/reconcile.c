@@ -20,6 +20,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/owner_lock.h"
 #include "specs/base/paths.h"
+#include "specs/base/vm_name.h"
 #include "specs/vm/applied_files.h"
 
 struct vm_reconciler {
@@ -231,9 +232,10 @@ static void wake_orphan(void *context, int dir_fd, const char *name)
 {
     const struct orphan_search *search = context;
     (void)dir_fd;
-    bool is_name = vm_spec_name_is_valid(name) || vm_spec_name_is_of_template(name);
+    cleanup_free char *full = vm_name_of_flat(name);
+    bool is_name = full || vm_spec_name_is_of_template(name);
     if (is_name && !json_object_get(search->old, name)) {
-        search->host->wake(search->host, key_of(KEY_VM, name), WORK_BACKGROUND);
+        search->host->wake(search->host, key_of(KEY_VM, full ? full : name), WORK_BACKGROUND);
     }
 }
 

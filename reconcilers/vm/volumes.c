@@ -14,6 +14,7 @@
 #include "specs/base/json.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "specs/image/volume_file.h"
 #include "store/store.h"
 
@@ -87,7 +88,7 @@ static int by_directory(const void *a, const void *b)
 static void add_order(struct buf *out, const struct mount_order *order)
 {
     if (order->volume) { /* its size: a larger one is mounted again, and grown */
-        buf_printf(out, " + %s %u ", order->volume->name, order->volume->size_gib);
+        buf_printf(out, " + %s %u ", vm_name_plain(order->volume->name), order->volume->size_gib);
     } else {
         buf_printf(out, " = %s %s ", order->share->tag, order->share->is_readonly ? "ro" : "rw");
     }
@@ -114,7 +115,7 @@ static bool list_orders(const struct pass *pass, const struct vm_status *status,
         const struct spec_volume *volume = &running->volumes[i];
         const struct spec_volume *wanted = vm_spec_volume(spec, volume->name);
         if (volume->mount && !wanted) {
-            buf_printf(out, " - %s", volume->name);
+            buf_printf(out, " - %s", vm_name_plain(volume->name));
             has_leaving = true;
         } else if (wanted && wanted->mount) {
             orders[n++] = (struct mount_order){wanted->mount, volume, NULL};

@@ -3,6 +3,7 @@
 
 #include <pwd.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "specs/base/cleanup.h"
@@ -85,9 +86,26 @@ char *paths_path(const struct paths *paths, const char *relative)
     return mem_printf("%s/%s", paths->data_dir, relative);
 }
 
+/* As vm_name_flat() has the name, without a copy of it: there are many paths. */
+static char *in_vm(
+    const struct paths *paths, const char *vm_name, const char *separator, const char *behind)
+{
+    char *path = mem_printf("%s/vms/%s%s%s", paths->data_dir, vm_name, separator, behind);
+    char *slash = memchr(path + strlen(paths->data_dir) + strlen("/vms/"), '/', strlen(vm_name));
+    if (slash) {
+        *slash = '+';
+    }
+    return path;
+}
+
 char *paths_vm(const struct paths *paths, const char *vm_name, enum vm_file file)
 {
-    return mem_printf("%s/vms/%s%s", paths->data_dir, vm_name, vm_files[file]);
+    return in_vm(paths, vm_name, "", vm_files[file]);
+}
+
+char *paths_in_vm(const struct paths *paths, const char *vm_name, const char *relative)
+{
+    return in_vm(paths, vm_name, "/", relative);
 }
 
 char *paths_image(const struct paths *paths, const char *sha256)

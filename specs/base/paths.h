@@ -12,7 +12,7 @@
  *     secrets.sock secrets.key  controller/secrets.h; reconcilers/vm/secrets.c
  *     images/  images/.part/    cached images <sha256>.qcow2 (0444); downloads under way
  *     volumes/NAME/volume.qcow2 disks that outlive every VM
- *     vms/NAME/                 see enum vm_file
+ *     vms/NAME/                 see enum vm_file; NAME as vm_name_flat() has it, here and below
  *     imports/ID/               see specs/vm/vm_import.h
  *     noop/                     of the backend that tests use
  *     nodes/NAME.json           the last answer of another host, for `list -A`
@@ -75,6 +75,8 @@ void paths_clear(struct paths *paths);
 /* Fresh strings: free() them. */
 char *paths_path(const struct paths *paths, const char *relative);
 char *paths_vm(const struct paths *paths, const char *vm_name, enum vm_file file);
+/* A file of the VM's directory that is not one of those: "snapshots". free() it. */
+char *paths_in_vm(const struct paths *paths, const char *vm_name, const char *relative);
 char *paths_image(const struct paths *paths, const char *sha256);
 
 /* $HOME, else the password database's. Borrowed, never NULL. */

@@ -11,11 +11,13 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
+#include "specs/base/vm_name.h"
 #include "specs/image/qcow2.h"
 
 char *volume_path(const struct paths *paths, const char *name)
 {
-    return mem_printf("%s/volumes/%s/volume.qcow2", paths->data_dir, name);
+    cleanup_free char *flat = vm_name_flat(name);
+    return mem_printf("%s/volumes/%s/volume.qcow2", paths->data_dir, flat);
 }
 
 char *volume_record_key(const char *name)
@@ -25,7 +27,8 @@ char *volume_record_key(const char *name)
 
 char *scratch_path(const struct paths *paths, const char *vm_name, const char *name)
 {
-    return mem_printf("%s/vms/%s/scratch-%s.qcow2", paths->data_dir, vm_name, name);
+    cleanup_free char *file = mem_printf("scratch-%s.qcow2", name);
+    return paths_in_vm(paths, vm_name, file);
 }
 
 int64_t volume_bytes(const struct paths *paths, const char *name)

@@ -14,6 +14,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "specs/vm/vm_spec.h"
 
 enum { TEXT_MAX = 256 << 10 };
@@ -21,6 +22,7 @@ enum { TEXT_MAX = 256 << 10 };
 static char *directory_of(const struct paths *paths, const char *vm_name)
 {
     cleanup_free char *relative = mem_printf("applied/%s", vm_name);
+    vm_name_flatten(relative + strlen("applied/"));
     return paths_path(paths, relative);
 }
 
@@ -89,6 +91,7 @@ void applied_files_keep(const struct paths *paths, const struct vm_spec *spec, b
     }
     if (prunes) {
         cleanup_free char *relative = mem_printf("applied/%s", spec->name);
+        vm_name_flatten(relative + strlen("applied/"));
         fs_each_beneath(paths->data_dir, relative, prune_entry, &spec);
     }
 }
@@ -96,5 +99,6 @@ void applied_files_keep(const struct paths *paths, const struct vm_spec *spec, b
 void applied_files_forget(const struct paths *paths, const char *vm_name)
 {
     struct error ignored = {.code = ERR_NONE};
-    (void)fs_remove_beneath(paths->data_dir, "applied", vm_name, &ignored);
+    cleanup_free char *flat = vm_name_flat(vm_name);
+    (void)fs_remove_beneath(paths->data_dir, "applied", flat, &ignored);
 }

@@ -20,6 +20,7 @@
 #include "specs/base/proc_stat.h"
 #include "specs/base/strings.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "specs/vm/vm_spec.h"
 #include "specs/vm/vm_status.h"
 
@@ -232,6 +233,7 @@ void network_usage_read(const json_t *answers, const char *vm_name, const struct
 {
     const struct vm_spec *spec = running_of(status);
     const struct spec_network *network;
+    cleanup_free char *port = vm_name_of_socket(vm_name);
     *ret = (struct network_usage){.is_known = false};
     for (size_t i = 0; spec && (network = vm_spec_network(spec, i)); i++) {
         struct network_usage usage;
@@ -239,7 +241,7 @@ void network_usage_read(const json_t *answers, const char *vm_name, const struct
             continue;
         }
         const json_t *answer = json_object_get(answers, network->network);
-        if (!usage_from_json(json_object_get(answer, vm_name), &usage)) {
+        if (!usage_from_json(json_object_get(answer, port), &usage)) {
             *ret = (struct network_usage){.is_known = false};
             return; /* a sum without it would be less than the one before */
         }

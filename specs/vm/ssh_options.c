@@ -10,6 +10,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "specs/vm/vm_spec.h"
 #include "specs/vm/vm_status.h"
 
@@ -64,7 +65,9 @@ static void add_host_key(
     ssh_options_add(options, "GlobalKnownHostsFile", mem_strdup("/dev/null"));
     ssh_options_add(options, "StrictHostKeyChecking", mem_strdup(is_pinned ? "yes" : "no"));
     if (is_pinned) {
-        ssh_options_add(options, "HostKeyAlias", mem_printf("vmctl-%s", spec->name));
+        char *alias = mem_printf("vmctl-%s", spec->name);
+        vm_name_flatten(alias);
+        ssh_options_add(options, "HostKeyAlias", alias);
     }
 }
 
@@ -112,7 +115,9 @@ const struct ssh_option *ssh_options_unfit(const struct ssh_options *options)
 
 void ssh_options_print(struct buf *out, const char *name, const struct ssh_options *options)
 {
-    buf_printf(out, "Host %s\n", name);
+    cleanup_free char *flat = vm_name_flat(name); /* scp takes NAME:FILE with a '/' for a path */
+    buf_printf(out, "Host %s%s%s\n", flat, text_eq(flat, name) ? "" : " ",
+        text_eq(flat, name) ? "" : name);
     for (size_t i = 0; i < options->count; i++) {
         buf_printf(out, "  %s %s\n", options->items[i].keyword, options->items[i].value);
     }

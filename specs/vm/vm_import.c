@@ -7,6 +7,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "specs/vm/vm_spec.h"
 
 static const char volume_prefix[] = "volume-", volume_suffix[] = ".qcow2";
@@ -28,7 +29,8 @@ char *vm_import_path(const struct paths *paths, const char *id, const char *name
 
 char *vm_import_volume_member(const char *volume)
 {
-    return mem_printf("%s%s%s", volume_prefix, volume, volume_suffix);
+    cleanup_free char *flat = vm_name_flat(volume);
+    return mem_printf("%s%s%s", volume_prefix, flat, volume_suffix);
 }
 
 char *vm_import_volume_name(const char *member)
@@ -38,9 +40,7 @@ char *vm_import_volume_name(const char *member)
         !text_ends_with(member, volume_suffix)) {
         return NULL;
     }
-    char *name = mem_strndup(member + sizeof(volume_prefix) - 1, n - around);
-    if (!volume_name_is_valid(name)) {
-        free(TAKE_PTR(name));
-    }
-    return name;
+    cleanup_free char *flat = mem_strndup(member + sizeof(volume_prefix) - 1, n - around);
+    cleanup_free char *name = vm_name_of_flat(flat);
+    return name && volume_name_is_valid(name) ? TAKE_PTR(name) : NULL;
 }

@@ -11,6 +11,7 @@
 #include "specs/base/fields.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 
 /* ---- names ---- */
 
@@ -75,7 +76,7 @@ static int check_further_disk(const void *object, struct error *err)
 {
     const struct spec_disk *disk = object;
     bool is_one = (disk->size_gib > 0) != (disk->file != NULL);
-    return volume_name_is_valid(disk->name) && is_one
+    return vm_name_is_plain(disk->name) && volume_name_is_valid(disk->name) && is_one
                ? 0
                : error_set(err, ERR_STORE, "a disk has no valid name, or not one of size and file");
 }
@@ -314,7 +315,7 @@ struct vm_spec *vm_spec_read(struct bytes json, struct error *err)
     struct vm_spec *spec = fields_new(&vm_spec_fields);
     int rc = fields_read(&vm_spec_fields, json, spec, NULL, err);
     const char *name = spec->name ? spec->name : "";
-    if (!vm_spec_name_is_valid(name) &&
+    if (!vm_name_is_valid(name) &&
         !vm_spec_name_is_of_template(name)) { /* it becomes the name of a directory */
         error_clear(err);
         rc = error_set(err, ERR_STORE, "spec of a VM: name '%s' is not valid", name);
@@ -358,7 +359,7 @@ static bool is_word(const char *text, const char *others)
 
 bool vm_spec_name_is_valid(const char *name)
 {
-    return is_word(name, "._-");
+    return vm_name_is_plain(name);
 }
 
 bool label_key_is_valid(const char *key)
@@ -412,7 +413,7 @@ const char *spec_secret_problem(const struct spec_secret *secret, struct buf *va
 
 bool volume_name_is_valid(const char *name)
 {
-    return vm_spec_name_is_valid(name) && strlen(name) <= VOLUME_NAME_MAX;
+    return vm_name_is_valid(name) && strlen(vm_name_plain(name)) <= VOLUME_NAME_MAX;
 }
 
 bool share_tag_is_valid(const char *tag)

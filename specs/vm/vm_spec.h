@@ -15,6 +15,7 @@
 #include "specs/base/enum_names.h"
 #include "specs/base/json.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 
 struct buf;
 struct error;
@@ -250,7 +251,7 @@ enum {
     SPEC_DEFAULT_FAILURES = 3,
     SPEC_DEFAULT_START_PERIOD_S = 120,
     SPEC_VNC_PORT_FIRST = 5900,
-    SPEC_NAME_MAX = 63,
+    SPEC_NAME_MAX = VM_NAME_MAX,
     VOLUME_DEFAULT_GIB = 10,
     VOLUME_NAME_MAX = 20, /* virtio's longest serial number, VIRTIO_BLK_ID_BYTES */
     DISKS_MAX = 8,        /* of one VM, without the first and the volumes */
@@ -279,7 +280,8 @@ bool vm_spec_equal(const struct vm_spec *a, const struct vm_spec *b); /* NULL eq
 #define SPEC_NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
 /* Letters, digits, '.', '_' and '-', starting with a letter or digit, at most SPEC_NAME_MAX: safe
- * as a directory name, a host name label and on a command line. */
+ * as a directory name, a host name label and on a command line. The store's names may have a
+ * project besides: vm_name_is_valid(). */
 bool vm_spec_name_is_valid(const char *name);
 
 /* As that of a VM, which may have slashes: "example.org/tier"; and as that of a VM, or "". */
@@ -297,8 +299,8 @@ char *spec_secret_key(const struct spec_secret *secret);
  * useless, "it is empty"; NULL: nothing. Borrowed. */
 const char *spec_secret_problem(const struct spec_secret *secret, struct buf *value);
 
-/* As that of a VM, of VOLUME_NAME_MAX bytes at most: it names a directory and is a serial number.
- */
+/* As that of a VM, with or without a project, and without it of VOLUME_NAME_MAX bytes at most:
+ * vm_name_flat() of it names a directory, vm_name_plain() is the serial number. */
 bool volume_name_is_valid(const char *name);
 /* An absolute path of a directory in the guest that is not its root, without "." and ".." and
  * control characters. */

@@ -108,7 +108,7 @@ static void read_disk_name(struct vmfile_reader *reader, const struct kdl_node *
     if (!name) {
         return;
     }
-    if (!volume_name_is_valid(name)) {
+    if (!vm_name_is_plain(name) || !volume_name_is_valid(name)) {
         vmfile_report(reader, field.value->pos,
             "letters, digits, '.', '_' and '-', a letter or digit first, at most 20 characters",
             "\"%s\" cannot be the name of a %s", name, node->name);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "specs/base/cleanup.h"
+#include "specs/base/vm_name.h"
 
 enum { CHECK_TIMEOUT_S = 60, FREE_TABLE = 0 /* where LMDB keeps its free pages: mdb_stat.c */ };
 
@@ -32,13 +33,13 @@ static void touch(MDB_val value)
 
 bool lmdb_is_vm_name(struct bytes key)
 {
-    char name[SPEC_NAME_MAX + 1];
+    char name[VM_FULL_NAME_MAX + 1];
     if (key.n >= sizeof(name) || memchr(key.data, '\0', key.n)) {
         return false;
     }
     memcpy(name, key.data, key.n);
     name[key.n] = '\0';
-    return vm_spec_name_is_valid(name) || vm_spec_name_is_of_template(name);
+    return vm_name_is_valid(name) || vm_spec_name_is_of_template(name);
 }
 
 /* A page of another time lacks records, or has some too many, that its tree counts otherwise. */

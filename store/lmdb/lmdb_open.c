@@ -14,6 +14,7 @@
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
+#include "specs/base/vm_name.h"
 #include "store/lmdb/guard.h"
 
 enum {
@@ -103,8 +104,10 @@ static int put_schema(struct store *store, MDB_txn *txn)
 static void note_name(void *context, int dir_fd, const char *name)
 {
     (void)dir_fd;
-    if (lmdb_is_vm_name((struct bytes){name, strlen(name)})) {
-        (void)json_array_append_new(context, json_string(name));
+    cleanup_free char *full = vm_name_of_flat(name);
+    const char *known = full ? full : name;
+    if (lmdb_is_vm_name((struct bytes){known, strlen(known)})) {
+        (void)json_array_append_new(context, json_string(known));
     }
 }
 

@@ -42,7 +42,7 @@ const struct backend *backend_noop(void)
 
 static char *path_of_state(const struct reconciler_host *host, const char *vm_name)
 {
-    return mem_printf("%s/vms/%s/noop.json", host->paths->data_dir, vm_name);
+    return paths_in_vm(host->paths, vm_name, "noop.json");
 }
 
 /* ---- state ---- */

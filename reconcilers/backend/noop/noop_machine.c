@@ -159,7 +159,7 @@ static char *read_text(const char *path)
 
 static char *path_of_runs(const struct machine *machine)
 {
-    return mem_printf("%s/vms/%s/noop.runs", machine->host->paths->data_dir, machine->name);
+    return paths_in_vm(machine->host->paths, machine->name, "noop.runs");
 }
 
 /* How often a guest began to run, or ran on, on this disk. free() it. */

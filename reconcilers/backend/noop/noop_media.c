@@ -11,6 +11,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
+#include "specs/base/vm_name.h"
 
 static void image_digest(const struct vm_spec *spec, char *ret_hex)
 {
@@ -24,12 +25,12 @@ static char *path_of_image(const struct reconciler_host *host, const char *diges
 
 static char *path_of_disk(const struct reconciler_host *host, const char *vm_name)
 {
-    return mem_printf("%s/vms/%s/noop.disk", host->paths->data_dir, vm_name);
+    return paths_in_vm(host->paths, vm_name, "noop.disk");
 }
 
 char *noop_path_of_use(const struct reconciler_host *host, const char *vm_name)
 {
-    return mem_printf("%s/vms/%s/noop.used", host->paths->data_dir, vm_name);
+    return paths_in_vm(host->paths, vm_name, "noop.used");
 }
 
 static bool has_image(const struct vm_env *env)
@@ -176,8 +177,7 @@ static void snapshot_done(void *context)
 {
     struct noop_media_work *work = context;
     struct error ignored = {.code = ERR_NONE};
-    cleanup_free char *dir =
-        mem_printf("%s/vms/%s/snapshots", work->host->paths->data_dir, work->name);
+    cleanup_free char *dir = paths_in_vm(work->host->paths, work->name, "snapshots");
     if (work->removes && work->snapshot) {
         (void)unlink(work->snapshot);
     } else if (work->snapshot && fs_make_dirs(dir, 0700, &ignored) == 0) {
@@ -254,7 +254,8 @@ static struct op *noop_identify_guest(const struct vm_env *env, op_done_fn *done
 static int noop_discard(const struct vm_env *env, bool whole_dir, struct error *err)
 {
     if (whole_dir) {
-        return fs_remove_beneath(env->host->paths->data_dir, "vms", env->name, err);
+        cleanup_free char *flat = vm_name_flat(env->name);
+        return fs_remove_beneath(env->host->paths->data_dir, "vms", flat, err);
     }
     cleanup_free char *disk = path_of_disk(env->host, env->name);
     cleanup_free char *used = noop_path_of_use(env->host, env->name);

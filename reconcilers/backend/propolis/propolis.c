@@ -40,6 +40,10 @@ static int check_spec(const struct vm_spec *spec, struct error *err)
         return error_set(err, ERR_BACKEND_UNAVAILABLE,
             "vm '%s' needs backend \"propolis\", which this host does not support", spec->name);
     }
+    if (strchr(spec->name, '/')) { /* the zone is the administrator's, and has its name */
+        return error_set(err, ERR_BACKEND_UNAVAILABLE,
+            "vm '%s' is of a project, and backend \"propolis\" has none", spec->name);
+    }
     if (mode != NETWORK_VNIC && mode != NETWORK_NONE) {
         error_set(err, ERR_BACKEND_UNAVAILABLE,
             "vm '%s' needs network \"%s\", which backend \"propolis\" does not support", spec->name,

@@ -12,6 +12,7 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "specs/image/volume_file.h"
 #include "specs/vm/agent_protocol.h"
 #include "specs/vm/spec_diff.h"
@@ -221,12 +222,13 @@ static void add_netdev(struct words *words, const struct qemu_config *config, si
         }
         option(words, "-netdev", "user,id=" QEMU_NETDEVS "%zu%s", i, buf_str(&early));
     } else if (network->mode == NETWORK_PROJECT) {
+        cleanup_free char *name = vm_name_of_socket(config->spec->name);
         /* Datagrams: what listens there may end and come back. */
         option(words, "-netdev",
             "dgram,id=" QEMU_NETDEVS
             "%zu,local.type=unix,local.path=/proc/self/fd/%d/%s" SWITCH_GUEST_SUFFIX
             ",remote.type=unix,remote.path=/proc/self/fd/%d/" SWITCH_HUB "/%s" SWITCH_HUB_SUFFIX,
-            i, fd, config->spec->name, fd, config->spec->name);
+            i, fd, name, fd, name);
     } else {
         option(words, "-netdev", "tap,id=" QEMU_NETDEVS "%zu,fd=%d", i, fd);
     }
@@ -271,16 +273,16 @@ static void add_root_ports(struct words *words, const struct qemu_config *config
             i % FUNCTIONS == 0 ? ",multifunction=on" : "");
     }
     for (size_t i = 0; i < n_volumes; i++) {
-        const char *name = config->spec->volumes[i].name;
+        const char *name = config->spec->volumes[i].name, *serial = vm_name_plain(name);
         cleanup_free char *path = volume_path(config->paths, name);
         cleanup_free char *escaped = escape(path);
         option(words, "-blockdev",
             "driver=qcow2,node-name=" QEMU_VOLUME
             "%s,discard=unmap,file.driver=file,file.discard=unmap,file.filename=%s",
-            name, escaped);
+            serial, escaped);
         option(words, "-device",
             "virtio-blk-pci,id=" QEMU_VOLUME "%s,drive=" QEMU_VOLUME "%s,serial=%s,bus=port%zu",
-            name, name, name, QEMU_FREE_PORTS + i);
+            serial, serial, serial, QEMU_FREE_PORTS + i);
     }
 }
 

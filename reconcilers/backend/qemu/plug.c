@@ -23,6 +23,7 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "specs/image/volume_file.h"
 
 enum { LOOK_AGAIN_MS = 100, PORTS = QEMU_FREE_PORTS + VOLUMES_MAX };
@@ -178,13 +179,13 @@ static void device_added(void *context, const json_t *value, const struct error 
 
 static void try_port(struct plug *plug)
 {
-    cleanup_free char *id = mem_printf(QEMU_VOLUME "%s", plug->volume->name);
+    cleanup_free char *id = mem_printf(QEMU_VOLUME "%s", vm_name_plain(plug->volume->name));
     cleanup_free char *port = mem_printf("port%d", plug->port);
     json_t *arguments = json_object();
     json_put_text(arguments, "driver", "virtio-blk-pci");
     json_put_text(arguments, "id", id);
     json_put_text(arguments, "drive", id);
-    json_put_text(arguments, "serial", plug->volume->name);
+    json_put_text(arguments, "serial", vm_name_plain(plug->volume->name));
     json_put_text(arguments, "bus", port);
     plug_next(plug, "device_add", arguments, device_added);
 }
@@ -213,7 +214,7 @@ static void fd_added(void *context, const json_t *value, const struct error *err
         return;
     }
     plug->fdset = json_int(value, "fdset-id", 0);
-    cleanup_free char *id = mem_printf(QEMU_VOLUME "%s", plug->volume->name);
+    cleanup_free char *id = mem_printf(QEMU_VOLUME "%s", vm_name_plain(plug->volume->name));
     cleanup_free char *path = mem_printf("/dev/fdset/%lld", (long long)plug->fdset);
     json_t *file = json_object(), *arguments = json_object();
     json_put_text(file, "driver", "file");
@@ -243,7 +244,7 @@ static void add_node(struct plug *plug)
 
 static void plug_grow(struct plug *plug, const struct spec_volume *volume)
 {
-    cleanup_free char *id = mem_printf(QEMU_VOLUME "%s", volume->name);
+    cleanup_free char *id = mem_printf(QEMU_VOLUME "%s", vm_name_plain(volume->name));
     json_t *arguments = json_object();
     json_put_text(arguments, "node-name", id);
     json_put_int(arguments, "size", (int64_t)volume->size_gib << 30);
@@ -253,6 +254,15 @@ static void plug_grow(struct plug *plug, const struct spec_volume *volume)
 
 /* ---- what differs ---- */
 
+static bool is_wanted(const struct plug *plug, const char *serial)
+{
+    bool is = false;
+    for (size_t i = 0; i < plug->spec->n_volumes; i++) {
+        is |= text_eq(vm_name_plain(plug->spec->volumes[i].name), serial);
+    }
+    return is;
+}
+
 /* True: one that the machine has and is not to have is being removed. */
 static bool remove_one(struct plug *plug, const json_t *nodes)
 {
@@ -261,7 +271,7 @@ static bool remove_one(struct plug *plug, const json_t *nodes)
     json_array_foreach(plug->devices, i, item)
     {
         const char *id = json_string_value(item);
-        if (!vm_spec_volume(plug->spec, volume_of(id))) {
+        if (!is_wanted(plug, volume_of(id))) {
             detach(plug, id);
             return true;
         }
@@ -269,7 +279,7 @@ static bool remove_one(struct plug *plug, const json_t *nodes)
     json_array_foreach(nodes, i, item)
     {
         const char *id = json_text(item, "node-name"), *name = volume_of(id);
-        if (name && !vm_spec_volume(plug->spec, name)) {
+        if (name && !is_wanted(plug, name)) {
             free(plug->asked);
             plug->asked = mem_strdup(id);
             plug_call(plug, "blockdev-del", "node-name", id, node_removed);
@@ -302,7 +312,7 @@ static void nodes_arrived(void *context, const json_t *value, const struct error
     bool is_busy = remove_one(plug, value);
     for (size_t i = 0; !is_busy && i < plug->spec->n_volumes; i++) {
         const struct spec_volume *volume = &plug->spec->volumes[i];
-        const json_t *node = find_node(value, volume->name);
+        const json_t *node = find_node(value, vm_name_plain(volume->name));
         int64_t bytes = json_int(json_object_get(node, "image"), "virtual-size", INT64_MAX);
         plug->volume = volume;
         plug->port = 0;
@@ -311,7 +321,7 @@ static void nodes_arrived(void *context, const json_t *value, const struct error
             add_node(plug);
         } else if (bytes < (int64_t)volume->size_gib << 30) {
             plug_grow(plug, volume);
-        } else if (!has_device(plug, volume->name)) {
+        } else if (!has_device(plug, vm_name_plain(volume->name))) {
             try_port(plug);
         } else {
             is_busy = false;

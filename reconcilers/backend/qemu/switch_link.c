@@ -27,6 +27,7 @@
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
+#include "specs/base/vm_name.h"
 
 /* A switch that ends at once is not started again at once. */
 enum { RETRY_MS = 20, START_EVERY_MS = 1000, DEADLINE_MS = 10000, LINE_MAX_BYTES = 4096 };
@@ -43,7 +44,7 @@ struct apply {
 
 struct switch_link {
     struct reconciler_host *host; /* borrowed: outlives it */
-    char *vm_name;
+    char *vm_name, *port;         /* that is its name on the switch */
     void (*changed)(void *context);
     void *context;
     char *network; /* that it is connected to; NULL: none */
@@ -101,12 +102,12 @@ int switch_open_network(
 }
 
 /* QEMU binds its socket while it is still root's, and the switch, who writes to it, is not. */
-static int hand_over_socket(const char *directory, const char *vm_name, struct error *err)
+static int hand_over_socket(const char *directory, const char *port, struct error *err)
 {
     uid_t uid;
     gid_t gid;
     struct stat st;
-    cleanup_free char *path = mem_printf("%s/%s" SWITCH_GUEST_SUFFIX, directory, vm_name);
+    cleanup_free char *path = mem_printf("%s/%s" SWITCH_GUEST_SUFFIX, directory, port);
     bool is_due =
         find_user(&uid, &gid) && lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_uid != uid;
     return is_due && lchown(path, uid, gid) < 0
@@ -127,7 +128,8 @@ static int write_port(const struct switch_link *link, const struct switch_wanted
             others[n_others++] = other->network;
         }
     }
-    const struct switch_port port = {.name = link->vm_name,
+    const struct switch_port port = {.name = link->port,
+        .host = strchr(link->vm_name, '/') ? (char *)(uintptr_t)vm_name_plain(link->vm_name) : NULL,
         .project = network->project,
         .mac = (char *)(uintptr_t)wanted->mac,
         .address = (char *)(uintptr_t)wanted->address,
@@ -144,7 +146,7 @@ static int write_port(const struct switch_link *link, const struct switch_wanted
         .n_others = n_others};
     cleanup_json json_t *json = fields_to_json(&switch_port_fields, &port);
     cleanup_free char *text = json_canonical(json);
-    cleanup_free char *path = mem_printf("%s/%s" SWITCH_PORT_SUFFIX, directory, link->vm_name);
+    cleanup_free char *path = mem_printf("%s/%s" SWITCH_PORT_SUFFIX, directory, link->port);
     cleanup_buf struct buf before = BUF_INIT(SWITCH_PORT_FILE_MAX);
     struct error ignored = {0};
     if (fs_read_file(path, &before, &ignored) == 0 && strcmp(buf_str(&before), text) == 0) {
@@ -157,8 +159,9 @@ void switch_leave(const struct paths *paths, const char *network, const char *vm
 {
     struct error ignored = {0};
     cleanup_close int fd = -1;
-    cleanup_free char *path = network_path(paths, network, vm_name, SWITCH_PORT_SUFFIX);
-    cleanup_free char *socket = network_path(paths, network, vm_name, SWITCH_GUEST_SUFFIX);
+    cleanup_free char *port = vm_name_of_socket(vm_name);
+    cleanup_free char *path = network_path(paths, network, port, SWITCH_PORT_SUFFIX);
+    cleanup_free char *socket = network_path(paths, network, port, SWITCH_GUEST_SUFFIX);
     cleanup_free char *control = network_path(paths, network, SWITCH_CONTROL, "");
     if (unlink(path) < 0) {
         return;
@@ -357,7 +360,7 @@ static void advance(void *context)
         loop_timer_start(link->timer, RETRY_MS);
         return;
     }
-    cleanup_free char *line = mem_printf("apply %s\n", link->vm_name);
+    cleanup_free char *line = mem_printf("apply %s\n", link->port);
     apply->is_sent = send(link->fd, line, strlen(line), MSG_DONTWAIT | MSG_NOSIGNAL) > 0;
     if (!apply->is_sent) {
         disconnect(link);
@@ -398,7 +401,7 @@ struct op *switch_link_apply(struct switch_link *link, const struct switch_wante
     link->is_up = false;
     cleanup_close int dir_fd = -1;
     int rc = switch_open_network(link->host->paths, network, &dir_fd, &apply->err);
-    rc = rc < 0 ? rc : hand_over_socket(apply->directory, link->vm_name, &apply->err);
+    rc = rc < 0 ? rc : hand_over_socket(apply->directory, link->port, &apply->err);
     if (rc == 0) {
         (void)write_port(link, wanted, apply->directory, &apply->err);
     }
@@ -412,6 +415,7 @@ struct switch_link *switch_link_new(
     struct switch_link *link = mem_new(struct switch_link);
     *link = (struct switch_link){.host = host,
         .vm_name = mem_strdup(vm_name),
+        .port = vm_name_of_socket(vm_name),
         .changed = changed,
         .context = context,
         .fd = -1,
@@ -431,6 +435,7 @@ void switch_link_free(struct switch_link *link)
     buf_clear(&link->line);
     free(link->network);
     free(link->vm_name);
+    free(link->port);
     free(link);
 }
 

@@ -317,6 +317,11 @@ struct question {
     const struct fabric_port *port;
 };
 
+static const char *host_of(const struct fabric_port *port)
+{
+    return port->config->host ? port->config->host : port->config->name;
+}
+
 static enum dns_finding look_up(void *context, const char *name, uint32_t *ret_address)
 {
     const struct question *question = context;
@@ -328,8 +333,8 @@ static enum dns_finding look_up(void *context, const char *name, uint32_t *ret_a
     const struct switch_port *config = question->port->config;
     for (size_t i = 0; i < question->fabric->n_ports; i++) {
         const struct fabric_port *port = question->fabric->ports[i];
-        if (strlen(port->config->name) == n_host &&
-            strncasecmp(port->config->name, name, n_host) == 0) {
+        const char *host = host_of(port);
+        if (strlen(host) == n_host && strncasecmp(host, name, n_host) == 0) {
             *ret_address = port->address;
             return DNS_FOUND;
         }
@@ -368,7 +373,7 @@ static void answer_dhcp(
         .mask = 0xffffff00,
         .gateway = gateway,
         .nameserver = network_of(port) | SWITCH_NAMESERVER,
-        .host = port->config->name,
+        .host = host_of(port),
         .domain = domain,
         .is_further = port->config->is_further,
         .has_no_names = port->config->has_no_names};

@@ -9,6 +9,7 @@
 
 static const struct field rows[] = {
     FIELD(struct switch_port, name, "name"),
+    FIELD(struct switch_port, host, "host", .omit_empty = true),
     FIELD(struct switch_port, project, "project"),
     FIELD(struct switch_port, mac, "mac"),
     FIELD(struct switch_port, address, "address"),

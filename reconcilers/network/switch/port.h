@@ -21,8 +21,9 @@ struct error;
 struct fields;
 
 struct switch_port {
-    char *name;    /* of the VM */
-    char *project; /* the guest is NAME.PROJECT.internal */
+    char *name;    /* of the VM: vm_name_of_socket() */
+    char *host;    /* what the guest is called; NULL: as the VM */
+    char *project; /* the guest is HOST.PROJECT.internal */
     char *mac;
     char *address;
     struct spec_forward *forwards; /* SSH's included */

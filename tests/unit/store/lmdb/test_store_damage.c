@@ -664,7 +664,7 @@ static void a_store_of_schema_1_is_read_and_gets_checksums_as_it_is_written(void
  * and nothing may be done with what else is on it. */
 static void a_key_that_is_no_name_is_damage(void **state)
 {
-    static const char *const keys[] = {"../x", "a/b", ".hidden", "a b",
+    static const char *const keys[] = {"../x", "a/../b", "A/b", ".hidden", "a b",
         "a-name-that-is-longer-than-the-sixty-three-bytes-that-a-name-may-have"};
     static const char *const tables[] = {"desired", "status"};
     static const char record[] = "uid\tv1\tx\n{\"uid\":\"uid\"}";
