@@ -266,6 +266,8 @@ const struct arg_option global_options[] = {
         "instead of $XDG_DATA_HOME/vmctl"},
     {"node", 0, ARG_TEXT, offsetof(struct global_values, node), "NODE",
         "run the command on this node (see: vmctl node); local: on this host"},
+    {"project", 0, ARG_TEXT, offsetof(struct global_values, project), "PROJECT",
+        "that of the VMFile and of names without one [default: $VMCTL_PROJECT, the VMFile's]"},
     {"set", 0, ARG_REPEATED, offsetof(struct global_values, set), "NAME=VALUE",
         "a variable of the VMFile, or a field: vm.web.memory=4G"},
     {"set-file", 0, ARG_REPEATED, offsetof(struct global_values, set_file), "NAME=PATH",

@@ -72,6 +72,7 @@ struct global_values {
     const char *color;
     const char *data_dir;
     const char *node;
+    const char *project;
     struct arg_strings set, set_file;
     bool is_quiet;
     bool wants_help;

@@ -39,7 +39,10 @@ struct cli {
     char **words;             /* of the command line, behind the program: as they were given */
     struct strings cut_words; /* parts of them: cli/nodes/route.h */
     const char *command_word; /* the one of them that is the command */
-    bool is_for_here;         /* of the VMFile's VMs those of other nodes are not meant */
+    char *scope;              /* cli/request/scope.h: the project; NULL: none, … */
+    bool has_given_scope;     /* … as --project or $VMCTL_PROJECT says */
+    bool knows_scope;
+    bool is_for_here; /* of the VMFile's VMs those of other nodes are not meant */
 };
 
 /* Of which hosts the VMs may be that it means: see cli/nodes/spread.h. The values of all but

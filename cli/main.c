@@ -13,6 +13,7 @@
 #include "cli/nodes/route.h"
 #include "cli/nodes/spread.h"
 #include "cli/request/power.h"
+#include "cli/request/scope.h"
 #include "cli/show/help_text.h"
 #include "cli/show/result.h"
 #include "specs/base/buf.h"
@@ -56,7 +57,8 @@ static void add_overview(struct buf *out)
     args_describe(&options, global_options);
     buf_printf(out,
         "\nOptions of every command:\n%s"
-        "\nEnvironment: VMCTL_FILE (VMFile instead of ./VMFile.kdl), VMCTL_LOG (error, warn, "
+        "\nEnvironment: VMCTL_FILE (VMFile instead of ./VMFile.kdl), VMCTL_PROJECT, VMCTL_LOG "
+        "(error, warn, "
         "info, debug, trace, or module=level), VMCTL_ACCEL (kvm or tcg), XDG_DATA_HOME, "
         "XDG_CONFIG_HOME (nodes.kdl), NO_COLOR.\n"
         "More: vmctl help COMMAND, states, errors or vmfile.\n"
@@ -307,7 +309,7 @@ static int take_given(
     return rc;
 }
 
-static int run_parsed(struct cli *cli, const struct command *command, const void *values,
+static int run_parsed(struct cli *cli, const struct command *command, void *values,
     struct arg_strings *words, const struct global_values *global, struct error *err)
 {
     if (global->wants_help) {
@@ -320,6 +322,7 @@ static int run_parsed(struct cli *cli, const struct command *command, const void
     bool is_done = false;
     int rc = set_output(cli, global->output, err);
     rc = rc == 0 ? check_color(global->color, err) : rc;
+    rc = rc == 0 ? scope_take_given(cli, global->project, err) : rc;
     rc = rc == 0 ? take_given(cli, &global->set, false, err) : rc;
     rc = rc == 0 ? take_given(cli, &global->set_file, true, err) : rc;
     rc = rc == 0 ? route(cli, command, values, global, &is_done, err) : rc;
@@ -348,6 +351,7 @@ static int run_parsed(struct cli *cli, const struct command *command, const void
         .words = words,
         .global = global};
     rc = rc == 0 ? spread(&means, &is_done, err) : rc;
+    rc = rc == 0 && !is_done ? scope_resolve(cli, command, values, words, err) : rc;
     if (rc != 0 || is_done) {
         return rc;
     }
@@ -495,6 +499,7 @@ int main(int argc, char **argv)
     store_close(cli.store);
     strings_clear(&cli.given);
     strings_clear(&cli.cut_words);
+    free(cli.scope);
     paths_clear(&cli.paths);
     proxies_free(cli.proxies);
     return finish_output(&cli, status);

@@ -15,6 +15,7 @@
 #include "specs/base/paths.h"
 #include "specs/base/strings.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "store/lmdb/checksum.h"
 #include "store/lmdb/lmdb_env.h"
 
@@ -443,10 +444,12 @@ static void add_orphan(void *context, int dir_fd, const char *name)
     struct orphan_search *search = context;
     struct stat st;
     bool has_record = false;
+    cleanup_free char *full = vm_name_of_flat(name);
+    const char *vm = full ? full : name;
     bool is_directory = fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
     if (!is_directory || (!search->is_quarantine &&
-                             (!lmdb_is_vm_name((struct bytes){name, strlen(name)}) ||
-                                 store_has(search->store, name, &has_record, search->err) < 0))) {
+                             (!lmdb_is_vm_name((struct bytes){vm, strlen(vm)}) ||
+                                 store_has(search->store, vm, &has_record, search->err) < 0))) {
         return;
     }
     if (!has_record) {

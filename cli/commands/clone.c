@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "cli/request/origin.h"
 #include "cli/request/run_vms.h"
+#include "cli/request/scope.h"
 #include "cli/request/targets.h"
 #include "cli/request/vm_request.h"
 #include "specs/base/cleanup.h"
@@ -79,9 +80,11 @@ static int run(
         (void)error_set(err, ERR_USAGE, "clone takes a VM and the name of the new one");
         return error_help(err, "vmctl clone VM NEW, or of a snapshot: vmctl clone VM@SNAPSHOT NEW");
     }
-    const char *word = words->items[0], *name = words->items[1];
+    const char *word = words->items[0];
+    cleanup_free char *name = NULL;
     cleanup_with(origin_clear) struct origin origin = {.vm = NULL};
-    int rc = vm_request_check_is_new(cli, name, err);
+    int rc = scope_name(cli, NULL, words->items[1], &name, err);
+    rc = rc < 0 ? rc : vm_request_check_is_new(cli, name, err);
     rc = rc < 0 ? rc : origin_find(cli, word, &values->follow, &origin, err);
     if (rc != 0) {
         return rc;

@@ -15,6 +15,7 @@
 #include "cli/guest/ssh_login.h"
 #include "cli/nodes/spread.h"
 #include "cli/options.h"
+#include "cli/request/scope.h"
 #include "cli/request/targets.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -61,6 +62,16 @@ struct copying {
     const struct nodes *nodes; /* that a path may name */
 };
 
+/* "shop/web:PATH", of which there is such a VM. */
+static bool is_of_project(struct cli *cli, const char *word)
+{
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_free char *name = mem_strndup(word, strcspn(word, ":"));
+    bool is = false;
+    return vm_name_is_valid(name) && cli_open_store(cli, &ignored) == 0 &&
+           store_has(cli->store, name, &is, &ignored) == 0 && is;
+}
+
 /* Behind the colon of "VM:PATH" or "NODE/VM:PATH", NULL: a path of this host, as everything else
  * with a '/' before its first ':' is (scp(1)). */
 static const char *remote_path(const struct copying *copying, const char *word)
@@ -69,8 +80,11 @@ static const char *remote_path(const struct copying *copying, const char *word)
     cleanup_free char *node = word[n] == '/' ? mem_strndup(word, n) : NULL;
     bool is_node = node && node_name_is_valid(node) && !fs_exists(word) &&
                    (nodes_find(copying->nodes, node) || !fs_exists(node));
-    if (is_node) {
+    if (is_node || (node && is_of_project(copying->cli, word))) {
         n += 1 + strcspn(word + n + 1, ":/");
+    }
+    if (is_node && word[n] == '/' && nodes_find(copying->nodes, node)) {
+        n += 1 + strcspn(word + n + 1, ":/"); /* NODE/PROJECT/VM */
     }
     return word[n] == ':' ? word + n + 1 : NULL;
 }
@@ -261,8 +275,10 @@ static int run(
         return rc != 0 ? rc : copy_there(&copying, node, name_there, err);
     }
     cli->is_for_here = true;
+    cleanup_free char *full = NULL;
+    rc = word[0] ? scope_name(cli, &cp->which.files, word, &full, err) : 0;
     if (rc == 0) {
-        rc = targets_find_one(cli, &cp->which, word[0] ? word : NULL, &name, err);
+        rc = targets_find_one(cli, &cp->which, full, &name, err);
     }
     return rc != 0 ? rc : copy(&copying, name, err);
 }

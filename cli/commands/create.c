@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/request/scope.h"
 #include "cli/request/shares.h"
 #include "cli/request/vm_request.h"
 #include "cli/request/targets.h"
@@ -286,22 +287,23 @@ static int create(struct cli *cli, const struct vm_spec *spec, const struct crea
     return vm_request_run(cli, &request, &values->follow, err);
 }
 
-static int find_name(const struct create_values *values, const struct arg_strings *words,
-    const char **ret, struct error *err)
+static int find_name(struct cli *cli, const struct create_values *values,
+    const struct arg_strings *words, char **ret, struct error *err)
 {
-    *ret = values->name ? values->name : words->count ? words->items[0] : NULL;
-    if (!*ret || words->count > (values->name ? 0 : 1)) {
+    const char *word = values->name ? values->name : words->count ? words->items[0] : NULL;
+    if (!word || words->count > (values->name ? 0 : 1)) {
         (void)error_set(err, ERR_USAGE, "create needs one name: --name VM");
         return error_help(err, "such as: vmctl create --name web --image debian:12 --start");
     }
-    return vm_request_check_name(*ret, err);
+    int rc = scope_name(cli, NULL, word, ret, err);
+    return rc < 0 ? rc : vm_request_check_name(*ret, err);
 }
 
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
-    const char *name = NULL;
-    int rc = find_name(values, words, &name, err);
+    cleanup_free char *name = NULL;
+    int rc = find_name(cli, values, words, &name, err);
     if (rc < 0) {
         return rc;
     }

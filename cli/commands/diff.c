@@ -15,6 +15,7 @@
 #include "specs/base/json.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "specs/vm/applied_files.h"
 #include "specs/vm/spec_diff.h"
 #include "specs/vmfile/vmfile.h"
@@ -119,6 +120,7 @@ static int diff_removed(
 {
     cleanup_with(strings_clear) struct strings stored = {.count = 0}, removed = {.count = 0};
     int rc = targets_of_source(cli, project->path, &stored, err);
+    vm_names_keep(&stored, project->file->project);
     rc = rc == 0 ? rename_find_removed(cli->store, &stored, project->file, &removed, err) : rc;
     for (size_t i = 0; rc == 0 && i < removed.count; i++) {
         cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};

@@ -126,7 +126,7 @@ static void print_deleted(struct watch *watch, const struct seen_vm *seen)
     struct vm_row row = {
         .name = seen->name, .has_desired = true, .is_deleted = true, .desired = seen->desired};
     cleanup_json json_t *json = json_object();
-    json_put_text(json, "name", seen->name);
+    output_put_name(json, seen->name);
     json_put_text(json, "state", "destroyed");
     json_put_text(json, "display", vm_row_state(&row));
     json_put_flag(json, "ready", false);

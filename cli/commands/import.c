@@ -18,6 +18,7 @@
 #include "cli/request/origin.h"
 #include "cli/request/project.h"
 #include "cli/request/run_vms.h"
+#include "cli/request/scope.h"
 #include "cli/request/vm_request.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
@@ -131,9 +132,11 @@ static int import_open(struct cli *cli, const struct import_vm_values *values, i
     cleanup_with(archive_clear) struct archive archive = {.disk_bytes = 0};
     const char *word = directory ? title : "-";
     int rc = cli_open_store(cli, err);
-    rc = rc == 0 && values->name ? check_new_name(cli, values->name, word, err) : rc;
+    cleanup_free char *given = NULL;
+    rc = rc == 0 && values->name ? scope_name(cli, NULL, values->name, &given, err) : rc;
+    rc = rc == 0 && given ? check_new_name(cli, given, word, err) : rc;
     rc = rc < 0 ? rc : archive_open(fd, title, &archive, err);
-    const char *name = values->name ? values->name : archive.manifest.vm;
+    const char *name = given ? given : archive.manifest.vm;
     rc = rc < 0 ? rc : check_new_name(cli, name, word, err);
     rc = rc < 0 ? rc : check_backup(&archive, directory, err);
     rc = rc < 0 ? rc : archive_unpack_all(cli, &archive, err);

@@ -8,6 +8,7 @@
 #include "cli/nodes/node_vms.h"
 #include "cli/nodes/nodes.h"
 #include "cli/options.h"
+#include "cli/request/scope.h"
 #include "cli/request/targets.h"
 #include "cli/show/output.h"
 #include "cli/show/vm_rows.h"
@@ -16,6 +17,7 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "specs/vm/selector.h"
 #include "store/store.h"
 
@@ -23,6 +25,7 @@ struct list_values {
     struct which_values which;
     bool only_failed;
     bool of_all_nodes;
+    bool of_all_projects;
     bool shows_labels;
 };
 
@@ -30,9 +33,11 @@ static const struct arg_option options[] = {
     {"failed", 0, ARG_FLAG, offsetof(struct list_values, only_failed), NULL,
         "only VMs that have failed"},
     {"all", 'a', ARG_FLAG, offsetof(struct list_values, which.is_all), NULL,
-        "all VMs, also those that are off, which is what is listed anyway"},
+        "all VMs, whatever their project; those that are off are listed anyway"},
     {"all-nodes", 'A', ARG_FLAG, offsetof(struct list_values, of_all_nodes), NULL,
         "those of the other nodes, too (see: vmctl node)"},
+    {"all-projects", 0, ARG_FLAG, offsetof(struct list_values, of_all_projects), NULL,
+        "in the folder of a VMFile with a project: all VMs all the same"},
     {"show-labels", 0, ARG_FLAG, offsetof(struct list_values, shows_labels), NULL,
         "a column with the labels of each"},
     OPTION_NAME(struct list_values),
@@ -57,25 +62,44 @@ static int choose(const struct vm_row_source *source, const struct list_values *
         struct vm_row row = source->at(source->list, i);
         bool is_meant =
             has_names ? strings_have(&targets, row.name) : !vm_spec_name_is_of_template(row.name);
-        ret[i] = is_meant && selector_matches(&selector, row.spec) &&
+        bool is_own = has_names || !source->project || vm_name_is_of(row.name, source->project);
+        ret[i] = is_meant && is_own && selector_matches(&selector, row.spec) &&
                  (!values->only_failed || vm_row_has_failed(&row));
     }
     return rc;
 }
 
-static void print_text(struct cli *cli, const struct vm_row_source *source)
+/* Of other projects, and of none. */
+static void note_hidden(const struct cli *cli, const struct vm_row_source *source)
+{
+    size_t n = 0;
+    for (size_t i = 0; source->project && i < source->count; i++) {
+        const char *name = source->at(source->list, i).name;
+        n += !vm_name_is_of(name, source->project) && !vm_spec_name_is_of_template(name);
+    }
+    if (n > 0) {
+        cli_note(cli, "note: only project '%s'; %zu more VM%s: vmctl list --all-projects",
+            source->project, n, n == 1 ? "" : "s");
+    }
+}
+
+static void print_text(struct cli *cli, const struct vm_row_source *source, bool has_names)
 {
     for (size_t i = 0; cli->output == OUTPUT_NAME && i < source->count; i++) {
         if (source->chosen[i]) {
             struct vm_row row = source->at(source->list, i);
             bool is_elsewhere = row.node && !text_eq(row.node, NODE_HERE);
-            printf("%s%s%s\n", is_elsewhere ? row.node : "", is_elsewhere ? "/" : "", row.name);
+            printf("%s%s%s\n", is_elsewhere ? row.node : "", is_elsewhere ? "/" : "",
+                vm_rows_name(source, row.name));
         }
     }
     if (cli->output == OUTPUT_NAME) {
         return;
     }
     vm_rows_print(cli, source);
+    if (!has_names) {
+        note_hidden(cli, source);
+    }
     if (source->count == 0) {
         cli_note(cli, "no VMs yet: vmctl init writes a VMFile.kdl, vmctl up makes its VMs, and "
                       "vmctl create a single one");
@@ -84,9 +108,14 @@ static void print_text(struct cli *cli, const struct vm_row_source *source)
     }
 }
 
+static bool has_any_name(const struct list_values *values, const struct arg_strings *words)
+{
+    return words->count + values->which.names.count > 0;
+}
+
 /* Whole records: the output needs more than the summaries hold. */
 static int list_records(struct cli *cli, const struct list_values *values,
-    const struct arg_strings *words, struct error *err)
+    const struct arg_strings *words, const char *project, struct error *err)
 {
     struct vm_list list = {.count = 0};
     int rc = store_list(cli->store, &list, err);
@@ -94,13 +123,13 @@ static int list_records(struct cli *cli, const struct list_values *values,
         vm_rows_sort_records(&list);
     }
     cleanup_free bool *chosen = mem_calloc(list.count + 1, sizeof(*chosen));
-    const struct vm_row_source source = {
-        &list, list.count, vm_rows_at_record, chosen, .has_labels = values->shows_labels};
+    const struct vm_row_source source = {&list, list.count, vm_rows_at_record, chosen,
+        .has_labels = values->shows_labels, .project = project};
     if (rc == 0 && (rc = choose(&source, values, words, chosen, err)) == 0) {
         if (output_is_data(cli)) {
             vm_rows_print_data(cli, &list, chosen, false);
         } else {
-            print_text(cli, &source);
+            print_text(cli, &source, has_any_name(values, words));
         }
     }
     vm_list_clear(&list);
@@ -132,7 +161,7 @@ static int list_all_nodes(struct cli *cli, const struct list_values *values,
     if (rc == 0 && output_is_data(cli)) {
         output_print(cli, array);
     } else if (rc == 0) {
-        print_text(cli, &source);
+        print_text(cli, &source, has_any_name(values, words));
     }
     return rc;
 }
@@ -166,9 +195,12 @@ static int run(
     if (rc == 0 && list_values->of_all_nodes) {
         return list_all_nodes(cli, list_values, words, err);
     }
+    const char *project = NULL;
+    bool is_all = list_values->of_all_projects || list_values->which.is_all;
+    rc = rc == 0 && !is_all ? scope_find(cli, NULL, &project, err) : rc;
     bool needs_labels = list_values->shows_labels || list_values->which.selector;
     if (rc < 0 || output_is_data(cli) || cli->output == OUTPUT_WIDE || needs_labels) {
-        return rc < 0 ? rc : list_records(cli, values, words, err);
+        return rc < 0 ? rc : list_records(cli, values, words, project, err);
     }
     rc = store_list_summaries(cli->store, &list, err);
     if (list.count > 1) {
@@ -176,9 +208,9 @@ static int run(
     }
     cleanup_free bool *chosen = mem_calloc(list.count + 1, sizeof(*chosen));
     const struct vm_row_source source = {
-        .list = &list, .count = list.count, .at = at_summary, .chosen = chosen};
+        .list = &list, .count = list.count, .at = at_summary, .chosen = chosen, .project = project};
     if (rc == 0 && (rc = choose(&source, values, words, chosen, err)) == 0) {
-        print_text(cli, &source);
+        print_text(cli, &source, has_any_name(list_values, words));
     }
     vm_summary_list_clear(&list);
     return rc;
@@ -196,6 +228,8 @@ const struct command command_list = {
         "where it does not fit: vmctl status has it in full. -o wide adds restarts and the VNC\n"
         "address, -o name prints names only, -o json and -o yaml all that is known. When no\n"
         "controller runs, what is shown is what the last one saw, with a note.\n"
+        "In the folder of a VMFile with a `project`, or with --project, the VMs of that are\n"
+        "listed, as they are called there; with --all-projects or -a all, as shop/web.\n"
         "With -A all nodes are asked at once, for at most 3 seconds (half a second, if one did\n"
         "not answer within the last minute); SEEN is when they said so. Of a node that does not\n"
         "answer, what it said last is shown, as Unknown: its VMs run on without us.",
@@ -203,6 +237,7 @@ const struct command command_list = {
                 "  vmctl list web db\n"
                 "  vmctl list --failed\n"
                 "  vmctl list -l tier=web --show-labels\n"
+                "  vmctl list --all-projects\n"
                 "  vmctl list -A                     and those of the other nodes\n"
                 "  vmctl list -o json",
     .options = options,

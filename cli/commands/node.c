@@ -8,6 +8,7 @@
 #include "cli/nodes/nodes.h"
 #include "cli/nodes/parts.h"
 #include "cli/options.h"
+#include "cli/request/targets.h"
 #include "cli/request/verbs.h"
 #include "cli/show/output.h"
 #include "cli/show/table.h"
@@ -17,6 +18,7 @@
 #include "specs/base/json.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 
 enum { ANSWER_MS = 3000 };
 
@@ -168,6 +170,22 @@ static int node_show(
     return is_ready ? 0 : error_exit_status(ERR_NODE);
 }
 
+/* NAME/VM would mean the one and the other. */
+static void note_project(struct cli *cli, const char *name)
+{
+    cleanup_with(strings_clear) struct strings names = {.count = 0};
+    struct error ignored = {.code = ERR_NONE};
+    if (targets_of_store(cli, &names, &ignored) == 0) {
+        vm_names_keep(&names, name);
+    }
+    if (ignored.code == ERR_NONE && names.count > 0) {
+        cli_note(cli,
+            "note: %s is also the name of a project here, whose VMs are " NODE_HERE "/%s/… from "
+            "now on",
+            name, name);
+    }
+}
+
 /* One that does not answer now is added as well: it may be off. */
 static int node_add(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
@@ -192,6 +210,7 @@ static int node_add(
         struct part *part = ask(made.items, 1);
         cleanup_free char *state = state_of(&node, part);
         cli_note(cli, "%s: added, %s", node.name, state);
+        note_project(cli, node.name);
         parts_clear(part, 1);
     }
     free(node.name);

@@ -15,6 +15,7 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "store/desired/rename.h"
 #include "store/store.h"
 
@@ -52,10 +53,16 @@ static int run(
         (void)error_set(err, ERR_USAGE, "rename takes the name of a VM and its new one");
         return error_help(err, "vmctl rename VM NEW");
     }
-    const char *old_name = words->items[0], *name = words->items[1];
+    const char *old_name = words->items[0];
+    cleanup_free char *project = vm_name_project(old_name);
+    cleanup_free char *name =
+        vm_name_in(project, words->items[1]); /* its volumes are the project's */
     const struct arg_strings old_word = {.items = words->items, .count = 1};
     cleanup_with(strings_clear) struct strings found = {.count = 0};
     int rc = vm_request_check_name(name, err);
+    if (rc == 0 && !vm_name_is_of(name, project)) {
+        return error_set(err, ERR_USAGE, "a VM keeps its project: '%s' is of another", name);
+    }
     rc = rc < 0 ? rc : cli_open_store(cli, err);
     if (rc == 0 && text_eq(old_name, name)) {
         return error_set(err, ERR_USAGE, "'%s' is its name already", name);
@@ -71,7 +78,7 @@ static int run(
     if (source) {
         cli_note(cli,
             "note: write vm \"%s\" in '%s', too, in place of '%s': until then it is not applied",
-            name, source, old_name);
+            vm_name_plain(name), source, vm_name_plain(old_name));
     }
     rc = await_files(cli, name, &renamed, &values->follow, err);
     if (rc == 0) {

@@ -217,7 +217,7 @@ static void print_data(const struct top *top)
         const struct machine *machine = &top->machines[i];
         const struct proc_usage *now = &machine->now, *before = &machine->before;
         json_t *json = json_object();
-        json_put_text(json, "name", machine->name);
+        output_put_name(json, machine->name);
         if (now->at_ms) {
             json_put_int(json, "pid", machine->pid);
             json_put(json, "cpuPercent", json_real(cpu_percent(machine)));

@@ -11,6 +11,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "specs/image/image_check.h"
 #include "specs/vm/vm_spec.h"
 #include "specs/vmfile/vmfile.h"
@@ -68,7 +69,9 @@ static int run(
     }
     for (size_t i = 0; i < project.file->n_vms; i++) {
         project_note_unused(cli, project.file->vms[i]);
-        printf(cli->output == OUTPUT_NAME ? "%s\n" : " %s", project.file->vms[i]->name);
+        const char *name = project.file->vms[i]->name;
+        printf(cli->output == OUTPUT_NAME ? "%s\n" : " %s",
+            cli->output == OUTPUT_NAME ? vm_name_plain(name) : name);
     }
     if (cli->output != OUTPUT_NAME) {
         putchar('\n');

@@ -11,6 +11,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/request/scope.h"
 #include "cli/request/targets.h"
 #include "cli/request/vm_request.h"
 #include "cli/request/verbs.h"
@@ -64,6 +65,20 @@ static int check_name(const char *name, struct error *err)
         VOLUME_NAME_MAX);
 }
 
+/* A VM of a project has that project's volumes. free() *ret. */
+static int find_name(const struct arg_strings *words, char **ret, struct error *err)
+{
+    const char *vm = words->items[1];
+    cleanup_free char *project = vm_name_project(vm);
+    *ret = vm_name_in(project, words->items[2]);
+    int rc = check_name(*ret, err);
+    if (rc < 0 || vm_name_is_of(*ret, project)) {
+        return rc;
+    }
+    (void)error_set(err, ERR_USAGE, "volume '%s' and vm '%s' are of different projects", *ret, vm);
+    return error_help(err, "name one of the VM's own: vmctl volume attach %s NAME", vm);
+}
+
 /* ---- attach, detach ---- */
 
 static int request_change(struct cli *cli, const struct volume_values *values, const char *vm_name,
@@ -91,10 +106,10 @@ static int attach(
 {
     const struct volume_values *values = context;
     enum { SIZE_MAX_GIB = 64 << 10 };
-    cleanup_free char *name = mem_strdup(words->items[2]);
+    cleanup_free char *name = NULL;
     cleanup_free char *mount = mem_strdup(values->mount);
+    int rc = find_name(words, &name, err);
     struct spec_volume volume = {.name = name, .size_gib = values->size_gib, .mount = mount};
-    int rc = check_name(name, err);
     if (rc == 0 && mount && !mount_point_is_valid(mount)) {
         (void)error_set(
             err, ERR_USAGE, "--mount must be the absolute path of a directory in the guest");
@@ -111,10 +126,10 @@ static int detach(
     struct cli *cli, const void *context, const struct arg_strings *words, struct error *err)
 {
     const struct volume_values *values = context;
-    struct change change = {.detaches = words->items[2]};
-    int rc = check_name(words->items[2], err);
-    return rc < 0 ? rc
-                  : request_change(cli, values, words->items[1], &change, words->items[2], err);
+    cleanup_free char *name = NULL;
+    int rc = find_name(words, &name, err);
+    struct change change = {.detaches = name};
+    return rc < 0 ? rc : request_change(cli, values, words->items[1], &change, name, err);
 }
 
 /* ---- who names and who has it ---- */
@@ -189,11 +204,12 @@ static int rm_record(struct cli *cli, const char *name, struct error *err)
 static int rm(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
-    const char *name = words->items[1], *data_dir = cli->paths.data_dir;
+    const char *data_dir = cli->paths.data_dir;
     char unique[TEXT_ID_SIZE];
-    cleanup_free char *user = NULL;
+    cleanup_free char *user = NULL, *name = NULL;
     (void)values;
-    int rc = check_name(name, err);
+    int rc = scope_name(cli, NULL, words->items[1], &name, err);
+    rc = rc < 0 ? rc : check_name(name, err);
     if (rc < 0 || (rc = find_user(cli, name, &user, err)) < 0) {
         return rc;
     }

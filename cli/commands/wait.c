@@ -144,7 +144,7 @@ static void print_results(const struct cli *cli, const struct follow_target *tar
     for (size_t i = 0; i < count; i++) {
         json_t *json = json_object();
         const struct error *error = &targets[i].error;
-        json_put_text(json, "name", targets[i].name);
+        output_put_name(json, targets[i].name);
         json_put_text(json, "goal", goal_word(&targets[i].goal));
         json_put_flag(json, "reached", targets[i].result == GOAL_REACHED);
         if (error->code != ERR_NONE) {

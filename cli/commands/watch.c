@@ -186,6 +186,10 @@ static int register_one(struct cli *cli, const struct arg_strings *files, enum s
     if (project.is_stdin) {
         return watched_source_refuse_stdin(err);
     }
+    rc = watched_source_check_project(cli, path, err);
+    if (rc < 0) {
+        return rc;
+    }
     struct source_record *record = source_record_new(path, clock_wall_ms(clock_system()));
     record->is_directory = is_directory;
     record->prune = prune;

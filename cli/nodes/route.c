@@ -14,6 +14,7 @@
 #include "cli/guest/relay.h"
 #include "cli/nodes/nodes.h"
 #include "cli/nodes/parts.h"
+#include "cli/request/scope.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
@@ -141,6 +142,23 @@ int route_check_options(
     return 0;
 }
 
+/* Names mean there what they mean here; a VMFile over there has its own project. free() *ret_word.
+ */
+static int add_project(struct cli *cli, const struct command *command, const void *values,
+    const struct global_values *global, char **ret_word, struct arg_strings *ret, struct error *err)
+{
+    const char *project = NULL;
+    bool has_names = command->reach != REACH_HERE && command->reach != REACH_FILE;
+    int rc = cli->has_given_scope || has_names
+                 ? scope_find(cli, scope_files(command, values), &project, err)
+                 : 0;
+    if (rc == 0 && project && !global->project) {
+        *ret_word = mem_printf("--project=%s", project);
+        arg_strings_add(ret, *ret_word);
+    }
+    return rc;
+}
+
 int route(struct cli *cli, const struct command *command, const void *values,
     const struct global_values *global, bool *ret_is_done, struct error *err)
 {
@@ -156,6 +174,11 @@ int route(struct cli *cli, const struct command *command, const void *values,
     int rc = check_delegable(command, err);
     rc = rc == 0 ? nodes_load_one(cli, global->node, &nodes, &node, err) : rc;
     rc = rc == 0 ? route_check_options(command, values, node, err) : rc;
+    if (rc != 0) {
+        return rc;
+    }
+    cleanup_free char *project = NULL;
+    rc = add_project(cli, command, values, global, &project, &words, err);
     if (rc != 0) {
         return rc;
     }

@@ -8,11 +8,14 @@
 #include "cli/nodes/route.h"
 #include "cli/options.h"
 #include "cli/request/project.h"
+#include "cli/request/scope.h"
+#include "cli/request/targets.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "specs/vm/selector.h"
 
 static void spread_clear(struct spread *spread)
@@ -75,22 +78,63 @@ static int add(struct spread *spread, const char *place, const char *name, struc
     return 0;
 }
 
-/* "web", where the VMFile has it; or "b/web". */
+/* Whether there are VMs here of a project that is called as a node is. */
+static int is_project(struct spread *spread, const char *name, bool *ret, struct error *err)
+{
+    cleanup_with(strings_clear) struct strings names = {.count = 0};
+    const char *project = NULL;
+    int rc = scope_find(spread->cli, &spread->which->files, &project, err);
+    *ret = rc == 0 && text_eq(project, name);
+    rc = rc == 0 ? targets_of_store(spread->cli, &names, err) : rc;
+    for (size_t i = 0; rc == 0 && i < names.count; i++) {
+        *ret |= vm_name_is_of(names.items[i], name);
+    }
+    return rc;
+}
+
+/* Of "b/web", which node's it is; *ret is NULL: a project's. free() it. */
+static int find_place(struct spread *spread, const char *word, char **ret, struct error *err)
+{
+    const char *slash = strchr(word, '/');
+    cleanup_free char *first = mem_strndup(word, (size_t)(slash - word));
+    bool is_node = nodes_find(&spread->nodes, first) != NULL || strchr(slash + 1, '/'), is = false;
+    int rc = 0;
+    if (!is_node || project_name_is_valid(first)) {
+        rc = strchr(slash + 1, '/') ? 0 : is_project(spread, first, &is, err);
+    }
+    if (rc == 0 && is && is_node) {
+        (void)error_set(err, ERR_USAGE, "'%s' is both a node and a project of this host", first);
+        return error_help(err,
+            "the node's VM: vmctl --node %s … %s; the project's: " NODE_HERE "/%s", first,
+            slash + 1, word);
+    }
+    bool is_here = text_eq(first, NODE_HERE);
+    *ret = is ? NULL : is_here ? mem_strdup(NODE_HERE) : TAKE_PTR(first);
+    return rc;
+}
+
+/* "web", where the VMFile has it; "b/web" and "b/shop/web" on that node; or "shop/web". */
 static int add_named(struct spread *spread, const char *word, struct error *err)
 {
     const struct vmfile *file = spread->load.file;
-    const char *slash = strchr(word, '/');
+    const char *project = NULL;
+    cleanup_free char *place = NULL;
+    int rc = strchr(word, '/') ? find_place(spread, word, &place, err) : 0;
+    word += place ? strlen(place) + 1 : 0;
+    if (rc == 0 && !strchr(word, '/')) {
+        rc = scope_find(spread->cli, &spread->which->files, &project, err);
+    }
+    cleanup_free char *name = vm_name_in(project, word);
     spread->is_of_names = true;
-    if (slash) {
-        cleanup_free char *place = mem_strndup(word, (size_t)(slash - word));
-        return add(spread, text_eq(place, NODE_HERE) ? NULL : place, slash + 1, err);
+    if (rc != 0 || place) {
+        return rc != 0 ? rc : add(spread, text_eq(place, NODE_HERE) ? NULL : place, name, err);
     }
     for (size_t i = 0; file && i < file->n_vms; i++) {
-        if (text_eq(file->vms[i]->name, word)) {
-            return add(spread, file->places[i], word, err);
+        if (text_eq(file->vms[i]->name, name)) {
+            return add(spread, file->places[i], name, err);
         }
     }
-    return add(spread, NULL, word, err);
+    return add(spread, NULL, name, err);
 }
 
 static int add_all(struct spread *spread, struct error *err)

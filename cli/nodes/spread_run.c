@@ -65,6 +65,7 @@ static void common_words(
     if (item->node) {
         add_items(&dropped, &spread->which->files);
         arg_strings_add(&dropped, spread->global->data_dir);
+        arg_strings_add(&dropped, spread->global->project);
         add_items(&dropped, &spread->global->set);
         add_items(&dropped, &spread->global->set_file);
     }
@@ -226,7 +227,7 @@ static int run_parts(const struct spread *spread, struct error *err)
         rc = add_part(spread, &spread->items[i], project, &parts[i], err);
     }
     if (rc == 0) {
-        (void)setenv("VMCTL_PROJECT", project, 1);
+        (void)setenv("VMCTL_PART", project, 1);
         mode_t ours = umask(spread->cli->caller_umask);
         parts_run(parts, spread->count, true);
         (void)umask(ours);

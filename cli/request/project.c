@@ -110,8 +110,8 @@ static struct found find_file(struct cli *cli, const struct arg_strings *files)
 /* What a VMFile of standard input is called whose commands another host's vmctl gives. */
 static const char *given_project(void)
 {
-    const char *given = getenv("VMCTL_PROJECT");
-    return given && given[0] == '/' ? given : NULL;
+    const char *given = getenv("VMCTL_PART"), *there = getenv("VMCTL_PROJECT");
+    return given && given[0] == '/' ? given : there && there[0] == '/' ? there : NULL;
 }
 
 bool project_is_part(void)
@@ -172,6 +172,16 @@ static const char *override_of_stdin(const struct strings *overrides, const stru
         }
     }
     return NULL;
+}
+
+bool project_is_stdin(const struct arg_strings *files)
+{
+    const char *from_env = getenv("VMCTL_FILE");
+    bool is = (!files || files->count == 0) && text_eq(from_env, "-");
+    for (size_t i = 0; files && i < files->count; i++) {
+        is |= text_eq(files->items[i], "-");
+    }
+    return is;
 }
 
 /* All of standard input: it can be read once. */

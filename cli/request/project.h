@@ -46,7 +46,11 @@ void project_clear(struct project *project);
 int project_load_whole(
     struct cli *cli, const struct arg_strings *files, struct project *ret, struct error *err);
 
-/* Whether other nodes do the rest of the command: $VMCTL_PROJECT. */
+/* Whether one of the files is standard input, of which nothing can be read twice. */
+bool project_is_stdin(const struct arg_strings *files);
+
+/* Whether other nodes do the rest of the command: $VMCTL_PART here, and $VMCTL_PROJECT with a path
+ * in it over there. */
 bool project_is_part(void);
 
 /* "tag = "13"  (--set)": a variable of the file, and where its value comes from. free() it. */

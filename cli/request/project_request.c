@@ -20,6 +20,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/proxies.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "store/desired/impact.h"
 #include "store/desired/pending.h"
 #include "store/desired/rename.h"
@@ -127,6 +128,7 @@ static int register_source(struct project_request *request, struct error *err)
         return watched_source_refuse_stdin(err);
     }
     int rc = watched_source_check(project->path, err);
+    rc = rc < 0 ? rc : watched_source_check_project(request->cli, project->path, err);
     if (rc == 0) {
         struct source_record *record =
             source_record_new(project->path, clock_wall_ms(clock_system()));
@@ -250,10 +252,35 @@ static void report_removed(struct project_request *request, const char *name, bo
     result_print(request->cli, name, stops ? "stopped (dry run)" : "destroyed (dry run)");
 }
 
+/* Those of other jobs, or what it left when its `project` was changed. */
+static void note_others(const struct project_request *request, const struct strings *known)
+{
+    const char *project = request->project.file->project, *first = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < known->count; i++) {
+        bool is_other = !vm_name_is_of(known->items[i], project);
+        first = is_other && !first ? known->items[i] : first;
+        n += is_other;
+    }
+    cleanup_free char *more = n > 1 ? mem_printf(" and %zu more", n - 1) : mem_strdup("");
+    if (first) {
+        cli_note(request->cli,
+            "note: VMs of %s that %s%s are left as they are: %s%s (vmctl list "
+            "--all-projects)",
+            strrchr(request->project.path, '/') + 1,
+            project ? "are not of project " : "are of a project", project ? project : "", first,
+            more);
+    }
+}
+
 static int find_removed(struct project_request *request, struct error *err)
 {
     cleanup_with(strings_clear) struct strings known = {.count = 0};
     int rc = targets_of_source(request->cli, request->project.path, &known, err);
+    if (rc == 0 && !request->cli->has_given_scope) {
+        note_others(request, &known);
+    }
+    vm_names_keep(&known, request->project.file->project);
     return rc < 0 ? rc
                   : rename_find_removed(
                         request->cli->store, &known, request->project.file, &request->removed, err);

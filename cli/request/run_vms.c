@@ -11,12 +11,13 @@
 #include "cli/request/project.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
+#include "specs/base/vm_name.h"
 #include "store/desired/change.h"
 
 /* Cut where it would be too long: the suffix makes it unique. */
 static char *new_name(const char *name, const char *suffix)
 {
-    int room = SPEC_NAME_MAX - (int)strlen(suffix) - 1;
+    int room = VM_NAME_MAX - (int)strlen(suffix) - 1 + (int)(vm_name_plain(name) - name);
     return mem_printf("%.*s-%s", room, name, suffix);
 }
 

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "cli/request/targets.h"
 
+#include <string.h>
+
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "cli/request/project.h"
+#include "cli/request/scope.h"
 #include "cli/show/result.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "specs/vm/selector.h"
 #include "store/store.h"
 
@@ -33,6 +37,9 @@ static int choose_each(const struct strings *known, const struct arg_strings *st
                 text_nearest(name, (const char *const *)known->items, known->count);
             (void)error_set(err, ERR_VM_NOT_FOUND, "there is no vm '%s'%s%s", name,
                 where ? " in " : "", where ? where : "");
+            if (strchr(name, '/') && strings_have(known, vm_name_plain(name))) {
+                return error_help(err, "'%s' is of no project: --project ''", vm_name_plain(name));
+            }
             if (nearest) {
                 return error_help(err, "did you mean '%s'?", nearest);
             }
@@ -139,6 +146,17 @@ int targets_of_source(struct cli *cli, const char *path, struct strings *ret, st
     return rc < 0 ? rc : store_list_source(cli->store, path, ret, err);
 }
 
+/* A word of a VMFile that was not known before it was read, as standard input is not. */
+static void name_in_project(const char *project, const struct arg_strings *words,
+    struct strings *memory, struct arg_strings *ret)
+{
+    for (size_t i = 0; i < words->count; i++) {
+        cleanup_free char *name = vm_name_in(project, words->items[i]);
+        strings_append(memory, name);
+        arg_strings_add(ret, memory->items[memory->count - 1]);
+    }
+}
+
 int targets_of_project(const struct project *project, const struct which_values *which,
     const struct arg_strings *words, struct strings *ret, struct error *err)
 {
@@ -152,7 +170,13 @@ int targets_of_project(const struct project *project, const struct which_values 
         }
     }
     rc = rc < 0 ? rc : check_any(which, &known, err);
-    return rc < 0 ? rc : targets_choose(&known, which, words, where, ret, err);
+    cleanup_with(strings_clear) struct strings memory = {.count = 0};
+    cleanup_with(arg_strings_clear) struct arg_strings named = {.count = 0}, names = {.count = 0};
+    name_in_project(project->file->project, words, &memory, &named);
+    name_in_project(project->file->project, &which->names, &memory, &names);
+    struct which_values in_project = *which;
+    in_project.names = names;
+    return rc < 0 ? rc : targets_choose(&known, &in_project, &named, where, ret, err);
 }
 
 void targets_add_dependencies(const struct project *project, struct strings *targets)
@@ -185,9 +209,20 @@ int targets_load_or_recall(struct cli *cli, const struct arg_strings *files, str
     }
     rc = project_load(cli, files, ret, err);
     if (rc == 0 || ret_recalled->count == 0) {
+        vm_names_keep(ret_recalled, ret->file ? ret->file->project : NULL);
         return rc;
     }
+    struct error cause = *err;
+    const char *project = NULL;
     error_clear(err);
+    if (scope_find(cli, files, &project, err) < 0) {
+        return -(int)err->code;
+    }
+    vm_names_keep(ret_recalled, project);
+    if (ret_recalled->count == 0) {
+        *err = cause;
+        return rc;
+    }
     result_forget_error(cli);
     cli_note(cli, "note: going by the %zu VM%s that came from '%s'", ret_recalled->count,
         ret_recalled->count == 1 ? "" : "s", path);

@@ -15,6 +15,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/proxies.h"
 #include "specs/base/reserve.h"
+#include "specs/base/vm_name.h"
 
 void vm_request_init(
     struct request *request, const struct strings *targets, const struct change *pattern)
@@ -145,7 +146,7 @@ static int carry_out(struct cli *cli, struct request *request, struct log_stream
 
 int vm_request_check_name(const char *name, struct error *err)
 {
-    if (vm_spec_name_is_valid(name)) {
+    if (vm_name_is_valid(name)) {
         return 0;
     }
     (void)error_set(err, ERR_USAGE, "'%s' cannot be the name of a VM", name);

@@ -16,6 +16,8 @@ int watched_source_path(
     struct cli *cli, const char *word, char **ret, bool *ret_is_directory, struct error *err);
 
 /* Refuses what vmctld cannot watch: a pipe, a path that is not UTF-8. -ERR_USAGE. */
+/* -ERR_VM_CONFLICT: it is watched for another project. Opens the store. */
+int watched_source_check_project(struct cli *cli, const char *path, struct error *err);
 int watched_source_check(const char *path, struct error *err);
 
 /* There is nothing to follow. -ERR_USAGE. */

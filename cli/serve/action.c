@@ -17,7 +17,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-enum { ARGV_OWN = 6, ARGV_MAX = 12 };
+enum { ARGV_OWN = 8, ARGV_MAX = 14 };
 
 /* Nothing of ours but its output; not the working directory, where a VMFile may be. */
 static int prepare_spawn(posix_spawn_file_actions_t *actions, int output_fd)
@@ -34,7 +34,8 @@ static int spawn_vmctl(
     const struct cli *cli, const char *const *words, int output_fd, pid_t *ret_pid)
 {
     cleanup_free char *program = cli_program_beside("vmctl");
-    const char *argv[ARGV_MAX] = {program, "--data-dir", cli->paths.data_dir, "-q", "-o", "json"};
+    const char *argv[ARGV_MAX] = {program, "--data-dir", cli->paths.data_dir, "-q", "-o", "json",
+        "--node=local", "--project="};
     for (size_t n = ARGV_OWN; *words; words++) {
         argv[n++] = *words;
     }

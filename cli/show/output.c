@@ -10,6 +10,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/fields.h"
 #include "specs/base/url.h"
+#include "specs/base/vm_name.h"
 #include "specs/vm/record_fields.h"
 #include "specs/vm/spec_diff.h"
 #include "store/store.h"
@@ -52,6 +53,11 @@ void output_write_vm(struct json_writer *writer, const struct vm_record *record)
     json_write_text(writer, vm_display_word(&desired, &status));
     json_write_key(writer, "name");
     json_write_text(writer, record->name);
+    cleanup_free char *project = vm_name_project(record->name);
+    if (project) {
+        json_write_key(writer, "project");
+        json_write_text(writer, project);
+    }
     json_write_key(writer, "ready");
     json_write_flag(writer, status.is_ready);
     json_write_key(writer, "state");
@@ -74,6 +80,15 @@ json_t *output_of_vm(const struct vm_record *record)
 static void put_value(json_t *json, const char *key, json_t *value)
 {
     json_put(json, key, value ? json_incref(value) : json_null());
+}
+
+void output_put_name(json_t *json, const char *vm_name)
+{
+    cleanup_free char *project = vm_name_project(vm_name);
+    json_put_text(json, "name", vm_name);
+    if (project) {
+        json_put_text(json, "project", project);
+    }
 }
 
 json_t *output_of_change(const struct spec_change *change)

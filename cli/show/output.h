@@ -15,9 +15,12 @@ struct vm_record;
 /* Whether -o json or -o yaml was given. */
 bool output_is_data(const struct cli *cli);
 
-/* The object for a VM: name, state, state word, desired record, status. */
+/* The object for a VM: name and project, state, state word, desired record, status. */
 void output_write_vm(struct json_writer *writer, const struct vm_record *record);
 json_t *output_of_vm(const struct vm_record *record); /* caller owns */
+
+/* `name`, and `project` if it has one. */
+void output_put_name(json_t *json, const char *vm_name);
 
 /* For JSON as output_print() has it, byte for byte, or output_print_next(). */
 struct json_writer output_writer(struct buf *out, bool is_indented);

@@ -131,7 +131,7 @@ static json_t *vm_of(const struct cli *cli, const char *name)
         }
     }
     vm = json_object();
-    json_put_text(vm, "name", name);
+    output_put_name(vm, name);
     json_put_text(vm, "result", "pending");
     (void)json_array_append_new(vms, vm);
     return vm;

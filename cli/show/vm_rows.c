@@ -13,6 +13,7 @@
 #include "specs/base/clock.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "specs/vm/vm_status.h"
 #include "store/store.h"
 
@@ -255,6 +256,11 @@ void vm_rows_add(struct table *table, const struct vm_row *row, bool is_wide, in
     }
 }
 
+const char *vm_rows_name(const struct vm_row_source *source, const char *name)
+{
+    return source->project && vm_name_is_of(name, source->project) ? vm_name_plain(name) : name;
+}
+
 void vm_rows_print(const struct cli *cli, const struct vm_row_source *source)
 {
     cleanup_with(table_clear) struct table table;
@@ -271,6 +277,7 @@ void vm_rows_print(const struct cli *cli, const struct vm_row_source *source)
         if (!source->chosen || source->chosen[i]) {
             struct vm_row row = source->at(source->list, i);
             row.shows_labels = source->has_labels;
+            row.name = vm_rows_name(source, row.name);
             vm_rows_add(&table, &row, is_wide, now_ms);
         }
     }

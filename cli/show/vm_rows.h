@@ -63,9 +63,10 @@ struct vm_row_source {
     const void *list;
     size_t count;
     struct vm_row (*at)(const void *list, size_t i);
-    const bool *chosen; /* those that are meant; NULL: all */
-    bool has_nodes;     /* its rows have a `node` */
-    bool has_labels;    /* there is a column for them */
+    const bool *chosen;  /* those that are meant; NULL: all */
+    bool has_nodes;      /* its rows have a `node` */
+    bool has_labels;     /* there is a column for them */
+    const char *project; /* whose VMs are shown by their plain names; NULL: none is */
 };
 
 /* The whole table on stdout, wide with -o wide, no wider than a terminal; of any source, of
@@ -76,6 +77,9 @@ struct vm_row vm_rows_at_record(const void *vm_list, size_t i);
 /* By name, and numbers in names by their value: w-2 before w-10. */
 void vm_rows_sort_records(struct vm_list *list);
 int vm_rows_compare_names(const char *a, const char *b);
+
+/* As the table has it. Borrowed. */
+const char *vm_rows_name(const struct vm_row_source *source, const char *name);
 
 void vm_rows_print_records(const struct cli *cli, const struct vm_list *list);
 

@@ -29,7 +29,6 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
-#include "specs/base/vm_name.h"
 #include "specs/vm/media_digest.h"
 
 /* ---- observing ---- */

@@ -19,6 +19,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "specs/vm/lease_key.h"
 
 /* What is not there has moved already, or never was. */
@@ -61,12 +62,13 @@ bool renamed_move_files(
     if (!from) {
         return true;
     }
-    if (move(host->paths, "vms", from, view->name, &err) < 0 ||
+    cleanup_free char *old_files = vm_name_flat(from), *files = vm_name_flat(view->name);
+    if (move(host->paths, "vms", old_files, files, &err) < 0 ||
         rename_known_host(host->paths, view->name, &err) < 0) {
         log_error("vm", "%s: its files are still those of '%s': %s", view->name, from, err.message);
         return false;
     }
-    (void)move(host->paths, "applied", from, view->name, &ignored); /* for `vmctl diff` alone */
+    (void)move(host->paths, "applied", old_files, files, &ignored); /* for `vmctl diff` alone */
     if (!view->desired || !view->desired->renamed_from) {
         cleanup_free char *key = name_lease_key(from);
         vm_patch_drop_lease(patch, key);

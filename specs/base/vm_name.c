@@ -7,6 +7,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
 #include "specs/base/mem.h"
+#include "specs/base/strings.h"
 #include "specs/base/text.h"
 
 #define LOWER "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -26,7 +27,7 @@ bool vm_name_is_plain(const char *name)
 bool project_name_is_valid(const char *project)
 {
     return is_of(project, LOWER, LOWER "-", PROJECT_NAME_MAX) &&
-           project[strlen(project) - 1] != '-';
+           project[strlen(project) - 1] != '-' && !text_eq(project, "local");
 }
 
 bool vm_name_is_valid(const char *name)
@@ -52,6 +53,18 @@ bool vm_name_is_of(const char *name, const char *project)
 {
     cleanup_free char *own = vm_name_project(name);
     return text_eq(own, project);
+}
+
+void vm_names_keep(struct strings *names, const char *project)
+{
+    struct strings kept = {.count = 0};
+    for (size_t i = 0; i < names->count; i++) {
+        if (vm_name_is_of(names->items[i], project)) {
+            strings_append(&kept, names->items[i]);
+        }
+    }
+    strings_clear(names);
+    *names = kept;
 }
 
 char *vm_name_in(const char *project, const char *name)

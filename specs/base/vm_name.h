@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct buf;
+struct strings;
 
 enum {
     VM_NAME_MAX = 63,      /* of a name without its project, … */
@@ -22,8 +22,8 @@ enum {
 
 /* Letters, digits, '.', '_' and '-', a letter or digit first, at most VM_NAME_MAX. */
 bool vm_name_is_plain(const char *name);
-/* Lower-case letters, digits and '-', a letter or digit first and last, at most PROJECT_NAME_MAX.
- */
+/* Lower-case letters, digits and '-', a letter or digit first and last, at most PROJECT_NAME_MAX;
+ * not "local", which is this host among others. */
 bool project_name_is_valid(const char *project);
 /* A plain name, or that of a project, '/' and a plain name. */
 bool vm_name_is_valid(const char *name);
@@ -33,6 +33,9 @@ const char *vm_name_plain(const char *name);
 /* free() it. NULL: the VM is of no project. */
 char *vm_name_project(const char *name);
 bool vm_name_is_of(const char *name, const char *project); /* NULL: of no project */
+
+/* Leaves the names that are of the project. */
+void vm_names_keep(struct strings *names, const char *project);
 
 /* `name` itself if it has a project or `project` is NULL. free() it. */
 char *vm_name_in(const char *project, const char *name);

@@ -41,7 +41,8 @@ struct vmfile_env {
     bool (*read_file)(void *context, const char *path, struct buf *ret);
     const struct vmfile_override *overrides; /* in the order in which they are given */
     size_t n_overrides;
-    /* Values of variables ("tag=13") and of fields ("vm.web.memory=4G"); NULL: none. */
+    /* Values of variables ("tag=13") and of fields ("vm.web.memory=4G"), and the project
+     * (VMFILE_GIVEN_PROJECT); NULL: none. */
     const struct strings *given;
     /* A variable of the caller's environment, or NULL; NULL where there is none, as the values that
      * came from it are `given`: then these need not all be used. */
@@ -87,8 +88,13 @@ struct vmfile_diagnostic {
     char *hint; /* NULL, or "did you mean `memory`?" */
 };
 
+/* What an item of vmfile_env.given begins with that names the project, whatever the file says;
+ * behind it "": none. */
+#define VMFILE_GIVEN_PROJECT "--project="
+
 struct vmfile {
-    struct vm_spec **vms;      /* in file order */
+    char *project;             /* NULL: none */
+    struct vm_spec **vms;      /* in file order; named "PROJECT/NAME" if there is a project */
     struct kdl_pos *positions; /* of each `vm` node */
     char **places;             /* of each VM: its `node`; NULL: this host */
     size_t n_vms;

@@ -9,6 +9,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/strings.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "specs/vmfile/vmfile_reader.h"
 
 #define GIVEN_OF_VM "vm." /* --set vm.web.memory=4G */
@@ -19,6 +20,7 @@ struct expander {
     struct vmfile_reader *reader;
     struct vmfile_expansion *out;
     const struct kdl_node *defaults; /* NULL: none */
+    const struct kdl_node *project;  /* NULL: none */
     const struct kdl_node **templates;
     size_t n_templates;
     size_t n_bytes, n_nodes;
@@ -319,9 +321,53 @@ static void add_template(struct expander *expander, const struct kdl_node *node)
     }
 }
 
+static void note_project(struct expander *expander, const struct kdl_node *node)
+{
+    static const struct vmfile_shape shape = {"project \"shop\"", 1, 1, NULL, 0, false};
+    struct vmfile_reader *reader = expander->reader;
+    vmfile_read_node(reader, node, &shape, NULL, NULL);
+    if (node->pos.source > 0) {
+        vmfile_report(
+            reader, node->pos, "write it in the VMFile", "`project` belongs to the VMFile itself");
+    } else if (expander->project) {
+        vmfile_report(reader, node->pos, NULL, "`project` occurs a second time");
+    } else {
+        expander->project = node;
+    }
+}
+
+/* What is given counts; the file's own is checked all the same. */
+static void read_project(struct expander *expander)
+{
+    struct vmfile_reader *reader = expander->reader;
+    const struct strings *given = reader->env->given;
+    struct vmfile_field field = {.name = "project"};
+    const char *name = NULL;
+    if (expander->project && vmfile_argument(expander->project, 0, &field)) {
+        struct kdl_value value = expand_value(expander, field.value, 0);
+        name = vmfile_line(reader, &(struct vmfile_field){"project", &value});
+        if (name && !project_name_is_valid(name)) {
+            vmfile_report(reader, value.pos,
+                "lower-case letters, digits and '-', a letter or digit first and last, at most 63 "
+                "characters",
+                "\"%s\" cannot be the name of a project", name);
+            name = NULL;
+        }
+    }
+    for (size_t i = 0; given && i < given->count; i++) {
+        if (text_starts_with(given->items[i], VMFILE_GIVEN_PROJECT)) {
+            const char *project = given->items[i] + strlen(VMFILE_GIVEN_PROJECT);
+            name = project_name_is_valid(project) ? project : NULL;
+            reader->given_used[i] = true;
+        }
+    }
+    free(reader->file->project);
+    reader->file->project = mem_strdup(name);
+}
+
 static void read_shared(struct expander *expander, const struct kdl_node *node)
 {
-    static const char *const names[] = {"vm", "var", "defaults", "template", "include"};
+    static const char *const names[] = {"vm", "var", "defaults", "template", "include", "project"};
     struct vmfile_reader *reader = expander->reader;
     if (text_eq(node->name, "var")) {
         vmfile_read_variable(reader, node);
@@ -333,6 +379,8 @@ static void read_shared(struct expander *expander, const struct kdl_node *node)
     } else if (text_eq(node->name, "defaults")) {
         check_block(reader, node, 0);
         expander->defaults = node;
+    } else if (text_eq(node->name, "project")) {
+        note_project(expander, node);
     } else if (!text_eq(node->name, "vm")) {
         const char *nearest = text_nearest(node->name, names, ARRAY_LEN(names));
         cleanup_free char *hint = nearest
@@ -390,6 +438,7 @@ void vmfile_expand(
     for (size_t i = 0; i < doc->n_nodes; i++) {
         read_shared(&expander, &doc->nodes[i]);
     }
+    read_project(&expander);
     for (size_t i = 0; i < doc->n_nodes && !expander.is_too_much; i++) {
         if (text_eq(doc->nodes[i].name, "vm")) {
             expand_vm(&expander, &doc->nodes[i]);

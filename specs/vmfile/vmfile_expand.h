@@ -3,6 +3,7 @@
  * What a VMFile writes once for several VMs becomes the plain `vm` nodes it stands for
  * (specs/VMFILE.md, "For several VMs at once"):
  *
+ *   project "shop"                           the vms are "shop/NAME" outside of the file
  *   var "tag" default="12" env="TAG"         ${{ tag }} in any string of a vm
  *   defaults { … }                           for every vm
  *   template "small" { … }                   for each vm "x" like="small"

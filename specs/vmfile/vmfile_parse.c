@@ -2,10 +2,12 @@
 /* KDL text becomes a tree (vmfile_include.c), that the tree of its VMs (vmfile_expand.h), and this
  * specs; then the specs are checked together. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "specs/vmfile/vmfile.h"
 #include "specs/vmfile/vmfile_expand.h"
 #include "specs/vmfile/vmfile_reader.h"
@@ -24,6 +26,28 @@ static void read_vms(struct vmfile_reader *reader, const struct vmfile_expansion
         const struct kdl_pos start = {.line = 1, .column = 1, .length = 1};
         vmfile_report(reader, start, "write: vm \"name\" { image-url \"https://…\" }",
             "the file defines no VM");
+    }
+}
+
+static void name_in(const char *project, char **name)
+{
+    cleanup_free char *plain = *name;
+    *name = vm_name_in(project, plain);
+}
+
+/* In the file its VMs and volumes have their plain names, everywhere else those with the project.
+ */
+static void name_in_project(struct vmfile *file)
+{
+    for (size_t i = 0; file->project && i < file->n_vms; i++) {
+        struct vm_spec *vm = file->vms[i];
+        name_in(file->project, &vm->name);
+        for (size_t k = 0; k < vm->n_depends_on; k++) {
+            name_in(file->project, &vm->depends_on[k]);
+        }
+        for (size_t k = 0; k < vm->n_volumes; k++) {
+            name_in(file->project, &vm->volumes[k].name);
+        }
     }
 }
 
@@ -51,6 +75,7 @@ struct vmfile *vmfile_parse(const char *text, size_t size, const struct vmfile_e
         free(reader.vms[i].probes[CHECK_LIVE]);
         free(reader.vms[i].depends_on);
     }
+    name_in_project(reader.file);
     free(reader.vms);
     free(reader.unresolved);
     vmfile_expansion_clear(&expansion);
@@ -71,6 +96,17 @@ static void choose_place(struct vmfile_expansion *expansion, const char *place)
     expansion->n_vms = n;
 }
 
+static void print_project(struct buf *out, const char *project)
+{
+    struct kdl_entry name = {.value = {.kind = KDL_STRING,
+                                 .string = (char *)(uintptr_t)project,
+                                 .length = project ? strlen(project) : 0}};
+    struct kdl_node node = {.name = (char *)"project", .entries = &name, .n_entries = 1};
+    if (project) {
+        kdl_print(out, &(struct kdl_document){KDL_V2, &node, 1});
+    }
+}
+
 void vmfile_print(
     struct buf *out, const char *text, size_t size, const char *place, const struct vmfile_env *env)
 {
@@ -86,6 +122,7 @@ void vmfile_print(
         vmfile_fix_paths(&reader, &expansion.memory, &expansion.vms[i]);
     }
     vmfile_expansion_escape(&expansion);
+    print_project(out, reader.file->project);
     kdl_print(out, &(struct kdl_document){KDL_V2, expansion.vms, expansion.n_vms});
     vmfile_expansion_clear(&expansion);
     vmfile_documents_clear(&documents);
@@ -119,6 +156,7 @@ void vmfile_free(struct vmfile *file)
         free(file->diagnostics[i].message);
         free(file->diagnostics[i].hint);
     }
+    free(file->project);
     free(file->vms);
     free(file->positions);
     free(file->places);

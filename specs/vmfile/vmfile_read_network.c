@@ -219,9 +219,23 @@ static void check_mode(struct vmfile_reader *reader, const struct kdl_node *node
     }
 }
 
+/* Of a VMFile with a `project`: wherever the file is, and no folder's. */
+static void name_after_project(struct spec_network *network, const char *project, const char *lan)
+{
+    enum { DIGITS = 8 };
+    char digest[DIGEST_SIZE];
+    cleanup_free char *key =
+        mem_printf("project %s", project); /* no folder's: that begins with / */
+    digest_text(key, digest);
+    network->project = mem_strdup(project);
+    network->network =
+        mem_printf("%s-%.*s%s%s", project, DIGITS, digest, lan ? "." : "", lan ? lan : "");
+}
+
 /*
- * The project is the VMFile's folder: its name is the domain of the guests, and by its path two
- * projects of one name differ. `lan_take`: of a network that the VMFile names; NULL: the default.
+ * Else the project is the VMFile's folder: its name is the domain of the guests, and by its path
+ * two projects of one name differ. `lan_take`: of a network that the VMFile names; NULL: the
+ * default.
  */
 static void name_project(
     const struct vmfile_reader *reader, struct spec_network *network, char *lan_take)
@@ -231,6 +245,10 @@ static void name_project(
     cleanup_free char *lan = lan_take;
     const char *slash = strrchr(reader->env->base_dir, '/');
     size_t n = 0;
+    if (reader->file->project) {
+        name_after_project(network, reader->file->project, lan);
+        return;
+    }
     for (const char *at = slash ? slash + 1 : ""; *at && n < PROJECT_MAX; at++) {
         bool is_plain = isalnum((unsigned char)*at) && !(*at & 0x80);
         if (is_plain || n > 0) {

@@ -10,6 +10,7 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/strings.h"
+#include "specs/base/vm_name.h"
 #include "specs/vm/lease_key.h"
 #include "specs/vm/media_digest.h"
 #include "specs/vm/vm_desired.h"
@@ -379,8 +380,8 @@ int rename_check_free(struct store *store, const char *name, struct error *err)
     }
     const char *now = holder ? holder : "?";
     (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' was renamed to '%s'", name, now);
-    return error_help(
-        err, "if a VMFile has it, write vm \"%s\" there, then: vmctl apply %s", now, now);
+    return error_help(err, "if a VMFile has it, write vm \"%s\" there, then: vmctl apply %s",
+        vm_name_plain(now), now);
 }
 
 static bool is_in_file(const struct vmfile *file, const char *name, size_t likely)

@@ -401,6 +401,7 @@ static int read_and_apply(struct sync *sync, struct vmfile_load *load, struct er
     if (load->file->n_diagnostics > 0) {
         return be_invalid(sync, load, err);
     }
+    vm_names_keep(&sync->out->vms, load->file->project); /* other projects' are not its own */
     if (sync->ask->is_early && may_be_half(sync, load->file)) {
         sync->out->finding = SOURCE_FOUND_BROKEN;
         return 0;
@@ -421,9 +422,7 @@ static int sync_file(struct sync *sync, struct error *err)
         return 0;
     }
     int rc = store_list_source(sync->store, sync->ask->path, &sync->out->vms, err);
-    if (rc == 0) {
-        rc = read_and_apply(sync, &load, err);
-    }
+    rc = rc == 0 ? read_and_apply(sync, &load, err) : rc;
     bool is_same_list = strings_equal(&sync->out->named, sync->ask->named);
     bool is_done = sync->out->finding == SOURCE_FOUND_SETTLED && sync->out->state == SOURCE_SYNCED;
     if (rc == 0 && is_done && is_same_list) { /* all else may also be cured from outside */

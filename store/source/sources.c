@@ -13,6 +13,7 @@
 #include "specs/base/text.h"
 #include "store/batch.h"
 #include "store/bell.h"
+#include "store/source/vmfile_load.h"
 #include "store/store.h"
 
 int sources_get(
@@ -123,7 +124,10 @@ int sources_add_applied(struct store *store, struct store_batch *batch, const ch
 {
     struct source_record *before = NULL;
     int rc = sources_get(store, path, &before, err);
-    if (rc == 0 && before) {
+    bool is_same =
+        rc == 0 && before &&
+        text_eq(vmfile_load_given_project(&before->inputs), vmfile_load_given_project(inputs));
+    if (is_same) {
         struct source_record *after = source_record_copy(before);
         take_applied(after, sha256, digest);
         source_record_set_inputs(after, inputs, overrides);

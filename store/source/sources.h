@@ -35,7 +35,8 @@ int sources_add_registration(struct store *store, struct store_batch *batch,
 
 /* Notes that a command applied the VMFile at `path` as a whole with these inputs, if that is
  * watched: the watcher then finds out by itself when the command read an older file than the
- * watcher had, and reads it with the same inputs and overrides from now on. Adds to the batch. */
+ * watcher had, and reads it with the same inputs and overrides from now on. Of another project than
+ * is watched it notes nothing: those VMs are others. Adds to the batch. */
 int sources_add_applied(struct store *store, struct store_batch *batch, const char *path,
     const char *sha256, const char *digest, const struct strings *inputs,
     const struct strings *overrides, struct error *err);

@@ -13,6 +13,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
+#include "specs/base/text.h"
 #include "specs/base/user_path.h"
 #include "store/desired/change.h"
 
@@ -282,6 +283,17 @@ void vmfile_load_note_inputs(
             strings_append(ret, text);
         }
     }
+}
+
+const char *vmfile_load_given_project(const struct strings *given)
+{
+    const char *found = NULL;
+    for (size_t i = 0; i < given->count; i++) {
+        if (text_starts_with(given->items[i], VMFILE_GIVEN_PROJECT)) {
+            found = given->items[i] + strlen(VMFILE_GIVEN_PROJECT);
+        }
+    }
+    return found;
 }
 
 void vmfile_load_clear(struct vmfile_load *load)

@@ -61,6 +61,9 @@ void vmfile_load_clear(struct vmfile_load *load); /* zeroed is fine */
 void vmfile_load_note_inputs(
     const struct vmfile_load *load, const struct strings *given, struct strings *ret);
 
+/* The project that is given among the inputs, "" for none; NULL: it is the file's own. Borrowed. */
+const char *vmfile_load_given_project(const struct strings *given);
+
 /* Why a VMFile cannot be opened, by errno: -ERR_VMFILE_NOT_FOUND for one that is not there, so that
  * looking elsewhere makes sense; else -ERR_IO. */
 int vmfile_load_refuse(const char *shown, int sys_errno, struct error *err);

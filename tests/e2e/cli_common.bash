@@ -9,7 +9,7 @@ cli_setup() {
     command -v vmctl >/dev/null || skip "vmctl is not built: set VMCTL_BIN"
     work=$(mktemp -d "${BATS_TMPDIR:-/tmp}/vmctl-cli.XXXXXX")
     export XDG_DATA_HOME=$work/data HOME=$work/home NO_COLOR=1
-    unset VMCTL_FILE VMCTL_LOG RUST_LOG
+    unset VMCTL_FILE VMCTL_PROJECT VMCTL_LOG RUST_LOG
     data=$XDG_DATA_HOME/vmctl
     mkdir -p "$work/project" "$HOME" "$data/noop"
     : >"$work/image"

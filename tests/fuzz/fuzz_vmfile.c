@@ -12,6 +12,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/strings.h"
+#include "specs/base/vm_name.h"
 #include "specs/vmfile/nodes_file.h"
 #include "specs/vmfile/vmfile.h"
 #include "tests/support/json_records.h"
@@ -59,7 +60,7 @@ static const char *read_include(void *context, const char *path, struct buf *ret
     return n % 4 ? NULL : "no readable file at";
 }
 
-static void check_spec(const struct vm_spec *spec)
+static void check_spec(const struct vm_spec *spec, const char *project)
 {
     char digest[DIGEST_SIZE], other[DIGEST_SIZE];
     struct error err = {.code = ERR_NONE};
@@ -72,7 +73,8 @@ static void check_spec(const struct vm_spec *spec)
     must(strcmp(digest, other) == 0);
     vm_spec_digest(read, other);
     must(strcmp(digest, other) == 0);
-    must(vm_spec_name_is_valid(spec->name) && spec->image.location);
+    must(
+        vm_name_is_valid(spec->name) && vm_name_is_of(spec->name, project) && spec->image.location);
     vm_spec_free(copy);
     vm_spec_free(read);
 }
@@ -109,7 +111,8 @@ static void check_nodes(const char *text, size_t size, const struct vmfile_env *
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *text = (const char *)data;
-    static char *values[] = {"tag=1", "vm.a.memory=${{ x }}", "vm.web1.vcpus=2"};
+    static char *values[] = {
+        "tag=1", "vm.a.memory=${{ x }}", "vm.web1.vcpus=2", "--project=fuzz-1"};
     const struct strings given = {values, sizeof(values) / sizeof(*values)};
     char part[256] = "";
     memcpy(part, data + size / 2, size / 2 < 255 ? size / 2 : 255);
@@ -136,7 +139,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct vmfile *file = vmfile_parse(text, size, &env);
     check_diagnostics(file, text, size, &env);
     for (size_t i = 0; file->n_diagnostics == 0 && i < file->n_vms; i++) {
-        check_spec(file->vms[i]);
+        check_spec(file->vms[i], file->project);
     }
     must(file->n_diagnostics > 0 || file->n_vms > 0);
     if (file->n_diagnostics == 0) { /* what it stands for is valid and means the same */

@@ -156,7 +156,7 @@ function plain(text) {
 async function followLog(name, what, signal) {
     const target = $(what);
     target.replaceChildren();
-    const answer = await ask("/v1/vms/" + encodeURIComponent(name) + "/" + what + "?follow=1", { signal });
+    const answer = await ask("/v1/vms/" + encodeURIComponent(name.replace("/", "+")) + "/" + what + "?follow=1", { signal });
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let text = ""; answer.ok;) {
         const { done, value } = await reader.read();
@@ -270,7 +270,7 @@ async function load() {
 async function act(name, verb) {
     try {
         showFailure("");
-        await askJson("/v1/vms/" + encodeURIComponent(name) + "/" + verb, { method: "POST" });
+        await askJson("/v1/vms/" + encodeURIComponent(name.replace("/", "+")) + "/" + verb, { method: "POST" });
     } catch (error) {
         showFailure(verb + " " + name + ": " + error.message);
     }

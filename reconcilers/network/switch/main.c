@@ -224,8 +224,10 @@ static void search_entry(void *context, int dir_fd, const char *file)
     struct in_addr address = {0};
     size_t n = strlen(search->name);
     (void)dir_fd;
-    if (search->address || strncasecmp(file, search->name, n) != 0 ||
-        !text_eq(file + n, SWITCH_PORT_SUFFIX)) {
+    bool is_it = strncasecmp(file, search->name, n) == 0 &&
+                 (text_eq(file + n, SWITCH_PORT_SUFFIX) ||
+                     (file[n] == '+' && text_ends_with(file, SWITCH_PORT_SUFFIX)));
+    if (search->address || !is_it) {
         return;
     }
     cleanup_free char *path = mem_printf("%s/%s", search->directory, file);

@@ -68,6 +68,12 @@ static void events_take_a_sequence_and_a_name_and_nothing_else(void **state)
     assert_true(route.streams);
     assert_int_equal(find("GET", "/v1/events", "after=0", &route), 200);
     assert_true(route.has_after); /* from the first one on, not from the present on */
+    assert_int_equal(find("GET", "/v1/vms/shop+web", NULL, &route), 200);
+    assert_string_equal(route.vm_name, "shop/web");
+    assert_int_equal(find("POST", "/v1/vms/shop+web/stop", NULL, &route), 200);
+    assert_string_equal(route.vm_name, "shop/web");
+    assert_int_equal(find("GET", "/v1/events", "vm=shop/web", &route), 200);
+    assert_string_equal(route.vm_name, "shop/web");
     assert_int_equal(find("GET", "/v1/events", "vm=web", &route), 200);
     assert_string_equal(route.vm_name, "web");
     assert_false(route.has_after);

@@ -274,11 +274,100 @@ static void the_part_of_a_node_has_its_vms_without_the_node(void **state)
     vmfile_free(file);
 }
 
+static struct vmfile *parse_given(const char *text, const char *given)
+{
+    cleanup_with(strings_clear) struct strings values = {.count = 0};
+    if (given) {
+        strings_append(&values, given);
+    }
+    const struct vmfile_env env = {.path = "VMFile.kdl",
+        .base_dir = "/p/folder",
+        .home = "/h",
+        .given = &values,
+        .environment = environment};
+    return vmfile_parse(text, strlen(text), &env);
+}
+
+static void outside_of_the_file_its_vms_have_its_project(void **state)
+{
+    static const char text[] =
+        "project shop; vm a { image i; depends-on b; volume data; network project; cloud-init }\n"
+        "vm b { image i; network project name=lan }";
+    static const struct {
+        const char *given, *a, *b, *volume, *project, *network;
+    } rows[] = {
+        {NULL, "shop/a", "shop/b", "shop/data", "shop", "shop-"},
+        {"--project=job-1", "job-1/a", "job-1/b", "job-1/data", "job-1", "job-1-"},
+        {"--project=", "a", "b", "data", "folder", "folder-"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct vmfile *file = parse_given(text, rows[i].given);
+        assert_int_equal(file->n_diagnostics, 0);
+        assert_string_equal(file->vms[0]->name, rows[i].a);
+        assert_string_equal(file->vms[0]->depends_on[0], rows[i].b);
+        assert_string_equal(file->vms[0]->volumes[0].name, rows[i].volume);
+        assert_string_equal(file->vms[0]->network.project, rows[i].project);
+        assert_true(text_starts_with(file->vms[0]->network.network, rows[i].network));
+        assert_true(text_ends_with(file->vms[1]->network.network, ".lan"));
+        vmfile_free(file);
+    }
+}
+
+static void a_file_without_a_project_reads_as_before(void **state)
+{
+    char with[DIGEST_SIZE], without[DIGEST_SIZE];
+    (void)state;
+    struct vmfile *file =
+        parse_given("vm a { image i; network project; volume v; cloud-init }", NULL);
+    struct vmfile *none = parse_given(
+        "project x; vm a { image i; network project; volume v; cloud-init }", "--project=");
+    assert_null(file->project);
+    assert_null(none->project);
+    vm_spec_digest(file->vms[0], with);
+    vm_spec_digest(none->vms[0], without);
+    assert_string_equal(with, without);
+    vmfile_free(file);
+    vmfile_free(none);
+}
+
+static void a_project_is_printed_and_its_errors_stand_where_it_is(void **state)
+{
+    static const struct {
+        const char *text, *given, *wanted;
+    } rows[] = {
+        {"project \"job-${{ t }}\"; var t default=7; vm a { " IMAGE " }", NULL,
+            "project job-7\nvm a {\n    image-url \"https://x/i\"\n}\n"},
+        {"project x; vm a { " IMAGE " }", "--project=y",
+            "project y\nvm a {\n    image-url \"https://x/i\"\n}\n"},
+        {"vm a { " IMAGE " }\nproject \"Shop\"", NULL,
+            "2:9 \"Shop\" cannot be the name of a project | lower-case letters, digits and '-', a "
+            "letter or digit first and last, at most 63 characters\n"},
+        {"project local; vm a { " IMAGE " }", NULL,
+            "1:9 \"local\" cannot be the name of a project | lower-case letters, digits and '-', a "
+            "letter or digit first and last, at most 63 characters\n"},
+        {"project a; project b; vm a { " IMAGE " }", NULL, "1:12 `project` occurs a second time\n"},
+        {"project; vm a { " IMAGE " }", NULL,
+            "1:1 `project` needs a value | write: project \"shop\"\n"},
+        {"project 3; vm a { " IMAGE " }", NULL,
+            "1:9 `project` must be a string, not a number | put it into quotes\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *given[] = {rows[i].given, NULL};
+        cleanup_free char *found = expand(rows[i].text, given);
+        assert_string_equal(found, rows[i].wanted);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_variable_has_the_value_of_set_else_of_the_environment_else_its_default),
         cmocka_unit_test(the_text_of_a_variable_can_be_had),
+        cmocka_unit_test(outside_of_the_file_its_vms_have_its_project),
+        cmocka_unit_test(a_file_without_a_project_reads_as_before),
+        cmocka_unit_test(a_project_is_printed_and_its_errors_stand_where_it_is),
         cmocka_unit_test(a_use_that_has_no_value_is_an_error_where_it_stands),
         cmocka_unit_test(the_most_specific_place_counts_and_lists_begin_with_the_defaults),
         cmocka_unit_test(a_count_makes_vms_with_a_number_each),

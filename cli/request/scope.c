@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/request/scope.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/completion_takes.h"
+#include "cli/options.h"
+#include "cli/request/project.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/base/user_path.h"
+#include "specs/base/vm_name.h"
+#include "specs/vmfile/nodes_file.h"
+#include "store/store.h"
+
+int scope_take_given(struct cli *cli, const char *project, struct error *err)
+{
+    const char *from_env = getenv("VMCTL_PROJECT");
+    bool is_env = !project && from_env && from_env[0] && from_env[0] != '/'; /* see project.c */
+    const char *given = is_env ? from_env : project;
+    if (!given) {
+        return 0;
+    }
+    if (given[0] && !project_name_is_valid(given)) {
+        (void)error_set(err, ERR_USAGE, "%s: '%s' cannot be the name of a project",
+            is_env ? "VMCTL_PROJECT" : "--project", given);
+        return error_help(err,
+            "use lower-case letters, digits and '-', a letter or digit first and last, %d at most",
+            PROJECT_NAME_MAX);
+    }
+    cleanup_free char *item = mem_printf(VMFILE_GIVEN_PROJECT "%s", given);
+    strings_append(&cli->given, item);
+    cli->scope = given[0] ? mem_strdup(given) : NULL;
+    cli->has_given_scope = cli->knows_scope = true;
+    return 0;
+}
+
+/* Of the VMs that came from the file before. */
+static int recall(struct cli *cli, const char *path, struct error *err)
+{
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_with(strings_clear) struct strings names = {.count = 0};
+    bool is_read = cli->paths.data_dir && cli_open_store(cli, &ignored) == 0 &&
+                   store_list_source(cli->store, path, &names, &ignored) == 0;
+    cleanup_free char *project =
+        is_read && names.count > 0 ? vm_name_project(names.items[0]) : NULL;
+    for (size_t i = 1; i < names.count; i++) {
+        if (!vm_name_is_of(names.items[i], project)) {
+            (void)error_set(err, ERR_USAGE,
+                "'%s' cannot be read, and its VMs are of several projects: %s, %s", path,
+                names.items[0], names.items[i]);
+            return error_help(err, "name the one that you mean: --project NAME");
+        }
+    }
+    cli->scope = TAKE_PTR(project);
+    return 0;
+}
+
+/* Most VMFiles have none, and are not parsed for that. */
+static bool may_have_project(const char *path, bool *ret_is_read)
+{
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_buf struct buf text = BUF_INIT(VMFILE_LOAD_MAX);
+    *ret_is_read = user_path_read(path, &text, &ignored) == 0;
+    return *ret_is_read && memmem(buf_str(&text), text.len, "project", strlen("project"));
+}
+
+static int read_scope(struct cli *cli, const struct arg_strings *files, struct error *err)
+{
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_free char *path = NULL;
+    cleanup_with(vmfile_load_clear) struct vmfile_load load = {.path = NULL};
+    cleanup_with(strings_clear) struct strings overrides = {.count = 0}, shown = {.count = 0};
+    const struct vmfile_inputs inputs = {
+        .given = &cli->given, .uses_environment = true, .overrides = &overrides};
+    bool is_read = false;
+    if (project_is_stdin(files) || project_path(cli, files, &path, &ignored) < 0) {
+        return 0; /* the one is read once, by the command; of the other not even a directory is
+                     there */
+    }
+    if (!may_have_project(path, &is_read)) {
+        return is_read ? 0 : recall(cli, path, err);
+    }
+    bool is_whole = project_overrides(files, &overrides, &shown, &ignored) == 0 &&
+                    vmfile_load(path, path, &inputs, &load, &ignored) == 0 &&
+                    (load.file->n_diagnostics == 0 || load.file->project);
+    if (!is_whole) {
+        return recall(cli, path, err);
+    }
+    cli->scope = mem_strdup(load.file->project);
+    return 0;
+}
+
+int scope_find(
+    struct cli *cli, const struct arg_strings *files, const char **ret, struct error *err)
+{
+    int rc = cli->knows_scope ? 0 : read_scope(cli, files, err);
+    cli->knows_scope = cli->knows_scope || rc == 0;
+    *ret = cli->scope;
+    return rc;
+}
+
+int scope_name(struct cli *cli, const struct arg_strings *files, const char *word, char **ret,
+    struct error *err)
+{
+    static const char here[] = NODE_HERE "/";
+    const char *project = NULL;
+    word += text_starts_with(word, here) ? strlen(here) : 0;
+    int rc = strchr(word, '/') ? 0 : scope_find(cli, files, &project, err);
+    if (rc == 0) {
+        *ret = vm_name_in(project, word);
+    }
+    return rc;
+}
+
+const struct arg_strings *scope_files(const struct command *command, const void *values)
+{
+    for (const struct arg_option *o = command->options; o && o->name; o++) {
+        if (text_eq(o->name, "file") && o->kind == ARG_REPEATED) {
+            return (const struct arg_strings *)(const void *)((const char *)values + o->offset);
+        }
+    }
+    return NULL;
+}
+
+struct resolving {
+    struct cli *cli;
+    const struct command *command;
+    const struct arg_strings *files;
+    struct arg_strings *words;
+    size_t n_words; /* that may be names */
+    bool has_verbs;
+    int rc;
+    struct error *err;
+};
+
+static void resolve_word(struct resolving *self, const char **word)
+{
+    cleanup_free char *name = NULL;
+    if (strchr(*word, ':')) {
+        return; /* the ports of a command that may leave the name out */
+    }
+    if (self->rc == 0) {
+        self->rc = scope_name(self->cli, self->files, *word, &name, self->err);
+    }
+    if (self->rc == 0) {
+        strings_append(&self->cli->cut_words, name);
+        *word = self->cli->cut_words.items[self->cli->cut_words.count - 1];
+    }
+}
+
+static void resolve_place(void *context, const struct completion_word *word)
+{
+    struct resolving *self = context;
+    const struct arg_strings *words = self->words;
+    bool is_verb =
+        word->n_verb == 0 || (words->count > 0 && strlen(words->items[0]) == word->n_verb &&
+                                 strncmp(words->items[0], word->verb, word->n_verb) == 0);
+    bool is_name = text_eq(word->kinds, "vms") || text_eq(word->kinds, "new");
+    for (size_t i = word->place; is_verb && is_name && i < self->n_words; i++) {
+        resolve_word(self, &words->items[i]);
+        if (!word->repeats) {
+            break;
+        }
+    }
+}
+
+int scope_resolve(struct cli *cli, const struct command *command, void *values,
+    struct arg_strings *words, struct error *err)
+{
+    cleanup_buf struct buf listed = BUF_INIT(0);
+    bool is_run = text_eq(command->name, "run"); /* whose VMFile may be a word */
+    const struct arg_strings word = {.items = words->items, .count = 1};
+    struct resolving self = {.cli = cli,
+        .command = command,
+        .files = is_run && words->n_before_dashes > 0 ? &word : scope_files(command, values),
+        .words = words,
+        .n_words = words->n_before_dashes,
+        .err = err};
+    for (const struct arg_option *o = command->options; o && o->name; o++) {
+        void *value = (char *)values + o->offset;
+        if (!text_eq(o->value_name, "VM")) {
+            continue;
+        }
+        struct arg_strings *several = o->kind == ARG_REPEATED ? value : NULL;
+        const char **one = o->kind == ARG_TEXT ? value : NULL;
+        for (size_t i = 0; several && i < several->count; i++) {
+            resolve_word(&self, &several->items[i]);
+        }
+        if (one && *one) {
+            resolve_word(&self, one);
+        }
+        bool is_given = command->reach == REACH_ONE && several && several->count > 0;
+        self.n_words = is_given ? 0 : self.n_words;
+    }
+    completion_words(command, &listed, resolve_place, &self);
+    return self.rc;
+}

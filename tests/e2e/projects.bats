@@ -1,0 +1,207 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+# VMs of projects: `project` of the VMFile, --project and VMCTL_PROJECT.
+load nodes
+setup() { nodes_setup; }
+teardown() { nodes_teardown; }
+
+# of PROJECT NAME... : a VMFile of that project with these VMs
+of() {
+    local project=$1
+    shift
+    vmfile "$@"
+    sed -i "1i project \"$project\"" VMFile.kdl
+}
+
+names() { vmctl list -a -o name | tr '\n' ' '; }
+
+@test "a project's VMs have plain names inside, and names with the project elsewhere" {
+    of shop web db
+    run vmctl up
+    [ "$status" -eq 0 ]
+    says "shop/web: ready" "shop/db: ready"
+    [ "$(names)" = "shop/db shop/web " ]
+    [ "$(vmctl list -o name | tr '\n' ' ')" = "db web " ]
+    [ "$(vmctl list -o json | jq -r '.[0].name, .[0].project' | tr '\n' ' ')" = "shop/db shop " ]
+    vmctl stop web
+    mkdir sub
+    run env -C sub vmctl start web
+    says "shop/web: ready"
+    cd "$work"
+    vmctl stop shop/web
+    fails 3 vmctl stop web
+    says "there is no vm 'web'"
+    [ "$(vmctl --project shop status db -o json | jq -r .name)" = shop/db ]
+    [ "$(VMCTL_PROJECT=shop vmctl list -o name | tr '\n' ' ')" = "db web " ]
+    [ "$(vmctl wait shop/db --ready -o json | jq -r '.[0].project')" = shop ]
+    [ "$(ls "$data/vms" | tr '\n' ' ')" = "shop+db shop+web " ]
+    vmctl doctor >"$work/doctor" || true
+    refute grep -q 'without a record' "$work/doctor"
+    cd project
+    vmctl down --destroy -y
+    [ "$(names)" = "" ]
+    await refute ls "$data/vms/"*
+}
+
+@test "two jobs of one folder, and of two copies of it, live side by side" {
+    vmfile web db
+    cp -r . "$work/copy"
+    VMCTL_PROJECT=job-1 vmctl up
+    run vmctl --project job-2 up
+    [ "$status" -eq 0 ]
+    refute grep -q job-1 <<<"$output"
+    run env -C "$work/copy" VMCTL_PROJECT=job-3 vmctl up
+    [ "$status" -eq 0 ]
+    run vmctl up
+    says "are of a project are left as they are: job-1/db and 3 more"
+    [ "$(names)" = "db job-1/db job-1/web job-2/db job-2/web job-3/db job-3/web web " ]
+    [ "$(vmctl list -o name | wc -l)" -eq 8 ] # no project here: all, as ever
+    VMCTL_PROJECT=job-2 vmctl down --destroy -y
+    [ "$(names)" = "db job-1/db job-1/web job-3/db job-3/web web " ]
+    vmfile web
+    VMCTL_PROJECT=job-1 vmctl up --prune -y
+    await test "$(vmctl list -o name | grep -c job-1/db)" -eq 0
+    [[ "$(names)" == "db "*"job-1/web job-3/db"* ]]
+    vmctl down --destroy -y
+    [[ "$(names)" != *" web "* ]]
+    run env VMCTL_PROJECT=job-1 vmctl diff
+    [ "$status" -eq 0 ]
+    # killed and started again, all are still there, and no directory is moved aside
+    kill_controller
+    vmctl wait job-1/web job-3/web --ready
+    [ ! -e "$data/quarantine" ]
+}
+
+@test "of two folders with one project the second is refused a name that is taken" {
+    of shop web
+    vmctl up
+    mkdir ../other
+    cd ../other
+    of shop web
+    fails 6 vmctl up
+    says "vm 'shop/web' belongs to another VMFile"
+    of shop db
+    vmctl up
+    [ "$(vmctl list -o name | tr '\n' ' ')" = "db web " ]
+    vmctl down --destroy -y
+    [ "$(names)" = "shop/web " ]
+}
+
+@test "names without a project are not taken for those of the folder's, nor the other way round" {
+    vmctl create --name solo --backend noop --image "$work/image"
+    of shop web
+    vmctl up
+    fails 3 vmctl destroy -y solo
+    says "there is no vm 'shop/solo'" "'solo' is of no project: --project ''"
+    run vmctl list
+    says "note: only project 'shop'; 1 more VM: vmctl list --all-projects"
+    vmctl create --name own --backend noop --image "$work/image"
+    [ "$(names)" = "shop/own shop/web solo " ]
+    vmctl --project '' destroy -y solo
+    echo 'vm {' >>VMFile.kdl
+    run vmctl stop web # the file cannot be read: the store knows whose VMs are its own
+    [ "$status" -eq 0 ]
+    says "shop/web: stopped"
+    rm VMFile.kdl
+    run vmctl start web
+    says "shop/web: ready"
+    fails 2 vmctl --project Shop list
+    says "'Shop' cannot be the name of a project"
+    fails 2 env VMCTL_PROJECT=a_b vmctl list
+    says "VMCTL_PROJECT: 'a_b'"
+}
+
+@test "a broken VMFile with VMs of several projects asks which" {
+    vmfile web
+    vmctl --project a up
+    vmctl --project b up
+    echo 'vm { project' >VMFile.kdl
+    fails 2 vmctl stop web
+    says "its VMs are of several projects" "--project NAME"
+    vmctl --project a stop web
+    fails 2 vmctl down
+    [ "$(vmctl list -a -o json | jq -r '[.[].display] | join(" ")')" = "Stopped Ready" ]
+    vmctl --project b down
+}
+
+@test "a changed project leaves the VMs of the one before, and says so" {
+    vmfile web
+    vmctl up
+    of shop web
+    run vmctl up
+    [ "$status" -eq 0 ]
+    says "VMs of VMFile.kdl that are not of project shop are left as they are: web"
+    run vmctl up --prune -y
+    [ "$(names)" = "shop/web web " ]
+}
+
+@test "a watched VMFile follows its project alone" {
+    of shop web db
+    vmctl up --watch
+    vmctl --project job up
+    of shop web
+    await [ "$(vmctl watch --list -o json | jq -r '.[0].state')" = Synced ]
+    vmctl wait --ready
+    await eval '[ "$(vmctl status shop/db -o json | jq -r ".status.conditions[] | select(.type == \"Orphaned\").status")" = True ]'
+    [ "$(vmctl status job/db -o json | jq -r '[.status.conditions[] | select(.type == "Orphaned").status] | index("True")')" = null ]
+    fails 6 vmctl --project job up --watch
+    says "is watched already, for its own project" "vmctl unwatch"
+    vmctl unwatch
+    vmctl --project job up --watch
+    of shop web db
+    vmctl --project job wait --ready
+    vmctl list -a -o name | grep -qx job/db
+}
+
+@test "a node and a project are told apart" {
+    node_added b
+    of shop web
+    vmctl up
+    at b vmctl create --name web --backend noop --image "$work/image" --start
+    at b vmctl create --name shop/db --backend noop --image "$work/image" --start
+    cd "$work"
+    vmctl stop shop/web
+    vmctl stop b/web
+    [ "$(at b vmctl status web -o json | jq -r .display)" = Stopped ]
+    vmctl stop b/shop/db
+    [ "$(at b vmctl status shop/db -o json | jq -r .display)" = Stopped ]
+    vmctl --node b --project shop start db
+    [ "$(at b vmctl status shop/db -o json | jq -r .display)" = Ready ]
+    [ "$(VMCTL_PROJECT=shop vmctl --node b list -o name)" = db ]
+    vmctl create --name b/x --backend noop --image "$work/image"
+    fails 2 vmctl stop b/x
+    says "'b' is both a node and a project of this host" "local/b/x" "vmctl --node b"
+    vmctl stop local/b/x
+    fails 2 vmctl stop c/x
+    says "there is no node 'c'"
+}
+
+@test "the VMs of a project on another node are of the project there" {
+    node_added b
+    of shop web
+    printf 'vm "there" { node "b"; backend "noop"; image "%s"; }\n' "$work/image" >>VMFile.kdl
+    run vmctl up
+    [ "$status" -eq 0 ] || { echo "$output"; return 1; }
+    [ "$(at b vmctl list -a -o name)" = shop/there ]
+    run vmctl --project job up
+    echo "$output"; [ "$(grep -c ": ready" <<<"$output")" -eq 2 ]
+    [ "$(at b vmctl list -a -o name | tr '\n' ' ')" = "job/there shop/there " ]
+    vmctl stop there
+    [ "$(at b vmctl status shop/there -o json | jq -r .display)" = Stopped ]
+    vmctl --project job down --destroy -y
+    [ "$(at b vmctl list -a -o name)" = shop/there ]
+}
+
+@test "config prints the project, completion the names as they are typed here" {
+    of shop web db
+    run vmctl config
+    has 'project shop'
+    run vmctl --project x config
+    has 'project x'
+    run vmctl --project '' config
+    refute grep -q '^project' <<<"$output"
+    [ "$(vmctl validate -o name | tr '\n' ' ')" = "web db " ]
+    printf 'project "Shop"\nvm "web" { backend "noop"; image "%s" }\n' "$work/image" >VMFile.kdl
+    fails 2 vmctl validate
+    says '"Shop" cannot be the name of a project' "VMFile.kdl:1:9"
+}
