@@ -404,6 +404,11 @@ static void settle_network(const struct cli *cli, struct vm_spec *spec)
 void manifest_settle_spec(
     const struct cli *cli, const struct manifest *manifest, struct vm_spec *spec)
 {
+    if (spec->network.n_sockets > 0) {
+        cli_note(cli, "%s: without `forward socket`: the paths are of the host it came from",
+            spec->name);
+        vm_spec_leave_sockets(spec, true);
+    }
     vm_spec_leave_identity(
         spec); /* an import brings the MAC address, or does not; see manifest.mac */
     settle_lists(cli, spec);

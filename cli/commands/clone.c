@@ -44,7 +44,12 @@ static struct vm_spec *make_spec(struct cli *cli, const struct vm_spec *source, 
     spec->name = mem_strdup(name);
     free(TAKE_PTR(spec->cloud_init.hostname));
     spec->warm = WARM_NEVER;
+    size_t n_sockets = spec->network.n_sockets;
     vm_spec_leave_identity(spec);
+    if (spec->network.n_sockets < n_sockets) {
+        cli_note(
+            cli, "%s: without the sockets of this host, which lead to '%s'", name, source->name);
+    }
     for (size_t i = 0; i < spec->network.n_forwards; i++) {
         struct spec_forward *forward = &spec->network.forwards[i];
         uint16_t before = forward->host_port;

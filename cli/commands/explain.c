@@ -50,6 +50,7 @@ static const char *const meanings[ERR_CODE_COUNT_] = {
     [ERR_VOLUME_NOT_FOUND] = "There is no volume of that name, or the machine does not have it.",
     [ERR_VOLUME_IN_USE] = "Another machine uses the volume: it is one machine's at a time.",
     [ERR_SHARE] = "A shared folder could not be mounted in the guest.",
+    [ERR_FORWARD] = "A socket of the VMFile could not be forwarded over SSH.",
     [ERR_MOUNT] = "A volume could not be mounted in the guest, or unmounted.",
     [ERR_SAVED_MEMORY] =
         "The memory of a machine could not be saved to disk, or cannot be loaded from there.",
@@ -112,6 +113,7 @@ static const struct {
         "A provision step waits for a secret, which a command hands over: vmctl up where it is."},
     {"ShareFailed", "A shared folder cannot be mounted in the guest."},
     {"ShareLost", "A shared folder's server ended, and the machine was not to be started again."},
+    {"ForwardFailed", "A socket that its VMFile forwards cannot be made; see port."},
     {"NetworkLost", "The switch of its project network ended, and is being started again."},
     {"AuthFailed", "The guest refuses the keys."},
     {"HostKeyMismatch", "The guest has another host key than vmctl gave it."},

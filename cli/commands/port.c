@@ -28,14 +28,30 @@ static const struct arg_option options[] = {
     OPTIONS_END,
 };
 
+static void put_port(
+    json_t *json, const char *protocol, unsigned guest, const char *host, unsigned port)
+{
+    json_put_text(json, "protocol", protocol);
+    json_put_int(json, "guestPort", guest);
+    if (port > 0) {
+        json_put_text(json, "host", host);
+        json_put_int(json, "hostPort", port);
+    }
+}
+
+static void put_socket(
+    json_t *json, const char *host, const char *guest, enum socket_direction direction)
+{
+    json_put_text(json, "socket", host);
+    json_put_text(json, "guestSocket", guest);
+    json_put_text(json, "direction", socket_direction_name(direction));
+}
+
 static void add_port(json_t *array, const char *protocol, unsigned guest, const char *host,
     unsigned port, bool is_made)
 {
     json_t *json = json_object();
-    json_put_text(json, "protocol", protocol);
-    json_put_int(json, "guestPort", guest);
-    json_put_text(json, "host", host);
-    json_put_int(json, "hostPort", port);
+    put_port(json, protocol, guest, host, port);
     json_put_flag(json, "forwarded", is_made);
     (void)json_array_append_new(array, json);
 }
@@ -55,6 +71,41 @@ static void add_forward(json_t *array, const struct spec_forward *forward, bool 
 {
     add_port(array, forward_protocol_name(forward->protocol), forward->guest_port,
         forward_address(forward), forward->host_port, is_made);
+}
+
+/* What is forwarded over SSH. The sockets of the VMFile that are not recorded are not made. */
+static void add_over_ssh(json_t *array, const struct vm_spec *spec, const struct vm_status *status)
+{
+    uint32_t n = status ? status->n_forwards : 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct vm_forward *forward = &status->forwards[i];
+        json_t *json = json_object();
+        if (forward->socket) {
+            put_socket(json, forward->socket, forward->guest_socket, forward->direction);
+        } else {
+            put_port(json, "tcp", forward->guest_port, "127.0.0.1", forward->host_port);
+            json_put_flag(json, "auto", true);
+        }
+        json_put_flag(json, "forwarded", forward->is_made);
+        json_put_text(json, "reason", forward->refusal);
+        (void)json_array_append_new(array, json);
+    }
+    for (size_t i = 0; i < spec->network.n_sockets; i++) {
+        const struct spec_socket *wanted = &spec->network.sockets[i];
+        bool is_recorded = false;
+        for (uint32_t j = 0; j < n; j++) {
+            const struct vm_forward *forward = &status->forwards[j];
+            is_recorded |= text_eq(forward->socket, wanted->host) &&
+                           text_eq(forward->guest_socket, wanted->guest) &&
+                           forward->direction == wanted->direction;
+        }
+        if (!is_recorded) {
+            json_t *json = json_object();
+            put_socket(json, wanted->host, wanted->guest, wanted->direction);
+            json_put_flag(json, "forwarded", false);
+            (void)json_array_append_new(array, json);
+        }
+    }
 }
 
 /* What the running machine has, which may be less than the VMFile names, or still more. */
@@ -81,6 +132,7 @@ static json_t *list_ports(const struct vm_record *record)
             add_forward(array, &made->forwards[i], true);
         }
     }
+    add_over_ssh(array, spec, status);
     return array;
 }
 
@@ -112,6 +164,25 @@ static int open_first(json_t *ports, const char *name, struct error *err)
         name);
 }
 
+/* "80/tcp -> 127.0.0.1:8080", "/run/docker.sock -> /home/me/docker.sock"; of a socket of the guest
+ * that leads to the host "<-". */
+static void print_port(const json_t *json)
+{
+    const char *reason = json_text(json, "reason"), *socket = json_text(json, "socket");
+    int64_t port = json_int(json, "hostPort", 0);
+    if (socket) {
+        bool is_reverse = text_eq(json_text(json, "direction"), "to-host");
+        printf("%s %s %s", json_text(json, "guestSocket"), is_reverse ? "<-" : "->", socket);
+    } else {
+        printf("%d/%s", (int)json_int(json, "guestPort", 0), json_text(json, "protocol"));
+    }
+    if (!socket && port > 0) {
+        printf(" -> %s:%d", json_text(json, "host"), (int)port);
+    }
+    printf("%s%s%s%s\n", json_flag(json, "forwarded", false) ? "" : " (not forwarded now",
+        reason ? ": " : "", reason ? reason : "", json_flag(json, "forwarded", false) ? "" : ")");
+}
+
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
@@ -140,10 +211,7 @@ static int run(
     }
     json_array_foreach(ports, i, json)
     {
-        bool is_made = json_flag(json, "forwarded", false);
-        printf("%d/%s -> %s:%d%s\n", (int)json_int(json, "guestPort", 0),
-            json_text(json, "protocol"), json_text(json, "host"),
-            (int)json_int(json, "hostPort", 0), is_made ? "" : " (not forwarded now)");
+        print_port(json);
     }
     return 0;
 }
@@ -153,8 +221,9 @@ const struct command command_port = {
     .summary = "List the ports that lead into a VM",
     .usage = "[OPTIONS] [VM]",
     .details =
-        "What the VMFile names and the machine does not forward, because it is off or the port\n"
-        "was taken, is marked. Without a name: the VMFile's only VM.",
+        "Also the sockets that are forwarded over SSH. What the VMFile names and the machine does\n"
+        "not forward, because it is off or the port was taken, is marked. Without a name: the\n"
+        "VMFile's only VM.",
     .examples = "  vmctl port web\n"
                 "  vmctl port web --open",
     .reach = REACH_ONE,

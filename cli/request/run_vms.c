@@ -54,6 +54,7 @@ uint16_t free_port_next(enum forward_protocol protocol, uint32_t *cursor)
 
 static void take_free_ports(struct vm_spec *spec, uint32_t *cursor)
 {
+    vm_spec_leave_sockets(spec, false);
     for (size_t i = 0; i < spec->network.n_forwards; i++) {
         struct spec_forward *forward = &spec->network.forwards[i];
         forward->host_port = free_port_next(forward->protocol, cursor);

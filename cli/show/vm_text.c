@@ -61,6 +61,12 @@ static void add_network(struct buf *out, const struct vm_spec *spec)
         vm_text_field(out, "Forward:", "%s:%u -> %u/%s", forward_address(forward),
             forward->host_port, forward->guest_port, forward_protocol_name(forward->protocol));
     }
+    for (size_t i = 0; i < spec->network.n_sockets; i++) {
+        const struct spec_socket *socket = &spec->network.sockets[i];
+        bool is_reverse = socket->direction == SOCKET_TO_HOST;
+        vm_text_field(out, "Forward:", "%s -> %s%s", is_reverse ? socket->guest : socket->host,
+            is_reverse ? socket->host : socket->guest, is_reverse ? " (of this host)" : "");
+    }
 }
 
 /* What the machine that runs has, and what it has not got yet. `unit` begins with a blank. */

@@ -232,8 +232,8 @@ static bool needs_guest(const struct goal *goal)
         return goal->state == CONDITION_TRUE &&
                (goal->type == CONDITION_RUNNING || goal->type == CONDITION_GUEST_REACHABLE ||
                    goal->type == CONDITION_CLOUD_INIT_DONE || goal->type == CONDITION_MOUNTED ||
-                   goal->type == CONDITION_SHARED || goal->type == CONDITION_PROVISIONED ||
-                   goal->type == CONDITION_READY);
+                   goal->type == CONDITION_SHARED || goal->type == CONDITION_FORWARDED ||
+                   goal->type == CONDITION_PROVISIONED || goal->type == CONDITION_READY);
     }
     return goal->kind == GOAL_READY || goal->kind == GOAL_RUNNING || goal->kind == GOAL_PROVISIONED;
 }

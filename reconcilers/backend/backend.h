@@ -369,6 +369,61 @@ struct guest_ops {
         struct step_result *result, op_done_fn *done, void *context);
 };
 
+/* ---- tunnel: what is forwarded over SSH (reconcilers/tunnel/tunnel.c; noop) ---- */
+
+struct tunnel; /* the backend's handle of one VM's; the process that forwards outlives it */
+
+/* Borrowed for the call. */
+struct tunnel_wanted {
+    const struct vm_forward *forwards; /* of those that are leaving nothing is to be left */
+    size_t n_forwards;
+    bool watches_ports; /* of the guest */
+    bool may_log_in;    /* the guest runs, so that a login may be tried */
+    bool is_set_up;     /* its steps have run: what was refused before is tried at once */
+};
+
+enum tunnel_state { TUNNEL_PENDING, TUNNEL_MADE, TUNNEL_REFUSED, TUNNEL_GONE };
+
+/* What became of one forward. */
+struct tunnel_forward {
+    enum tunnel_state state;
+    const char *refusal; /* TUNNEL_REFUSED; borrowed until the next call */
+};
+
+/* A TCP port that the guest listens on, and where within it. */
+struct tunnel_port {
+    uint16_t port;
+    char address[INET6_ADDRSTRLEN]; /* of any address: "127.0.0.1" or "localhost" */
+};
+
+enum { TUNNEL_PORTS_MAX = 256 }; /* more are not noticed */
+
+/* Borrowed until the next call. */
+struct tunnel_facts {
+    bool is_gone;        /* nothing of it runs */
+    const char *failure; /* why it does not come about, after some tries; NULL */
+    bool are_ports_known;
+    const struct tunnel_port *ports; /* in ascending order, each once */
+    size_t n_ports;
+    int64_t retry_ms; /* until keep() has something to do: as verdict.requeue_ms */
+};
+
+struct tunnel_ops {
+    /* The loop calls `changed` whenever the result of observe() would differ. */
+    struct tunnel *(*open)(struct reconciler_host *host, const char *vm_name,
+        void (*changed)(void *context), void *context);
+    void (*close)(struct tunnel *tunnel); /* what is forwarded stays; NULL is fine */
+    /* Works towards what is wanted, also from what an earlier controller made. Returns at once;
+     * observe() shows the effect. */
+    void (*keep)(
+        struct tunnel *tunnel, const struct vm_env *env, const struct tunnel_wanted *wanted);
+    /* Ends all of it, with what is left of these on this host. Returns at once, too. */
+    void (*end)(struct tunnel *tunnel, const struct vm_forward *forwards, size_t n);
+    /* `ret_forwards`: of each of the `n`, which keep() was given. */
+    void (*observe)(struct tunnel *tunnel, const struct vm_forward *forwards, size_t n,
+        struct tunnel_forward *ret_forwards, struct tunnel_facts *ret);
+};
+
 /* Texts about its machines for messages: each a clause without a full stop. */
 struct backend_words {
     const char *died;
@@ -390,6 +445,7 @@ struct backend {
     const struct machine_ops *machine;
     const struct media_ops *media;
     const struct guest_ops *guest;
+    const struct tunnel_ops *tunnel;
 };
 
 /* The tables; only `check` and media's `destroy` may be NULL. */
@@ -398,3 +454,4 @@ const struct backend *backend_noop(void);
 const struct backend *backend_propolis(void);
 const struct media_ops *media_files(void); /* reconcilers/media/media.c */
 const struct guest_ops *guest_ssh(void);   /* reconcilers/guest/guest.c */
+const struct tunnel_ops *tunnel_ssh(void); /* reconcilers/tunnel/tunnel.c */

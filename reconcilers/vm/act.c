@@ -5,8 +5,6 @@
  */
 #include "reconcilers/vm/pass.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +12,7 @@
 #include "reconcilers/vm/clock.h"
 #include "reconcilers/vm/exit.h"
 #include "reconcilers/vm/failure.h"
+#include "reconcilers/vm/forwards.h"
 #include "reconcilers/vm/hot_change.h"
 #include "reconcilers/vm/memory.h"
 #include "reconcilers/vm/probes.h"
@@ -407,6 +406,7 @@ static int64_t act_discard(struct pass *pass)
     struct vm *vm = pass->vm;
     struct error err = {.code = ERR_NONE};
     bool whole_dir = pass->decision.action == ACTION_DISCARD_ALL;
+    forwards_end(pass); /* its sockets are in that directory, too */
     if (pass->media.has_leftovers && vm->backend->media->destroy) {
         vm_begin(vm, pass->decision.action, generation_of(pass));
         vm->op = vm->backend->media->destroy(&pass->env, whole_dir, vm_op_done, vm);

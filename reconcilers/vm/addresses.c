@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "reconcilers/network/address.h"
+#include "reconcilers/vm/forwards.h"
 #include "reconcilers/vm/pass.h"
 #include "reconcilers/vm/ports.h"
 #include "specs/base/cleanup.h"
@@ -68,7 +69,7 @@ static bool is_of_status(const struct release *release, const char *key)
                           ? text_eq(strrchr(key, '/') + 1, vm_status_mac(status, i))
                           : text_starts_with(key, "net/") && is_address(release, i, key);
     }
-    return is_of_card || text_eq(key, ssh);
+    return is_of_card || text_eq(key, ssh) || forwards_have_lease(status, key);
 }
 
 static void drop_lease(void *context, const char *key)

@@ -10,6 +10,7 @@
 
 #include "reconcilers/vm/exit.h"
 #include "reconcilers/vm/failure.h"
+#include "reconcilers/vm/forwards.h"
 #include "reconcilers/vm/hot_change.h"
 #include "reconcilers/vm/volumes.h"
 #include "reconcilers/vm/templates.h"
@@ -473,7 +474,6 @@ static const struct rule synced_rules[] = {
 };
 
 /* ---- Ready ---- */
-
 PREDICATE(is_deleting, pass->situation.is_deleting)
 PREDICATE(
     is_suspended, pass->situation.power == POWER_SUSPENDED &&
@@ -491,10 +491,11 @@ static const struct condition *first_unmet(const struct pass *pass)
 {
     static const enum condition_type needed[] = {CONDITION_IMAGE_READY, CONDITION_PREPARED,
         CONDITION_RUNNING, CONDITION_GUEST_REACHABLE, CONDITION_CLOUD_INIT_DONE, CONDITION_MOUNTED,
-        CONDITION_SHARED, CONDITION_PROVISIONED};
+        CONDITION_SHARED, CONDITION_PROVISIONED, CONDITION_FORWARDED};
     const struct situation *s = &pass->situation;
     size_t first = s->is_alive || s->power == POWER_STOPPED ? 2 : 0;
-    for (size_t i = first; i < ARRAY_LEN(needed); i++) {
+    bool has_sockets = pass->env.spec->network.n_sockets > 0; /* `forward "auto"` is not needed */
+    for (size_t i = first; i < ARRAY_LEN(needed) - !has_sockets; i++) {
         const struct condition *condition = &pass->patch->status->conditions[needed[i]];
         bool is_of_some = needed[i] == CONDITION_MOUNTED || needed[i] == CONDITION_SHARED;
         bool is_absent = is_of_some && condition->state == CONDITION_ABSENT;
@@ -591,6 +592,7 @@ void pass_describe(struct pass *pass)
     apply_rules(pass, CONDITION_GUEST_REACHABLE, reachable_rules);
     apply_rules(pass, CONDITION_CLOUD_INIT_DONE, cloud_init_rules);
     volumes_describe(pass);
+    forwards_describe(pass);
     apply_rules(pass, CONDITION_PROVISIONED, provisioned_rules);
     apply_rules(pass, CONDITION_SYNCED, synced_rules);
     apply_rules(pass, CONDITION_READY, ready_rules);

@@ -23,7 +23,8 @@ const struct spec_diff *hot_change_diff(const struct pass *pass);
 bool hot_change_is_pending(const struct pass *pass);
 
 /*
- * The spec is new: records that the instance now has its `ssh`, `ready` and `live`, which only the
+ * The spec is new: records that the instance now has its `ssh`, `ready`, `live` and forwards over
+ * SSH, which only the
  * controller uses, and discards the results of the old ones. A guest that accepted the old user may
  * refuse the new one.
  */

@@ -8,6 +8,7 @@
 #include "reconcilers/template/template_files.h"
 #include "reconcilers/trash/trash.h"
 #include "reconcilers/vm/clock.h"
+#include "reconcilers/vm/forwards.h"
 #include "reconcilers/vm/pass.h"
 #include "reconcilers/vm/saved.h"
 #include "reconcilers/vm/secrets.h"
@@ -56,6 +57,14 @@ static struct pass begin_pass(
         .wall_ms = clock_wall_ms(self->host->clock),
     };
     return pass;
+}
+
+static void clear_pass(struct pass *pass)
+{
+    vm_spec_free(pass->whole);
+    free(pass->missing.names);
+    free(pass->template.text);
+    free(pass->wake_mismatch);
 }
 
 /* Wakes the VMs that wait for a host port; their backoff ends now. */
@@ -169,17 +178,16 @@ static struct verdict pass_over_view(
     }
     int64_t requeue_ms = decide_and_act(&pass, view->status, &recorded, has_failed);
     pass_note_agent(&pass);
+    int64_t forwards_ms = forwards_keep(&pass, view->status);
     pass_describe(&pass);
     pass_describe_stalled(&pass);
     pass_keep_ssh_file(&pass);
-    requeue_ms = template_note_failure(&pass) ? VERDICT_NOW : requeue_ms;
+    requeue_ms =
+        template_note_failure(&pass) || forwards_ms == VERDICT_NOW ? VERDICT_NOW : requeue_ms;
     int64_t kept_ms = pass_kept_ms(&pass);
     vm_status_free(recorded);
-    vm_spec_free(pass.whole);
-    free(pass.missing.names);
-    free(pass.template.text);
-    free(pass.wake_mismatch);
-    const int64_t others_ms[] = {pass.vm->put_off.retry_at_ms - pass.now_ms, kept_ms};
+    clear_pass(&pass);
+    const int64_t others_ms[] = {pass.vm->put_off.retry_at_ms - pass.now_ms, kept_ms, forwards_ms};
     for (size_t i = 0; i < ARRAY_LEN(others_ms); i++) {
         if (others_ms[i] > 0 && (requeue_ms == VERDICT_WHEN_WOKEN || requeue_ms > others_ms[i])) {
             requeue_ms = others_ms[i];

@@ -13,6 +13,7 @@
 
 #include "reconcilers/template/template_files.h"
 #include "reconcilers/vm/failure.h"
+#include "reconcilers/vm/forwards.h"
 #include "reconcilers/vm/probes.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -326,6 +327,22 @@ static bool stall_on_step(struct pass *pass)
     return true;
 }
 
+/* What is in the way of a socket, only the user can remove; it is tried again all the same. Not
+ * before the steps have run, which may remove it, and it was tried after them. */
+static bool stall_on_forward(struct pass *pass)
+{
+    const char *why = forwards_failure(pass);
+    struct error error = {.code = ERR_NONE};
+    bool is_failed =
+        pass->patch->status->conditions[CONDITION_FORWARDED].reason == REASON_FORWARD_FAILED;
+    if (!why || !is_failed || !vm_status_is_true(pass->view->status, CONDITION_PROVISIONED)) {
+        return false;
+    }
+    error_set(&error, ERR_FORWARD, "%s", why);
+    stall(pass, REASON_FORWARD_FAILED, &error);
+    return true;
+}
+
 /* As a Deployment's progressDeadlineSeconds: waiters stop waiting, vmctld keeps trying. */
 static bool stall_on_probes(struct pass *pass)
 {
@@ -377,7 +394,8 @@ void pass_describe_stalled(struct pass *pass)
     bool is_stalled = stall_on_failure(pass) || stall_on_unkillable(pass) || stall_on_room(pass) ||
                       stall_on_migration(pass) || stall_on_lost_memory(pass) ||
                       stall_on_image(pass) || stall_on_exit(pass) || stall_on_dependency(pass) ||
-                      stall_on_cloud_init(pass) || stall_on_step(pass) || stall_on_probes(pass);
+                      stall_on_cloud_init(pass) || stall_on_step(pass) || stall_on_forward(pass) ||
+                      stall_on_probes(pass);
     if (stall_on_replacement(pass, is_stalled)) {
         return;
     }

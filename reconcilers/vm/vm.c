@@ -101,6 +101,7 @@ static void vm_free(void *p)
     struct vm *vm = p;
     vm_cancel(vm);
     vm->backend->guest->close(vm->guest);
+    vm->backend->tunnel->close(vm->tunnel);
     vm->backend->machine->close(vm->machine);
     clear_image(&vm->image);
     vm_forget_comparison(vm);

@@ -79,7 +79,8 @@ struct vm {
     const struct backend *backend;
     struct machine *machine;
     struct guest *guest;
-    struct op *op; /* NULL: none */
+    struct tunnel *tunnel; /* NULL: nothing is forwarded over SSH */
+    struct op *op;         /* NULL: none */
     enum action
         op_action; /* of `op`, or of `outcome` when that has finished; ACTION_NONE: neither */
     uint64_t op_generation;

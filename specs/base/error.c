@@ -73,6 +73,8 @@ static const struct {
         "see what the guest says about it: vmctl ssh NAME -- sudo dmesg"},
     [ERR_MOUNT] = {"vmctl::volume::mount_failed", 1,
         "see what the guest says about it: vmctl ssh NAME -- sudo dmesg"},
+    [ERR_FORWARD] = {"vmctl::forward::failed", 1,
+        "see what leads where, and what does not: vmctl port NAME"},
     [ERR_TEMPLATE] = {"vmctl::template::failed", 1, "see: vmctl template list"},
     [ERR_SAVED_MEMORY] = {"vmctl::vm::saved_memory", 1, "see: vmctl events VM"},
     [ERR_TEMPLATE_NOT_FOUND] = {"vmctl::template::not_found", 1,

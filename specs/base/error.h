@@ -50,6 +50,7 @@ enum error_code {
     ERR_VOLUME_IN_USE, /* by another VM */
     ERR_SHARE,         /* a shared folder cannot be mounted in the guest */
     ERR_MOUNT,
+    ERR_FORWARD, /* a socket cannot be forwarded over SSH */
     ERR_TEMPLATE,
     ERR_SAVED_MEMORY,
     ERR_TEMPLATE_NOT_FOUND,

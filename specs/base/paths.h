@@ -46,7 +46,10 @@ enum vm_file {
     VM_HOST_KEY_PUBLIC,
     VM_HOST_KEY_TRUSTED, /* the guest made it itself, and `vmctl ssh-trust` accepted it */
     VM_KNOWN_HOSTS,
-    VM_SSH_CONFIG, /* reconcilers/vm/ssh_file.c */
+    VM_SSH_CONFIG,      /* reconcilers/vm/ssh_file.c */
+    VM_FORWARD_LOCK,    /* of the ssh(1) that forwards: reconcilers/tunnel/companion.h … */
+    VM_FORWARD_CONTROL, /* … where it is asked … */
+    VM_FORWARD_LOG,     /* … and what it prints */
     VM_CONSOLE_LOG,
     VM_PROVISION_LOG,
     VM_QEMU_LOG,

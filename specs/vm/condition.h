@@ -27,6 +27,7 @@ enum condition_type {
     CONDITION_STALLED,
     CONDITION_ORPHANED,
     CONDITION_WARM,
+    CONDITION_FORWARDED, /* absent of a VM that forwards nothing over SSH */
     CONDITION_TYPE_COUNT_
 };
 
@@ -138,6 +139,10 @@ enum reason {
     REASON_SHARED,
     REASON_SHARE_FAILED,
     REASON_SHARE_LOST, /* a folder's server ended; also of the exit that follows */
+    /* Forwarded */
+    REASON_FORWARDED,
+    REASON_FORWARDING,
+    REASON_FORWARD_FAILED,
     /* Ready: of its probes */
     REASON_WAITING_FOR_PROBE,
     REASON_PROBE_FAILED,

@@ -22,6 +22,13 @@ char *name_lease_key(const char *vm_name)
     return mem_printf("name/%s", vm_name);
 }
 
+static const char socket_key[] = "socket/";
+
+char *socket_lease_key(const char *path)
+{
+    return mem_printf("%s%s", socket_key, path);
+}
+
 char *vm_spec_lease_key(const struct vm_spec *spec, size_t i)
 {
     const struct spec_network *network = &spec->network;
@@ -48,13 +55,17 @@ char *lease_in_words(const char *key)
 {
     const char *slash = strrchr(key, '/');
     const char *value = slash ? slash + 1 : key;
-    return text_starts_with(key, "mac/")    ? mem_printf("MAC address %s", value)
-           : text_starts_with(key, "net/")  ? mem_printf("address %s", value)
-           : text_starts_with(key, "name/") ? mem_printf("name '%s'", value)
-                                            : mem_printf("host port %s", key);
+    return text_starts_with(key, "mac/")       ? mem_printf("MAC address %s", value)
+           : text_starts_with(key, socket_key) ? mem_printf("socket '%s'", key + strlen(socket_key))
+           : text_starts_with(key, "net/")     ? mem_printf("address %s", value)
+           : text_starts_with(key, "name/")    ? mem_printf("name '%s'", value)
+                                               : mem_printf("host port %s", key);
 }
 
 const char *lease_purpose(const char *key)
 {
-    return text_starts_with(key, "mac/") ? "mac" : text_starts_with(key, "name/") ? "name" : "port";
+    return text_starts_with(key, "mac/")       ? "mac"
+           : text_starts_with(key, "name/")    ? "name"
+           : text_starts_with(key, socket_key) ? "socket"
+                                               : "port";
 }

@@ -173,6 +173,11 @@ static void add_object(struct buf *out, const char *field, const json_t *value)
         add_quoted(out, " proto=", text_eq(protocol, "tcp") ? NULL : protocol);
     } else if (text_eq(field, "further network")) {
         add_network(out, value);
+    } else if (json_text(value, "guestSocket")) {
+        add_quoted(out, "forward socket=", json_text(value, "socket"));
+        add_quoted(out, " guest=", json_text(value, "guestSocket"));
+        bool is_reverse = !text_eq(json_text(value, "direction"), "to-guest");
+        add_quoted(out, " direction=", is_reverse ? json_text(value, "direction") : NULL);
     } else if (text_eq(field, "label")) {
         add_quoted(out, "label ", json_text(value, "key"));
         add_quoted(out, " ", json_text(value, "value"));
@@ -247,6 +252,41 @@ static bool is_unset_number(const char *field, const json_t *value)
            (text_eq(field, "disk") || text_eq(field, "max-vcpus") || text_eq(field, "max-memory"));
 }
 
+/* One of a list. */
+static void add_entry(struct buf *out, const char *field, const json_t *entry)
+{
+    const char *protocol = json_text(entry, "protocol");
+    buf_add_str(out, json_is_string(entry) ? json_string_value(entry) : "");
+    if (text_eq(field, "further network")) {
+        cleanup_buf struct buf node = BUF_INIT(0);
+        add_network(&node, entry);
+        buf_add_str(out, buf_str(&node) + strlen("network "));
+    } else if (protocol) {
+        add_number(out, "", json_int(entry, "hostPort", 0));
+        add_number(out, ":", json_int(entry, "guestPort", 0));
+        buf_add_str(out, text_eq(protocol, "tcp") ? "" : "/udp");
+    } else if (json_text(entry, "guestSocket")) {
+        bool is_reverse = !text_eq(json_text(entry, "direction"), "to-guest");
+        buf_printf(out, "%s %s %s", json_text(entry, "socket"), is_reverse ? "<-" : "->",
+            json_text(entry, "guestSocket"));
+    } else if (json_text(entry, "guest")) {
+        buf_printf(out, "%s:%s%s", json_text(entry, "host"), json_text(entry, "guest"),
+            json_flag(entry, "readonly", false) ? ":ro" : "");
+    } else if (json_text(entry, "key")) {
+        buf_printf(out, "%s=%s", json_text(entry, "key"), json_text(entry, "value"));
+    } else if (json_text(entry, "name")) {
+        const char *file = json_text(entry, "file");
+        const char *mount = file ? file : json_text(entry, "mount");
+        buf_add_str(out, json_text(entry, "name"));
+        if (json_int(entry, "sizeGib", 0) > 0) {
+            add_number(out, " ", json_int(entry, "sizeGib", 0));
+        }
+        buf_printf(out, "%s%s", mount ? " " : "", mount ? mount : "");
+    } else if (json_is_object(entry)) {
+        add_number(out, "", json_int(entry, "port", 0));
+    }
+}
+
 /* A value: scalars and locations as they are, blocks as in a VMFile without their name, lists of
  * short entries whole, steps counted. */
 static char *describe(const char *field, const json_t *value)
@@ -269,34 +309,8 @@ static char *describe(const char *field, const json_t *value)
         return mem_printf("%zu %s", n, n == 1 ? "step" : "steps");
     }
     for (size_t i = 0; i < n; i++) {
-        const json_t *entry = json_array_get(value, i);
-        const char *protocol = json_text(entry, "protocol");
         buf_add_str(&out, i ? ", " : "");
-        buf_add_str(&out, json_is_string(entry) ? json_string_value(entry) : "");
-        if (text_eq(field, "further network")) {
-            cleanup_buf struct buf node = BUF_INIT(0);
-            add_network(&node, entry);
-            buf_add_str(&out, buf_str(&node) + strlen("network "));
-        } else if (protocol) {
-            add_number(&out, "", json_int(entry, "hostPort", 0));
-            add_number(&out, ":", json_int(entry, "guestPort", 0));
-            buf_add_str(&out, text_eq(protocol, "tcp") ? "" : "/udp");
-        } else if (json_text(entry, "guest")) {
-            buf_printf(&out, "%s:%s%s", json_text(entry, "host"), json_text(entry, "guest"),
-                json_flag(entry, "readonly", false) ? ":ro" : "");
-        } else if (json_text(entry, "key")) {
-            buf_printf(&out, "%s=%s", json_text(entry, "key"), json_text(entry, "value"));
-        } else if (json_text(entry, "name")) {
-            const char *file = json_text(entry, "file");
-            const char *mount = file ? file : json_text(entry, "mount");
-            buf_add_str(&out, json_text(entry, "name"));
-            if (json_int(entry, "sizeGib", 0) > 0) {
-                add_number(&out, " ", json_int(entry, "sizeGib", 0));
-            }
-            buf_printf(&out, "%s%s", mount ? " " : "", mount ? mount : "");
-        } else if (json_is_object(entry)) {
-            add_number(&out, "", json_int(entry, "port", 0));
-        }
+        add_entry(&out, field, json_array_get(value, i));
     }
     if (n == 0) {
         spec_text_add_node(&out, field, value);

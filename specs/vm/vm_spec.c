@@ -385,6 +385,7 @@ bool step_variable_is_valid(const char *name)
 void vm_spec_leave_identity(struct vm_spec *spec)
 {
     spec->is_protected = false;
+    vm_spec_leave_sockets(spec, false);
     free(TAKE_PTR(spec->network.mac));
     free(TAKE_PTR(spec->network.address));
     for (size_t i = 0; i < spec->n_further_networks; i++) {

@@ -32,6 +32,7 @@ enum network_mode {
     NETWORK_MODE_COUNT_
 };
 enum forward_protocol { FORWARD_TCP, FORWARD_UDP, FORWARD_PROTOCOL_COUNT_ };
+enum socket_direction { SOCKET_TO_GUEST, SOCKET_TO_HOST, SOCKET_DIRECTION_COUNT_ };
 enum accel_mode { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG, ACCEL_COUNT_ };
 enum firmware { FIRMWARE_BIOS, FIRMWARE_UEFI, FIRMWARE_COUNT_ };
 enum seed_bus { SEED_SCSI, SEED_VIRTIO, SEED_IDE, SEED_BUS_COUNT_ };
@@ -68,6 +69,13 @@ struct spec_forward {
     uint16_t host_port;
     uint16_t guest_port;
     char address[INET_ADDRSTRLEN]; /* of the host, that it listens on; "": 127.0.0.1 */
+};
+
+/* A unix socket of the host and one of the guest: connections to the one lead to the other, over
+ * SSH. */
+struct spec_socket {
+    char *host, *guest; /* absolute paths */
+    enum socket_direction direction;
 };
 
 /* A TCP and UDP port of the host that a guest on network "user" or "project" may reach. */
@@ -165,6 +173,9 @@ struct spec_network {
     char *mac; /* lower-case; NULL: one that follows from the VM's uid */
     struct spec_forward *forwards;
     size_t n_forwards;
+    struct spec_socket *sockets;
+    size_t n_sockets;
+    bool is_auto; /* `forward "auto"`: the ports that the guest listens on */
     struct spec_service *services;
     size_t n_services;
     /* NETWORK_PROJECT: */
@@ -239,7 +250,8 @@ struct vm_spec {
 /* The members and their JSON keys (fields.h). Strict: what cannot be represented is an error. */
 extern const struct fields vm_spec_fields, spec_volume_fields;
 extern const struct fields spec_network_fields;
-extern const struct fields spec_forward_fields, spec_service_fields; /* of a network */
+/* Of a network: */
+extern const struct fields spec_forward_fields, spec_socket_fields, spec_service_fields;
 
 enum {
     SPEC_DEFAULT_VCPUS = 1,
@@ -253,14 +265,16 @@ enum {
     SPEC_VNC_PORT_FIRST = 5900,
     SPEC_NAME_MAX = VM_NAME_MAX,
     VOLUME_DEFAULT_GIB = 10,
-    VOLUME_NAME_MAX = 20, /* virtio's longest serial number, VIRTIO_BLK_ID_BYTES */
-    DISKS_MAX = 8,        /* of one VM, without the first and the volumes */
-    VOLUMES_MAX = 8,      /* of one VM: its root ports, with those for later, are 12 of 16 */
-    SHARES_MAX = 8,       /* of one VM: the functions of a PCI device */
-    LABELS_MAX = 64,      /* of one VM */
-    NETWORKS_MAX = 8,     /* of one VM: the first, and the functions of a PCI device but one */
-    SHARE_TAG_MAX = 31,   /* 9p's longest, MAX_TAG_LEN */
-    SECRETS_MAX = 16,     /* of one step, … */
+    VOLUME_NAME_MAX = 20,  /* virtio's longest serial number, VIRTIO_BLK_ID_BYTES */
+    DISKS_MAX = 8,         /* of one VM, without the first and the volumes */
+    VOLUMES_MAX = 8,       /* of one VM: its root ports, with those for later, are 12 of 16 */
+    SHARES_MAX = 8,        /* of one VM: the functions of a PCI device */
+    SOCKETS_MAX = 16,      /* of one VM */
+    SOCKET_PATH_MAX = 107, /* sun_path, unix(7) */
+    LABELS_MAX = 64,       /* of one VM */
+    NETWORKS_MAX = 8,      /* of one VM: the first, and the functions of a PCI device but one */
+    SHARE_TAG_MAX = 31,    /* 9p's longest, MAX_TAG_LEN */
+    SECRETS_MAX = 16,      /* of one step, … */
     /* … and they become one variable of an environment. */
     SECRETS_MAX_BYTES = 64 << 10,
 };
@@ -272,7 +286,7 @@ struct vm_spec *vm_spec_new(const char *name);
 void vm_spec_free(struct vm_spec *spec);                  /* NULL is fine */
 struct vm_spec *vm_spec_copy(const struct vm_spec *spec); /* NULL gives NULL */
 /* Takes out what only one VM can have, and another VM of these settings must not: its MAC
- * addresses, its addresses on the project's networks, and that it is protected. */
+ * addresses, its addresses on the project's networks, its sockets, and that it is protected. */
 void vm_spec_leave_identity(struct vm_spec *spec);
 bool vm_spec_equal(const struct vm_spec *a, const struct vm_spec *b); /* NULL equals only NULL */
 
@@ -359,6 +373,11 @@ const char *forward_local_address(const struct spec_forward *forward);
 bool forward_is_open(const struct spec_forward *forward); /* other hosts reach it, too */
 /* "tcp/8080": the lease that makes a host port one VM's, whatever the address. free() it. */
 char *forward_lease_key(const struct spec_forward *forward);
+/* Takes out the sockets of this host that lead to the guest, which only one VM can have; with `all`
+ * those that lead to this host, too. */
+void vm_spec_leave_sockets(struct vm_spec *spec, bool all);
+/* An absolute path that a socket's address can hold, without control characters. */
+bool socket_path_is_valid(const char *path);
 
 /*
  * The spec as JSON (store records, `get -o json`) and back; the caller owns both. Every field is
@@ -380,7 +399,7 @@ void vm_spec_digest(const struct vm_spec *spec, char *ret_hex);
 extern const struct enum_names backend_kind_words;
 extern const struct enum_names image_kind_words;
 extern const struct enum_names network_mode_words;
-extern const struct enum_names forward_protocol_words;
+extern const struct enum_names forward_protocol_words, socket_direction_words;
 extern const struct enum_names accel_mode_words;
 extern const struct enum_names firmware_words;
 extern const struct enum_names seed_bus_words;
@@ -398,3 +417,4 @@ const char *network_mode_name(enum network_mode mode);
 const char *check_kind_name(enum check_kind kind); /* "ready", "live" */
 const char *image_kind_name(enum image_kind kind);
 const char *forward_protocol_name(enum forward_protocol protocol);
+const char *socket_direction_name(enum socket_direction direction);

@@ -182,6 +182,20 @@ static const struct field growth_rows[] = {
 };
 static const struct fields growth_fields = {FIELDS_OF(growth_rows, struct vm_growth)};
 
+static const struct field forward_rows[] = {
+    FIELD(struct vm_forward, socket, "socket"),
+    FIELD(struct vm_forward, guest_socket, "guestSocket"),
+    FIELD_ENUM(struct vm_forward, direction, "direction", &socket_direction_words),
+    FIELD(struct vm_forward, guest_port, "guestPort", .omit_empty = true),
+    FIELD(struct vm_forward, host_port, "hostPort", .omit_empty = true),
+    FIELD(struct vm_forward, guest_address, "guestAddress"),
+    FIELD(struct vm_forward, is_leased, "leased"),
+    FIELD(struct vm_forward, is_made, "made"),
+    FIELD(struct vm_forward, is_leaving, "leaving", .omit_empty = true),
+    FIELD(struct vm_forward, refusal, "refusal"),
+};
+const struct fields vm_forward_fields = {FIELDS_OF(forward_rows, struct vm_forward)};
+
 static const struct field blocker_rows[] = {
     FIELD(struct vm_blocker, code, "code"),
     FIELD(struct vm_blocker, message, "message"),
@@ -267,6 +281,8 @@ static const struct field status_rows[] = {
     FIELD_STRUCT(struct vm_status, clock, "clock", &clock_fields, .omit_empty = true),
     FIELD_STRUCT(struct vm_status, growth, "growth", &growth_fields, .omit_empty = true),
     FIELD_STRUCT(struct vm_status, blocker, "trouble", &blocker_fields, .omit_empty = true),
+    FIELD_LIST(
+        struct vm_status, forwards, n_forwards, "forwards", &vm_forward_fields, .omit_empty = true),
     FIELD_LIST(struct vm_status, snapshots, n_snapshots, "snapshots", &vm_snapshot_fields,
         .omit_empty = true),
     FIELD(struct vm_status, handled_snapshot_token, "handledSnapshotToken", .omit_empty = true),

@@ -14,10 +14,10 @@
 #include "specs/base/json.h"
 #include "specs/base/text.h"
 #include "specs/vm/condition.h"
+#include "specs/vm/vm_spec.h"
 #include "specs/vm/vm_snapshot.h"
 
 struct error;
-struct vm_spec;
 
 /* What the controller last intended for the instance. Recorded before the effect. */
 enum intent {
@@ -247,6 +247,20 @@ struct vm_growth {
     char *refusal; /* why it does not, as last found; NULL: it was not tried yet */
 };
 
+/* A forward over SSH: recorded before it is made, and until it is gone. Of a unix socket, or of a
+ * port that the guest listens on. */
+struct vm_forward {
+    char *socket, *guest_socket; /* both NULL: a port */
+    enum socket_direction direction;
+    uint16_t guest_port;
+    uint16_t host_port;  /* of 127.0.0.1; 0: none */
+    char *guest_address; /* where the guest listens: "127.0.0.1", "localhost" */
+    bool is_leased;      /* what it takes of this host is the VM's; else it is only named here */
+    bool is_made;
+    bool is_leaving; /* it is to be removed, and may still be there */
+    char *refusal;   /* why it is not made; NULL: nothing is in the way */
+};
+
 /* The error that blocks the VM now, as struct error has it; all NULL when there is none. */
 struct vm_blocker {
     char *code; /* "vmctl::image::not_found" */
@@ -310,6 +324,8 @@ struct vm_status {
     struct vm_clock clock;
     struct vm_growth growth; /* of this instance */
     struct vm_blocker blocker;
+    struct vm_forward *forwards; /* owned; over SSH */
+    uint32_t n_forwards;
     struct vm_snapshot *snapshots; /* owned; the oldest first */
     uint32_t n_snapshots;
     char handled_snapshot_token[TEXT_ID_SIZE]; /* of the last request that is over … */
@@ -349,6 +365,8 @@ struct vm_status *vm_status_new(const char *uid);
 void vm_status_free(struct vm_status *status); /* NULL is fine */
 struct vm_status *vm_status_copy(const struct vm_status *status);
 bool vm_status_equal(const struct vm_status *a, const struct vm_status *b);
+
+extern const struct fields vm_forward_fields;
 
 json_t *vm_status_to_json(const struct vm_status *status); /* caller owns */
 /* Missing or unknown keys and words read as their default; only a missing uid is an error. Times

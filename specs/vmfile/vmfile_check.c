@@ -74,6 +74,10 @@ static void check_network(struct vmfile_reader *reader, const struct vmfile_vm *
     } else if (vm->seen[VM_FORWARD].line && !network_has_forwards(mode)) {
         vmfile_report(reader, vm->seen[VM_FORWARD], "remove it, or write: network \"user\"",
             "`forward` goes with network \"user\", not \"%s\"", network_mode_name(mode));
+    } else if (vm->over_ssh.line && !vm_spec_expects_ssh(spec) && spec->backend != BACKEND_NOOP) {
+        vmfile_report(reader, vm->over_ssh, "add: cloud-init, or: ssh { user \"…\" }",
+            "this `forward` is made over SSH, and VM \"%s\" has neither `ssh` nor `cloud-init`",
+            spec->name);
     }
     vmfile_check_networks(reader, vm);
 }
@@ -393,6 +397,32 @@ static void check_dependencies(struct vmfile_reader *reader)
     free(search->states);
 }
 
+/* A socket of the host leads into one guest, and is no end of another forward. */
+static void check_sockets(struct vmfile_reader *reader, size_t index)
+{
+    const struct vmfile_vm *vm = &reader->vms[index];
+    for (size_t i = 0; i < vm->spec->network.n_sockets; i++) {
+        const struct spec_socket *mine = &vm->spec->network.sockets[i];
+        for (size_t j = 0; j <= index; j++) {
+            const struct vmfile_vm *other = &reader->vms[j];
+            size_t n = j == index ? i : other->spec->network.n_sockets;
+            bool is_here = text_eq(reader->file->places[index], reader->file->places[j]);
+            for (size_t k = 0; is_here && k < n; k++) {
+                const struct spec_socket *theirs = &other->spec->network.sockets[k];
+                bool is_shared =
+                    mine->direction == SOCKET_TO_HOST && theirs->direction == SOCKET_TO_HOST;
+                bool is_one_guest = j == index && text_eq(mine->guest, theirs->guest) && is_shared;
+                if (is_one_guest || (text_eq(mine->host, theirs->host) && !is_shared)) {
+                    vmfile_report(reader, vm->sockets[i], "choose another path",
+                        "the socket '%s' is forwarded already, by VM \"%s\"",
+                        is_one_guest ? mine->guest : mine->host, other->spec->name);
+                    n = 0;
+                }
+            }
+        }
+    }
+}
+
 /* Of a node, when its first VM comes: each host has ports of its own. */
 static void check_ports_from(struct vmfile_reader *reader, size_t first)
 {
@@ -420,6 +450,7 @@ void vmfile_check_file(struct vmfile_reader *reader)
     check_names(reader);
     for (size_t i = 0; i < reader->file->n_vms; i++) {
         check_ports_from(reader, i);
+        check_sockets(reader, i);
     }
     vmfile_check_addresses(reader);
     check_dependencies(reader);

@@ -69,6 +69,7 @@ struct vmfile *vmfile_parse(const char *text, size_t size, const struct vmfile_e
     for (size_t i = 0; i < reader.file->n_vms; i++) {
         free(reader.vms[i].forwards);
         free(reader.vms[i].networks);
+        free(reader.vms[i].sockets);
         free(reader.vms[i].volumes);
         free(reader.vms[i].shares);
         free(reader.vms[i].probes[CHECK_READY]);

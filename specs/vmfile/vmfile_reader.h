@@ -80,7 +80,9 @@ struct vmfile_vm {
     bool is_ambiguous;               /* network or backend is wrong: no conclusions from them */
     struct vmfile_network *networks; /* of each that the spec has, at least one */
     size_t n_networks;               /* `network` nodes */
-    struct kdl_pos *forwards;        /* of each element of spec->network.forwards */
+    struct kdl_pos *forwards;        /* of each element of spec->network.forwards … */
+    struct kdl_pos *sockets;         /* … and .sockets */
+    struct kdl_pos over_ssh;         /* the first forward made over SSH; line 0: none */
     struct kdl_pos disk;             /* the first further disk; line 0: none */
     struct kdl_pos *volumes;         /* … of spec->volumes: its mount, or it */
     struct kdl_pos *shares;          /* … of spec->shares */
@@ -235,6 +237,8 @@ const char *vmfile_value_line(struct vmfile_reader *reader, const struct vmfile_
  * is NULL. free() it. */
 char *vmfile_path(
     struct vmfile_reader *reader, const struct vmfile_field *field, vmfile_content_check *check);
+/* The same of a path where nothing need be. */
+char *vmfile_future_path(struct vmfile_reader *reader, const struct vmfile_field *field);
 /* The same of a directory. */
 char *vmfile_directory(struct vmfile_reader *reader, const struct vmfile_field *field);
 

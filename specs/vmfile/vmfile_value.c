@@ -124,8 +124,7 @@ static bool is_over_there(
     return false;
 }
 
-static char *resolve_path(
-    struct vmfile_reader *reader, const struct vmfile_field *field, bool is_directory)
+char *vmfile_future_path(struct vmfile_reader *reader, const struct vmfile_field *field)
 {
     const char *raw = vmfile_line(reader, field);
     if (!raw) {
@@ -140,9 +139,17 @@ static char *resolve_path(
             "`%s`: the path '%s' is not UTF-8", field->name, path);
         return NULL;
     }
-    if (reader->place) {
-        return is_over_there(reader, field, raw) ? TAKE_PTR(path) : NULL;
+    return !reader->place || is_over_there(reader, field, raw) ? TAKE_PTR(path) : NULL;
+}
+
+static char *resolve_path(
+    struct vmfile_reader *reader, const struct vmfile_field *field, bool is_directory)
+{
+    cleanup_free char *path = vmfile_future_path(reader, field);
+    if (!path || reader->place) {
+        return TAKE_PTR(path);
     }
+    const char *raw = field->value->string;
     const struct vmfile_env *env = reader->env;
     const char *problem =
         env->file_problem ? env->file_problem(env->context, path, is_directory) : NULL;

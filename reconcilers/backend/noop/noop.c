@@ -35,6 +35,7 @@ const struct backend *backend_noop(void)
         .machine = &noop_machine_ops,
         .media = &noop_media_ops,
         .guest = &noop_guest_ops,
+        .tunnel = &noop_tunnel_ops,
     };
     noop.traits = backend_traits(BACKEND_NOOP);
     return &noop;

@@ -63,3 +63,4 @@ char *noop_path_of_use(const struct reconciler_host *host, const char *vm_name);
 extern const struct machine_ops noop_machine_ops;
 extern const struct media_ops noop_media_ops;
 extern const struct guest_ops noop_guest_ops;
+extern const struct tunnel_ops noop_tunnel_ops;

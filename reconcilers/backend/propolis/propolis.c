@@ -76,6 +76,7 @@ const struct backend *backend_propolis(void)
     };
     propolis.traits = backend_traits(BACKEND_PROPOLIS);
     propolis.guest = guest_ssh();
+    propolis.tunnel = tunnel_ssh();
     return &propolis;
 }
 

@@ -26,6 +26,7 @@ const struct backend *backend_qemu(void)
         .machine = &qemu_machine_ops,
         .media = media_files(),
         .guest = guest_ssh(),
+        .tunnel = tunnel_ssh(),
     };
     return &backend;
 }

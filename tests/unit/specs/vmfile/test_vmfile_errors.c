@@ -551,8 +551,52 @@ static void a_host_port_is_forwarded_once_in_a_file(void **state)
             "1:63+4 host port 8002/tcp is already forwarded to VM \"a\" | choose another host "
             "port\n"},
         {"vm a { image i; forward 8080 80 }",
-            "1:17+7 `forward` needs both `host` and `guest` | write: forward host=8080 guest=80\n"
-            "1:25+4 `forward` takes no value | write: forward host=8080 guest=80\n"},
+            "1:25+4 `forward` takes no value but \"auto\" | write: forward host=8080 guest=80, or: "
+            "forward \"auto\"\n"
+            "1:30+2 `forward` has too many values | write: forward host=8080 guest=80\n"},
+        {"vm a { image i; forward socket=\"/s\"; ssh { user u } }",
+            "1:17+7 `forward` needs both `socket` and `guest` | write: forward "
+            "socket=\"~/docker.sock\" guest=\"/run/docker.sock\"\n"},
+        {"vm a { image i; forward socket=\"/s\" guest=80; forward socket=\"/t\" guest=\"g/h\"; ssh "
+         "{ "
+         "user u } }",
+            "1:43+2 `guest` must be the absolute path of a socket in the guest, of 107 bytes at "
+            "most "
+            "| write: forward socket=\"~/docker.sock\" guest=\"/run/docker.sock\"\n"
+            "1:73+5 `guest` must be the absolute path of a socket in the guest, of 107 bytes at "
+            "most "
+            "| write: forward socket=\"~/docker.sock\" guest=\"/run/docker.sock\"\n"},
+        {"vm a { image i; forward socket=\"/s\" guest=\"/g\" host=80 proto=tcp; ssh { user u } }",
+            "1:48+4 `forward` leads to a port or to a socket: `host` does not go with `socket` | "
+            "write: forward socket=\"~/docker.sock\" guest=\"/run/docker.sock\"\n"
+            "1:56+5 `forward` leads to a port or to a socket: `proto` does not go with `socket` | "
+            "write: forward socket=\"~/docker.sock\" guest=\"/run/docker.sock\"\n"},
+        {"vm a { image i; forward socket=\"/s\" guest=\"/g\" direction=in; ssh { user u } }",
+            "1:58+2 `direction` must be \"to-guest\" or \"to-host\", not \"in\"\n"},
+        {"vm a { image i; forward host=1 guest=1 direction=to-host }",
+            "1:40+9 `direction` goes with `socket`: a port leads to the guest | remove it\n"},
+        {"vm a { image i; forward socket=\"/s\" guest=\"/g\" }",
+            "1:25+6 this `forward` is made over SSH, and VM \"a\" has neither `ssh` nor "
+            "`cloud-init` | add: cloud-init, or: ssh { user \"…\" }\n"},
+        {"vm a { image i; ssh { user u }; forward socket=\"/s\" guest=\"/g\" }; vm b { image i; "
+         "ssh { "
+         "user u }; forward socket=\"/s\" guest=\"/h\" direction=to-host }",
+            "1:107+6 the socket '/s' is forwarded already, by VM \"a\" | choose another path\n"},
+        {"vm a { image i; ssh { user u }; forward socket=\"/s\" guest=\"/g\" direction=to-host; "
+         "forward "
+         "socket=\"/s\" guest=\"/h\" direction=to-host; forward socket=\"/t\" guest=\"/g\" "
+         "direction=to-host }",
+            "1:141+6 the socket '/g' is forwarded already, by VM \"a\" | choose another path\n"},
+        {"vm a { image i; forward \"all\" }",
+            "1:25+5 `forward` takes no value but \"auto\" | write: forward host=8080 guest=80, or: "
+            "forward \"auto\"\n"},
+        {"vm a { image i; forward auto guest=80; ssh { user u } }",
+            "1:30+5 `forward \"auto\"` has no `guest`: it forwards what the guest listens on | "
+            "write a "
+            "`forward` of its own for it\n"},
+        {"vm a { image i; forward auto }",
+            "1:17+7 this `forward` is made over SSH, and VM \"a\" has neither `ssh` nor "
+            "`cloud-init` | add: cloud-init, or: ssh { user \"…\" }\n"},
         {"vm a { image i; forward host=1 guest=1 proto=sctp }",
             "1:46+4 `proto` must be \"tcp\" or \"udp\", not \"sctp\"\n"},
         {"vm a { image i; network tap; forward host=1 guest=1 }",
