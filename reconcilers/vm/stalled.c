@@ -261,8 +261,11 @@ static bool stall_on_image(struct pass *pass)
     }
     if (!error.help[0]) {
         error_help(&error,
-            "restore the old image, or recreate the VM (this erases its disk): "
-            "vmctl reload %s",
+            pass->env.has_vmfile
+                ? "restore the old image, or recreate the VM (this erases its disk): vmctl reload "
+                  "%s"
+                : "restore the old image, or remove the VM with its disk, and then create, clone "
+                  "or import it: vmctl destroy %s",
             pass->vm->name);
     }
     stall(pass, REASON_BACKING_IMAGE_CHANGED, &error);
