@@ -12,6 +12,7 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
+#include "specs/base/text.h"
 
 /* "alice", or "user 1000" of whom the password database knows nothing. Caller owns. */
 static char *owner_name(uid_t uid)
@@ -96,6 +97,13 @@ int data_trust_above(const struct paths *paths, bool *ret_is_open, struct error 
     return 0;
 }
 
+/* Opening one waits for its other end, also where no signal ends the wait. */
+static int refuse_pipe(const char *path, struct error *err)
+{
+    (void)error_set(err, ERR_STORE, "'%s' is a named pipe, where vmctl has a file", path);
+    return error_help(err, "remove it: rm '%s'", path);
+}
+
 /* Those that are there. */
 static int check_entries(const struct paths *paths, const char *const *entries, struct error *err)
 {
@@ -103,7 +111,9 @@ static int check_entries(const struct paths *paths, const char *const *entries, 
     int rc = 0;
     for (size_t i = 0; rc == 0 && entries[i]; i++) {
         cleanup_free char *path = paths_path(paths, entries[i]);
-        rc = lstat(path, &st) == 0 ? check_entry(paths, path, &st, err) : 0;
+        bool is_there = lstat(path, &st) == 0;
+        bool is_pipe = is_there && S_ISFIFO(st.st_mode) && !text_eq(entries[i], "status.bell");
+        rc = is_pipe ? refuse_pipe(path, err) : is_there ? check_entry(paths, path, &st, err) : 0;
     }
     return rc;
 }

@@ -264,3 +264,19 @@ fill() { dd if=/dev/zero of="$work/small/fill" bs=4k status=none 2>/dev/null || 
     vmctl controller stop
     umount "$work/small"
 }
+
+@test "a pipe in the place of one of vmctl's files is refused, and nobody waits for it" {
+    local file
+    vmfile web
+    vmctl -q up
+    vmctl -q controller stop
+    for file in controller.lock controller.log desired.kick owners.lock store/data.mdb; do
+        [ ! -e "$data/$file" ] || mv "$data/$file" kept
+        mkfifo -m 600 "$data/$file"
+        fails 5 timeout 20 vmctl list
+        says "'$data/$file' is a named pipe" "rm '$data/$file'"
+        rm "$data/$file"
+        [ ! -e kept ] || mv kept "$data/$file"
+    done
+    fails 0 vmctl up
+}
