@@ -120,3 +120,25 @@ is_made() { # USER
     done
     [ "$(printf '%s\n' "${ids[@]}" | sort -u | grep -c .)" -eq 3 ]
 }
+
+@test "a full host name is taken apart by cloud-init: the short one, and the one with its domain" {
+    echo "vm \"web\" { image \"$work/disk.qcow2\"; cloud-init { hostname \"web.example.org\" } }" >VMFile.kdl
+    vmctl -q apply
+    vmctl -q start -d web # makes the seed
+    has_seed() { [ -s "$data/vms/web/seed.iso" ]; }
+    await has_seed
+    local file
+    for file in user-data meta-data; do bsdtar -xOf "$data/vms/web/seed.iso" "$file" >"$work/$file"; done
+    vmctl -q destroy -y web
+    run /usr/bin/python3 - "$CLOUD_INIT" "$work/user-data" <<'END'
+import sys
+sys.path.insert(0, sys.argv[1])
+import yaml
+from cloudinit import util
+names = util.get_hostname_fqdn(yaml.safe_load(open(sys.argv[2])), cloud=None)
+print(names[0], names[1])
+END
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$output" = "web web.example.org" ]
+}
