@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* vmctl config: the VMs that a VMFile stands for, each written out. */
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 
 #include "cli/cli.h"
@@ -9,13 +11,17 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/url.h"
 
 struct config_values {
     struct which_values which;
+    bool with_secrets;
 };
 
 static const struct arg_option options[] = {
     OPTION_FILE(struct config_values, 'f'),
+    {"with-secrets", 0, ARG_FLAG, offsetof(struct config_values, with_secrets), NULL,
+        "print passwords and queries of URLs, too"},
     OPTIONS_END,
 };
 
@@ -32,6 +38,9 @@ static int run(
     int rc = project_load_whole(cli, files, &project, err);
     if (rc == 0) {
         vmfile_load_print(&out, &project.load, NULL, &cli->given);
+        if (out.len > 0 && !config->with_secrets) {
+            url_mask(out.data);
+        }
         fputs(buf_str(&out), stdout);
     }
     return rc;
@@ -43,8 +52,9 @@ const struct command command_config = {
     .usage = "[OPTIONS] [PATH]",
     .details =
         "Variables, defaults, templates and counts are in their places, so what is printed is a\n"
-        "VMFile that means the same. Where the values of its variables come from: vmctl validate\n"
-        "--explain.",
+        "VMFile that means the same, but for passwords and queries of URLs, which are masked\n"
+        "(***) without --with-secrets. Where the values of its variables come from: vmctl\n"
+        "validate --explain.",
     .examples = "  vmctl config\n"
                 "  vmctl config --set tag=13 | diff - <(vmctl config)",
     .options = options,

@@ -216,3 +216,13 @@ END
     vmctl unwatch -f VMFile.kdl -f other.kdl
     [ "$(vmctl watch --list -o name 2>/dev/null)" = "" ]
 }
+
+@test "config masks passwords and queries of URLs, unless they are wanted" {
+    printf 'vm "web" { backend "noop"; image-url "https://me:hush@example.invalid/i.qcow2?sig=hush" }\n' >VMFile.kdl
+    run vmctl config
+    [ "$status" -eq 0 ]
+    [[ $output == *'image-url "https://***@example.invalid/i.qcow2?***"'* ]]
+    [[ $output != *hush* ]]
+    run vmctl config --with-secrets
+    [[ $output == *'"https://me:hush@example.invalid/i.qcow2?sig=hush"'* ]]
+}
