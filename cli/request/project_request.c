@@ -103,18 +103,39 @@ static int load(struct project_request *request, const struct arg_strings *words
 
 /* ---- the VMFile's own record, written in the transaction of the changes ---- */
 
+static struct source_applied applied_of(
+    const struct project_request *request, const struct strings *inputs)
+{
+    return (struct source_applied){
+        .load = &request->project.load,
+        .digest = request->digest[0] ? request->digest : NULL,
+        .names = &request->targets,
+        .inputs = inputs,
+        .overrides = &request->project.overrides,
+        .prune = request->prune,
+    };
+}
+
 static int add_source(void *context, struct store_batch *batch, struct error *err)
 {
     const struct project_request *request = context;
     struct store *store = request->cli->store;
-    const struct vmfile_load *file = &request->project.load;
     if (request->registration) {
         return sources_add_registration(store, batch, request->registration, err);
     }
     cleanup_with(strings_clear) struct strings inputs = {.count = 0};
-    vmfile_load_note_inputs(file, &request->cli->given, &inputs);
-    return sources_add_applied(store, batch, file->path, file->sha256, request->digest, &inputs,
-        &request->project.overrides, err);
+    vmfile_load_note_inputs(&request->project.load, &request->cli->given, &inputs);
+    const struct source_applied applied = applied_of(request, &inputs);
+    return sources_add_applied(store, batch, &applied, err);
+}
+
+/* Before the first effect: --prune and what is being deleted come before the transaction. */
+static int check_source(struct project_request *request, struct error *err)
+{
+    cleanup_with(strings_clear) struct strings inputs = {.count = 0};
+    vmfile_load_note_inputs(&request->project.load, &request->cli->given, &inputs);
+    const struct source_applied applied = applied_of(request, &inputs);
+    return sources_check_applied(request->cli->store, &applied, err);
 }
 
 static int register_source(struct project_request *request, struct error *err)
@@ -156,7 +177,7 @@ static int note_source(struct project_request *request, struct error *err)
             return rc;
         }
     }
-    return request->values->watches ? register_source(request, err) : 0;
+    return request->values->watches ? register_source(request, err) : check_source(request, err);
 }
 
 /* ---- build the changes ---- */
@@ -237,9 +258,40 @@ int prune_parse(const char *text, enum source_prune *ret, struct error *err)
     return 0;
 }
 
+/* What the watch of the file does to what it no longer names; NULL: nothing, or it is done. */
+static const char *what_watch_does(const struct project_request *request, const char *name)
+{
+    struct store *store = request->cli->store;
+    cleanup_with(vm_record_clear) struct vm_record vm = {.name = NULL};
+    struct source_record *record = NULL;
+    struct error ignored = {.code = ERR_NONE};
+    const struct change destroy = {.name = name, .deletes = true};
+    const char *ret = NULL;
+    if (!request->registration &&
+        sources_get(store, request->project.path, &record, &ignored) == 0 &&
+        store_get(store, name, &vm, &ignored) == 0 && record && vm.desired &&
+        text_eq(vmfile_load_given_project(&record->inputs),
+            vmfile_load_given_project(&request->cli->given)) &&
+        !text_eq(record->pruned_digest, request->digest)) {
+        bool is_kept = change_check_protected(vm.desired, &destroy, &ignored) < 0;
+        ret = record->prune == SOURCE_PRUNE_STOP                  ? "stops"
+              : record->prune == SOURCE_PRUNE_DESTROY && !is_kept ? "destroys"
+                                                                  : NULL;
+    }
+    source_record_free(record);
+    return ret;
+}
+
 static void report_removed(struct project_request *request, const char *name, bool stops)
 {
     const struct change_outcome outcome = {.result = stops ? CHANGE_STOPPED : CHANGE_DELETED};
+    const char *follows = what_watch_does(request, name);
+    if (request->prune == SOURCE_PRUNE_NOTHING && follows) {
+        cli_note(request->cli,
+            "note: vm '%s' is no longer in %s, which is watched with --prune: vmctld %s it", name,
+            strrchr(request->project.path, '/') + 1, follows);
+        return;
+    }
     if (request->prune == SOURCE_PRUNE_NOTHING) {
         cli_note(request->cli,
             "note: vm '%s' is no longer in %s and is left as it is (vmctl up "

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/error.h"
@@ -11,8 +12,12 @@
 #include "specs/base/mem.h"
 #include "specs/base/proxies.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
+#include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_spec.h"
 #include "store/batch.h"
 #include "store/bell.h"
+#include "store/desired/rename.h"
 #include "store/source/vmfile_load.h"
 #include "store/store.h"
 
@@ -118,19 +123,149 @@ int sources_add_registration(struct store *store, struct store_batch *batch,
     return 0;
 }
 
-int sources_add_applied(struct store *store, struct store_batch *batch, const char *path,
-    const char *sha256, const char *digest, const struct strings *inputs,
-    const struct strings *overrides, struct error *err)
+/* ---- what a command applies ---- */
+
+/* VMs of the source that the file, as the command read it, does not name. */
+static int find_unnamed(
+    struct store *store, const struct vmfile_load *load, struct strings *ret, struct error *err)
 {
-    struct source_record *before = NULL;
-    int rc = sources_get(store, path, &before, err);
-    bool is_same =
-        rc == 0 && before &&
-        text_eq(vmfile_load_given_project(&before->inputs), vmfile_load_given_project(inputs));
-    if (is_same) {
+    cleanup_with(strings_clear) struct strings vms = {.count = 0};
+    int rc = store_list_source(store, load->path, &vms, err);
+    vm_names_keep(&vms, load->file->project);
+    return rc < 0 ? rc : rename_find_removed(store, &vms, load->file, ret, err);
+}
+
+static int refuse_overrides(
+    const struct source_record *record, const struct source_applied *applied, struct error *err)
+{
+    cleanup_buf struct buf known = BUF_INIT(0), named = BUF_INIT(0);
+    for (size_t i = 0; i < record->overrides.count; i++) {
+        buf_printf(&known, " -f '%s'", record->overrides.items[i]);
+    }
+    for (size_t i = 0; i < applied->overrides->count; i++) {
+        buf_printf(&named, " -f '%s'", applied->overrides->items[i]);
+    }
+    (void)error_set(err, ERR_VM_CONFLICT, "'%s' is watched %s%s", record->path,
+        known.len           ? "with other files than these:"
+        : record->directory ? "without further files, as its directory is"
+                            : "without further files",
+        buf_str(&known));
+    return known.len ? error_help(err,
+                           "name them, too: -f '%s'%s; or watch it as it is named here: "
+                           "vmctl watch -f '%s'%s",
+                           record->path, buf_str(&known), record->path, buf_str(&named))
+                     : error_help(err, "watch it with them first: vmctl watch -f '%s'%s",
+                           record->path, buf_str(&named));
+}
+
+/* "n, tag": which inputs the two do not have in common. A value may be a secret. */
+static void add_differing(
+    struct strings *out, const struct strings *inputs, const struct strings *others)
+{
+    for (size_t i = 0; i < inputs->count; i++) {
+        if (!strings_have(others, inputs->items[i])) {
+            const char *input = inputs->items[i];
+            cleanup_free char *name = mem_printf("%.*s", (int)strcspn(input, "="), input);
+            strings_add(out, name);
+        }
+    }
+}
+
+static int refuse_inputs(const struct source_record *record, const struct source_applied *applied,
+    const struct strings *victims, struct error *err)
+{
+    cleanup_with(strings_clear) struct strings differing = {.count = 0};
+    cleanup_buf struct buf names = BUF_INIT(0);
+    add_differing(&differing, &record->inputs, applied->inputs);
+    add_differing(&differing, applied->inputs, &record->inputs);
+    for (size_t i = 0; i < differing.count; i++) {
+        buf_printf(&names, "%s%s", i > 0 ? ", " : "", differing.items[i]);
+    }
+    cleanup_free char *more =
+        victims->count > 1 ? mem_printf(" and %zu more", victims->count - 1) : mem_strdup("");
+    (void)error_set(err, ERR_VM_CONFLICT,
+        "'%s' is watched with --prune and other values (%s): vmctld would %s vm '%s'%s",
+        record->path, buf_str(&names), record->prune == SOURCE_PRUNE_DESTROY ? "destroy" : "stop",
+        victims->items[0], more);
+    return applied->digest
+               ? error_help(err, "give the same values again; or let it go: vmctl up --prune%s",
+                     record->prune == SOURCE_PRUNE_STOP ? "=stop" : "")
+               : error_help(err, "give these values to all of its VMs: vmctl up, without a name");
+}
+
+/* Those that neither reading names were to go before, and what `protect` keeps does not go. */
+static int find_victims(struct store *store, const struct source_record *record,
+    const struct source_applied *applied, struct strings *ret, struct error *err)
+{
+    cleanup_with(strings_clear) struct strings found = {.count = 0};
+    bool is_whole = applied->digest;
+    int rc = is_whole ? find_unnamed(store, applied->load, &found, err) : 0;
+    const struct strings *names = is_whole ? &found : applied->names;
+    for (size_t i = 0; rc == 0 && i < names->count; i++) {
+        cleanup_with(vm_record_clear) struct vm_record vm = {.name = NULL};
+        rc = store_get(store, names->items[i], &vm, err);
+        const struct vm_desired *desired = vm.desired;
+        bool is_own = rc == 0 && desired && !desired->is_deleting &&
+                      text_eq(desired->source, applied->load->path);
+        bool is_kept =
+            is_own && record->prune == SOURCE_PRUNE_DESTROY && desired->spec->is_protected;
+        bool is_victim =
+            is_whole ? is_own && !is_kept && !strings_have(&record->removed, names->items[i])
+                     : !is_own; /* the watcher knows nothing of this one */
+        if (rc == 0 && is_victim) {
+            strings_append(ret, names->items[i]);
+        }
+    }
+    return rc;
+}
+
+/* The record is NULL when there is none, or none that is meant. */
+static int get_applied(struct store *store, const struct source_applied *applied,
+    struct source_record **ret, struct error *err)
+{
+    struct source_record *record = NULL;
+    cleanup_with(strings_clear) struct strings victims = {.count = 0};
+    int rc = sources_get(store, applied->load->path, &record, err);
+    bool is_meant = rc == 0 && record &&
+                    text_eq(vmfile_load_given_project(&record->inputs),
+                        vmfile_load_given_project(applied->inputs));
+    if (is_meant && !strings_equal(&record->overrides, applied->overrides)) {
+        rc = refuse_overrides(record, applied, err);
+    } else if (is_meant && record->prune > applied->prune &&
+               !strings_equal(&record->inputs, applied->inputs)) {
+        rc = find_victims(store, record, applied, &victims, err);
+        rc = rc == 0 && victims.count > 0 ? refuse_inputs(record, applied, &victims, err) : rc;
+    }
+    if (rc < 0 || !is_meant) {
+        source_record_free(TAKE_PTR(record));
+    }
+    *ret = record;
+    return rc;
+}
+
+int sources_check_applied(
+    struct store *store, const struct source_applied *applied, struct error *err)
+{
+    struct source_record *record;
+    int rc = get_applied(store, applied, &record, err);
+    source_record_free(record);
+    return rc;
+}
+
+int sources_add_applied(struct store *store, struct store_batch *batch,
+    const struct source_applied *applied, struct error *err)
+{
+    struct source_record *before;
+    cleanup_with(strings_clear) struct strings unnamed = {.count = 0};
+    int rc = get_applied(store, applied, &before, err);
+    rc = rc == 0 && before ? find_unnamed(store, applied->load, &unnamed, err) : rc;
+    if (rc == 0 && before) {
         struct source_record *after = source_record_copy(before);
-        take_applied(after, sha256, digest);
-        source_record_set_inputs(after, inputs, overrides);
+        take_applied(after, applied->load->sha256, applied->digest);
+        source_record_set_inputs(after, applied->inputs, applied->overrides);
+        strings_clear(&after->removed);
+        after->removed = unnamed;
+        unnamed = (struct strings){.count = 0};
         sources_change(batch, before, after);
         source_record_free(after);
     }

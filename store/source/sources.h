@@ -8,6 +8,7 @@ struct error;
 struct store;
 struct strings;
 struct store_batch;
+struct vmfile_load;
 
 /* *ret is NULL when `path` is not watched. source_record_free() it. */
 int sources_get(
@@ -33,13 +34,32 @@ void sources_change(struct store_batch *batch, const struct source_record *befor
 int sources_add_registration(struct store *store, struct store_batch *batch,
     const struct source_record *wanted, struct error *err);
 
-/* Notes that a command applied the VMFile at `path` as a whole with these inputs, if that is
- * watched: the watcher then finds out by itself when the command read an older file than the
- * watcher had, and reads it with the same inputs and overrides from now on. Of another project than
- * is watched it notes nothing: those VMs are others. Adds to the batch. */
-int sources_add_applied(struct store *store, struct store_batch *batch, const char *path,
-    const char *sha256, const char *digest, const struct strings *inputs,
-    const struct strings *overrides, struct error *err);
+/* A command applies a VMFile, with these inputs and overrides. */
+struct source_applied {
+    const struct vmfile_load *load; /* valid */
+    const char *digest;             /* vmfile_load_referenced(); NULL: only some VMs are meant, */
+    const struct strings *names;    /* which are these */
+    const struct strings *inputs, *overrides;
+    enum source_prune prune; /* what the command itself does to VMs that the file does not name */
+};
+
+/*
+ * -ERR_VM_CONFLICT when the VMFile is watched, for the same project, and
+ *  - with other overrides: its VMs would have other settings than it is watched for, and
+ *    with --prune those of an override that is left out would be destroyed;
+ *  - or with other inputs and --prune, and the watcher would take away VMs that the file names with
+ *    one of the two inputs only, which the command does not do by itself.
+ * Nobody has asked for that. `sources_add_applied` checks it in the transaction, too.
+ */
+int sources_check_applied(
+    struct store *store, const struct source_applied *applied, struct error *err);
+
+/* Notes that a command applied the VMFile as a whole, if that is watched: the watcher then finds
+ * out by itself when the command read an older file than the watcher had, and reads it with the
+ * same inputs from now on. Of another project than is watched it notes nothing: those VMs are
+ * others. Adds to the batch. */
+int sources_add_applied(struct store *store, struct store_batch *batch,
+    const struct source_applied *applied, struct error *err);
 
 /*
  * Forgets that `path` is watched; of a directory, its files, too. Its VMs stay as they are.

@@ -202,10 +202,20 @@ END
     echo 'vm "db" { memory 800 }' >prod.kdl
     vmctl controller start
     await has_memory db 800
-    # a command that applies it without them ends that
-    vmctl -q up -d
+    # a command that applies it without them is told so; who watches it without them ends that
+    run vmctl up -d
+    [ "$status" -eq 6 ]
+    says "is watched with other files than these: -f '$PWD/prod.kdl'"
+    run vmctl apply db
+    [ "$status" -eq 6 ]
+    has_memory db 800
+    vmctl -q up -d --watch
     has_memory db 4096
     await reports Synced
+    run vmctl up -d -f . -f prod.kdl
+    [ "$status" -eq 6 ]
+    says "vmctl watch -f '$PWD/VMFile.kdl' -f '$PWD/prod.kdl'"
+    has_memory db 4096
     echo 'vm "db" { memory 900 }' >prod.kdl
     echo 'vm "db" { memory 1000 }' >other.kdl
     vmctl -q watch -f VMFile.kdl -f other.kdl

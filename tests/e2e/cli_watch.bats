@@ -184,6 +184,62 @@ has_setting() { [ "$(vmctl status "$1" -o json | jq -r ".desired.spec.$2")" = "$
     [[ $(vmctl events db) == *"no longer names it; it is protected, and kept"* ]]
 }
 
+@test "up without the override of a file that is watched with --prune takes nothing away" {
+    { block web; block db; } >VMFile.kdl
+    block cache >prod.kdl
+    vmctl -q up -f VMFile.kdl -f prod.kdl --watch --prune -y
+    local command
+    for command in "up" "up --dry-run" "up web" "apply" "up --prune -y" "reload -y" "provision"; do
+        run vmctl $command </dev/null
+        [ "$status" -eq 6 ] || { echo "$command"; false; }
+        says "is watched with other files than these: -f '$PWD/prod.kdl'"
+        says "name them, too: -f '$PWD/VMFile.kdl' -f '$PWD/prod.kdl'"
+    done
+    block web >VMFile.kdl
+    await is_gone db # which is pruned, and so would be the other one
+    exists cache
+    # whoever says so ends it, and has nothing destroyed without --prune
+    run vmctl up --watch </dev/null
+    [ "$status" -eq 0 ]
+    says "vm 'cache' is no longer in VMFile.kdl and is left as it is"
+    { block web; block db; } >VMFile.kdl
+    await exists db
+    exists cache
+}
+
+@test "up without the values of a file that is watched with --prune takes nothing away" {
+    { echo 'var "n" default=1'; block node | sed 's/"node"/& count="${{ n }}"/'; block db; } >VMFile.kdl
+    vmctl -q up --watch --prune --set n=3
+    exists node-3
+    run vmctl up </dev/null
+    [ "$status" -eq 6 ]
+    says "is watched with --prune and other values (n): vmctld would destroy vm 'node-2' and 1 more"
+    run vmctl up node-4 --set n=4 # else the watcher would destroy it
+    [ "$status" -eq 6 ]
+    says "vmctl up, without a name"
+    is_gone node-4
+    sed -i '/"db"/d' VMFile.kdl
+    await is_gone db
+    exists node-3
+    vmctl -q up --set n=4
+    exists node-4
+    run vmctl up --set n=3 --prune -y
+    [ "$status" -eq 0 ]
+    await is_gone node-4
+    exists node-3
+}
+
+@test "up says what the watch does to a VM that the file no longer names" {
+    { block web; block db; } >VMFile.kdl
+    vmctl -q up --watch --prune
+    kill_controller
+    block web >VMFile.kdl
+    run vmctl up -d </dev/null
+    [ "$status" -eq 0 ]
+    says "vm 'db' is no longer in VMFile.kdl, which is watched with --prune: vmctld destroys it"
+    await is_gone db
+}
+
 @test "watch --prune=stop stops it" {
     { block web; block db; } >VMFile.kdl
     vmctl up -q
