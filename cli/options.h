@@ -58,7 +58,7 @@ enum { FOLLOW_TIMEOUT_MS = 10 * 60 * 1000 + 1 };
     }
 #define OPTION_ALL(type)                                                                           \
     {                                                                                              \
-        "all", 0, ARG_FLAG, offsetof(type, which.is_all), NULL, "all VMs there are"                \
+        "all", 0, ARG_FLAG, offsetof(type, which.is_all), NULL, "all VMs, or all of --project"     \
     }
 #define OPTIONS_FOLLOW(type)                                                                       \
     {"detach", 'd', ARG_FLAG, offsetof(type, follow.is_detached), NULL,                            \

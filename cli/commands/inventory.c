@@ -137,7 +137,7 @@ static int list_hosts(
     json_t *hosts = json_object(), *meta = json_object();
     json_put(meta, "hostvars", hosts);
     json_put(all, "_meta", meta);
-    int rc = targets_of_store(cli, &targets, err);
+    int rc = targets_in_scope(cli, &targets, err);
     rc = rc == 0 ? targets_narrow(cli, &values->which, &targets, err) : rc;
     if (rc == -ERR_VM_NOT_FOUND) { /* an inventory may be empty */
         error_clear(err);

@@ -175,7 +175,7 @@ static int list(
     cleanup_with(strings_clear) struct strings targets = {.count = 0};
     cleanup_json json_t *list = json_array();
     int rc = names.count > 0 ? targets_find_named(cli, &values->which, &names, &targets, err)
-                             : targets_of_store(cli, &targets, err);
+                             : targets_in_scope(cli, &targets, err);
     for (size_t i = 0; rc == 0 && i < targets.count; i++) {
         cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
         rc = store_get(cli->store, targets.items[i], &record, err);

@@ -140,6 +140,15 @@ int targets_of_store(struct cli *cli, struct strings *ret, struct error *err)
     return 0;
 }
 
+int targets_in_scope(struct cli *cli, struct strings *ret, struct error *err)
+{
+    int rc = targets_of_store(cli, ret, err);
+    if (rc == 0 && cli->has_given_scope && cli->scope) {
+        vm_names_keep(ret, cli->scope);
+    }
+    return rc;
+}
+
 int targets_of_source(struct cli *cli, const char *path, struct strings *ret, struct error *err)
 {
     int rc = cli_open_store(cli, err);
@@ -326,7 +335,7 @@ static int find(struct cli *cli, const struct which_values *which, const struct 
     if (words->count + which->names.count > 0) {
         return targets_find_named(cli, which, words, ret, err);
     }
-    int rc = targets_of_store(cli, &known, err);
+    int rc = targets_in_scope(cli, &known, err);
     if (rc < 0) {
         return rc;
     }

@@ -35,6 +35,9 @@ int targets_narrow(
 /* All names in the store, sorted. */
 int targets_of_store(struct cli *cli, struct strings *ret, struct error *err);
 
+/* Of these the ones of the project that --project or $VMCTL_PROJECT gives: what --all means. */
+int targets_in_scope(struct cli *cli, struct strings *ret, struct error *err);
+
 /* The names in the store that come from the VMFile at `path` and are not being deleted. */
 int targets_of_source(struct cli *cli, const char *path, struct strings *ret, struct error *err);
 

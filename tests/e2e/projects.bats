@@ -111,6 +111,27 @@ names() { vmctl list -a -o name | tr '\n' ' '; }
     says "VMCTL_PROJECT: 'a_b'"
 }
 
+@test "with --project or VMCTL_PROJECT, --all means that project's VMs" {
+    vmfile web
+    sed -i 's/^vm "web" {/& label "tier" "web";/' VMFile.kdl
+    vmctl up
+    vmctl --project a up
+    VMCTL_PROJECT=b vmctl up
+    cd "$work"
+    fails 3 vmctl --project c stop -l tier=web
+    vmctl --project a stop -l tier=web
+    [ "$(vmctl list -o json | jq -r '[.[].display] | join(" ")')" = "Stopped Ready Ready" ]
+    run vmctl --project b status
+    refute grep -q a/web <<<"$output"
+    [ "$(vmctl --project b inventory | jq -r '._meta.hostvars | keys[]')" = b/web ]
+    VMCTL_PROJECT=b vmctl destroy --all -y
+    [ "$(names)" = "a/web web " ]
+    run vmctl --project b destroy --all -y
+    [ "$(names)" = "a/web web " ]
+    vmctl destroy --all -y
+    [ "$(names)" = "" ]
+}
+
 @test "a broken VMFile with VMs of several projects asks which" {
     vmfile web
     vmctl --project a up
