@@ -32,6 +32,8 @@ struct pass {
     struct machine_facts machine;
     struct media_facts media;
     struct situation situation;
+    /* Of pass_assess(): pass_due_snapshot(). Of `view`, so not beyond the next assessment. */
+    const struct vm_snapshot *due_snapshot;
     /* The VMs that have to be ready before this one starts, and are not: of pass_assess(). */
     struct {
         char *names; /* "for db, cache"; owned */

@@ -223,10 +223,11 @@ static void assess_snapshots(struct pass *pass)
     const struct vm *vm = pass->vm;
     const struct vm_desired *desired = pass->view->desired;
     bool is_busy = pass->situation.is_alive && vm->op && vm->op_action != ACTION_SNAPSHOT;
+    pass->due_snapshot = pass_due_snapshot(pass);
     pass->situation.is_snapshot_asked =
         desired && !is_busy &&
         (is_token_pending(desired->snapshot.token, pass->view->status->handled_snapshot_token) ||
-            pass_is_clone_due(pass) || pass_due_snapshot(pass) || pass_is_thaw_due(pass));
+            pass_is_clone_due(pass) || pass->due_snapshot || pass_is_thaw_due(pass));
 }
 
 static void assess_observed(struct pass *pass)

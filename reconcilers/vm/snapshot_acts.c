@@ -136,14 +136,13 @@ void pass_record_kept(struct pass *pass)
     fs_each_entry(path, record_if_lost, pass);
 }
 
+/* Or the next disk to replace one does not fit. Not another failure for want of room: it may need
+ * far more than a kept disk has, and is forgotten when the removal is begun. */
 static bool lacks_room(const struct pass *pass)
 {
-    const struct error *const failures[] = {pass->vm->failure.error, pass->vm->put_off.error};
-    bool is_short = pass->media.free_bytes < (int64_t)KEPT_ROOM_MIB << 20;
-    for (size_t i = 0; i < ARRAY_LEN(failures); i++) {
-        is_short |= failures[i] && failures[i]->code == ERR_NO_SPACE;
-    }
-    return is_short;
+    const struct error *put_off = pass->vm->put_off.error;
+    return pass->media.free_bytes < (int64_t)KEPT_ROOM_MIB << 20 ||
+           (put_off && put_off->code == ERR_NO_SPACE);
 }
 
 /* The clone that it was made for has taken its file. */
@@ -174,15 +173,15 @@ const struct vm_snapshot *pass_due_snapshot(const struct pass *pass)
     return oldest && (n_kept > KEPT_MAX || lacks_room(pass)) ? oldest : NULL;
 }
 
-/* Room is looked for at each pass, so at each resync. */
+/* Room is looked for at each pass, so at each resync. One that is over and still there waits for
+ * what wakes the VM: its removal under way, or the end of what keeps that from beginning. */
 int64_t pass_kept_ms(const struct pass *pass)
 {
     const struct vm_status *status = pass->patch->status;
     int64_t first_ms = VERDICT_WHEN_WOKEN;
     for (uint32_t i = 0; pass->view->desired && i < status->n_snapshots; i++) {
         int64_t left_ms = status->snapshots[i].ends_ms - pass->wall_ms;
-        left_ms = left_ms > 1 ? left_ms : 1;
-        if (status->snapshots[i].ends_ms && (first_ms < 0 || left_ms < first_ms)) {
+        if (left_ms > 0 && (first_ms < 0 || left_ms < first_ms)) {
             first_ms = left_ms;
         }
     }
@@ -348,7 +347,10 @@ int64_t pass_snapshot(struct pass *pass)
     }
     if (text_eq(order.token, pass->view->status->handled_snapshot_token)) {
         order = (struct snapshot_order){.verb = SNAPSHOT_REMOVE};
-        memcpy(order.name, pass_due_snapshot(pass)->name, sizeof(order.name));
+        if (!pass->due_snapshot) { /* what it was decided on has changed */
+            return VERDICT_NOW;
+        }
+        memcpy(order.name, pass->due_snapshot->name, sizeof(order.name));
     } else if (check_order(pass, &err) < 0) {
         finish_order(pass, &order, &err);
         return VERDICT_NOW;

@@ -363,6 +363,50 @@ static void collecting_waits_for_a_step_and_is_finished_by_the_next_controller(v
     sim_wait(sim, "web", keeps_none, 4 * MINUTE_MS);
 }
 
+static void suspend_to_disk(struct sim *sim)
+{
+    (void)sim_change(
+        sim, &(struct change){
+                 .name = "web", .sets_power = true, .power = POWER_SUSPENDED, .saves = true});
+}
+
+/* While there is as much room as it promises. */
+static void memory_that_does_not_fit_takes_no_kept_disk(void **state)
+{
+    struct sim *sim = *state;
+    struct vm_spec *spec = sim_spec("web");
+    spec->memory_mib = 4096;
+    sim_bring_up(sim, spec);
+    recreate(sim, false);
+    sim_script(sim, "web", "{\"freeMib\": 2000}");
+    suspend_to_disk(sim);
+    sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
+    sim_advance(sim, HOUR_MS);
+    assert_int_equal(n_kept(sim), 1);
+    sim_kill(sim);
+    sim_start(sim);
+    sim_advance(sim, HOUR_MS);
+    assert_int_equal(n_kept(sim), 1);
+    assert_true(sim_is_stalled(sim, "web"));
+}
+
+/* Memory that was saved belongs to the disk: its snapshots stay as they are meanwhile. */
+static void one_that_cannot_be_removed_yet_is_not_looked_at_again_and_again(void **state)
+{
+    struct sim *sim = *state;
+    sim_bring_up(sim, sim_spec("web"));
+    recreate(sim, false);
+    suspend_to_disk(sim);
+    sim_wait(sim, "web", sim_is_dead, MINUTE_MS);
+    sim_advance(sim, KEPT_MS);
+    assert_int_equal(n_kept(sim), 1);
+    uint64_t before = controller_pass_count(sim->controller);
+    sim_advance(sim, MINUTE_MS);
+    assert_in_range(controller_pass_count(sim->controller) - before, 0, 10);
+    sim_power(sim, "web", POWER_RUNNING);
+    sim_wait(sim, "web", keeps_none, MINUTE_MS);
+}
+
 /* ---- clones ---- */
 
 static bool has_disk(struct sim *sim, const char *name)
@@ -465,6 +509,8 @@ int main(void)
         SIM_TEST(a_clone_that_fails_says_so_and_is_tried_again),
         SIM_TEST(what_a_recreation_replaces_is_kept_for_a_day),
         SIM_TEST(nothing_is_kept_unasked_or_beyond_its_bounds),
+        SIM_TEST(memory_that_does_not_fit_takes_no_kept_disk),
+        SIM_TEST(one_that_cannot_be_removed_yet_is_not_looked_at_again_and_again),
         SIM_TEST(a_kept_disk_whose_record_was_lost_is_recorded_with_the_next),
         SIM_TEST(collecting_waits_for_a_step_and_is_finished_by_the_next_controller),
     };
