@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "store/lmdb/guard.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "specs/base/cleanup.h"
@@ -30,13 +33,18 @@ static _Noreturn void give_up(void)
     _exit(error_exit_status(ERR_STORE));
 }
 
+/* A size in a damaged page has 32 bits, and leads that far behind the map. A fault anywhere else is
+ * no matter of the store, also in the middle of a transaction. */
+static bool is_of_store(uintptr_t at)
+{
+    return at >= guard.start && (at < guard.end || (depth > 0 && at - guard.end <= UINT32_MAX));
+}
+
 /* A fault outside the store is raised again, under the previous handler. */
 static void on_fault(int number, siginfo_t *info, void *machine)
 {
-    uintptr_t at = (uintptr_t)info->si_addr;
     (void)machine;
-    bool is_in_map = at >= guard.start && at < guard.end;
-    if (guard.message[0] && (is_in_map || depth > 0)) {
+    if (guard.message[0] && guard.end && is_of_store((uintptr_t)info->si_addr)) {
         give_up();
     }
     (void)sigaction(number, number == SIGBUS ? &guard.before_bus : &guard.before_segv, NULL);
@@ -67,11 +75,32 @@ void guard_leave(void)
     depth--;
 }
 
+/* LMDB itself knows the address only of a map that it was asked to put there. */
+static void find_map(int fd)
+{
+    struct stat st;
+    char *line = NULL;
+    size_t capacity = 0;
+    FILE *maps = fstat(fd, &st) == 0 ? fopen("/proc/self/maps", "re") : NULL;
+    while (maps && !guard.start && getline(&line, &capacity, maps) > 0) {
+        uintptr_t start = 0, end = 0;
+        unsigned long inode = 0;
+        int n = sscanf(
+            line, "%" SCNxPTR "-%" SCNxPTR " %*s %*s %*s %lu", &start, &end, &inode); // NOLINT
+        if (n == 3 && inode == st.st_ino && strstr(line, "/data.mdb")) {
+            guard.end = end;
+            guard.start = start;
+        }
+    }
+    free(line);
+    (void)(maps && fclose(maps));
+}
+
 void guard_watch(MDB_env *env, const char *store_path)
 {
-    MDB_envinfo info;
+    int fd = -1;
     guard_forget();
-    if (mdb_env_info(env, &info) != 0) {
+    if (mdb_env_get_fd(env, &fd) != 0) {
         return;
     }
     (void)snprintf(guard.message, sizeof(guard.message),
@@ -79,8 +108,7 @@ void guard_watch(MDB_env *env, const char *store_path)
         "  help: move it aside (the disks in vms/ stay untouched): mv %s %s.broken\n",
         error_code_name(ERR_STORE), store_path, store_path, store_path);
     (void)mdb_env_set_assert(env, on_assertion);
-    guard.end = (uintptr_t)info.me_mapaddr + info.me_mapsize;
-    guard.start = (uintptr_t)info.me_mapaddr;
+    find_map(fd);
 }
 
 void guard_forget(void)

@@ -12,6 +12,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/strings.h"
 #include "store/lmdb/checksum.h"
+#include "store/lmdb/guard.h"
 #include "store/record.h"
 #include "store/repair.h"
 
@@ -257,6 +258,32 @@ static void a_head_that_lies_is_found_before_anything_is_written(void **state)
     assert_true(refused > n_pages / 4);
     buf_clear(&whole);
     free(path);
+}
+
+/* Never returns. */
+static void fault_in_transaction(const struct fixture *f, int number)
+{
+    struct store *store = NULL;
+    struct error err = {0};
+    int *volatile nowhere = (int *)(uintptr_t)64;
+    (void)number;
+    (void)!freopen("/dev/null", "w", stderr);
+    (void)signal(SIGSEGV, SIG_DFL); /* instead of the sanitizer's */
+    store_guard();
+    if (store_open(&f->paths, &store, &err) == 0) {
+        guard_enter();
+        *nowhere = 1;
+    }
+    _exit(1);
+}
+
+static void a_fault_outside_the_map_is_a_crash_and_not_damage(void **state)
+{
+    struct fixture *f = *state;
+    fill_store(f);
+    int status = wait_for_child(start_child(fault_in_transaction, f, 0));
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGSEGV);
 }
 
 /* Of the tree that has the tables themselves, as the newer of the two meta pages names it. */
@@ -825,6 +852,7 @@ int main(void)
         in_empty_dir(a_data_file_cut_off_anywhere_is_an_error_and_not_a_crash),
         in_empty_dir(a_damaged_page_anywhere_is_an_error_and_not_a_crash),
         in_empty_dir(a_head_that_lies_is_found_before_anything_is_written),
+        in_empty_dir(a_fault_outside_the_map_is_a_crash_and_not_damage),
         in_empty_dir(tables_that_cannot_be_found_are_damage_and_not_made_again),
         in_empty_dir(a_missing_table_is_damage_for_whoever_opens_the_store),
         in_empty_dir(a_store_that_is_not_there_yet_is_not_damaged),
