@@ -29,18 +29,20 @@ may() {
 }
 
 # find_device NAME: its device, as virtio's serial number has it; one that was attached just now may
-# not be there yet
+# not be there yet. Which of two is meant nobody knows, and a file system would be made on it.
 find_device() {
     for _ in 1 2 3 4 5 6 7 8 9 10; do
+        device=
         for serial in /sys/block/*/serial; do
             read -r found 2>/dev/null <"$serial" || [ -n "$found" ] || continue
             if [ "$found" = "$1" ]; then
+                [ -z "$device" ] || fail "two disks of the guest have the serial number '$1'"
                 device=${serial%/serial}
                 device=/dev/${device##*/}
-                [ -b "$device" ] && return 0
             fi
             found=
         done
+        [ -b "$device" ] && return 0
         [ -z "$2" ] || break
         sleep 0.5
     done

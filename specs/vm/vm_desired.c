@@ -67,13 +67,14 @@ struct vm_desired *vm_desired_new(struct vm_spec *spec_take, int64_t now_ms)
     return desired;
 }
 
-/* Of one that is in both, the spec's counts. */
+/* Of one that is in both, the spec's counts; also a further disk of that name, which a record of an
+ * earlier version may have beside it. */
 struct vm_spec *vm_desired_attach(const struct vm_desired *desired, const struct vm_spec *spec)
 {
     struct vm_spec *whole = desired->n_volumes > 0 ? vm_spec_copy(spec) : NULL;
     for (size_t i = 0; whole && i < desired->n_volumes; i++) {
         const struct spec_volume *volume = &desired->volumes[i];
-        if (!vm_spec_volume(spec, volume->name)) {
+        if (!vm_spec_volume(spec, volume->name) && !vm_spec_disk(spec, volume->name)) {
             mem_grow(whole->volumes, whole->n_volumes);
             whole->volumes[whole->n_volumes++] = (struct spec_volume){
                 .name = mem_strdup(volume->name),

@@ -472,6 +472,16 @@ const struct spec_volume *vm_spec_volume(const struct vm_spec *spec, const char 
     return NULL;
 }
 
+const struct spec_disk *vm_spec_disk(const struct vm_spec *spec, const char *name)
+{
+    for (size_t i = 0; i < spec->n_disks; i++) {
+        if (text_eq(spec->disks[i].name, name)) {
+            return &spec->disks[i];
+        }
+    }
+    return NULL;
+}
+
 char *volume_lease_key(const char *name)
 {
     return mem_printf("volume/%s", name);

@@ -330,6 +330,8 @@ const char *vm_spec_label(const struct vm_spec *spec, const char *key);
 bool vm_spec_has_our_seed(const struct vm_spec *spec);
 /* NULL: the spec has no volume of that name. Borrowed. */
 const struct spec_volume *vm_spec_volume(const struct vm_spec *spec, const char *name);
+/* Likewise of the further disks. */
+const struct spec_disk *vm_spec_disk(const struct vm_spec *spec, const char *name);
 /* "volume/data": the lease that makes a volume one VM's. free() it. */
 char *volume_lease_key(const char *name);
 /* "~3f2ad08b11c5": the name of a VM that is to become a template, which no user can give. */

@@ -89,16 +89,6 @@ static const struct vmfile_rule rules[VM_FIELD_COUNT_] = {
 
 /* ---- volume ---- */
 
-static bool has_disk(const struct vm_spec *spec, const char *name)
-{
-    for (size_t i = 0; i < spec->n_disks; i++) {
-        if (text_eq(spec->disks[i].name, name)) {
-            return true;
-        }
-    }
-    return vm_spec_volume(spec, name);
-}
-
 /* Of a volume or a further disk: its name is its serial number. */
 static void read_disk_name(struct vmfile_reader *reader, const struct kdl_node *node,
     struct vmfile_vm *vm, char **ret_name)
@@ -112,7 +102,7 @@ static void read_disk_name(struct vmfile_reader *reader, const struct kdl_node *
         vmfile_report(reader, field.value->pos,
             "letters, digits, '.', '_' and '-', a letter or digit first, at most 20 characters",
             "\"%s\" cannot be the name of a %s", name, node->name);
-    } else if (has_disk(vm->spec, name)) {
+    } else if (vm_spec_disk(vm->spec, name) || vm_spec_volume(vm->spec, name)) {
         vmfile_report(reader, field.value->pos, "every disk of a VM needs a name of its own",
             "%s \"%s\" is named twice in VM \"%s\"", node->name, name, vm->spec->name);
     }

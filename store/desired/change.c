@@ -23,6 +23,7 @@
 #include "store/desired/rename.h"
 #include "store/desired/snapshot_check.h"
 #include "store/desired/spec_leases.h"
+#include "store/desired/volume_check.h"
 
 /* One try of a change: the stored record, the next one, and the outcome to report. */
 struct attempt {
@@ -83,84 +84,6 @@ static int check_disk(
         (unsigned long long)((now + (1 << 30) - 1) >> 30), change->name);
 }
 
-/* What a command or a VMFile asks for now, against what was asked for before: the file itself is
- * the controller's. */
-static int check_volume_sizes(
-    const struct vm_desired *desired, const struct change *change, struct error *err)
-{
-    for (size_t i = 0; change->spec && i < desired->spec->n_volumes; i++) {
-        const struct spec_volume *before = &desired->spec->volumes[i];
-        const struct spec_volume *after = vm_spec_volume(change->spec, before->name);
-        if (after && after->size_gib && after->size_gib < before->size_gib) {
-            (void)error_set(err, ERR_DISK_SHRINK,
-                "vm '%s': volume '%s' cannot shrink from %u to %u GB", change->name, before->name,
-                before->size_gib, after->size_gib);
-            return error_help(
-                err, "write size=%u, or copy what it holds to a new volume", before->size_gib);
-        }
-    }
-    return 0;
-}
-
-/* -ERR_VOLUME_IN_USE: it is another VM's now. */
-static int check_holder(struct store *store, const struct vm_desired *desired,
-    const struct spec_volume *volume, struct error *err)
-{
-    char uid[TEXT_ID_SIZE];
-    cleanup_free char *key = volume_lease_key(volume->name), *holder = NULL;
-    int rc = store_lease_holder(store, key, uid, &holder, err);
-    if (rc == 0 && uid[0] && !text_eq(uid, desired->uid)) {
-        (void)error_set(err, ERR_VOLUME_IN_USE, "volume '%s' is in use by vm '%s'", volume->name,
-            holder ? holder : "?");
-        return error_help(
-            err, "it is free once that VM is stopped: vmctl stop %s", holder ? holder : "VM");
-    }
-    return rc;
-}
-
-static int check_attach(struct store *store, const struct vm_desired *desired,
-    const struct spec_volume *volume, struct error *err)
-{
-    const struct vm_spec *spec = desired->spec;
-    if (vm_spec_volume(spec, volume->name)) {
-        (void)error_set(err, ERR_VM_CONFLICT, "the VMFile of vm '%s' has a volume '%s' already",
-            spec->name, volume->name);
-        return error_help(err, "change it there, then: vmctl up");
-    }
-    if (spec->backend == BACKEND_PROPOLIS) {
-        return error_set(
-            err, ERR_VM_INVALID_STATE, "vm '%s': backend \"propolis\" has no volumes", spec->name);
-    }
-    if (volume->mount && !vm_spec_expects_ssh(spec) && spec->backend != BACKEND_NOOP) {
-        (void)error_set(err, ERR_VM_INVALID_STATE,
-            "vm '%s' has no SSH, over which vmctl would mount it", spec->name);
-        return error_help(err, "attach it without --mount");
-    }
-    if (spec->n_volumes + desired->n_volumes >= VOLUMES_MAX) {
-        (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' has %d volumes, and may have no more",
-            spec->name, VOLUMES_MAX);
-        return error_help(err, "detach one: vmctl volume detach %s NAME", spec->name);
-    }
-    return check_holder(store, desired, volume, err);
-}
-
-static int check_detach(const struct vm_desired *desired, const char *name, struct error *err)
-{
-    for (size_t i = 0; i < desired->n_volumes; i++) {
-        if (text_eq(desired->volumes[i].name, name)) {
-            return 0;
-        }
-    }
-    const char *vm_name = desired->spec->name;
-    if (vm_spec_volume(desired->spec, name)) {
-        (void)error_set(
-            err, ERR_VM_CONFLICT, "volume '%s' of vm '%s' is of its VMFile", name, vm_name);
-        return error_help(err, "take the node out there, then: vmctl up");
-    }
-    return error_set(
-        err, ERR_VOLUME_NOT_FOUND, "vm '%s' has no volume '%s' attached", vm_name, name);
-}
-
 int change_check_protected(
     const struct vm_desired *desired, const struct change *change, struct error *err)
 {
@@ -213,13 +136,13 @@ static int attempt_check(struct store *store, const struct attempt *attempt, str
                    : snapshot_check(attempt->record, change->snapshot, change->name, err);
     }
     if (change->attaches) {
-        return check_attach(store, desired, change->attaches, err);
+        return volume_check_attach(store, desired, change->attaches, err);
     }
     if (change->detaches) {
-        return check_detach(desired, change->detaches, err);
+        return volume_check_detach(desired, change->detaches, err);
     }
     rc = check_disk(attempt->record, change, err);
-    return rc == 0 ? check_volume_sizes(desired, change, err) : rc;
+    return rc == 0 && change->spec ? volume_check_spec(desired, change->spec, err) : rc;
 }
 
 static void attempt_begin(struct attempt *attempt)
