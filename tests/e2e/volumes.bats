@@ -94,6 +94,32 @@ EOF
     says "there is no volume 'extra'"
 }
 
+@test "several are attached to the running guest, and detached" {
+    vmctl -q volume attach box one --size 1 --mount /one
+    vmctl -q volume attach box two --size 1 --mount /two
+    guest "echo 1 >/one/file; echo 2 >/two/file"
+    [ "$(guest cat /one/file /two/file | tr '\n' ' ')" = "1 2 " ]
+    vmctl -q volume detach box one
+    [ -z "$(device one)" ]
+    [ "$(guest cat /two/file)" = 2 ]
+    vmctl -q volume detach box two
+    vmctl volume rm one
+    vmctl volume rm two
+}
+
+@test "one with the name of a disk, or the mount point of another, is refused" {
+    fails 6 vmctl volume attach box scratch --size 1 --mount /srv
+    says "vm 'box' has a disk 'scratch'"
+    fails 6 vmctl volume attach box more --size 1 --mount /data
+    says "volume 'more' and volume 'data' have the mount point /data"
+    sed 's/"scratch"/"late"/' VMFile.kdl >late.kdl
+    vmctl -q volume attach box late --size 1
+    fails 6 vmctl up --adopt --file late.kdl
+    says "vm 'box' has a disk 'late'" "vmctl volume detach box late"
+    vmctl -q volume detach box late
+    vmctl volume rm late
+}
+
 @test "killed in the middle, an attachment is completed, and a detachment" {
     vmctl -q volume attach -d box late --size 1 --mount /late
     kill_controller

@@ -187,6 +187,7 @@ static void try_port(struct plug *plug)
     json_put_text(arguments, "drive", id);
     json_put_text(arguments, "serial", vm_name_plain(plug->volume->name));
     json_put_text(arguments, "bus", port);
+    json_put_text(arguments, "addr", "0");
     plug_next(plug, "device_add", arguments, device_added);
 }
 
