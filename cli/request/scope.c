@@ -40,8 +40,11 @@ int scope_take_given(struct cli *cli, const char *project, struct error *err)
     return 0;
 }
 
+static const char help_to_name[] =
+    "name the one that you mean: --project NAME; --project '' is none";
+
 /* Of the VMs that came from the file before. */
-static int recall(struct cli *cli, const char *path, struct error *err)
+static int recall(struct cli *cli, const char *path, bool *ret_has_vms, struct error *err)
 {
     struct error ignored = {.code = ERR_NONE};
     cleanup_with(strings_clear) struct strings names = {.count = 0};
@@ -54,20 +57,53 @@ static int recall(struct cli *cli, const char *path, struct error *err)
             (void)error_set(err, ERR_USAGE,
                 "'%s' cannot be read, and its VMs are of several projects: %s, %s", path,
                 names.items[0], names.items[i]);
-            return error_help(err, "name the one that you mean: --project NAME");
+            return error_help(err, help_to_name);
         }
     }
+    *ret_has_vms = names.count > 0;
     cli->scope = TAKE_PTR(project);
     return 0;
 }
 
+/* Of a text that need not be a VMFile: whether a line begins so. */
+static bool has_project_line(const char *text)
+{
+    static const char word[] = "project";
+    bool has = false;
+    for (const char *at = text; at && !has; at = strchr(at, '\n')) {
+        at += strspn(at, " \t\n\"");
+        has = text_starts_with(at, word) && strchr(" \t\"", at[strlen(word)]);
+    }
+    return has;
+}
+
+struct first_look {
+    bool is_read, may_have_project, has_project;
+};
+
 /* Most VMFiles have none, and are not parsed for that. */
-static bool may_have_project(const char *path, bool *ret_is_read)
+static struct first_look look_at(const char *path)
 {
     struct error ignored = {.code = ERR_NONE};
     cleanup_buf struct buf text = BUF_INIT(VMFILE_LOAD_MAX);
-    *ret_is_read = user_path_read(path, &text, &ignored) == 0;
-    return *ret_is_read && memmem(buf_str(&text), text.len, "project", strlen("project"));
+    bool is_read = user_path_read(path, &text, &ignored) == 0;
+    return (struct first_look){.is_read = is_read,
+        .may_have_project =
+            is_read && memmem(buf_str(&text), text.len, "project", strlen("project")),
+        .has_project = is_read && has_project_line(buf_str(&text))};
+}
+
+/* Without one "web" would be that of no project. */
+static int refuse_unknown(
+    const char *path, const struct vmfile_load *load, const struct error *cause, struct error *err)
+{
+    cleanup_buf struct buf why = BUF_INIT(0);
+    const struct kdl_pos *pos =
+        load->file && load->file->n_diagnostics > 0 ? vmfile_load_sum_up(load, &why) : NULL;
+    cleanup_free char *place = pos ? mem_printf("line %u: ", pos->line) : mem_strdup("");
+    (void)error_set(err, ERR_VMFILE_INVALID, "the project of '%s' is not known: %s%s", path, place,
+        pos ? buf_str(&why) : cause->message);
+    return error_help(err, help_to_name);
 }
 
 static int read_scope(struct cli *cli, const struct arg_strings *files, struct error *err)
@@ -78,19 +114,22 @@ static int read_scope(struct cli *cli, const struct arg_strings *files, struct e
     cleanup_with(strings_clear) struct strings overrides = {.count = 0}, shown = {.count = 0};
     const struct vmfile_inputs inputs = {
         .given = &cli->given, .uses_environment = true, .overrides = &overrides};
-    bool is_read = false;
     if (project_is_stdin(files) || project_path(cli, files, &path, &ignored) < 0) {
         return 0; /* the one is read once, by the command; of the other not even a directory is
                      there */
     }
-    if (!may_have_project(path, &is_read)) {
-        return is_read ? 0 : recall(cli, path, err);
+    const struct first_look look = look_at(path);
+    bool has_vms = false;
+    if (!look.may_have_project) {
+        return look.is_read ? 0 : recall(cli, path, &has_vms, err);
     }
     bool is_whole = project_overrides(files, &overrides, &shown, &ignored) == 0 &&
                     vmfile_load(path, path, &inputs, &load, &ignored) == 0 &&
                     (load.file->n_diagnostics == 0 || load.file->project);
     if (!is_whole) {
-        return recall(cli, path, err);
+        int rc = recall(cli, path, &has_vms, err);
+        return rc < 0 || has_vms || !look.has_project ? rc
+                                                      : refuse_unknown(path, &load, &ignored, err);
     }
     cli->scope = mem_strdup(load.file->project);
     return 0;

@@ -19,7 +19,8 @@ struct error;
 int scope_take_given(struct cli *cli, const char *project, struct error *err);
 
 /* *ret is the project, borrowed from `cli`; NULL: none. Read once, and only where it matters.
- * -ERR_USAGE: the VMFile is missing or invalid, and its VMs are of several projects. */
+ * -ERR_USAGE: the VMFile is missing or invalid, and its VMs are of several projects;
+ * -ERR_VMFILE_INVALID: it has no VMs yet, and names a project. */
 int scope_find(
     struct cli *cli, const struct arg_strings *files, const char **ret, struct error *err);
 

@@ -145,6 +145,20 @@ names() { vmctl list -a -o name | tr '\n' ' '; }
     vmctl --project b down
 }
 
+@test "a broken VMFile with a project and no VMs yet is not taken for one without a project" {
+    vmctl create --name web --backend noop --image "$work/image"
+    printf 'project "new"\nvm "web" {\n' >VMFile.kdl
+    fails 2 vmctl destroy -y web
+    says "the project of" "is not known: line 2: " "--project NAME"
+    printf 'var "job" env="NO_SUCH_JOB"\nproject "${{ job }}"\n' >VMFile.kdl
+    fails 2 vmctl destroy -y web
+    [ "$(names)" = "web " ]
+    vmctl --project '' destroy -y web
+    vmctl create --name web --backend noop --image "$work/image" --project ''
+    printf 'vm "web" { network "project"\n' >VMFile.kdl # no project, and not read either
+    vmctl destroy -y web
+}
+
 @test "a changed project leaves the VMs of the one before, and says so" {
     vmfile web
     vmctl up
