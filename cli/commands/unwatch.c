@@ -14,6 +14,7 @@
 #include "specs/base/json.h"
 #include "specs/base/text.h"
 #include "store/source/sources.h"
+#include "store/source/vmfile_load.h"
 
 struct unwatch_values {
     struct arg_strings files;
@@ -27,16 +28,39 @@ static const struct arg_option options[] = {
     OPTIONS_END,
 };
 
-/* Its directory would have it back at once. */
+/* The record of the watched directory that the file is in; NULL: there is none. */
+static int get_directory(
+    struct cli *cli, const char *path, struct source_record **ret, struct error *err)
+{
+    cleanup_free char *parent = vmfile_load_directory(path);
+    struct source_record *record = NULL;
+    int rc = sources_get(cli->store, parent, &record, err);
+    if (rc == 0 && record && !record->is_directory) {
+        source_record_free(TAKE_PTR(record));
+    }
+    *ret = record;
+    return rc;
+}
+
+/* Its directory would have it back at once, and without its own files and values. */
 static int check_directory(struct cli *cli, const char *path, struct error *err)
 {
-    struct source_record *record = NULL;
+    struct source_record *record = NULL, *directory = NULL;
     int rc = sources_get(cli->store, path, &record, err);
+    rc = rc == 0 && record ? get_directory(cli, path, &directory, err) : rc;
     if (rc == 0 && record && record->directory) {
         (void)error_set(err, ERR_USAGE, "'%s' is watched because its directory is", path);
         rc = error_help(err, "vmctl unwatch %s", record->directory);
+    } else if (rc == 0 && directory &&
+               (!strings_equal(&record->overrides, &directory->overrides) ||
+                   !strings_equal(&record->inputs, &directory->inputs))) {
+        (void)error_set(err, ERR_USAGE,
+            "'%s' would be watched without its further files and values, as its directory is",
+            path);
+        rc = error_help(err, "end that first: vmctl unwatch %s", directory->path);
     }
     source_record_free(record);
+    source_record_free(directory);
     return rc;
 }
 

@@ -463,18 +463,21 @@ static int list_candidates(const char *path, struct strings *ret)
     return 0;
 }
 
+/* Inputs are set back only when the directory got others: a command that applied the file since may
+ * have given it its own (sources_add_applied). */
 static void align_file(
     struct sync *sync, struct store_batch *batch, const struct source_record *known)
 {
-    bool is_pruned_alike =
-        known->prune == sync->before->prune && known->starts_new == sync->before->starts_new;
-    if (is_pruned_alike && proxies_equal(&known->proxies, &sync->before->proxies) &&
-        strings_equal(&known->inputs, &sync->before->inputs) &&
-        strings_equal(&known->overrides, &sync->before->overrides)) {
+    const struct source_record *own = sync->before;
+    bool is_pruned_alike = known->prune == own->prune && known->starts_new == own->starts_new;
+    const struct strings *inputs = own->state == SOURCE_PENDING ? &own->inputs : &known->inputs;
+    if (is_pruned_alike && proxies_equal(&known->proxies, &own->proxies) &&
+        strings_equal(&known->inputs, inputs)) {
         return;
     }
     struct source_record *after = source_record_copy(known);
-    source_record_follow(after, sync->before);
+    source_record_follow(after, own);
+    source_record_set_inputs(after, inputs, &known->overrides);
     if (!is_pruned_alike) {
         memset(after->pruned_digest, 0, DIGEST_SIZE);
     }

@@ -96,6 +96,9 @@ static void take_applied(struct source_record *record, const char *sha256, const
 
 static void take_registration(struct source_record *record, const struct source_record *wanted)
 {
+    if (wanted->is_directory && !strings_equal(&record->inputs, &wanted->inputs)) {
+        record->state = SOURCE_PENDING; /* its files get them */
+    }
     free(record->directory);
     record->directory = mem_strdup(wanted->directory);
     record->is_directory = wanted->is_directory;

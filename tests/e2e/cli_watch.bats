@@ -229,6 +229,41 @@ has_setting() { [ "$(vmctl status "$1" -o json | jq -r ".desired.spec.$2")" = "$
     exists node-3
 }
 
+@test "a file of a watched directory keeps the files and values that up gave it" {
+    mkdir vms else
+    { echo 'var "n" default=1'; block node | sed 's/"node"/& count="${{ n }}"/'; block db; } >vms/VMFile.kdl
+    block cache >else/prod.kdl
+    vmctl -q watch vms --prune
+    run vmctl up -f vms -f else/prod.kdl </dev/null
+    [ "$status" -eq 6 ]
+    says "is watched without further files, as its directory is"
+    says "vmctl watch -f '$PWD/vms/VMFile.kdl' -f '$PWD/else/prod.kdl'"
+    is_gone cache
+    vmctl -q up -f vms --set n=3
+    exists node-3
+    block other >vms/other.kdl # the directory is listed again
+    await exists other
+    sed -i '/"db"/d' vms/VMFile.kdl
+    await is_gone db
+    exists node-3
+    run vmctl up -f vms </dev/null
+    [ "$status" -eq 6 ]
+    says "with --prune and other values (n): vmctld would destroy vm 'node-2' and 1 more"
+    # watched by itself, and not given back to its directory
+    vmctl -q up -f vms -f else/prod.kdl --set n=3 --watch --prune
+    run vmctl unwatch vms/VMFile.kdl
+    [ "$status" -eq 2 ]
+    says "end that first: vmctl unwatch $PWD/vms"
+    rm vms/other.kdl
+    await is_source Missing "$PWD/vms/other.kdl"
+    { echo 'var "n" default=1'; block node 'memory 600' | sed 's/"node"/& count="${{ n }}"/'; } >vms/VMFile.kdl
+    await has_setting node-3 memoryMib 600
+    exists cache
+    vmctl unwatch vms
+    vmctl unwatch vms/VMFile.kdl
+    exists cache
+}
+
 @test "up says what the watch does to a VM that the file no longer names" {
     { block web; block db; } >VMFile.kdl
     vmctl -q up --watch --prune

@@ -533,6 +533,55 @@ static void other_options_of_a_directory_are_those_of_its_files(void **state)
     source_record_free(record);
 }
 
+static void register_directory_with(struct fixture *f, const char *input, enum source_prune prune)
+{
+    struct error err = {0};
+    cleanup_free char *path = mem_printf("%s/project", f->dir);
+    struct source_record *wanted = source_record_new(path, 1);
+    struct store_batch *batch = store_batch_new();
+    wanted->is_directory = true;
+    wanted->prune = prune;
+    strings_append(&wanted->inputs, input);
+    must(sources_add_registration(f->store, batch, wanted, &err), &err);
+    assert_int_equal(commit(f->store, batch), 0);
+    source_record_free(wanted);
+}
+
+static void expect_input(struct fixture *f, const char *name, const char *input)
+{
+    struct source_record *record = record_of(f, name);
+    assert_int_equal(record->inputs.count, 1);
+    assert_string_equal(record->inputs.items[0], input);
+    source_record_free(record);
+}
+
+static void values_that_a_command_gave_stay_until_the_directory_gets_others(void **state)
+{
+    struct fixture *f = *state;
+    watch_directory(f);
+    write_project(f, "a.kdl", VM("a", ""));
+    (void)look_at_directory(f);
+    struct source_record *before = record_of(f, "a.kdl");
+    struct source_record *after = source_record_copy(before);
+    strings_append(&after->inputs, "n=3");
+    struct store_batch *batch = store_batch_new();
+    sources_change(batch, before, after);
+    assert_int_equal(commit(f->store, batch), 0);
+    source_record_free(before);
+    source_record_free(after);
+    (void)look_at_directory(f);
+    expect_input(f, "a.kdl", "n=3");
+    register_directory_with(f, "n=4", SOURCE_PRUNE_STOP);
+    (void)look_at_directory(f);
+    expect_input(f, "a.kdl", "n=4");
+    register_directory_with(f, "n=4", SOURCE_PRUNE_DESTROY);
+    (void)look_at_directory(f);
+    expect_input(f, "a.kdl", "n=4");
+    before = record_of(f, "a.kdl");
+    assert_int_equal(before->prune, SOURCE_PRUNE_DESTROY);
+    source_record_free(before);
+}
+
 static void proxies_of_a_directory_are_those_of_its_files_and_vms(void **state)
 {
     struct fixture *f = *state;
@@ -639,6 +688,7 @@ int main(void)
         TEST(what_is_not_registered_is_not_looked_at),
         TEST(vmfiles_of_a_directory_are_found_and_other_kdl_is_not),
         TEST(other_options_of_a_directory_are_those_of_its_files),
+        TEST(values_that_a_command_gave_stay_until_the_directory_gets_others),
         TEST(proxies_of_a_directory_are_those_of_its_files_and_vms),
         TEST(a_file_that_goes_is_forgotten_once_it_has_no_vms),
         TEST(a_file_renamed_within_its_directory_takes_its_vms_along),
