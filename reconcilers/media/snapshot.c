@@ -20,6 +20,7 @@
 #include "specs/base/digest.h"
 #include "specs/base/file_stamp.h"
 #include "specs/base/fs.h"
+#include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
@@ -184,14 +185,19 @@ static int keep_present(
     return rc < 0 ? rc : fs_sync_dir_of(disk, err);
 }
 
+static bool is_present_disk(const struct snapshot_work *work, const char *disk)
+{
+    struct stat file, present;
+    return lstat(disk, &file) == 0 && lstat(work->overlay, &present) == 0 &&
+           file.st_ino == present.st_ino && file.st_dev == present.st_dev;
+}
+
 /* Of a restore that failed before it replaced the disk: that has the name it had. */
 static void forget_kept(const struct snapshot_work *work)
 {
     cleanup_free char *disk = path_of(work, work->token, ".qcow2");
     struct error ignored = {.code = ERR_NONE};
-    struct stat kept, present;
-    if (lstat(disk, &kept) == 0 && lstat(work->overlay, &present) == 0 &&
-        kept.st_ino == present.st_ino && kept.st_dev == present.st_dev) {
+    if (is_present_disk(work, disk)) {
         (void)remove_files(work, work->token, &ignored);
     }
 }
@@ -263,8 +269,10 @@ static int restore(
     cleanup_free char *vm_dir = mem_strndup(work->overlay, (size_t)(slash - work->overlay));
     removal_sweep_temporary(vm_dir); /* the copy of one that was killed */
     bool is_swap = text_eq(work->file, work->stale);
-    bool is_swapped = is_swap && !fs_exists(disk) && (fs_exists(kept) || fs_exists(work->overlay));
-    int rc = check_snapshot_file(work, disk, err);
+    bool is_gone = is_swap && !fs_exists(disk);
+    bool is_swapped = is_gone && fs_exists(kept) && !is_present_disk(work, kept);
+    int rc = is_gone && !is_swapped ? refuse_file(work, disk, "is gone", err)
+                                    : check_snapshot_file(work, disk, err);
     rc = rc < 0 || is_swap ? rc : copy_aside(disk, work->overlay, &made, is_cancelled, err);
     rc = rc < 0 ? rc : keep_present(work, is_cancelled, err);
     if (rc == 0 && fs_exists(seed)) {
@@ -278,7 +286,12 @@ static int restore(
         forget_kept(work);
         return rc;
     }
-    return work->stale ? remove_files(work, work->stale, err) : 0;
+    if (work->stale && remove_files(work, work->stale, err) < 0) {
+        /* The disk is the snapshot's already: nothing must say that it is not. */
+        log_warn("snapshot", "%s", err->message);
+        error_clear(err);
+    }
+    return 0;
 }
 
 static int do_snapshot(void *context, const atomic_bool *is_cancelled, struct error *err)

@@ -205,6 +205,45 @@ static void a_second_restore_drops_what_the_first_replaced(void **state)
     assert_int_equal(n_files(f), 4);
 }
 
+/* Of a file that somebody removed the present disk is no restored one. */
+static void what_a_restore_replaced_is_not_restored_without_its_file(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *path = snapshot_path(&f->m.paths, "web", "bbb");
+    assert_int_equal(run(f, SNAPSHOT_CREATE, "one", "aaa"), ERR_NONE);
+    record(f, "one", "aaa");
+    guest_writes(f, "second", "seed 2");
+    assert_int_equal(run(f, SNAPSHOT_RESTORE, "one", "bbb"), ERR_NONE);
+    record(f, SNAPSHOT_BEFORE_RESTORE, "bbb");
+    assert_int_equal(unlink(path), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(run(f, SNAPSHOT_RESTORE, SNAPSHOT_BEFORE_RESTORE, "ccc"), ERR_OVERLAY);
+        expect_disk(f, "first", "seed 1");
+        expect_copy(f, "ccc", "-");
+    }
+}
+
+/* A directory of its name stands for a file that cannot be removed. */
+static void what_cannot_be_removed_makes_no_restore_fail_that_is_done(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {.code = ERR_NONE};
+    cleanup_free char *path = snapshot_path(&f->m.paths, "web", "bbb");
+    cleanup_free char *within = mem_printf("%s/file", path);
+    assert_int_equal(run(f, SNAPSHOT_CREATE, "one", "aaa"), ERR_NONE);
+    record(f, "one", "aaa");
+    guest_writes(f, "second", "seed 2");
+    assert_int_equal(run(f, SNAPSHOT_RESTORE, "one", "bbb"), ERR_NONE);
+    record(f, SNAPSHOT_BEFORE_RESTORE, "bbb");
+    guest_writes(f, "third", "seed 3");
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(fs_make_dirs(path, 0700, &err), 0);
+    put(within, "");
+    assert_int_equal(run(f, SNAPSHOT_RESTORE, "one", "ccc"), ERR_NONE);
+    expect_disk(f, "first", "seed 1");
+    expect_copy(f, "ccc", "third");
+}
+
 /* It copies to beside the disk, where no snapshot is, and as much as the disk holds. */
 static void a_restore_that_was_killed_leaves_no_copy_behind(void **state)
 {
@@ -431,6 +470,8 @@ int main(void)
         TEST(a_second_restore_drops_what_the_first_replaced),
         TEST(what_fails_leaves_what_was),
         TEST(a_lost_disk_is_restored),
+        TEST(what_a_restore_replaced_is_not_restored_without_its_file),
+        TEST(what_cannot_be_removed_makes_no_restore_fail_that_is_done),
         TEST(a_restore_that_was_killed_leaves_no_copy_behind),
         TEST(holes_stay_holes_and_data_stays_where_it_was),
         TEST(a_kept_disk_takes_no_copy_and_outlives_its_name),
