@@ -14,7 +14,9 @@
 #include "cli/request/vm_request.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/fs.h"
 #include "specs/base/mem.h"
+#include "specs/base/paths.h"
 #include "specs/base/text.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_status.h"
@@ -76,6 +78,19 @@ static struct vm_spec *make_spec(struct cli *cli, const struct vm_spec *source, 
     return spec;
 }
 
+/* A store that was lost knew a VM of the name: its disk stays, and is not written over. */
+static int check_has_no_disk(const struct cli *cli, const char *name, struct error *err)
+{
+    cleanup_free char *disk = paths_vm(&cli->paths, name, VM_OVERLAY);
+    if (!fs_exists(disk)) {
+        return 0;
+    }
+    (void)error_set(
+        err, ERR_VM_CONFLICT, "'%s' is the disk of a vm '%s' that has no record", disk, name);
+    return error_help(
+        err, "choose another name; or take that VM back first: vmctl up with its VMFile");
+}
+
 static int run(
     struct cli *cli, const void *context, const struct arg_strings *words, struct error *err)
 {
@@ -90,6 +105,7 @@ static int run(
     cleanup_with(origin_clear) struct origin origin = {.vm = NULL};
     int rc = scope_name(cli, NULL, words->items[1], &name, err);
     rc = rc < 0 ? rc : vm_request_check_is_new(cli, name, err);
+    rc = rc < 0 ? rc : check_has_no_disk(cli, name, err);
     rc = rc < 0 ? rc : origin_find(cli, word, &values->follow, &origin, err);
     if (rc != 0) {
         return rc;

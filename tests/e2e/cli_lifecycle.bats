@@ -170,6 +170,11 @@ keeps() { says "vm '$1' is protected, and keeps its disk" "vmctl apply $1 --file
     fails 3 vmctl clone wep other
     says "did you mean 'web'"
     fails 2 vmctl clone web ../x
+    mkdir "$data/vms/lost" # that of a VM which a lost store knew
+    echo disk >"$data/vms/lost/overlay.qcow2"
+    fails 6 vmctl clone web lost
+    says "is the disk of a vm 'lost' that has no record"
+    [ "$(<"$data/vms/lost/overlay.qcow2")" = disk ]
     fails 2 vmctl clone web
     vmctl clone -q --start web@clean other
     [ "$(field State other)" = running ]
