@@ -54,6 +54,10 @@ static unsigned take_name(
     const char *text, size_t n, char ret[VM_FULL_NAME_MAX + 1], struct error *err)
 {
     (void)snprintf(ret, VM_FULL_NAME_MAX + 1, "%.*s", (int)(n <= VM_FULL_NAME_MAX ? n : 0), text);
+    char *space = strchr(ret, ' ');
+    if (space) { /* libwebsockets makes a ' ' of each '+' that is not written as %2B */
+        *space = '+';
+    }
     cleanup_free char *name = vm_name_is_valid(ret) ? NULL : vm_name_of_flat(ret);
     if (name) { /* a '/' would begin the next part of a path */
         memcpy(ret, name, strlen(name) + 1);

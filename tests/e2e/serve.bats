@@ -403,3 +403,14 @@ P
     wait "$tracer" || true
     refute grep -vE 'resuming interrupted|<unfinished|<detached|^[0-9]+ +(epoll_wait|epoll_pwait|poll|restart_syscall)' "$work/trace"
 }
+
+@test "a project's VM is found by the name of its files, however that is written" {
+    vmfile web
+    vmctl --project shop up
+    serve
+    [ "$(ask /v1/vms/shop+web | jq -r .name)" = shop/web ]
+    [ "$(ask /v1/vms/shop%2Bweb | jq -r .name)" = shop/web ]
+    vmctl stop shop/web
+    displays shop+web Stopped
+    [ "$(status_of /v1/vms/web)" = 404 ]
+}

@@ -48,7 +48,7 @@ static void a_vm_is_named_in_the_path(void **state)
 
 static void what_cannot_be_a_name_leads_nowhere(void **state)
 {
-    static const char *const paths[] = {"/v1/vms/", "/v1/vms/-x", "/v1/vms/a b", "/v1/vms/../x",
+    static const char *const paths[] = {"/v1/vms/", "/v1/vms/-x", "/v1/vms/a  b", "/v1/vms/../x",
         "/v1/vms/a/b", "/v1/vms/--data-dir", "/v1", "", "//v1/vms",
         "/v1/vms/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
     struct route route;
@@ -70,6 +70,10 @@ static void events_take_a_sequence_and_a_name_and_nothing_else(void **state)
     assert_true(route.has_after); /* from the first one on, not from the present on */
     assert_int_equal(find("GET", "/v1/vms/shop+web", NULL, &route), 200);
     assert_string_equal(route.vm_name, "shop/web");
+    assert_int_equal(find("GET", "/v1/vms/shop web", NULL, &route), 200);
+    assert_string_equal(route.vm_name, "shop/web");
+    assert_int_equal(find("GET", "/v1/vms/shop web+", NULL, &route), 404);
+    assert_int_equal(find("GET", "/v1/vms/web ", NULL, &route), 404);
     assert_int_equal(find("POST", "/v1/vms/shop+web/stop", NULL, &route), 200);
     assert_string_equal(route.vm_name, "shop/web");
     assert_int_equal(find("GET", "/v1/events", "vm=shop/web", &route), 200);
