@@ -327,13 +327,34 @@ int targets_find_named(struct cli *cli, const struct which_values *which,
     return 0;
 }
 
+/* Nobody has read it yet, so names are still without its project, if it has one. */
+static int find_named_by_stdin(struct cli *cli, const struct which_values *which,
+    const struct arg_strings *words, struct strings *ret, struct error *err)
+{
+    cleanup_with(project_clear) struct project project = {.path = NULL};
+    cleanup_with(strings_clear) struct strings memory = {.count = 0};
+    cleanup_with(arg_strings_clear) struct arg_strings named = {.count = 0}, names = {.count = 0};
+    int rc = project_load_whole(cli, &which->files, &project, err);
+    if (rc != 0) {
+        return rc;
+    }
+    name_in_project(project.file->project, words, &memory, &named);
+    name_in_project(project.file->project, &which->names, &memory, &names);
+    struct which_values in_project = *which;
+    in_project.names = names;
+    return targets_find_named(cli, &in_project, &named, ret, err);
+}
+
 /* Where no VMFile is found: all, for a choice by labels and with `or_all`. */
 static int find(struct cli *cli, const struct which_values *which, const struct arg_strings *words,
     bool is_for_one, bool or_all, struct strings *ret, struct error *err)
 {
     cleanup_with(strings_clear) struct strings known = {.count = 0};
     if (words->count + which->names.count > 0) {
-        return targets_find_named(cli, which, words, ret, err);
+        bool is_by_stdin =
+            which->files.count > 0 && project_is_stdin(&which->files) && !cli->has_given_scope;
+        return is_by_stdin ? find_named_by_stdin(cli, which, words, ret, err)
+                           : targets_find_named(cli, which, words, ret, err);
     }
     int rc = targets_in_scope(cli, &known, err);
     if (rc < 0) {

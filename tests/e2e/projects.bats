@@ -109,6 +109,8 @@ names() { vmctl list -a -o name | tr '\n' ' '; }
     says "'Shop' cannot be the name of a project"
     fails 2 env VMCTL_PROJECT=a_b vmctl list
     says "VMCTL_PROJECT: 'a_b'"
+    fails 2 env VMCTL_PROJECT=/builds/x vmctl list # as of $CI_PROJECT_DIR: not none
+    says "VMCTL_PROJECT: '/builds/x'"
 }
 
 @test "with --project or VMCTL_PROJECT, --all means that project's VMs" {
@@ -157,6 +159,21 @@ names() { vmctl list -a -o name | tr '\n' ' '; }
     vmctl create --name web --backend noop --image "$work/image" --project ''
     printf 'vm "web" { network "project"\n' >VMFile.kdl # no project, and not read either
     vmctl destroy -y web
+}
+
+@test "names are those of the project of a VMFile on standard input, too" {
+    vmctl create --name web --backend noop --image "$work/image" --start
+    of shop web
+    vmctl up -f - web <VMFile.kdl
+    mv VMFile.kdl "$work/file"
+    run vmctl stop -f - web <"$work/file"
+    says "shop/web: stopped"
+    [ "$(vmctl status web -o json | jq -r .display)" = Ready ]
+    run vmctl --project '' stop -f - web <"$work/file"
+    says "web: stopped"
+    echo 'vm {' >"$work/file"
+    fails 2 vmctl start -f - web <"$work/file"
+    [ "$(vmctl status web -o json | jq -r .display)" = Stopped ]
 }
 
 @test "a changed project leaves the VMs of the one before, and says so" {
