@@ -21,7 +21,8 @@
 int scope_take_given(struct cli *cli, const char *project, struct error *err)
 {
     const char *from_env = getenv("VMCTL_PROJECT");
-    bool is_env = !project && from_env && from_env[0] && from_env[0] != '/'; /* see project.c */
+    bool is_part = from_env && from_env[0] == '/' && text_eq(getenv("VMCTL_FILE"), "-");
+    bool is_env = !project && from_env && from_env[0] && !is_part; /* see project.c */
     const char *given = is_env ? from_env : project;
     if (!given) {
         return 0;
