@@ -109,13 +109,20 @@ static void add_to_group(json_t *all, const char *group, const char *vm)
     (void)json_array_append_new(json_object_get(entry, "hosts"), json_string(vm));
 }
 
-/* One that Ansible cannot reach, as it is off or has no SSH, is none of its hosts. */
+/* One that Ansible cannot reach, as it is off or has no SSH, is none of its hosts; nor is one that
+ * goes, or that is to become a template and has the labels of the VM it is made for. */
+static bool is_host(const struct vm_record *record)
+{
+    return record->desired && !record->desired->is_deleting &&
+           !vm_spec_name_is_of_template(record->name) && ssh_options_has_address(record->status);
+}
+
 static int inventory_add_vm(
     struct cli *cli, const char *name, json_t *all, json_t *hosts, struct error *err)
 {
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
     int rc = store_get(cli->store, name, &record, err);
-    if (rc < 0 || !record.desired || !ssh_options_has_address(record.status)) {
+    if (rc < 0 || !is_host(&record)) {
         return rc;
     }
     const struct vm_spec *spec = record.desired->spec;
@@ -165,7 +172,7 @@ static int run(
         cleanup_with(strings_clear) struct strings found = {.count = 0};
         rc = targets_find_named(cli, &values->which, &word, &found, err);
         rc = rc == 0 ? store_get(cli->store, values->host, &record, err) : rc;
-        if (rc == 0 && record.desired && ssh_options_has_address(record.status)) {
+        if (rc == 0 && is_host(&record)) {
             json_decref(all);
             all = variables_of(cli, &record);
         }

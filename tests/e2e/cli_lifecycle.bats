@@ -206,6 +206,17 @@ keeps() { says "vm '$1' is protected, and keeps its disk" "vmctl apply $1 --file
     [ "$status" -eq 0 ]
 }
 
+@test "the inventory has no VM that is being destroyed" {
+    vmfile web
+    vmctl up -q
+    [ "$(vmctl inventory | jq -c '._meta.hostvars | keys')" = '["web"]' ]
+    script '{"ignorePowerdown": true}'
+    vmctl destroy web -d
+    [ "$(vmctl inventory | jq -c .)" = '{"_meta":{"hostvars":{}}}' ]
+    [ "$(vmctl inventory --host web)" = '{}' ]
+    [ "$(vmctl list -o name)" = web ] # it was there all the time
+}
+
 @test "up waits for a deletion under way and makes the VM anew" {
     vmfile web
     vmctl up -q

@@ -11,6 +11,7 @@ setup_file() {
 vm "web" {
     image "guest.qcow2"
     memory 160
+    label "tier" "web"
     cloud-init
     ssh { user "worker"; timeout "5m" }
     warm "disk"
@@ -49,10 +50,16 @@ wait_for() {
 warm_has_failed() { [ "$(reason_of_warm "$1")" = TemplateFailed ]; }
 is_building() { [[ $(vmctl template list) == *"Building"* ]] && [ -s "$(echo "$DATA"/vms/~*/pidfile)" ]; }
 
+builder_is_reachable() {
+    vmctl get "$(basename "$DATA"/vms/~*)" -o json | jq -e '.status.sshPort > 0' >/dev/null
+}
+
 @test "vmctld and QEMU are killed while the template is made: it is made, and both VMs are clones" {
     env -u S vmctl template build web & # no template has run the step with the secret
     local build=$!
     wait_for is_building
+    wait_for builder_is_reachable
+    [ "$(vmctl inventory | jq -c .)" = '{"_meta":{"hostvars":{}}}' ] # nobody configures it
     vmctl up --detach
     kill -9 "$(vmctl controller status -o json | jq .pid)"
     kill -9 "$(cat "$DATA"/vms/~*/pidfile)"
