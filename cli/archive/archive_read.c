@@ -18,6 +18,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/user_path.h"
+#include "specs/base/vm_name.h"
 #include "specs/image/image_format.h"
 #include "specs/image/qcow2.h"
 #include "specs/image/volume_file.h"
@@ -49,6 +50,7 @@ void archive_clear(struct archive *archive)
         (void)close(archive->lock_fd);
     }
     tar_reader_free(archive->reader);
+    free(archive->project);
     manifest_clear(&archive->manifest);
 }
 
@@ -94,10 +96,20 @@ static int check_room(const struct cli *cli, const struct manifest *manifest, st
     return error_help(err, "make room there (see: df -h), then import it again");
 }
 
-static int check_volumes(const struct cli *cli, const struct manifest *manifest, struct error *err)
+/* A VM has volumes of its own project, whatever that was where it came from. free() it. */
+static char *name_member(const struct archive *archive, size_t i)
 {
-    for (size_t i = 0; i < manifest->n_members; i++) {
-        cleanup_free char *name = vm_import_volume_name(manifest->members[i].tar.name);
+    const char *member = archive->manifest.members[i].tar.name;
+    cleanup_free char *volume = vm_import_volume_name(member);
+    cleanup_free char *own = volume ? vm_name_in(archive->project, vm_name_plain(volume)) : NULL;
+    return own ? vm_import_volume_member(own) : mem_strdup(member);
+}
+
+static int check_volumes(const struct cli *cli, const struct archive *archive, struct error *err)
+{
+    for (size_t i = 0; i < archive->manifest.n_members; i++) {
+        cleanup_free char *member = name_member(archive, i);
+        cleanup_free char *name = vm_import_volume_name(member);
         if (name && volume_bytes(&cli->paths, name) != VOLUME_IS_MISSING) {
             (void)error_set(err, ERR_VM_CONFLICT, "there is a volume '%s' already", name);
             return error_help(err, "if it can go, remove it first: vmctl volume rm %s", name);
@@ -202,7 +214,7 @@ int archive_open(int fd, const char *title, struct archive *ret, struct error *e
 int archive_unpack_all(const struct cli *cli, struct archive *archive, struct error *err)
 {
     int rc = check_room(cli, &archive->manifest, err);
-    rc = rc < 0 ? rc : check_volumes(cli, &archive->manifest, err);
+    rc = rc < 0 ? rc : check_volumes(cli, archive, err);
     struct progress progress = progress_begin(cli, archive->manifest.vm, "unpacking");
     progress.total = (double)manifest_bytes(&archive->manifest);
     for (size_t i = 0; rc == 0 && i < archive->manifest.n_members; i++) {
@@ -230,8 +242,8 @@ int archive_publish(const struct cli *cli, struct archive *archive, struct error
 {
     int rc = open_directory(cli, archive, err);
     for (size_t i = 0; rc == 0 && i < archive->manifest.n_members; i++) {
-        cleanup_free char *path =
-            vm_import_path(&cli->paths, archive->id, archive->manifest.members[i].tar.name);
+        cleanup_free char *member = name_member(archive, i);
+        cleanup_free char *path = vm_import_path(&cli->paths, archive->id, member);
         rc = unnamed_publish(&archive->files[i], path, err);
     }
     if (rc == 0 && fsync(archive->lock_fd) < 0) {

@@ -17,6 +17,7 @@ struct archive {
     struct tar_reader *reader;
     const char *title; /* in messages; borrowed */
     struct manifest manifest;
+    char *project; /* that its volumes become those of; NULL: none. Set behind archive_open() */
     struct unnamed files[MANIFEST_MEMBERS_MAX]; /* of its members */
     uint64_t disk_bytes;                        /* as the guest sees it */
     char id[TEXT_ID_SIZE]; /* its directory, once it is published; "": it is not */

@@ -27,6 +27,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/base/user_path.h"
+#include "specs/base/vm_name.h"
 #include "specs/vm/vm_desired.h"
 #include "store/bell.h"
 #include "store/import/import.h"
@@ -70,6 +71,14 @@ static int settle_ports(struct cli *cli, struct vm_spec *spec, struct error *err
     return 0;
 }
 
+static void name_volumes(struct vm_spec *spec, const char *project)
+{
+    for (size_t i = 0; i < spec->n_volumes; i++) {
+        cleanup_free char *before = spec->volumes[i].name;
+        spec->volumes[i].name = vm_name_in(project, vm_name_plain(before));
+    }
+}
+
 /* The spec and the origin of the VM that is to be. */
 static int settle(struct cli *cli, const struct archive *archive, const char *name,
     struct vm_spec *spec, struct vm_origin *ret, struct error *err)
@@ -77,6 +86,7 @@ static int settle(struct cli *cli, const struct archive *archive, const char *na
     free(spec->name);
     spec->name = mem_strdup(name);
     manifest_settle_spec(cli, &archive->manifest, spec);
+    name_volumes(spec, archive->project);
     *ret = (struct vm_origin){.vm = archive->manifest.vm,
         .is_taken = true,
         .import = (char *)(uintptr_t)archive->id,
@@ -139,6 +149,7 @@ static int import_open(struct cli *cli, const struct import_vm_values *values, i
     const char *name = given ? given : archive.manifest.vm;
     rc = rc < 0 ? rc : check_new_name(cli, name, word, err);
     rc = rc < 0 ? rc : check_backup(&archive, directory, err);
+    archive.project = rc < 0 ? NULL : vm_name_project(name);
     rc = rc < 0 ? rc : archive_unpack_all(cli, &archive, err);
     if (rc == 0 && archive.manifest.disk.file) {
         rc = backup_unpack_disk(cli, directory, &archive, err);

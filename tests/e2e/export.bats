@@ -403,4 +403,16 @@ has_process() { [[ $(pid_of "$1") =~ ^[0-9]+$ ]]; }
     refute grep 'without volume' <<<"$output"
     qemu-img compare -q volume.qcow2 "$volume"
     [ "$(vmctl get two -o json | jq -c '[.desired.spec.volumes[].name]')" = '["data"]' ]
+    # in a project its volumes are the project's, beside those it came with
+    fails 0 vmctl --project job import kept --name web
+    qemu-img compare -q volume.qcow2 "$DATA/volumes/job+data/volume.qcow2"
+    [ "$(vmctl get job/web -o json | jq -c '[.desired.spec.volumes[].name]')" = '["job/data"]' ]
+    [ ! -e "$DATA/imports" ] || [ -z "$(ls "$DATA/imports")" ]
+    vmctl export -q job/web job.vmctl --with-volumes >/dev/null
+    fails 6 vmctl import job.vmctl --name three
+    says "there is a volume 'data' already"
+    fails 0 vmctl import job.vmctl --name shop/web
+    qemu-img compare -q volume.qcow2 "$DATA/volumes/shop+data/volume.qcow2"
+    vmctl destroy -q shop/web
+    vmctl volume rm shop/data
 }
