@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/request/project.h"
 #include "cli/request/watched_source.h"
 #include "cli/show/output.h"
 #include "specs/base/buf.h"
@@ -23,7 +24,8 @@ struct unwatch_values {
 
 static const struct arg_option options[] = {
     {"file", 'f', ARG_REPEATED, offsetof(struct unwatch_values, files), "PATH",
-        "the VMFile [default: $VMCTL_FILE, VMFile.kdl here or above]"},
+        "the VMFile, and those it is watched with [default: $VMCTL_FILE, VMFile.kdl here or "
+        "above]"},
     {"all", 0, ARG_FLAG, offsetof(struct unwatch_values, is_all), NULL, "all that are watched"},
     OPTIONS_END,
 };
@@ -88,6 +90,31 @@ static int forget(struct cli *cli, json_t *all, const char *path, struct error *
     return rc;
 }
 
+/* The further ones are those that override the first, as `watch` has them; several VMFiles are
+ * names. */
+static int check_further(struct cli *cli, const struct arg_strings *files, struct error *err)
+{
+    cleanup_free char *path = NULL;
+    cleanup_with(strings_clear) struct strings further = {.count = 0}, shown = {.count = 0};
+    struct source_record *record = NULL, *other = NULL;
+    bool is_directory;
+    int rc = watched_source_path(cli, files->items[0], &path, &is_directory, err);
+    rc = rc == 0 ? project_overrides(files, &further, &shown, err) : rc;
+    rc = rc == 0 ? sources_get(cli->store, path, &record, err) : rc;
+    for (size_t i = 0; rc == 0 && i < further.count; i++) {
+        bool is_its_own = record && strings_have(&record->overrides, further.items[i]);
+        rc = is_its_own ? 0 : sources_get(cli->store, further.items[i], &other, err);
+        if (rc == 0 && !is_its_own && (record || other)) {
+            (void)error_set(err, ERR_USAGE, "'%s' is not watched with '%s'", path, shown.items[i]);
+            rc = error_help(
+                err, "to end several: vmctl unwatch '%s' '%s'", files->items[0], shown.items[i]);
+        }
+        source_record_free(TAKE_PTR(other));
+    }
+    source_record_free(record);
+    return rc;
+}
+
 static int unwatch_one(struct cli *cli, json_t *all, const char *word, struct error *err)
 {
     cleanup_free char *path = NULL;
@@ -122,6 +149,9 @@ static int run(
     int rc = cli_open_store(cli, err);
     if (rc == 0 && unwatch->is_all) {
         rc = unwatch_all(cli, all, err);
+    }
+    if (rc == 0 && unwatch->files.count > 1) {
+        rc = check_further(cli, &unwatch->files, err);
     }
     const char *first = unwatch->files.count > 0 ? unwatch->files.items[0] : NULL;
     for (size_t i = 0; rc == 0 && !unwatch->is_all && (i < words->count || i == 0); i++) {

@@ -371,6 +371,29 @@ outdated() {
     [ "$(field Status web)" = Ready ]
 }
 
+@test "unwatch takes further files as watch does, and several VMFiles as names" {
+    block a >a.kdl
+    block b >b.kdl
+    block c >c.kdl
+    vmctl -q watch a.kdl b.kdl
+    run vmctl unwatch -f a.kdl -f b.kdl
+    [ "$status" -eq 2 ]
+    says "'$PWD/a.kdl' is not watched with 'b.kdl'" "vmctl unwatch 'a.kdl' 'b.kdl'"
+    [ "$(vmctl watch --list -o name)" = "$PWD/a.kdl"$'\n'"$PWD/b.kdl" ]
+    vmctl unwatch a.kdl
+    run vmctl unwatch -f a.kdl -f b.kdl # where nothing is to be done for the first
+    [ "$status" -eq 2 ]
+    vmctl unwatch b.kdl
+    vmctl -q watch -f a.kdl -f c.kdl
+    run vmctl unwatch -f a.kdl -f b.kdl
+    [ "$status" -eq 2 ]
+    run vmctl unwatch -f a.kdl -f c.kdl
+    [ "$output" = "$PWD/a.kdl: no longer watched" ]
+    run vmctl unwatch -f a.kdl -f c.kdl
+    [ "$status" -eq 0 ]
+    [ "$output" = "$PWD/a.kdl: is not watched" ]
+}
+
 @test "a file whose directory is gone can be unwatched" {
     mkdir sub
     block web >sub/VMFile.kdl
