@@ -58,7 +58,7 @@ char *lease_in_words(const char *key)
     return text_starts_with(key, "mac/")       ? mem_printf("MAC address %s", value)
            : text_starts_with(key, socket_key) ? mem_printf("socket '%s'", key + strlen(socket_key))
            : text_starts_with(key, "net/")     ? mem_printf("address %s", value)
-           : text_starts_with(key, "name/")    ? mem_printf("name '%s'", value)
+           : text_starts_with(key, "name/")    ? mem_printf("name '%s'", key + strlen("name/"))
                                                : mem_printf("host port %s", key);
 }
 
