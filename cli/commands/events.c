@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/request/scope.h"
 #include "cli/request/targets.h"
 #include "cli/show/events.h"
 #include "cli/show/output.h"
@@ -80,7 +81,8 @@ static int find_targets(struct reader *reader, const struct which_values *which,
 static bool is_wanted(const struct reader *reader, const struct vm_event *event, int64_t from_ms)
 {
     return event->last_ms >= from_ms &&
-           (reader->targets.count == 0 || strings_have(&reader->targets, event->vm_name));
+           (reader->targets.count == 0 ? scope_has(reader->cli, event->vm_name)
+                                       : strings_have(&reader->targets, event->vm_name));
 }
 
 /* Where the newest `limit` of those wanted begin. */

@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/request/scope.h"
 #include "cli/request/targets.h"
 #include "cli/show/output.h"
 #include "cli/show/table.h"
@@ -26,6 +27,11 @@ struct get_values {
     bool watches;
 };
 
+static bool is_of_all(const struct cli *cli, const char *name)
+{
+    return !vm_spec_name_is_of_template(name) && scope_has(cli, name);
+}
+
 static bool has_labels(const struct selector *selector, const struct vm_record *record)
 {
     return selector_matches(selector, record->desired ? record->desired->spec : NULL);
@@ -40,21 +46,23 @@ static const struct arg_option options[] = {
 };
 
 /* The VMs meant, from the snapshot that is printed, which keeps only these. */
-static int get_find(const struct get_values *values, const struct selector *selector,
-    const struct arg_strings *words, struct vm_list *list, struct strings *ret, struct error *err)
+static int get_find(struct cli *cli, const struct get_values *values,
+    const struct selector *selector, const struct arg_strings *words, struct vm_list *list,
+    struct strings *ret, struct error *err)
 {
     cleanup_with(strings_clear) struct strings known = {.count = 0};
+    bool is_all = words->count + values->which.names.count == 0;
     for (size_t i = 0; i < list->count; i++) {
-        if (has_labels(selector, &list->records[i])) {
+        bool is_known = !is_all || is_of_all(cli, list->records[i].name);
+        if (is_known && has_labels(selector, &list->records[i])) {
             strings_append(&known, list->records[i].name);
         }
     }
     int rc = targets_choose(&known, &values->which, words, NULL, ret, err);
-    bool is_all = words->count + values->which.names.count == 0;
     size_t kept = 0;
     for (size_t i = 0; i < list->count; i++) {
         const char *name = list->records[i].name;
-        bool is_meant = is_all ? !vm_spec_name_is_of_template(name) : strings_have(ret, name);
+        bool is_meant = is_all ? is_of_all(cli, name) : strings_have(ret, name);
         if (is_meant && has_labels(selector, &list->records[i])) {
             list->records[kept++] = list->records[i];
         } else {
@@ -235,8 +243,8 @@ static int print_changes(void *context, bool *ret_is_done, struct error *err)
     }
     for (size_t i = 0; i < list.count; i++) {
         const char *name = list.items[i].name;
-        bool is_meant = watch->targets ? strings_have(watch->targets, name)
-                                       : !vm_spec_name_is_of_template(name);
+        bool is_meant =
+            watch->targets ? strings_have(watch->targets, name) : is_of_all(watch->cli, name);
         if (is_meant) {
             look_at(watch, find_seen(watch, name, i));
         }
@@ -299,7 +307,7 @@ static int get_read(struct cli *cli, const struct get_values *values,
     if (!output_is_data(cli)) {
         vm_rows_sort_records(list);
     }
-    return rc < 0 ? rc : get_find(values, selector, words, list, targets, err);
+    return rc < 0 ? rc : get_find(cli, values, selector, words, list, targets, err);
 }
 
 static int run(

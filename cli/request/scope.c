@@ -136,6 +136,11 @@ static int read_scope(struct cli *cli, const struct arg_strings *files, struct e
     return 0;
 }
 
+bool scope_has(const struct cli *cli, const char *name)
+{
+    return !cli->has_given_scope || !cli->scope || vm_name_is_of(name, cli->scope);
+}
+
 int scope_find(
     struct cli *cli, const struct arg_strings *files, const char **ret, struct error *err)
 {

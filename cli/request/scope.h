@@ -18,6 +18,9 @@ struct error;
  * readers of the VMFile have it. -ERR_USAGE: it cannot be one. */
 int scope_take_given(struct cli *cli, const char *project, struct error *err);
 
+/* Whether the VM is one that --all means: with --project or $VMCTL_PROJECT those of that alone. */
+bool scope_has(const struct cli *cli, const char *name);
+
 /* *ret is the project, borrowed from `cli`; NULL: none. Read once, and only where it matters.
  * -ERR_USAGE: the VMFile is missing or invalid, and its VMs are of several projects;
  * -ERR_VMFILE_INVALID: it has no VMs yet, and names a project. */

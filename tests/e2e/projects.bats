@@ -125,6 +125,8 @@ names() { vmctl list -a -o name | tr '\n' ' '; }
     [ "$(vmctl list -o json | jq -r '[.[].display] | join(" ")')" = "Stopped Ready Ready" ]
     run vmctl --project b status
     refute grep -q a/web <<<"$output"
+    [ "$(vmctl --project b get -o name)" = b/web ]
+    [ "$(vmctl --project b events -o json | jq -r '.[].vm' | sort -u)" = b/web ]
     [ "$(vmctl --project b inventory | jq -r '._meta.hostvars | keys[]')" = b/web ]
     VMCTL_PROJECT=b vmctl destroy --all -y
     [ "$(names)" = "a/web web " ]
