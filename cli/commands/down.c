@@ -11,7 +11,9 @@
 #include "cli/show/result.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/text.h"
 #include "store/source/sources.h"
+#include "store/store.h"
 
 struct down_values {
     struct which_values which;
@@ -84,6 +86,32 @@ static int keep_existing(
     return rc;
 }
 
+/* As `up` refuses them: of two folders that name the same VM it is one's. */
+static int leave_others(
+    struct cli *cli, const struct arg_strings *files, struct strings *targets, struct error *err)
+{
+    cleanup_with(strings_clear) struct strings own = {.count = 0};
+    cleanup_free char *path = NULL;
+    int rc = project_path(cli, files, &path, err);
+    for (size_t i = 0; rc == 0 && i < targets->count; i++) {
+        cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+        const char *name = targets->items[i];
+        rc = store_get(cli->store, name, &record, err);
+        const char *source = record.desired ? record.desired->source : path;
+        if (text_eq(source, path)) {
+            strings_append(&own, name);
+        } else if (rc == 0) {
+            cli_note(cli, "note: %s is left: it %s%s", name,
+                source ? "belongs to another VMFile, " : "was made by `vmctl create`",
+                source ? source : "");
+        }
+    }
+    struct strings before = *targets;
+    *targets = own;
+    own = before;
+    return rc;
+}
+
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
@@ -102,6 +130,9 @@ static int run(
     }
     if (rc == 0) {
         rc = targets_narrow(cli, &down->which, &targets, err);
+    }
+    if (rc == 0 && down->destroys) {
+        rc = leave_others(cli, &down->which.files, &targets, err);
     }
     if (rc == 0 && down->destroys) {
         rc = protected_leave_out(cli, NULL, &targets, &kept, err);

@@ -80,6 +80,10 @@ names() { vmctl list -a -o name | tr '\n' ' '; }
     of shop web
     fails 6 vmctl up
     says "vm 'shop/web' belongs to another VMFile"
+    run vmctl down --destroy -y # as a job does whose `up` failed
+    [ "$status" -eq 0 ]
+    says "shop/web is left: it belongs to another VMFile, $work/project/VMFile.kdl"
+    [ "$(names)" = "shop/web " ]
     of shop db
     vmctl up
     [ "$(vmctl list -o name | tr '\n' ' ')" = "db web " ]
