@@ -44,7 +44,7 @@ names() {
     fails 2 timeout 20 vmctl up --file /dev/zero
     says "'/dev/zero' is a device, not a VMFile"
     fails 2 vmctl validate .
-    says "'.' is a directory, not a VMFile" "name the file in it: ./VMFile.kdl"
+    says "there is no VMFile './VMFile.kdl'"
 }
 
 @test "a pipe in the place of nodes.kdl or images.kdl is refused, and not waited for" {
