@@ -72,6 +72,11 @@ void store_batch_put_status(
     set_value(op, &value);
 }
 
+void store_batch_expect_vm(struct store_batch *batch, const char *name, const char *uid)
+{
+    (void)add_op(batch, OP_EXPECT_VM, STORE_DESIRED, name, uid);
+}
+
 void store_batch_forget_vm(struct store_batch *batch, const char *name, const char *uid)
 {
     (void)add_op(batch, OP_FORGET_VM, STORE_DESIRED, name, uid);

@@ -34,7 +34,15 @@ void store_batch_put_desired(
 void store_batch_put_status(
     struct store_batch *batch, const char *name, const struct vm_status *status);
 
-/* Drops desired, status and all leases of the VM if the name is still this VM's, as above. */
+/*
+ * Stale unless the desired record under the name is there and has this uid. What was decided on the
+ * desired record is committed with it: a VM that was renamed meanwhile (store/desired/rename.h) has
+ * left its name free, and nothing more is to be written under that.
+ */
+void store_batch_expect_vm(struct store_batch *batch, const char *name, const char *uid);
+
+/* Drops desired and status of the VM if the name is still this VM's, as above, and its leases
+ * unless it lives on under another name. */
 void store_batch_forget_vm(struct store_batch *batch, const char *name, const char *uid);
 
 /* Takes the lease for the VM; stale when another uid holds the key. Same holder: no change. */

@@ -42,6 +42,7 @@ json_t *session_record(
     json_put_int(record, "startedAt", clock_wall_ms(clock));
     json_put_text(record, "bootId", clock_boot_id(clock));
     json_put_text(record, "directory", directory);
+    json_put_flag(record, "renames", true);
     return record;
 }
 
@@ -87,6 +88,7 @@ int session_read(struct store *store, struct session *ret, struct error *err)
     (void)snprintf(session.version, sizeof(session.version), "%s", version ? version : "0");
     (void)snprintf(session.id, sizeof(session.id), "%s", has_id ? id : "");
     session.has_observed_all = json_flag(record, SESSION_OBSERVED_ALL, false);
+    session.can_rename = json_flag(record, "renames", false);
     *ret = session;
     return 0;
 }

@@ -37,6 +37,7 @@ struct session {
     /* It has looked at every VM since it started: a status that still bears another signature was
      * found to be true, and was not written again for the sake of that. */
     bool has_observed_all;
+    bool can_rename;        /* it knows of names that VMs had (store/desired/rename.h) */
     uint64_t pid_namespace; /* its number, as in /proc/self/ns/pid */
     bool is_stopped;        /* by SIGSTOP: it holds its lock and does nothing */
     bool is_traced;         /* halted for a moment, at every call of a debugger */

@@ -10,6 +10,7 @@
 #include "cli/request/targets.h"
 #include "cli/request/vm_request.h"
 #include "cli/show/result.h"
+#include "cli/wait/controller_process.h"
 #include "cli/wait/follow.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -17,6 +18,7 @@
 #include "specs/base/text.h"
 #include "specs/base/vm_name.h"
 #include "store/desired/rename.h"
+#include "store/session.h"
 #include "store/store.h"
 
 struct rename_values {
@@ -30,6 +32,21 @@ static const struct arg_option options[] = {
 
 static const struct rename_values defaults = {.follow.timeout_ms = FOLLOW_TIMEOUT_MS};
 
+/* One that does not know of renaming, of whatever version, would find files of a VM without a
+ * record under the old name, and put them aside: it is replaced before. */
+static int find_controller(struct cli *cli, struct error *err)
+{
+    struct session session;
+    int rc = cli_ensure_controller(cli, err);
+    rc = rc != 0 ? rc : session_read(cli->store, &session, err);
+    if (rc != 0 || session.can_rename) {
+        return rc;
+    }
+    cli_note(cli, "note: replacing the controller, which cannot rename; VMs keep running");
+    rc = controller_end(cli, err);
+    return rc != 0 ? rc : cli_ensure_controller(cli, err);
+}
+
 /* Until vmctld has moved its files. */
 static int await_files(struct cli *cli, const char *name, const struct renamed *renamed,
     const struct follow_values *values, struct error *err)
@@ -37,11 +54,8 @@ static int await_files(struct cli *cli, const char *name, const struct renamed *
     struct follow_target target = {
         .name = name, .generation = renamed->generation, .goal.kind = GOAL_STOPPED};
     memcpy(target.uid, renamed->uid, TEXT_ID_SIZE);
-    if (values->is_detached) {
-        return cli_ensure_controller(cli, err);
-    }
-    int rc = cli_start_controller(cli, err);
-    return rc < 0 ? rc : follow(cli, &target, 1, values->timeout_ms, err);
+    int rc = values->is_detached ? 0 : cli_start_controller(cli, err);
+    return rc < 0 || values->is_detached ? rc : follow(cli, &target, 1, values->timeout_ms, err);
 }
 
 static int run(
@@ -70,6 +84,7 @@ static int run(
     rc = rc < 0 ? rc
                 : targets_find_named(
                       cli, &(struct which_values){.is_all = false}, &old_word, &found, err);
+    rc = rc != 0 ? rc : find_controller(cli, err);
     rc = rc != 0 ? rc : rename_vm(cli->store, old_name, name, &renamed, err);
     if (rc != 0) {
         return rc;

@@ -155,19 +155,25 @@ void pass_record_new_disk(struct pass *pass)
     template_note_steps(pass);
 }
 
-static int move_to_quarantine(
-    const struct paths *paths, const char *name, const char *new_name, struct error *err)
+int pass_move_to_quarantine(const struct pass *pass, struct error *err)
 {
+    const struct paths *paths = pass->vm->host->paths;
+    const char *name = pass->vm->name;
     cleanup_free char *quarantine = paths_path(paths, "quarantine");
+    cleanup_free char *flat = vm_name_flat(name);
+    cleanup_free char *new_name = mem_printf("%s-%lld", flat, (long long)(pass->wall_ms / 1000));
     int rc = fs_make_dirs(quarantine, 0700, err);
     cleanup_close int from = rc < 0 ? -1 : fs_open_beneath(paths->data_dir, "vms", err);
     cleanup_close int to = from < 0 ? -1 : fs_open_beneath(paths->data_dir, "quarantine", err);
     if (to < 0) {
         return -(int)err->code;
     }
-    return renameat(from, name, to, new_name) == 0
-               ? 0
-               : error_set_errno(err, ERR_IO, errno, "cannot rename it to '%s'", new_name);
+    if (renameat(from, flat, to, new_name) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot rename it to '%s'", new_name);
+    }
+    log_warn(
+        "vm", "%s: no record of this VM; its files were moved to 'quarantine/%s'", name, new_name);
+    return 0;
 }
 
 /* Files of a VM without a record: a lost store must not cost a disk. What the lost store knew is
@@ -189,12 +195,9 @@ int64_t pass_quarantine(struct pass *pass)
             name, flat);
         return VERDICT_WHEN_WOKEN;
     }
-    cleanup_free char *new_name = mem_printf("%s-%lld", flat, (long long)(pass->wall_ms / 1000));
-    if (move_to_quarantine(pass->vm->host->paths, flat, new_name, &err) < 0) {
+    if (pass_move_to_quarantine(pass, &err) < 0) {
         log_warn("vm", "%s: cannot move its files to quarantine/: %s", name, err.message);
         return RECHECK_MS;
     }
-    log_warn(
-        "vm", "%s: no record of this VM; its files were moved to 'quarantine/%s'", name, new_name);
     return VERDICT_NOW;
 }

@@ -98,6 +98,8 @@ void pass_finish_step(struct pass *pass);
 /* disk_acts.c: those actions, as pass_act(). */
 int64_t pass_fetch_image(struct pass *pass);
 int64_t pass_quarantine(struct pass *pass);
+/* Moves what is in the VM's directory to quarantine/. */
+int pass_move_to_quarantine(const struct pass *pass, struct error *err);
 int64_t pass_prepare(struct pass *pass);
 int64_t pass_replace(struct pass *pass);
 int64_t pass_identify_image(struct pass *pass);
@@ -136,11 +138,14 @@ bool pass_is_thaw_due(const struct pass *pass);
 int64_t pass_thaw(struct pass *pass);
 bool pass_record_thaw(struct pass *pass, const struct error *error);
 
-/* renamed.c: the files of a VM that was renamed are where they belong, or could not be moved yet:
- * false, and nothing else may be done with it. Once they are, and its VMFile names it so, the patch
- * gives its old name back (store/desired/rename.h). */
-bool renamed_move_files(
-    const struct reconciler_host *host, const struct vm_view *view, struct vm_patch *patch);
+/*
+ * renamed.c: the files of a VM that was renamed are where they belong, or could not be moved yet:
+ * false, the patch's status says why, and nothing else may be done with it. Once they are they are
+ * not moved again; and once its VMFile names it so, the patch gives its old name back
+ * (store/desired/rename.h). Without a desired record nothing is done: the status may be what is
+ * left of a VM that has another name by now.
+ */
+bool renamed_move_files(struct pass *pass);
 /* The VM that had this name last, and whose files may still be under it; NULL: none. */
 const char *renamed_now(struct reconciler_host *host, const char *name);
 

@@ -164,11 +164,12 @@ static struct verdict pass_over_view(
         patch->deletes = true;
         return (struct verdict){.requeue_ms = VERDICT_NOW};
     }
-    if (!renamed_move_files(self->host, view, patch)) {
-        return (struct verdict){.is_failure = true};
-    }
     struct pass pass = begin_pass(self, view, patch);
     choose_spec(&pass);
+    if (!renamed_move_files(&pass)) {
+        vm_spec_free(pass.whole);
+        return (struct verdict){.is_failure = true};
+    }
     struct vm_status *recorded = NULL;
     bool has_changed = pass_observe_generation(&pass);
     bool has_failed = !pass.vm->op && pass.vm->outcome && pass.vm->outcome->error;

@@ -236,6 +236,8 @@ static struct store_batch *make_batch(struct reconciler_host *host, const struct
     int rc = fill(&context, clock_wall_ms(host->clock), err);
     if (rc < 0 || store_batch_is_empty(batch)) {
         store_batch_free(TAKE_PTR(batch));
+    } else if (view->desired && !patch->forget) { /* that one looks whose the name is by itself */
+        store_batch_expect_vm(batch, view->name, view->desired->uid);
     }
     return batch;
 }

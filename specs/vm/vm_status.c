@@ -301,6 +301,8 @@ static const struct field status_rows[] = {
     FIELD(struct vm_status, vnc, "vnc"),
     FIELD(struct vm_status, machine, "machine"),
     FIELD(struct vm_status, renamed_from, "renamedFrom", .omit_empty = true),
+    FIELD(struct vm_status, has_moved, "filesMoved", .omit_empty = true),
+    FIELD(struct vm_status, dir_inode, "filesInode", .omit_empty = true),
 };
 static const struct vm_status no_status = {
     .restart.last_exit_status = -1, .provision.last_exit_status = -1};

@@ -347,8 +347,10 @@ struct vm_status {
     struct vm_card *cards; /* owned; of the spec's further networks, in their order */
     size_t n_cards;
     char *vnc; /* path of its socket, or "127.0.0.1:5901" of a spec with a port; NULL: none */
-    char *renamed_from; /* the name under which its files may be yet, and which it still holds;
-                         * NULL: none (store/desired/rename.h) */
+    char *renamed_from; /* the name that it had, and still holds; NULL: none
+                         * (store/desired/rename.h) */
+    bool has_moved;     /* its files are not under that any more, whatever is there */
+    uint64_t dir_inode; /* of its directory, when it was renamed; 0: there was none */
     char *machine; /* QEMU's machine type, of the VM's last start: "pc-q35-7.2"; NULL: not known */
 };
 

@@ -118,14 +118,19 @@ static int attempt_check(struct store *store, const struct attempt *attempt, str
         (void)error_set(err, ERR_VM_DELETING, "vm '%s' is being deleted", change->name);
         return error_help(err, "wait until it is gone: vmctl wait %s --deleted", change->name);
     }
-    if (!desired) {
-        return rename_check_free(store, change->name, err);
+    int rc = desired ? 0 : rename_check_free(store, change->name, err);
+    if (rc == 0 && change->spec) {
+        const struct vm_spec *before = desired ? desired->spec : NULL;
+        rc = rename_check_dependencies(store, before, change->spec, err);
+    }
+    if (rc < 0 || !desired) {
+        return rc;
     }
     bool is_bound = (change->spec || change->source) && !change->takes_over;
     if (is_bound && !text_eq(desired->source, change->source)) {
         return report_conflict(change->name, desired, err);
     }
-    int rc = change_check_protected(desired, change, err);
+    rc = change_check_protected(desired, change, err);
     rc = rc == 0 && change->saves ? save_check(attempt->record, change->name, err) : rc;
     if (rc < 0) {
         return rc;

@@ -4,11 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "specs/base/paths.h"
 #include "specs/base/strings.h"
 #include "specs/base/vm_name.h"
 #include "specs/vm/lease_key.h"
@@ -21,12 +23,14 @@
 #include "store/lmdb/checksum.h"
 #include "store/lmdb/lmdb_env.h"
 #include "store/record.h"
+#include "store/session.h"
 #include "store/store.h"
 
 struct rename_work {
     const char *old_name, *new_name;
     struct vm_desired *desired;
     struct vm_status *status;
+    uint64_t inode; /* of its directory; 0: there is none */
     struct error err;
 };
 
@@ -68,6 +72,17 @@ static bool is_settled(const struct vm_desired *desired, const struct vm_status 
            (!desired->wants_prepared || status->prepared.digest[0]);
 }
 
+/* Who made the snapshot finds it by the VM's name. */
+static bool is_being_copied(const struct vm_status *status)
+{
+    for (size_t i = 0; i < status->n_snapshots; i++) {
+        if (text_starts_with(status->snapshots[i].name, SNAPSHOT_PASSING)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int check_state(struct rename_work *work)
 {
     const struct vm_desired *desired = work->desired;
@@ -87,11 +102,18 @@ static int check_state(struct rename_work *work)
         return error_help(
             &work->err, "only a stopped one is renamed: vmctl stop %s", work->old_name);
     }
-    if (!is_settled(desired, status)) {
+    /* Before its files have moved no pass does anything else, also when they cannot be moved. */
+    bool goes_back = status && text_eq(status->renamed_from, work->new_name);
+    if (!is_settled(desired, status) && !(goes_back && !status->has_moved)) {
         (void)refuse(work, ERR_VM_INVALID_STATE, "has work under way");
         return error_help(&work->err, "see what it is: vmctl status %s", work->old_name);
     }
-    if (status->renamed_from && !text_eq(desired->renamed_from, work->new_name)) {
+    if (is_being_copied(status)) {
+        (void)refuse(work, ERR_VM_INVALID_STATE, "is being cloned, exported or backed up");
+        return error_help(
+            &work->err, "try again when that is done; of one that was killed an hour later");
+    }
+    if (status->renamed_from && !goes_back) {
         (void)error_set(&work->err, ERR_VM_CONFLICT, "vm '%s' was renamed before, from '%s'",
             work->old_name, status->renamed_from);
         return desired->renamed_from
@@ -261,6 +283,10 @@ static void give_name(struct rename_work *work)
     vm_spec_digest(desired->spec, desired->spec_digest);
     desired->generation++;
     desired->revision++;
+    if (!status->renamed_from || status->has_moved) {
+        status->dir_inode = work->inode; /* else they are still the same files */
+    }
+    status->has_moved = false;
     replace(&status->renamed_from, work->old_name);
     replace(&status->vnc, NULL);
     if (status->applied_spec) {
@@ -299,6 +325,32 @@ static int put_records(struct store *store, MDB_txn *txn, struct rename_work *wo
                     (struct bytes){buf_str(&lease), lease.len});
 }
 
+/* 0: there is none. */
+static uint64_t dir_inode(struct store *store, const char *name)
+{
+    struct stat st;
+    cleanup_free char *dir = paths_vm(store_paths(store), name, VM_DIR);
+    return lstat(dir, &st) == 0 ? (uint64_t)st.st_ino & INT64_MAX : 0;
+}
+
+/* Files that no record names would be taken for the VM's. Of a VM that gets its name back before
+ * its files have moved they may be its own. */
+static int check_new_dir(struct store *store, struct rename_work *work)
+{
+    const struct vm_status *status = work->status;
+    uint64_t present = dir_inode(store, work->new_name);
+    bool may_be_ours = status->renamed_from && !status->has_moved &&
+                       (!status->dir_inode || status->dir_inode == present);
+    work->inode = dir_inode(store, work->old_name);
+    if (!present || may_be_ours) {
+        return 0;
+    }
+    cleanup_free char *dir = paths_vm(store_paths(store), work->new_name, VM_DIR);
+    (void)error_set(
+        &work->err, ERR_VM_CONFLICT, "'%s' has files that are of no vm that vmctl knows", dir);
+    return error_help(&work->err, "move them elsewhere, or choose another name");
+}
+
 /* The name is no other VM's, and none that another had; its own of before it has back. */
 static int check_new_name(struct store *store, MDB_txn *txn, struct rename_work *work)
 {
@@ -335,6 +387,7 @@ static int rename_records(struct store *store, MDB_txn *txn, void *context)
     error_clear(&work->err);
     int rc = read_records(store, txn, work);
     rc = rc ? rc : check_state(work);
+    rc = rc ? rc : check_new_dir(store, work);
     rc = rc ? rc : check_new_name(store, txn, work);
     if (rc) {
         return rc;
@@ -349,12 +402,29 @@ static int rename_records(struct store *store, MDB_txn *txn, void *context)
     return rc;
 }
 
+/* One that knows nothing of renaming would take the files for nobody's. */
+static int check_controller(struct store *store, struct error *err)
+{
+    struct session session;
+    int rc = session_read(store, &session, err);
+    if (rc < 0 || session.state == SESSION_NONE || session.can_rename) {
+        return rc;
+    }
+    (void)error_set(err, ERR_CONTROLLER, "the controller (process %d, version %s) cannot rename",
+        (int)session.pid, session.version);
+    return error_help(err, "end it, VMs keep running: vmctl controller stop");
+}
+
 int rename_vm(struct store *store, const char *old_name, const char *new_name, struct renamed *ret,
     struct error *err)
 {
     cleanup_with(rename_work_clear) struct rename_work work = {
         .old_name = old_name, .new_name = new_name};
-    int rc = lmdb_write(store, rename_records, &work);
+    int rc = check_controller(store, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = lmdb_write(store, rename_records, &work);
     if (rc != 0 && work.err.code != ERR_NONE) {
         *err = work.err;
         return -(int)err->code;
@@ -382,6 +452,20 @@ int rename_check_free(struct store *store, const char *name, struct error *err)
     (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' was renamed to '%s'", name, now);
     return error_help(err, "if a VMFile has it, write vm \"%s\" there, then: vmctl apply %s",
         vm_name_plain(now), now);
+}
+
+int rename_check_dependencies(struct store *store, const struct vm_spec *before,
+    const struct vm_spec *spec, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < spec->n_depends_on; i++) {
+        bool is_known = false;
+        for (size_t j = 0; before && j < before->n_depends_on; j++) {
+            is_known |= text_eq(before->depends_on[j], spec->depends_on[i]);
+        }
+        rc = is_known ? 0 : rename_check_free(store, spec->depends_on[i], err);
+    }
+    return rc;
 }
 
 static bool is_in_file(const struct vmfile *file, const char *name, size_t likely)

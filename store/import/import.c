@@ -22,6 +22,7 @@
 #include "specs/vm/vm_status.h"
 #include "store/batch.h"
 #include "store/desired/change.h"
+#include "store/desired/rename.h"
 #include "store/import/import_disk.h"
 #include "store/store.h"
 
@@ -291,6 +292,7 @@ static int import_look(
         *ret = IMPORT_GONE;
     } else {
         *ret_is_known = false;
+        return rename_check_free(takeover->store, takeover->name, err);
     }
     return 0;
 }

@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+#include "specs/base/cleanup.h"
+#include "specs/vm/lease_key.h"
+#include "store/lmdb/checksum.h"
 #include "store/lmdb/lmdb_events.h"
 
 struct apply {
@@ -46,6 +49,25 @@ static int find_head(
     return rc;
 }
 
+static bool is_lease_of(struct bytes value, const char *uid)
+{
+    size_t n = strlen(uid);
+    return value.n > n && memcmp(value.data, uid, n) == 0 && value.data[n] == '\t';
+}
+
+/* A VM that was renamed may still hold the name. */
+static int check_name_is_free(struct apply *apply, const struct batch_op *op)
+{
+    struct bytes value;
+    cleanup_free char *key = name_lease_key(op->key);
+    int rc = lmdb_get(apply->store, apply->txn, STORE_LEASES, key, &value);
+    if (rc == 0 && !is_lease_of(value, op->uid)) {
+        return error_set(
+            apply->err, ERR_STORE_STALE, "the name '%s' is that of a VM that was renamed", op->key);
+    }
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 static int put_desired(struct apply *apply, const struct batch_op *op)
 {
     struct record_head head;
@@ -59,7 +81,10 @@ static int put_desired(struct apply *apply, const struct batch_op *op)
     if (rc == 0 && head.revision != op->expected_revision) {
         return error_set(apply->err, ERR_STORE_STALE, "VM '%s' was changed meanwhile", op->key);
     }
-    return rc == 0 || rc == MDB_NOTFOUND ? put(apply, op) : rc;
+    if (rc == MDB_NOTFOUND) {
+        rc = check_name_is_free(apply, op);
+    }
+    return rc == 0 ? put(apply, op) : rc;
 }
 
 /* 0 when the name is this VM's or free; the desired record decides, then the status. */
@@ -75,12 +100,6 @@ static int check_owner(struct apply *apply, const struct batch_op *op)
             apply->err, ERR_STORE_STALE, "the name '%s' belongs to another VM by now", op->key);
     }
     return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
-static bool is_lease_of(struct bytes value, const char *uid)
-{
-    size_t n = strlen(uid);
-    return value.n > n && memcmp(value.data, uid, n) == 0 && value.data[n] == '\t';
 }
 
 static int drop_leases(struct apply *apply, const char *uid)
@@ -104,16 +123,52 @@ static int drop_leases(struct apply *apply, const char *uid)
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
+static int expect_vm(struct apply *apply, const struct batch_op *op)
+{
+    struct record_head head;
+    int rc = find_head(apply, STORE_DESIRED, op->key, &head);
+    if (rc == MDB_NOTFOUND || (rc == 0 && strcmp(head.uid, op->uid) != 0)) {
+        return error_set(
+            apply->err, ERR_STORE_STALE, "VM '%s' was removed or renamed meanwhile", op->key);
+    }
+    return rc;
+}
+
+/* Whether any desired record has this uid. */
+static int find_uid(struct apply *apply, const char *uid, bool *ret)
+{
+    MDB_cursor *cursor = NULL;
+    MDB_val key, raw;
+    int rc = mdb_cursor_open(apply->txn, apply->store->tables[STORE_DESIRED], &cursor);
+    *ret = false;
+    while (rc == 0 && !*ret && (rc = mdb_cursor_get(cursor, &key, &raw, MDB_NEXT)) == 0) {
+        struct record_head head = {.revision = 0};
+        struct bytes value = checksum_take(STORE_DESIRED, lmdb_bytes(key), lmdb_bytes(raw));
+        *ret = record_head(value, true, &head) && strcmp(head.uid, uid) == 0;
+    }
+    if (cursor) {
+        mdb_cursor_close(cursor);
+    }
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* A record of no more than a status may be what is left of a VM that lives under another name: the
+ * leases are that one's. */
 static int forget_vm(struct apply *apply, const struct batch_op *op)
 {
+    struct record_head head;
+    bool lives_on = false;
     int rc = check_owner(apply, op);
+    if (rc == 0 && (rc = find_head(apply, STORE_DESIRED, op->key, &head)) == MDB_NOTFOUND) {
+        rc = find_uid(apply, op->uid, &lives_on);
+    }
     if (rc == 0) {
         rc = drop(apply, STORE_DESIRED, op->key);
     }
     if (rc == 0) {
         rc = drop(apply, STORE_STATUS, op->key);
     }
-    return rc == 0 ? drop_leases(apply, op->uid) : rc;
+    return rc == 0 && !lives_on ? drop_leases(apply, op->uid) : rc;
 }
 
 static int take_lease(struct apply *apply, const struct batch_op *op)
@@ -169,6 +224,8 @@ static int apply_op(struct apply *apply, const struct batch_op *op)
     case OP_PUT_STATUS:
         rc = check_owner(apply, op);
         return rc == 0 ? put(apply, op) : rc;
+    case OP_EXPECT_VM:
+        return expect_vm(apply, op);
     case OP_FORGET_VM:
         return forget_vm(apply, op);
     case OP_TAKE_LEASE:

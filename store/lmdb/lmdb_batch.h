@@ -9,6 +9,7 @@
 enum batch_op_kind {
     OP_PUT_DESIRED,
     OP_PUT_STATUS,
+    OP_EXPECT_VM,
     OP_FORGET_VM,
     OP_TAKE_LEASE,
     OP_DROP_LEASE,

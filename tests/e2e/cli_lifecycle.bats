@@ -423,6 +423,16 @@ END
     [ "$(vmctl list -o name | tr '\n' ' ')" = "app www " ]
     [ "$(vmctl get www -o json | jq -r .desired.uid)" = "$uid" ]
     [ "$(ls "$data/vms" | tr '\n' ' ')" = "app www " ]
+    refute grep -q web "$data/vms/www/ssh_config"
+    # what comes to be under the old name later is not its own, and another VM does not depend on it
+    mkdir "$data/vms/web"
+    vmctl -q start www
+    vmctl wait www --ready
+    vmctl -q stop www
+    rmdir "$data/vms/web"
+    run vmctl apply app
+    [ "$status" -eq 6 ]
+    says "vm 'web' was renamed to 'www'"
     # a file that has the old name yet is not applied, makes no VM of it and prunes none
     run vmctl up -d --prune -y
     [ "$status" -eq 6 ]
@@ -453,11 +463,98 @@ gives_back() { vmctl get www -o json | jq -e '.status.renamedFrom == null'; }
     timeout -s KILL 3 vmctl rename web www -d || true
     [ -d "$data/vms/web" ]
     kill_hard "$pid"
+    # from the commit on the name is held; here no vmctld has given it back
     run vmctl create --name web --image "$work/image" --backend noop -d
-    [ "$status" -eq 6 ] || [ -d "$data/vms/www" ]
+    [ "$status" -eq 6 ]
+    says "vm 'web' was renamed to 'www'"
     vmctl controller start
     vmctl wait --stopped www
     [ "$(ls "$data/vms/www")" = "$before" ]
     [ ! -e "$data/vms/web" ]
+    [ -z "$(ls -A "$data/quarantine" 2>/dev/null)" ]
+}
+
+# renamed_halfway : web is www, and its files have not moved: vmctld is halted, as $pid
+renamed_halfway() {
+    vmctl -q create --name web --image "$work/image" --backend noop
+    disk=$(cat "$data/vms/web/noop.disk")
+    pid=$(controller_pid)
+    kill -STOP "$pid"
+    timeout -s KILL 3 vmctl rename web www -d
+}
+is_stalled() { vmctl get www -o json | jq -e '.status.trouble.message // "" | test("where others are")'; }
+
+@test "files in the way of a renamed VM's: it says so, and has its name back, or is destroyed" {
+    local pid disk
+    vmctl -q create --name web --image "$work/image" --backend noop
+    mkdir "$data/vms/www"
+    run vmctl rename web www
+    [ "$status" -eq 6 ]
+    says "has files that are of no vm that vmctl knows"
+    rmdir "$data/vms/www"
+    vmctl -q destroy -y web
+
+    renamed_halfway
+    mkdir "$data/vms/www"
+    echo other >"$data/vms/www/noop.disk"
+    kill -CONT "$pid"
+    await is_stalled
+    run vmctl rename www web
+    [ "$status" -eq 0 ]
+    [ "$(cat "$data/vms/web/noop.disk")" = "$disk" ]
+    mv "$data/vms/www" "$work/other" 2>/dev/null || mv "$data"/quarantine/www-* "$work/other"
+    [ "$(cat "$work/other/noop.disk")" = other ]
+    vmctl -q start web
+    vmctl -q destroy -y web
+
+    renamed_halfway
+    mv "$work/other" "$data/vms/www"
+    kill -CONT "$pid"
+    await is_stalled
+    vmctl -q destroy -y www
+    [ ! -e "$data/vms/web" ]
+    await_quarantined() { [ "$(cat "$data"/quarantine/www-*/noop.disk)" = other ]; }
+    await await_quarantined
+}
+
+@test "a renamed VM whose files are gone is not said to be renamed" {
+    local pid disk
+    renamed_halfway
+    mv "$data/vms/web" "$work/moved"
+    kill -CONT "$pid"
+    run vmctl wait www --stopped --timeout 20s
+    [ "$status" -ne 0 ]
+    says "its files are neither in 'vms/www'"
+    mv "$work/moved" "$data/vms/www"
+    is_stopped() { vmctl wait www --stopped --timeout 5s; }
+    await is_stopped
+    [ "$(cat "$data/vms/www/noop.disk")" = "$disk" ]
+}
+
+@test "a VM that is renamed to and fro while its VMFile changes keeps its disk" {
+    cat >VMFile.kdl <<END
+defaults { image "$work/image"; backend "noop" }
+vm "app"
+vm "web" { forward host=18383 guest=80; autostart #false }
+END
+    vmctl -q up --watch
+    vmctl -q start web
+    vmctl -q stop web
+    local uid disk end=$((SECONDS + 10)) n=0
+    uid=$(vmctl get web -o json | jq -r .desired.uid)
+    disk=$(cat "$data/vms/web/noop.disk")
+    while [ $SECONDS -lt $end ]; do
+        vmctl -q rename web www -d && vmctl -q rename www web -d || true
+        n=$((n + 1))
+        sed -i "s/vm \"app\".*/vm \"app\" { labels { n \"$n\" } }/" VMFile.kdl
+        if [ $((n % 2)) = 0 ]; then sed -i 's,^vm "web",//vm "web",' VMFile.kdl; else sed -i 's,^//vm,vm,' VMFile.kdl; fi
+    done
+    local now
+    now=$(vmctl list -o name | grep -v app)
+    vmctl -q rename "$now" web || true
+    now=$(vmctl list -o name | grep -v app)
+    vmctl wait "$now" --stopped
+    [ "$(vmctl get "$now" -o json | jq -r .desired.uid)" = "$uid" ]
+    [ "$(cat "$data/vms/$now/noop.disk")" = "$disk" ]
     [ -z "$(ls -A "$data/quarantine" 2>/dev/null)" ]
 }

@@ -2,12 +2,19 @@
 #include "store/desired/rename.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
+#include "specs/base/fs.h"
+#include "specs/base/json.h"
+#include "specs/base/paths.h"
+#include "specs/base/proc_stat.h"
 #include "specs/base/strings.h"
 #include "specs/vm/lease_key.h"
 #include "specs/vm/media_digest.h"
 #include "specs/vmfile/vmfile.h"
+#include "store/session.h"
 #include "tests/unit/store/desired/change_fixture.h"
 
 #define SOURCE "/project/VMFile.kdl"
@@ -200,6 +207,165 @@ static void what_runs_or_is_worked_on_keeps_its_name(void **state)
     refused(store, "web", "www", ERR_VM_DELETING, "is being deleted");
 }
 
+static struct vm_status *recorded_status(struct store *store, const char *name)
+{
+    struct vm_record record = get_vm(store, name);
+    struct vm_status *status = TAKE_PTR(record.status);
+    vm_record_clear(&record);
+    return status;
+}
+
+static void assert_holder(struct store *store, const char *key, const char *expected)
+{
+    char uid[TEXT_ID_SIZE];
+    struct error err = {0};
+    cleanup_free char *holder = NULL;
+    must(store_lease_holder(store, key, uid, &holder, &err), &err);
+    assert_string_equal(holder ? holder : "", expected);
+}
+
+/* As of a pass that began before the name was another. */
+static void what_was_decided_under_the_old_name_is_void(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct error err = {0};
+    apply_spec(store, "web", SOURCE, NULL);
+    write_status(store, "web", off);
+    take_lease(store, "web", "tcp/10022");
+    struct vm_status *status = recorded_status(store, "web");
+    struct store_batch *late = store_batch_new(), *forget = store_batch_new();
+    store_batch_put_status(late, "web", status);
+    store_batch_expect_vm(late, "web", status->uid);
+    store_batch_forget_vm(forget, "web", status->uid);
+    must(rename_to(store, "web", "www", &err), &err);
+    assert_int_equal(commit(store, late), -ERR_STORE_STALE);
+    assert_null(recorded_status(store, "web"));
+    assert_int_equal(commit(store, forget), 0);
+    assert_holder(store, "tcp/10022", "www");
+    assert_holder(store, "name/web", "www");
+    vm_status_free(status);
+}
+
+/* A status without a desired record, of whatever origin, is not all that there is of the VM. */
+static void who_lives_on_under_another_name_keeps_its_leases(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct error err = {0};
+    apply_spec(store, "web", SOURCE, NULL);
+    write_status(store, "web", off);
+    take_lease(store, "web", "tcp/10022");
+    struct vm_status *status = recorded_status(store, "web");
+    must(rename_to(store, "web", "www", &err), &err);
+    struct store_batch *batch = store_batch_new();
+    store_batch_put_status(batch, "web", status);
+    assert_int_equal(commit(store, batch), 0);
+    batch = store_batch_new();
+    store_batch_forget_vm(batch, "web", status->uid);
+    assert_int_equal(commit(store, batch), 0);
+    assert_null(recorded_status(store, "web"));
+    assert_holder(store, "tcp/10022", "www");
+    assert_holder(store, "name/web", "www");
+    batch = store_batch_new();
+    store_batch_forget_vm(batch, "www", status->uid);
+    assert_int_equal(commit(store, batch), 0);
+    assert_holder(store, "tcp/10022", "");
+    vm_status_free(status);
+}
+
+/* `vmctl import`, say, which writes a record without asking. */
+static void a_held_name_is_taken_by_no_commit(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct error err = {0};
+    apply_spec(store, "web", SOURCE, NULL);
+    write_status(store, "web", off);
+    must(rename_to(store, "web", "www", &err), &err);
+    struct vm_desired *desired = vm_desired_new(vm_spec_new("web"), 1);
+    struct store_batch *batch = store_batch_new();
+    store_batch_put_desired(batch, desired, 0);
+    assert_int_equal(commit(store, batch), -ERR_STORE_STALE);
+    vm_desired_free(desired);
+}
+
+static void make_dir(struct store *store, const char *name)
+{
+    struct error err = {0};
+    cleanup_free char *dir = paths_vm(store_paths(store), name, VM_DIR);
+    must(fs_make_dirs(dir, 0700, &err), &err);
+}
+
+static void files_that_nobody_knows_are_not_made_its_own(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct error err = {0};
+    apply_spec(store, "web", NULL, NULL);
+    write_status(store, "web", off);
+    make_dir(store, "web");
+    make_dir(store, "www");
+    refused(store, "web", "www", ERR_VM_CONFLICT, "has files that are of no vm");
+    must(rename_to(store, "web", "w3", &err), &err);
+    /* no pass has moved its files, nor can: it has its name back */
+    make_dir(store, "w3");
+    refused(store, "w3", "w4", ERR_VM_INVALID_STATE, "has work under way");
+    must(rename_to(store, "w3", "web", &err), &err);
+}
+
+static void a_controller_that_cannot_rename_is_not_left_to_find_the_files(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct error err = {0};
+    struct proc_look look;
+    apply_spec(store, "web", NULL, NULL);
+    write_status(store, "web", off);
+    assert_true(proc_stat_look(getpid(), &look));
+    cleanup_json json_t *record =
+        session_record(store_paths(store), "session", look.start_ticks, clock_system());
+    json_t *older = json_copy(record);
+    json_object_del(older, "renames");
+    struct store_batch *batch = store_batch_new();
+    store_batch_put_json(batch, STORE_META, "controller", older);
+    assert_int_equal(commit(store, batch), 0);
+    refused(store, "web", "www", ERR_CONTROLLER, "cannot rename");
+    batch = store_batch_new();
+    store_batch_put_json(batch, STORE_META, "controller", record);
+    assert_int_equal(commit(store, batch), 0);
+    must(rename_to(store, "web", "www", &err), &err);
+    json_decref(older);
+}
+
+static void what_is_being_copied_keeps_its_name(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    apply_spec(store, "web", NULL, NULL);
+    write_status(store, "web", off);
+    struct vm_status *status = recorded_status(store, "web");
+    (void)vm_status_add_snapshot(status, SNAPSHOT_PASSING "1", "file", 1, 1);
+    struct store_batch *batch = store_batch_new();
+    store_batch_put_status(batch, "web", status);
+    assert_int_equal(commit(store, batch), 0);
+    refused(store, "web", "www", ERR_VM_INVALID_STATE, "is being cloned, exported or backed up");
+    vm_status_free(status);
+}
+
+/* Another VM of the VMFile that still has the old name, which was applied alone. */
+static void nothing_comes_to_depend_on_the_old_name(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct error err = {0};
+    apply_spec(store, "web", SOURCE, NULL);
+    apply_spec(store, "app", SOURCE, "web");
+    write_status(store, "web", off);
+    must(rename_to(store, "web", "www", &err), &err);
+    struct vm_spec *app = vm_spec_new("app");
+    app->depends_on = mem_calloc(1, sizeof(*app->depends_on));
+    app->depends_on[app->n_depends_on++] = mem_strdup("web");
+    struct change_outcome outcome = {0};
+    const struct change change = {.name = "app", .spec = app, .source = SOURCE};
+    assert_int_equal(change_apply(store, &change, 1, &outcome, &err), -ERR_VM_CONFLICT);
+    assert_string_equal(err.message, "vm 'web' was renamed to 'www'");
+    vm_spec_free(app);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +378,21 @@ int main(void)
             a_name_is_given_back_by_renaming_again, fixture_set_up_open, fixture_tear_down),
         cmocka_unit_test_setup_teardown(
             what_runs_or_is_worked_on_keeps_its_name, fixture_set_up_open, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(
+            what_was_decided_under_the_old_name_is_void, fixture_set_up_open, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(who_lives_on_under_another_name_keeps_its_leases,
+            fixture_set_up_open, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_held_name_is_taken_by_no_commit, fixture_set_up_open, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(
+            files_that_nobody_knows_are_not_made_its_own, fixture_set_up_open, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_controller_that_cannot_rename_is_not_left_to_find_the_files, fixture_set_up_open,
+            fixture_tear_down),
+        cmocka_unit_test_setup_teardown(
+            what_is_being_copied_keeps_its_name, fixture_set_up_open, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(
+            nothing_comes_to_depend_on_the_old_name, fixture_set_up_open, fixture_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
