@@ -244,5 +244,9 @@ int scope_resolve(struct cli *cli, const struct command *command, void *values,
         self.n_words = is_given ? 0 : self.n_words;
     }
     completion_words(command, &listed, resolve_place, &self);
+    if (self.rc != 0 && command->names_file_vms) {
+        error_clear(err); /* it cannot do without the file, and says better what is wrong there */
+        self.rc = 0;
+    }
     return self.rc;
 }

@@ -147,6 +147,8 @@ names() { vmctl list -a -o name | tr '\n' ' '; }
     echo 'vm { project' >VMFile.kdl
     fails 2 vmctl stop web
     says "its VMs are of several projects" "--project NAME"
+    fails 2 vmctl up web
+    says "VMFile.kdl:1:4" "unclosed block"
     vmctl --project a stop web
     fails 2 vmctl down
     [ "$(vmctl list -a -o json | jq -r '[.[].display] | join(" ")')" = "Stopped Ready" ]
