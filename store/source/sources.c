@@ -149,7 +149,7 @@ static int refuse_overrides(
         buf_printf(&named, " -f '%s'", applied->overrides->items[i]);
     }
     (void)error_set(err, ERR_VM_CONFLICT, "'%s' is watched %s%s", record->path,
-        known.len           ? "with other files than these:"
+        known.len           ? "with these further files:"
         : record->directory ? "without further files, as its directory is"
                             : "without further files",
         buf_str(&known));

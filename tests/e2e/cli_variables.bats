@@ -205,7 +205,7 @@ END
     # a command that applies it without them is told so; who watches it without them ends that
     run vmctl up -d
     [ "$status" -eq 6 ]
-    says "is watched with other files than these: -f '$PWD/prod.kdl'"
+    says "is watched with these further files: -f '$PWD/prod.kdl'"
     run vmctl apply db
     [ "$status" -eq 6 ]
     has_memory db 800

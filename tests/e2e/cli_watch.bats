@@ -192,7 +192,7 @@ has_setting() { [ "$(vmctl status "$1" -o json | jq -r ".desired.spec.$2")" = "$
     for command in "up" "up --dry-run" "up web" "apply" "up --prune -y" "reload -y" "provision"; do
         run vmctl $command </dev/null
         [ "$status" -eq 6 ] || { echo "$command"; false; }
-        says "is watched with other files than these: -f '$PWD/prod.kdl'"
+        says "is watched with these further files: -f '$PWD/prod.kdl'"
         says "name them, too: -f '$PWD/VMFile.kdl' -f '$PWD/prod.kdl'"
     done
     block web >VMFile.kdl
