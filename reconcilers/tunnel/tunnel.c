@@ -219,6 +219,56 @@ static void ask_for(struct tunnel *tunnel, struct link *link)
 
 static void advance_links(struct tunnel *tunnel);
 
+static bool is_awaiting(const struct tunnel *tunnel)
+{
+    bool is_awaiting = tunnel->orders;
+    for (size_t i = 0; i < tunnel->n_links; i++) {
+        is_awaiting |= tunnel->links[i].phase == LINK_ASKED;
+    }
+    return is_awaiting;
+}
+
+/* What the guest is to lose it loses without its help, too: all is made again without that one. */
+static void cut_off(struct tunnel *tunnel, struct link *link, const char *why)
+{
+    log_warn("tunnel", "%s: the socket '%s' is taken from its guest by force: %s", tunnel->vm_name,
+        link->forward->socket, why);
+    companion_end(tunnel->host, tunnel->vm_name);
+}
+
+static void fail_link(struct tunnel *tunnel, struct link *link, const char *why)
+{
+    refuse_link(tunnel, link, why);
+    if (link->is_leaving) {
+        cut_off(tunnel, link, why);
+    }
+}
+
+/* Why the guest does not make it, in its words. */
+static void refuse_in_guest(struct tunnel *tunnel, struct link *link, const char *words)
+{
+    enum { SHOWN_MAX = 200 };
+    cleanup_buf struct buf shown = BUF_INIT(0);
+    text_add_printable(&shown, words, strnlen(words, SHOWN_MAX));
+    cleanup_free char *why = mem_printf(
+        "the guest's socket '%s' is not made: %s", link->forward->guest_socket, buf_str(&shown));
+    fail_link(tunnel, link, why);
+}
+
+/* Where sshd listens is the guest's own choice, but not another one at each time: what was asked
+ * for at one path is not withdrawn at another. */
+static void take_target(struct tunnel *tunnel, struct link *link, const char *target)
+{
+    if (!socket_path_is_valid(target) || (link->target && !text_eq(link->target, target))) {
+        fail_link(tunnel, link, "the guest does not say where its socket is");
+        return;
+    }
+    char *copy = mem_strdup(target);
+    free(link->target);
+    link->target = copy;
+    ask_for(tunnel, link);
+}
+
 static void orders_done(void *context, const char *answer)
 {
     struct tunnel *tunnel = context;
@@ -235,21 +285,20 @@ static void orders_done(void *context, const char *answer)
                 continue;
             }
             if (line[0] == 'x') {
-                cleanup_free char *why = mem_printf("the guest's socket '%s' is not made: %s",
-                    link->forward->guest_socket, what + 1);
-                refuse_link(tunnel, link, why);
+                refuse_in_guest(tunnel, link, what + 1);
             } else if (line[0] == (link->is_leaving ? '-' : '+')) {
-                free(link->target);
-                link->target = mem_strdup(what + 1);
-                ask_for(tunnel, link);
+                take_target(tunnel, link, what + 1);
             }
         }
     }
     for (size_t i = 0; i < tunnel->n_links; i++) {
         if (tunnel->links[i].phase == LINK_PREPARING) {
-            refuse_link(
+            fail_link(
                 tunnel, &tunnel->links[i], "the guest did not run the commands for its socket");
         }
+    }
+    if (!is_awaiting(tunnel)) {
+        loop_timer_stop(tunnel->answer);
     }
     advance_links(tunnel); /* there may be others by now */
 }
@@ -274,6 +323,7 @@ static void send_orders(struct tunnel *tunnel)
         }
     }
     if (has_orders) {
+        loop_timer_start(tunnel->answer, ANSWER_LIMIT_MS);
         tunnel->orders =
             guest_run_new(tunnel->host->loop, path, buf_str(&command), NULL, orders_done, tunnel);
     }
@@ -324,7 +374,6 @@ static void greeted(void *context)
 static void answered(void *context, uint32_t id, const char *refusal)
 {
     struct tunnel *tunnel = context;
-    bool is_waiting = false;
     for (size_t i = 0; i < tunnel->n_links; i++) {
         struct link *link = &tunnel->links[i];
         if (link->phase == LINK_ASKED && link->request == id) {
@@ -338,9 +387,8 @@ static void answered(void *context, uint32_t id, const char *refusal)
                 set_phase(tunnel, link, LINK_MADE);
             }
         }
-        is_waiting |= link->phase == LINK_ASKED;
     }
-    if (!is_waiting) {
+    if (!is_awaiting(tunnel)) {
         loop_timer_stop(tunnel->answer);
     }
 }

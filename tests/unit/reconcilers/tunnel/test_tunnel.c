@@ -60,11 +60,11 @@ static int listen_at(const char *path)
     return fd;
 }
 
-static int setup(void **state)
+static int setup_with(void **state, struct sshd_options options)
 {
     struct tunnel_test *test = mem_new(struct tunnel_test);
     struct error err = {.code = ERR_NONE};
-    ssh_fixture_init(&test->ssh, (struct sshd_options){0});
+    ssh_fixture_init(&test->ssh, options);
     cleanup_free char *data = mem_printf("%s/data", test->ssh.dir);
     assert_int_equal(paths_init(&test->paths, data, &err), 0);
     cleanup_free char *dir = paths_vm(&test->paths, "box", VM_DIR);
@@ -92,6 +92,26 @@ static int setup(void **state)
     test->tunnel = tunnel_ssh()->open(&test->host, "box", changed, test);
     *state = test;
     return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_with(state, (struct sshd_options){0});
+}
+
+/* The guest's shell is what write_guest_sh() makes of it. */
+static int setup_shell(void **state)
+{
+    return setup_with(state, (struct sshd_options){.has_own_programs = true});
+}
+
+static void write_guest_sh(struct tunnel_test *test, const char *script)
+{
+    struct error err = {.code = ERR_NONE};
+    cleanup_free char *dir = mem_printf("%s/bin", test->ssh.dir);
+    cleanup_free char *path = mem_printf("%s/sh", dir);
+    assert_int_equal(fs_make_dirs(dir, 0700, &err), 0);
+    assert_int_equal(fs_write_file(path, script, strlen(script), 0700, &err), 0);
 }
 
 static void open_again(struct tunnel_test *test)
@@ -322,6 +342,50 @@ static void the_end_leaves_nothing(void **state)
     assert_false(companion_is_alive(&test->host, "box"));
 }
 
+/* The host's service is taken from a guest that does not want to lose it. */
+static void a_guest_cannot_keep_what_leaves(void **state)
+{
+    struct tunnel_test *test = *state;
+    struct error err = {.code = ERR_NONE};
+    assert_true(are_in(test, TUNNEL_MADE, TUNNEL_MADE));
+    pid_t pid = companion_pid(test);
+    write_guest_sh(test, "#!/bin/false\n");
+    test->forwards[1].is_leaving = true;
+    assert_true(are_in(test, TUNNEL_MADE, TUNNEL_GONE));
+    assert_int_not_equal(companion_pid(test), pid);
+    assert_true(leads(test, test->in_host, test->in_guest));
+    cleanup_close int client = -1;
+    assert_true(fs_connect_unix(test->published, &client, &err) < 0);
+}
+
+static void nor_by_saying_that_it_was_another(void **state)
+{
+    struct tunnel_test *test = *state;
+    cleanup_free char *id = host_socket_id(&test->forwards[1]);
+    cleanup_free char *script =
+        mem_printf("#!/bin/bash\necho '- %s /elsewhere/forward.sock'\n", id);
+    assert_true(are_in(test, TUNNEL_MADE, TUNNEL_MADE));
+    pid_t pid = companion_pid(test);
+    write_guest_sh(test, script);
+    test->forwards[1].is_leaving = true;
+    assert_true(are_in(test, TUNNEL_MADE, TUNNEL_GONE));
+    assert_int_not_equal(companion_pid(test), pid);
+}
+
+static void what_a_guest_says_is_no_command_to_a_terminal(void **state)
+{
+    struct tunnel_test *test = *state;
+    struct tunnel_forward seen[FORWARDS];
+    cleanup_free char *id = host_socket_id(&test->forwards[1]);
+    cleanup_free char *script = mem_printf("#!/bin/bash\nprintf 'x %s \\033[2Jno%%9999d\\n'\n", id);
+    write_guest_sh(test, script);
+    assert_true(are_in(test, TUNNEL_MADE, TUNNEL_REFUSED));
+    (void)turn(test, seen);
+    assert_non_null(strstr(seen[1].refusal, "is not made: "));
+    assert_null(strchr(seen[1].refusal, '\033'));
+    assert_true(strlen(seen[1].refusal) < 1000);
+}
+
 /* ---- a command over the same login ---- */
 
 static void take_line(void *context, const char *text)
@@ -379,6 +443,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_not_ours_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(others_must_not_be_able_to_replace_it, setup, teardown),
         cmocka_unit_test_setup_teardown(what_leaves_is_removed_on_both_sides, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_guest_cannot_keep_what_leaves, setup_shell, teardown),
+        cmocka_unit_test_setup_teardown(nor_by_saying_that_it_was_another, setup_shell, teardown),
+        cmocka_unit_test_setup_teardown(
+            what_a_guest_says_is_no_command_to_a_terminal, setup_shell, teardown),
         cmocka_unit_test_setup_teardown(the_end_leaves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_command_runs_over_the_same_login, setup, teardown),
         cmocka_unit_test_setup_teardown(
