@@ -63,7 +63,9 @@ struct copy {
     struct agent *agent;         /* NULL: the guest's file systems are not to be frozen … */
     struct loop_timer *deadline; /* … for longer than this … */
     bool is_freezing;            /* … were begun to be … */
+    bool is_freeze_answered;     /* … to which the agent said something, or its time is up … */
     bool is_thawing;             /* … and to be thawed … */
+    bool is_thaw_late;           /* … which it did not do at once … */
     bool is_thawed;              /* … and are */
     bool is_consistent;          /* they were frozen when the job began */
 };
@@ -226,14 +228,22 @@ static void follow_job(struct copy *copy, const json_t *job)
 
 static void begin_job(struct copy *copy);
 
+/* Asked until it answers: the copy may take hours, in which the guest would stand still. Then the
+ * port is for others. What it refuses the controller reports when the copy is done. */
 static void thawed(void *context, const json_t *value, const struct error *err)
 {
     struct copy *copy = context;
     (void)value;
     copy->is_thawed = !err;
-    if (err) { /* the controller thaws them when the copy is done */
+    if (err && !copy->is_thaw_late) {
+        copy->is_thaw_late = true;
         log_warn("agent", "%s: %s", copy->machine->vm_name, err->message);
         agent_watch_doubt(copy->machine->agent);
+    }
+    if (err && err->code == ERR_TIMEOUT) {
+        agent_call(copy->agent, "guest-fsfreeze-thaw", NULL, THAW_MS, thawed, copy);
+    } else {
+        agent_free(TAKE_PTR(copy->agent));
     }
 }
 
@@ -245,18 +255,22 @@ static void thaw(struct copy *copy)
     }
 }
 
-/* QEMU takes too long to begin: the guest does not wait for it. */
+/* QEMU takes too long to begin: the guest does not wait for it. An agent that has not answered yet
+ * is about to have had its time, too. */
 static void frozen_too_long(void *context)
 {
     struct copy *copy = context;
     copy->is_consistent = false;
-    thaw(copy);
+    if (copy->is_freeze_answered) {
+        thaw(copy);
+    }
 }
 
 /* One that fails may have frozen some of them. */
 static void frozen(void *context, const json_t *value, const struct error *err)
 {
     struct copy *copy = context;
+    copy->is_freeze_answered = true;
     copy->is_consistent = !err && json_integer_value(value) > 0;
     if (err) {
         log_warn("agent", "%s: %s", copy->machine->vm_name, err->message);

@@ -3,9 +3,16 @@
  * tests/e2e/qemu_lifecycle.bats. */
 #include "reconcilers/media/snapshot.h"
 
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "controller/loop/loop.h"
 #include "controller/loop/pool.h"
+#include "reconcilers/backend/qemu/agent_watch.h"
 #include "tests/unit/reconcilers/backend/qemu/test_qemu_machine.h"
+
+enum { WORKERS = 2 };
 
 static const struct snapshot_order order = {
     .verb = SNAPSHOT_CREATE, .name = "clean", .token = "0123456789abcdef0123456789abcdef"};
@@ -26,7 +33,7 @@ static void start_with_pool(struct fixture *f)
 {
     struct error err = {0};
     f->spec->network.mode = NETWORK_NONE;
-    assert_int_equal(pool_new(f->host.loop, 2, &f->host.pool, &err), 0);
+    assert_int_equal(pool_new(f->host.loop, WORKERS, &f->host.pool, &err), 0);
     start_and_boot(f);
     write_to_disk(f, "write -P 0x11 1M 1M");
 }
@@ -251,6 +258,163 @@ static void a_backup_done_twice_has_all_of_it(void **state)
     assert_true(is_disk(f, "12"));
 }
 
+/* ---- with an agent in the guest ---- */
+
+/* Stands for QEMU's port and the agent at its other end, which serves one client at a time. Writes
+ * 'f' and 't' for what it is told, and '-' for the end of that conversation. Freezes when it may,
+ * and does not answer as many thaws as `n_unanswered`. */
+static _Noreturn void be_agent(int listener, int log, int may_freeze, int n_unanswered)
+{
+    char byte;
+    for (int fd; (fd = accept(listener, NULL, NULL)) >= 0; close(fd)) {
+        char line[512];
+        size_t n = 0;
+        bool is_told = false;
+        while (read(fd, &byte, 1) == 1) {
+            line[n++] = byte;
+            line[n] = '\0';
+            if (byte != '\n' && n < sizeof(line) - 1) {
+                continue;
+            }
+            n = 0;
+            const char *id = strstr(line, "\"id\":");
+            bool is_thaw = strstr(line, "fsfreeze-thaw");
+            bool is_freeze = strstr(line, "fsfreeze-freeze");
+            (void)!write(log, is_thaw ? "t" : "f", is_thaw || is_freeze);
+            is_told |= is_thaw || is_freeze;
+            if (is_freeze) {
+                (void)!read(may_freeze, &byte, 1);
+            }
+            if (!is_thaw || n_unanswered-- <= 0) {
+                (void)dprintf(fd, id ? "\xff{\"return\":%ld}\n" : "{\"return\":1}\n",
+                    id ? strtol(id + strlen("\"id\":"), NULL, 10) : 0);
+            }
+        }
+        (void)!write(log, "-", is_told);
+    }
+    _exit(0);
+}
+
+struct frozen_guest {
+    struct fixture *f;
+    pid_t pid;
+    int log[2], may_freeze[2];
+    char heard[16];
+    const char *awaited;
+};
+
+static bool has_heard(void *context)
+{
+    struct frozen_guest *guest = context;
+    size_t n = strlen(guest->heard);
+    ssize_t more = read(guest->log[0], guest->heard + n, sizeof(guest->heard) - 1 - n);
+    guest->heard[n + (size_t)(more > 0 ? more : 0)] = '\0';
+    return strcmp(guest->heard, guest->awaited) == 0;
+}
+
+static void await_heard(struct frozen_guest *guest, const char *what)
+{
+    guest->awaited = what;
+    if (!run_until(guest->f->host.loop, has_heard, guest, PATIENCE_MS)) {
+        fail_msg("%s, not %s", guest->heard, what);
+    }
+}
+
+static bool has_agent(void *context)
+{
+    struct fixture *f = context;
+    agent_watch_note(f->machine->agent, true);
+    return agent_watch_version(f->machine->agent);
+}
+
+static void begin_guest(struct frozen_guest *guest, struct fixture *f, int n_unanswered)
+{
+    struct error err = {0};
+    cleanup_free char *path = vm_path(f, VM_AGENT_SOCKET);
+    int listener;
+    *guest = (struct frozen_guest){.f = f};
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(fs_listen_unix(path, &listener, &err), 0);
+    assert_int_equal(fcntl(listener, F_SETFL, 0), 0);
+    assert_int_equal(pipe2(guest->log, O_CLOEXEC | O_NONBLOCK), 0);
+    assert_int_equal(pipe2(guest->may_freeze, O_CLOEXEC), 0);
+    guest->pid = fork();
+    assert_true(guest->pid >= 0);
+    if (guest->pid == 0) {
+        be_agent(listener, guest->log[1], guest->may_freeze[0], n_unanswered);
+    }
+    close(listener);
+    assert_true(run_until(f->host.loop, has_agent, f, PATIENCE_MS));
+    memcpy(f->status->frozen_instance_id, f->status->instance.instance_id, TEXT_ID_SIZE);
+}
+
+static void end_guest(struct frozen_guest *guest)
+{
+    assert_int_equal(kill(guest->pid, SIGKILL), 0);
+    assert_int_equal(waitpid(guest->pid, NULL, 0), guest->pid);
+    for (int i = 0; i < 2; i++) {
+        close(guest->log[i]);
+        close(guest->may_freeze[i]);
+    }
+}
+
+static int hold_worker(void *context, const atomic_bool *is_cancelled, struct error *err)
+{
+    char byte;
+    (void)is_cancelled;
+    (void)err;
+    (void)!read(*(int *)context, &byte, 1);
+    return 0;
+}
+
+static void let_go(void *context, const struct error *err)
+{
+    (void)context;
+    (void)err;
+}
+
+/* The copy takes until its end may be written: what it says to the agent meanwhile. */
+static void copy_for_long(struct frozen_guest *guest, const char *said)
+{
+    struct fixture *f = guest->f;
+    int held[2];
+    assert_int_equal(pipe2(held, O_CLOEXEC), 0);
+    f->is_done = false;
+    assert_non_null(ops()->snapshot(f->machine, &f->env, &order, &made, on_done, f));
+    await_heard(guest, "f");
+    for (int i = 0; i < WORKERS; i++) {
+        (void)pool_start_in(f->host.pool, POOL_BULK, hold_worker, NULL, &held[0], let_go, NULL);
+    }
+    assert_int_equal(write(guest->may_freeze[1], "x", 1), 1);
+    await_heard(guest, said);
+    assert_false(f->is_done);
+    assert_int_equal(write(held[1], "xx", WORKERS), WORKERS);
+    assert_true(run_until(f->host.loop, is_done, f, PATIENCE_MS));
+    expect_ok(f);
+    assert_true(made.is_frozen);
+    assert_true(made.is_thawed);
+    close(held[0]);
+    close(held[1]);
+}
+
+static void the_port_is_free_once_the_guest_is_thawed(void **state)
+{
+    struct frozen_guest guest;
+    start_with_pool(*state);
+    begin_guest(&guest, *state, 0);
+    copy_for_long(&guest, "ft-");
+    end_guest(&guest);
+}
+
+static void a_thaw_that_is_not_answered_is_asked_for_again_while_it_copies(void **state)
+{
+    struct frozen_guest guest;
+    start_with_pool(*state);
+    begin_guest(&guest, *state, 1);
+    copy_for_long(&guest, "ft-t-");
+    end_guest(&guest);
+}
+
 #define TEST_OF_POOL(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down_with_pool)
 
 int main(void)
@@ -267,6 +431,8 @@ int main(void)
         TEST_OF_POOL(a_backup_has_what_was_written_since_the_one_before),
         TEST_OF_POOL(a_backup_that_was_lost_costs_nothing),
         TEST_OF_POOL(a_backup_done_twice_has_all_of_it),
+        TEST_OF_POOL(the_port_is_free_once_the_guest_is_thawed),
+        TEST_OF_POOL(a_thaw_that_is_not_answered_is_asked_for_again_while_it_copies),
         TEST_OF_POOL(without_a_machine_that_answers_it_fails_and_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
