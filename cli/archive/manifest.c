@@ -415,6 +415,7 @@ void manifest_settle_spec(
     settle_disks(cli, manifest, spec);
     drop(cli, spec, &spec->cloud_init.ssh_key.path, "ssh-key");
     drop(cli, spec, &spec->cloud_init.user_data.path, "user-data");
+    spec->cloud_init.is_joined = false;
     drop(cli, spec, &spec->cloud_init.vendor_data.path, "vendor-data");
     drop(cli, spec, &spec->cloud_init.network_config.path, "network-config");
     drop(cli, spec, &spec->ssh.private_key, "private-key");

@@ -307,9 +307,11 @@ char *project_describe_variable(const struct vmfile_variable *variable)
 
 void project_note_unused(const struct cli *cli, const struct vm_spec *spec)
 {
-    if (spec->cloud_init.user_data.path && spec->cloud_init.ssh_key.path) {
+    const struct spec_cloud_init *cloud_init = &spec->cloud_init;
+    if (cloud_init->user_data.path && cloud_init->ssh_key.path && !cloud_init->is_joined) {
         cli_note(cli, "note: vm '%s': its `ssh-key` is not used: `user-data` is passed on as it is",
             spec->name);
+        cli_note(cli, "      (with `user-data \"…\" raw=#false` it is used, too)");
     }
 }
 

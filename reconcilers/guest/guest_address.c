@@ -47,12 +47,12 @@ static void add_keys(struct guest_address *address, const struct vm_env *env)
     }
 }
 
-/* With user-data of the user's own, or without a seed, the guest makes its host keys itself; a key
- * left over from an earlier spec is not the guest's. */
+/* With user-data of the user's own alone, or without a seed, the guest makes its host keys itself;
+ * a key left over from an earlier spec is not the guest's. */
 static char *pinned_host_key(const struct vm_env *env)
 {
     bool has_seed = spec_has_seed(env->spec, env->status->prepared.seed_digest);
-    if (!has_seed || env->spec->cloud_init.user_data.path) {
+    if (!has_seed || !vm_spec_has_our_seed(env->spec)) {
         return NULL;
     }
     cleanup_free char *trusted = paths_vm(env->host->paths, env->name, VM_HOST_KEY_TRUSTED);

@@ -26,7 +26,7 @@
 
 enum {
     KEY_MAX = 64 * 1024,
-    ISO_MAX = 4 * GUEST_TEXT_MAX,
+    ISO_MAX = 5 * GUEST_TEXT_MAX,
 };
 #define VOLUME_ID "cidata"
 
@@ -159,8 +159,19 @@ static int read_checked(const char *what, const char *path,
 static int make_user_data(const struct seed_work *work, struct buf *out, struct error *err)
 {
     const char *path = work->spec->cloud_init.user_data.path;
-    return path ? read_checked("user-data", path, guest_text_check_user_data, out, err)
-                : generate_user_data(work, out, err);
+    if (!path) {
+        return generate_user_data(work, out, err);
+    }
+    if (!vm_spec_has_our_seed(work->spec)) {
+        return read_checked("user-data", path, guest_text_check_user_data, out, err);
+    }
+    cleanup_buf struct buf theirs = BUF_INIT(GUEST_TEXT_MAX), ours = BUF_INIT(GUEST_TEXT_MAX);
+    if (read_checked("user-data", path, guest_text_check_user_data, &theirs, err) < 0 ||
+        generate_user_data(work, &ours, err) < 0) {
+        return -(int)err->code;
+    }
+    user_data_join(buf_str(&theirs), theirs.len, buf_str(&ours), out);
+    return 0;
 }
 
 void seed_name_cards(struct vm_spec *spec, const struct vm_status *status)
@@ -176,7 +187,7 @@ void seed_name_cards(struct vm_spec *spec, const struct vm_status *status)
 static int write_iso(
     const struct seed_work *work, const atomic_bool *is_cancelled, struct error *err)
 {
-    cleanup_buf struct buf user_data = BUF_INIT(GUEST_TEXT_MAX), meta_data = BUF_INIT(KEY_MAX),
+    cleanup_buf struct buf user_data = BUF_INIT(2 * GUEST_TEXT_MAX), meta_data = BUF_INIT(KEY_MAX),
                            vendor_data = BUF_INIT(GUEST_TEXT_MAX),
                            network = BUF_INIT(GUEST_TEXT_MAX), iso = BUF_INIT(ISO_MAX);
     const struct spec_cloud_init *cloud_init = &work->spec->cloud_init;

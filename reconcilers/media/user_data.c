@@ -3,10 +3,15 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "specs/base/base64.h"
 #include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
 #include "specs/vm/vm_spec.h"
+#include "specs/vmfile/guest_text.h"
 
 /* A double-quoted scalar. Bytes from 0x80 up pass: the file is UTF-8. */
 static void add_quoted(struct buf *out, const char *text, size_t n)
@@ -104,6 +109,53 @@ void user_data_write(const struct user_data *data, struct buf *out)
     if (data->is_clone) {
         buf_add_str(out, clone_commands);
     }
+}
+
+/* RFC 2045, 6.8: lines of at most 76 characters. */
+static void add_base64(struct buf *out, const char *bytes, size_t n)
+{
+    enum { IN_LINE = 57 };
+    for (size_t i = 0; i < n; i += IN_LINE) {
+        base64_encode(out, bytes + i, n - i < IN_LINE ? n - i : IN_LINE);
+        if (n - i < IN_LINE) {
+            buf_add_str(out, n % 3 == 1 ? "==" : n % 3 == 2 ? "=" : "");
+        }
+        buf_add_char(out, '\n');
+    }
+}
+
+/* MIME of theirs stands there as it is; in base64 nothing follows a '='. */
+static char *unused_boundary(const char *theirs, size_t n)
+{
+    char *boundary = mem_strdup("=vmctl=");
+    for (size_t i = 0; memmem(theirs, n, boundary, strlen(boundary)); i++) {
+        free(boundary);
+        boundary = mem_printf("=vmctl-%zu=", i);
+    }
+    return boundary;
+}
+
+/* cloud-init finds by the first bytes what a text/plain is, but MIME it reads only as a part. */
+void user_data_join(const char *theirs, size_t n, const char *ours, struct buf *out)
+{
+    bool is_gzip = n >= 2 && memcmp(theirs, "\x1f\x8b", 2) == 0;
+    cleanup_free char *boundary = unused_boundary(theirs, n);
+    buf_printf(out, "Content-Type: multipart/mixed; boundary=\"%s\"\nMIME-Version: 1.0\n\n--%s\n",
+        boundary, boundary);
+    if (!is_gzip && guest_text_is_mime(theirs, n)) {
+        buf_add(out, theirs, n);
+    } else {
+        buf_printf(out, "Content-Type: %s\nContent-Transfer-Encoding: base64\n\n",
+            is_gzip ? "application/gzip" : "text/plain; charset=\"utf-8\"");
+        add_base64(out, theirs, n);
+    }
+    buf_printf(out,
+        "\n--%s\nContent-Type: text/cloud-config; charset=\"utf-8\"\n"
+        "Content-Transfer-Encoding: base64\n"
+        "Merge-Type: list(append)+dict(no_replace,recurse_list)\n\n",
+        boundary);
+    add_base64(out, ours, strlen(ours));
+    buf_printf(out, "\n--%s--\n", boundary);
 }
 
 void meta_data_write(const char *instance_id, const char *hostname, struct buf *out)

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct buf;
 struct vm_spec;
@@ -28,4 +29,10 @@ void user_data_write(const struct user_data *data, struct buf *out);
  * MAC addresses of its cards: eth0, eth1 … in the order of the networks, the default route by the
  * first. Nothing for a VM on one, which its image sets up. */
 void network_config_write(const struct vm_spec *spec, struct buf *out);
+/*
+ * Appends the user's `n` bytes and our cloud-config as two parts of one MIME message (RFC 2046).
+ * Of what both say, cloud-init keeps the user's, and both of lists, so that `users` has theirs and
+ * ours. MIME of the user's becomes a part as it is, and cloud-init unpacks a part that is gzip.
+ */
+void user_data_join(const char *theirs, size_t n, const char *ours, struct buf *out);
 void meta_data_write(const char *instance_id, const char *hostname, struct buf *out);

@@ -19,7 +19,10 @@ static json_t *seed_inputs(const struct vm_spec *spec)
     put_file(json, "userData", &spec->cloud_init.user_data);
     put_file(json, "vendorData", &spec->cloud_init.vendor_data);
     put_file(json, "networkConfig", &spec->cloud_init.network_config);
-    if (!spec->cloud_init.user_data.path) { /* the user-data is ours */
+    if (spec->cloud_init.is_joined) {
+        json_put_text(json, "userDataJoined", "true");
+    }
+    if (!spec->cloud_init.user_data.path || spec->cloud_init.is_joined) { /* some of it is ours */
         put_file(json, "sshKey", &spec->cloud_init.ssh_key);
         json_put_text(json, "user", spec->ssh.user);
     }

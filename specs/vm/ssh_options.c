@@ -50,8 +50,8 @@ bool ssh_options_has_address(const struct vm_status *status)
     return status && status->ssh_host && status->ssh_port && status->instance.instance_id[0];
 }
 
-/* With user-data of the user's own, or without a seed, the guest makes its host keys itself; a file
- * left over from an earlier spec does not apply. */
+/* With user-data of the user's own alone, or without a seed, the guest makes its host keys itself;
+ * a file left over from an earlier spec does not apply. */
 static void add_host_key(
     struct ssh_options *options, const struct paths *paths, const struct vm_spec *spec)
 {

@@ -127,6 +127,9 @@ char *template_key(const struct vm_spec *spec, const char *image_id)
     json_put_text(key, "hostname", cloud_init->hostname);
     json_put_text(key, "user", spec->ssh.user);
     put_file(key, "user-data", &cloud_init->user_data);
+    if (cloud_init->is_joined) {
+        json_put_text(key, "raw", "#false");
+    }
     put_file(key, "vendor-data", &cloud_init->vendor_data);
     put_file(key, "network-config", &cloud_init->network_config);
     json_put(key, "steps", steps);
@@ -148,7 +151,7 @@ static char *in_words(const json_t *value)
 char *template_key_difference(const char *before, const char *after)
 {
     static const char *const keys[] = {"kind", "format", "backend", "image", "disk", "firmware",
-        "network", "seed", "hostname", "user", "user-data", "vcpus", "max-vcpus", "memory",
+        "network", "seed", "hostname", "user", "user-data", "raw", "vcpus", "max-vcpus", "memory",
         "max-memory", "machine", "accel", "layout"};
     cleanup_json json_t *a = json_loads(before, 0, NULL), *b = json_loads(after, 0, NULL);
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {

@@ -113,6 +113,7 @@ static const struct field cloud_init_rows[] = {
     FIELD(struct spec_cloud_init, hostname, "hostname"),
     FIELD_STRUCT(struct spec_cloud_init, ssh_key, "sshKey", &file_fields, .omit_empty = true),
     FIELD_STRUCT(struct spec_cloud_init, user_data, "userData", &file_fields, .omit_empty = true),
+    FIELD(struct spec_cloud_init, is_joined, "userDataJoined", .omit_empty = true),
     FIELD_STRUCT(
         struct spec_cloud_init, vendor_data, "vendorData", &file_fields, .omit_empty = true),
     FIELD_STRUCT(
@@ -459,7 +460,8 @@ const char *vm_spec_label(const struct vm_spec *spec, const char *key)
 
 bool vm_spec_has_our_seed(const struct vm_spec *spec)
 {
-    return spec->cloud_init.is_set && !spec->cloud_init.user_data.path;
+    return spec->cloud_init.is_set &&
+           (!spec->cloud_init.user_data.path || spec->cloud_init.is_joined);
 }
 
 const struct spec_volume *vm_spec_volume(const struct vm_spec *spec, const char *name)

@@ -192,6 +192,7 @@ struct spec_cloud_init {
     char *hostname;
     struct spec_file ssh_key; /* public key file */
     struct spec_file user_data;
+    bool is_joined; /* the guest gets vmctl's user-data, too; only with a path in `user_data` */
     struct spec_file vendor_data;    /* as user-data, which counts before it */
     struct spec_file network_config; /* of cloud-init, version 1 or 2 */
     enum seed_bus bus;
@@ -325,8 +326,8 @@ bool share_tag_is_valid(const char *tag);
 char *share_default_tag(const char *guest);
 /* Its value; NULL: the VM has no label of that key. Borrowed. */
 const char *vm_spec_label(const struct vm_spec *spec, const char *key);
-/* Whether the guest gets vmctl's user, keys and host key: there is a seed, without user-data of the
- * user's own. */
+/* Whether the guest gets vmctl's user, keys and host key: there is a seed, and no user-data of the
+ * user's own takes the place of ours. */
 bool vm_spec_has_our_seed(const struct vm_spec *spec);
 /* NULL: the spec has no volume of that name. Borrowed. */
 const struct spec_volume *vm_spec_volume(const struct vm_spec *spec, const char *name);

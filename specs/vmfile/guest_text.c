@@ -162,7 +162,7 @@ static int check_yaml(const char *bytes, size_t n, yaml_node_type_t root, struct
 
 /* ---- user-data ---- */
 
-static bool is_mime(const char *bytes, size_t n)
+bool guest_text_is_mime(const char *bytes, size_t n)
 {
     for (size_t i = 0; i < n && i < MIME_WITHIN; i++) {
         if (begins_with(bytes + i, n - i, "mime-version:")) {
@@ -285,7 +285,7 @@ int guest_text_check_user_data(const char *bytes, size_t n, struct error *err)
     if (n >= 2 && memcmp(bytes, "\x1f\x8b", 2) == 0) {
         return check_gzip(bytes, n, err);
     }
-    if (is_mime(bytes, n)) {
+    if (guest_text_is_mime(bytes, n)) {
         return check_mime(bytes, n, err);
     }
     if (n > GUEST_TEXT_MAX) {

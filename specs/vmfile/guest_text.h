@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct error;
@@ -19,6 +20,10 @@ enum { GUEST_TEXT_MAX = 16 << 20 }; /* bytes of user-data */
  * first line are refused, as its documentation has it, because not every version ignores them.
  */
 int guest_text_check_user_data(const char *bytes, size_t n, struct error *err);
+
+/* Whether cloud-init takes the bytes, which are no gzip, for MIME: it looks for the header's
+ * "MIME-Version:" near the beginning. */
+bool guest_text_is_mime(const char *bytes, size_t n);
 
 /* Whether they are YAML, and a mapping, as cloud-init's network-config is. */
 int guest_text_check_mapping(const char *bytes, size_t n, struct error *err);

@@ -20,14 +20,51 @@ static int check_public_key(const char *bytes, size_t n, struct error *err)
     return error_help(err, "name the file beside it that ends in .pub");
 }
 
+/* With a form of its own, `user-data` may repeat as far as the engine knows. */
+static void read_user_data(
+    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
+{
+    struct vm_spec *spec = target;
+    if (spec->cloud_init.user_data.path) {
+        vmfile_report(reader, field->value->pos,
+            "several files: as parts of MIME, or a #cloud-config-archive",
+            "`user-data` occurs a second time");
+        return;
+    }
+    spec->cloud_init.user_data.path = vmfile_path(reader, field, guest_text_check_user_data);
+}
+
+#define USER_DATA_USAGE "user-data \"cloud-config.yaml\""
+
+static const struct vmfile_rule user_data_rules[] = {
+    {"raw", .usage = USER_DATA_USAGE " raw=#false", .kind = VMFILE_FLAG, .offset = 0},
+};
+
+static const struct vmfile_shape user_data_shape = {
+    USER_DATA_USAGE " raw=#false", 1, 1, user_data_rules, ARRAY_LEN(user_data_rules), false};
+
+static void read_user_data_form(
+    struct vmfile_reader *reader, const struct kdl_node *node, void *target)
+{
+    struct vm_spec *spec = target;
+    struct kdl_pos seen[ARRAY_LEN(user_data_rules)] = {{0}};
+    bool is_raw = true;
+    struct vmfile_field field;
+    vmfile_read_node(reader, node, &user_data_shape, &is_raw, seen);
+    if (vmfile_argument(node, 0, &field)) {
+        read_user_data(reader, &field, target);
+        spec->cloud_init.is_joined = !is_raw && spec->cloud_init.user_data.path;
+    }
+}
+
 static const struct vmfile_rule cloud_init_rules[] = {
     {"hostname", .usage = "hostname \"myvm\"", .kind = VMFILE_NAME, SPEC(cloud_init.hostname),
         .is_valid = vmfile_is_hostname, .problem = "is not a valid host name:",
         .hint = "letters, digits and '-' in parts of at most 63 characters"},
     {"ssh-key", .usage = "ssh-key \"~/.ssh/id_ed25519.pub\"", .kind = VMFILE_PATH,
         SPEC(cloud_init.ssh_key.path), .check = check_public_key},
-    {"user-data", .usage = "user-data \"cloud-config.yaml\"", .kind = VMFILE_PATH,
-        SPEC(cloud_init.user_data.path), .check = guest_text_check_user_data},
+    {"user-data", .usage = USER_DATA_USAGE, .read_value = read_user_data,
+        .read_form = read_user_data_form},
     {"vendor-data", .usage = "vendor-data \"cloud-config.yaml\"", .kind = VMFILE_PATH,
         SPEC(cloud_init.vendor_data.path), .check = guest_text_check_user_data},
     {"network-config", .usage = "network-config \"network.yaml\"", .kind = VMFILE_PATH,

@@ -142,3 +142,109 @@ END
     [ "$status" -eq 0 ]
     [ "$output" = "web web.example.org" ]
 }
+
+# joined FILE : $work/user-data becomes that of a VM with `user-data FILE raw=#false`, $work/config what
+# cloud-init makes of it
+joined() {
+    cat >VMFile.kdl <<EOF
+vm "vm1" {
+    image "$work/disk.qcow2"
+    cloud-init { ssh-key "$work/key.pub"; user-data "$1" raw=#false }
+    ssh { user "debian" }
+}
+EOF
+    local seed=$data/vms/vm1/seed.iso
+    vmctl -q up -d
+    await test -e "$seed"
+    bsdtar -xOf "$seed" user-data >"$work/user-data"
+    vmctl -q destroy -y vm1
+    mkdir -p "$work/scratch"
+    /usr/bin/python3 "$BATS_TEST_DIRNAME/../support/cloud_init_parts.py" \
+        "$CLOUD_INIT" "$work/scratch" "$work/user-data" >"$work/config"
+    cat "$work/config"
+}
+
+# Whether our user is made besides theirs, as they are in $work/config.
+makes_both() {
+    make_root
+    run as_root /usr/bin/python3 "$BATS_TEST_DIRNAME/../support/cloud_init_users.py" \
+        "$CLOUD_INIT" "$root" "$work/config"
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ $output == "deploy: group "*", own home, shell /bin/sh, locked, , 0 keys"$'\n'* ]]
+    [[ $output == *$'\n'"debian: group debian, own home, shell /bin/bash, locked, debian ALL=(ALL) NOPASSWD:ALL, 2 keys" ]]
+    grep -q 'ed25519_private: ' "$work/config"
+}
+
+cloud_config() {
+    cat <<'EOF'
+#cloud-config
+users:
+  - name: deploy
+    shell: /bin/sh
+hostname: theirs
+runcmd:
+  - echo ran
+EOF
+}
+
+@test "a cloud-config that is not raw is merged with ours: both users, their host name" {
+    cloud_config >u.yaml
+    joined u.yaml
+    grep -qx 'hostname: theirs' "$work/config"
+    grep -qx -- '- echo ran' "$work/config"
+    makes_both
+}
+
+@test "gzip, and a template, are a part beside ours" {
+    cloud_config | gzip >u.gz
+    joined u.gz
+    makes_both
+    { echo '## template: jinja'; cloud_config | sed 's/theirs/{{ v1.local_hostname }}/'; } >u.jinja
+    joined u.jinja
+    grep -qx 'hostname: from-jinja' "$work/config"
+    makes_both
+}
+
+@test "MIME and an archive keep their parts, in order, beside ours" {
+    cat >u.mime <<EOF
+Content-Type: multipart/mixed; boundary="=vmctl="
+MIME-Version: 1.0
+
+--=vmctl=
+Content-Type: text/x-shellscript
+
+#!/bin/sh
+echo one
+
+--=vmctl=
+Content-Type: text/cloud-config
+
+$(cloud_config)
+
+--=vmctl=--
+EOF
+    joined u.mime
+    grep -qF "# text/x-shellscript: '#!/bin/sh\necho one\n" "$work/config"
+    makes_both
+    {
+        printf '#cloud-config-archive\n- type: text/x-shellscript\n  content: "#!/bin/sh\\ntrue"\n'
+        echo '- |'
+        cloud_config | sed 's/^/  /'
+    } >u.archive
+    joined u.archive
+    grep -qF "# text/x-shellscript: '#!/bin/sh\ntrue'" "$work/config"
+    makes_both
+}
+
+@test "a script is a part beside our cloud-config, and the note of an unused ssh-key is gone" {
+    printf '#!/bin/sh\ntrue\n' >u.sh
+    joined u.sh
+    grep -qF "# text/x-shellscript: '#!/bin/sh\ntrue\n'" "$work/config"
+    grep -q 'name: debian' "$work/config"
+    run vmctl validate
+    [[ $output != *"not used"* ]]
+    sed -i 's/ raw=#false//' VMFile.kdl
+    run vmctl validate
+    [[ $output == *"its \`ssh-key\` is not used"*"raw=#false"* ]]
+}

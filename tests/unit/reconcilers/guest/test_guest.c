@@ -229,6 +229,8 @@ static void a_left_over_host_key_is_not_pinned(void **state)
     test->spec->cloud_init.is_set = true;
     test->spec->cloud_init.user_data.path = mem_strdup("/my/user-data");
     assert_int_equal(probe(test), ERR_NONE);
+    test->spec->cloud_init.is_joined = true;
+    assert_int_not_equal(probe(test), ERR_NONE);
 }
 
 static void without_an_address_nothing_is_tried(void **state)

@@ -258,6 +258,29 @@ static void users_own_user_data_is_not_touched(void **state)
     assert_false(fs_exists(known_hosts));
 }
 
+/* tests/e2e/cloud_init.bats has the real cloud-init read it. */
+static void joined_user_data_has_theirs_and_ours(void **state)
+{
+    static const char text[] = "#!/bin/sh\ntrue\n", encoded[] = "\n\nIyEvYmluL3NoCnRydWUK\n";
+    struct fixture *f = *state;
+    cleanup_buf struct buf user_data = BUF_INIT(0);
+    make_keys(f, VM_KEY, VM_KEY_PUBLIC);
+    make_keys(f, VM_HOST_KEY, VM_HOST_KEY_PUBLIC);
+    f->spec->cloud_init.user_data.path =
+        media_host_file(&f->m, "user-data", text, sizeof(text) - 1);
+    f->spec->cloud_init.is_joined = true;
+    assert_true(vm_spec_has_our_seed(f->spec));
+    assert_int_equal(make(f), ERR_NONE);
+    read_seed(f, "user-data", &user_data);
+    assert_non_null(strstr(buf_str(&user_data), encoded));
+    assert_non_null(strstr(buf_str(&user_data), "\nMerge-Type: "));
+    cleanup_free char *known_hosts = paths_vm(&f->m.paths, "web", VM_KNOWN_HOSTS);
+    assert_true(fs_exists(known_hosts));
+    free(TAKE_PTR(f->spec->cloud_init.user_data.path));
+    f->spec->cloud_init.user_data.path = mem_strdup("/nowhere/user-data");
+    assert_int_equal(make(f), ERR_SEED);
+}
+
 static void the_users_public_keys_are_used_besides_ours(void **state)
 {
     static const char keys[] =
@@ -326,6 +349,7 @@ int main(void)
         TEST(vendor_data_and_network_config_stand_beside_our_user_data),
         TEST(user_data_that_cloud_init_would_ignore_makes_no_seed),
         TEST(users_own_user_data_is_not_touched),
+        TEST(joined_user_data_has_theirs_and_ours),
         TEST(the_users_public_keys_are_used_besides_ours),
         TEST(a_private_key_in_place_of_the_public_one_is_told),
         TEST(missing_files_are_told),

@@ -48,6 +48,47 @@ static void the_cloud_config_says_what_the_book_promises(void **state)
                                        "  ed25519_public: \"ssh-ed25519 CCCC vmctl-web\"\n");
 }
 
+static void two_parts_of_mime_are_theirs_and_ours(void **state)
+{
+    (void)state;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    user_data_join("#!/bin/sh\n", 10, "#cloud-config\n", &out);
+    assert_string_equal(buf_str(&out), "Content-Type: multipart/mixed; boundary=\"=vmctl=\"\n"
+                                       "MIME-Version: 1.0\n\n"
+                                       "--=vmctl=\n"
+                                       "Content-Type: text/plain; charset=\"utf-8\"\n"
+                                       "Content-Transfer-Encoding: base64\n\n"
+                                       "IyEvYmluL3NoCg==\n"
+                                       "\n--=vmctl=\n"
+                                       "Content-Type: text/cloud-config; charset=\"utf-8\"\n"
+                                       "Content-Transfer-Encoding: base64\n"
+                                       "Merge-Type: list(append)+dict(no_replace,recurse_list)\n\n"
+                                       "I2Nsb3VkLWNvbmZpZwo=\n"
+                                       "\n--=vmctl=--\n");
+    buf_reset(&out);
+    user_data_join("\x1f\x8b\0MIME-Version:", 16, "", &out);
+    assert_non_null(strstr(buf_str(&out), "\nContent-Type: application/gzip\n"));
+    buf_reset(&out);
+    char lines[200];
+    memset(lines, 'a', sizeof(lines));
+    user_data_join(lines, sizeof(lines), "", &out);
+    for (const char *at = buf_str(&out); *at; at += strspn(at, "\n")) {
+        assert_in_range(strcspn(at, "\n"), 0, 76);
+        at += strcspn(at, "\n");
+    }
+}
+
+static void no_boundary_is_in_mime_of_theirs(void **state)
+{
+    static const char theirs[] =
+        "MIME-Version: 1.0\nContent-Type: text/cloud-config\n\n--=vmctl=\n--=vmctl-0=\n";
+    (void)state;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    user_data_join(theirs, strlen(theirs), "", &out);
+    assert_non_null(strstr(buf_str(&out), "; boundary=\"=vmctl-1=\"\n"));
+    assert_non_null(strstr(buf_str(&out), theirs)); /* as it is */
+}
+
 /* YAML 1.2, 7.3.1: nothing in the double-quoted scalar needs an escape. */
 static void the_guest_of_a_clone_makes_itself_a_machine_id(void **state)
 {
@@ -101,6 +142,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_cloud_config_says_what_the_book_promises),
+        cmocka_unit_test(two_parts_of_mime_are_theirs_and_ours),
+        cmocka_unit_test(no_boundary_is_in_mime_of_theirs),
         cmocka_unit_test(the_guest_of_a_clone_makes_itself_a_machine_id),
         cmocka_unit_test(no_value_can_break_out_of_its_place),
         cmocka_unit_test(meta_data_names_instance_and_host),

@@ -98,6 +98,11 @@ static void change_user_data(struct vm_spec *s)
     set_text(&s->cloud_init.user_data.path, "/u");
 }
 
+static void join_user_data(struct vm_spec *s)
+{
+    s->cloud_init.is_joined = true;
+}
+
 static void change_vendor_data(struct vm_spec *s)
 {
     set_text(&s->cloud_init.vendor_data.path, "/v");
@@ -231,6 +236,7 @@ static const struct {
     {change_hostname, "hostname", DISPOSITION_RECREATE},
     {change_ssh_key, "ssh-key", DISPOSITION_RECREATE},
     {change_user_data, "user-data", DISPOSITION_RECREATE},
+    {join_user_data, "user-data raw", DISPOSITION_RECREATE},
     {change_vendor_data, "vendor-data", DISPOSITION_RECREATE},
     {change_network_config, "network-config", DISPOSITION_RECREATE},
     {change_seed, "seed", DISPOSITION_RESTART},

@@ -91,6 +91,11 @@ static void change_user(struct vm_spec *spec)
 {
     set_text(&spec->ssh.user, "debian");
 }
+static void join_user_data(struct vm_spec *spec)
+{
+    spec->cloud_init.is_joined = true;
+}
+
 static void change_user_data(struct vm_spec *spec)
 {
     set_text(&spec->cloud_init.user_data.path, "/u.yaml");
@@ -115,6 +120,7 @@ static const struct {
     {change_hostname, "hostname (none) -> h"},
     {change_user, "user vm -> debian"},
     {change_user_data, "user-data"},
+    {join_user_data, "raw (none) -> #false"},
     {change_step, "step 2"},
     {bake_more, "step 3"},
 };

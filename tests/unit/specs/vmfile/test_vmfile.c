@@ -228,6 +228,7 @@ static void the_added_nodes_are_read(void **state)
     assert_int_equal(spec->cloud_init.bus, SEED_IDE);
     assert_int_equal(spec->cloud_init.on_error, SETUP_WARN);
     assert_string_equal(spec->cloud_init.user_data.path, "/project/u.yaml");
+    assert_false(spec->cloud_init.is_joined);
     assert_int_equal(spec->checks[CHECK_READY].n_probes, 4);
     assert_int_equal(spec->checks[CHECK_READY].probes[0].kind, PROBE_TCP);
     assert_int_equal(spec->checks[CHECK_READY].probes[0].port, 80);
@@ -364,9 +365,22 @@ static void version_1_files_are_read_too(void **state)
     vmfile_free(file);
 }
 
+static void user_data_that_is_not_raw_is_joined_with_ours(void **state)
+{
+    (void)state;
+    struct vmfile *file = parse_vm("cloud-init { user-data \"u.yaml\" raw=#false }");
+    assert_true(file->vms[0]->cloud_init.is_joined);
+    assert_string_equal(file->vms[0]->cloud_init.user_data.path, "/project/u.yaml");
+    vmfile_free(file);
+    file = parse_vm("cloud-init { user-data \"u.yaml\" raw=#true }");
+    assert_false(file->vms[0]->cloud_init.is_joined);
+    vmfile_free(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(user_data_that_is_not_raw_is_joined_with_ours),
         cmocka_unit_test(the_full_example_of_the_book_means_what_the_book_says),
         cmocka_unit_test(an_address_is_the_range_of_its_network),
         cmocka_unit_test(the_first_network_has_the_forwards_and_the_others_come_behind),

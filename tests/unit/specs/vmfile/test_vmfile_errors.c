@@ -632,6 +632,19 @@ static void cloud_init_and_ssh_take_names_a_guest_can_have(void **state)
             "parts of at most 63 characters\n"},
         {"vm a { image i; cloud-init { seed usb } }",
             "1:35+3 `seed` must be \"scsi\", \"virtio\" or \"ide\", not \"usb\"\n"},
+        {"vm a { image i; cloud-init { user-data u raw=no } }",
+            "1:46+2 `raw` must be #true or #false | write: user-data \"cloud-config.yaml\" "
+            "raw=#false\n"},
+        {"vm a { image i; cloud-init { user-data raw=#false merge=1 } }",
+            "1:30+9 `user-data` needs a value | write: user-data \"cloud-config.yaml\" "
+            "raw=#false\n"
+            "1:51+5 unknown property `merge` of `user-data` | known here: `raw`\n"},
+        {"vm a { image i; cloud-init { user-data u raw=#false; user-data v } }",
+            "1:64+1 `user-data` occurs a second time | several files: as parts of MIME, or a "
+            "#cloud-config-archive\n"},
+        {"vm a { image i; cloud-init user-data=u { user-data v raw=#false } }",
+            "1:52+1 `user-data` occurs a second time | several files: as parts of MIME, or a "
+            "#cloud-config-archive\n"},
         {"vm a { image i; cloud-init { on-error ignore } }",
             "1:39+6 `on-error` must be \"fail\" or \"warn\", not \"ignore\"\n"},
         {"vm a { image i; ssh { user Root } }",
