@@ -166,8 +166,8 @@ serve_on_host() {
     says "$PROJECT/s/in" "vm 'box'"
     says_guest
     vmctl stop box
-    refute [ -e "$SOCKETS/in" ]
     await 60 vmctl wait two --ready
+    [[ $(readlink "$SOCKETS/in") = */vms/two/* ]]
     vmctl destroy two
     refute [ -L "$SOCKETS/in" ]
 }
