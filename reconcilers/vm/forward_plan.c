@@ -49,17 +49,6 @@ static bool is_covered(const struct spec_network *network, uint16_t port)
     return is_covered;
 }
 
-/* What the VMFile forwards from a port of this host is not the guest's to choose. */
-static bool is_named(const struct spec_network *network, uint16_t host_port)
-{
-    bool is_named = false;
-    for (size_t i = 0; i < network->n_forwards; i++) {
-        const struct spec_forward *forward = &network->forwards[i];
-        is_named |= forward->protocol == FORWARD_TCP && forward->host_port == host_port;
-    }
-    return is_named;
-}
-
 /* A port is wanted where the guest listens now, and as long as that is not known. */
 static bool is_still_wanted(const struct forward_input *input, const struct vm_forward *forward)
 {
@@ -71,8 +60,7 @@ static bool is_still_wanted(const struct forward_input *input, const struct vm_f
         const struct tunnel_port *port = find_port(input, forward->guest_port);
         bool is_listening = !input->facts->are_ports_known ||
                             (port && text_eq(port->address, forward->guest_address));
-        return network->is_auto && is_listening && !is_covered(network, forward->guest_port) &&
-               !is_named(network, forward->host_port);
+        return network->is_auto && is_listening && !is_covered(network, forward->guest_port);
     }
     for (size_t i = 0; i < network->n_sockets; i++) {
         if (is_of_socket(forward, &network->sockets[i])) {
@@ -116,9 +104,9 @@ static void carry_over(const struct forward_input *input, size_t i, struct forwa
         return;
     }
     if (!is_wanted && is_gone && (forward->is_leaving || input->facts->is_gone)) {
-        cleanup_free char *key = vm_forward_lease_key(forward);
-        if (key && (forward->socket || !is_named(&input->spec->network, forward->host_port))) {
-            add_key(&plan->dropped, &plan->n_dropped, TAKE_PTR(key));
+        char *key = vm_forward_lease_key(forward);
+        if (key) {
+            add_key(&plan->dropped, &plan->n_dropped, key);
         }
         return;
     }
@@ -174,99 +162,6 @@ static void add_socket(
     }
 }
 
-/* ---- the guest's ports ---- */
-
-static const struct vm_forward *of_port(const struct forward_plan *plan, uint16_t guest_port)
-{
-    for (uint32_t i = 0; i < plan->n; i++) {
-        if (!plan->forwards[i].socket && plan->forwards[i].guest_port == guest_port) {
-            return &plan->forwards[i];
-        }
-    }
-    return NULL;
-}
-
-static bool has_host_port(const struct forward_plan *plan, uint16_t port)
-{
-    for (uint32_t i = 0; i < plan->n; i++) {
-        if (plan->forwards[i].is_leased && plan->forwards[i].host_port == port) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The same number; a free one for those that not every user may listen on. 0: there is none. */
-static uint16_t choose_host_port(
-    const struct forward_input *input, const struct forward_plan *plan, uint16_t guest_port)
-{
-    enum { TRIES = 128 };
-    uint16_t port = guest_port;
-    for (int i = 0; guest_port < PRIVILEGED_END && i < TRIES; i++) {
-        port = input->free_port(input->context, port);
-        if (!port || !has_host_port(plan, port)) {
-            return port;
-        }
-        port++;
-    }
-    return guest_port < PRIVILEGED_END ? 0 : port;
-}
-
-/* What is in the way of the port; NULL: nothing. free() it. */
-static char *port_problem(
-    const struct forward_input *input, const struct forward_plan *plan, uint16_t port)
-{
-    cleanup_free char *key = mem_printf("tcp/%u", port);
-    const char *holder = port ? input->holder(input->context, key) : NULL;
-    bool is_own = port && (port == input->recorded->ssh_port || has_host_port(plan, port) ||
-                              is_named(&input->spec->network, port));
-    return !port    ? mem_strdup("no port of this host is free")
-           : is_own ? mem_printf("port %u of this host leads to another port of it", port)
-           : holder ? mem_printf("port %u of this host is vm '%s's", port, holder)
-           : !input->is_bindable(input->context, port)
-               ? mem_printf("another program listens on port %u of this host", port)
-               : NULL;
-}
-
-/* What is skipped is named, so that the reason can be seen, but not endlessly. */
-static void add_port(const struct forward_input *input, const struct tunnel_port *port,
-    struct forward_plan *plan, size_t *n_made, size_t *n_named)
-{
-    enum { NAMED_MAX = 16 };
-    uint16_t host_port = choose_host_port(input, plan, port->port);
-    cleanup_free char *problem =
-        *n_made >= FORWARD_PORTS_MAX
-            ? mem_printf("%d ports are forwarded already", FORWARD_PORTS_MAX)
-            : port_problem(input, plan, host_port);
-    if (problem && ++*n_named > NAMED_MAX) {
-        return;
-    }
-    struct vm_forward *added = plan_add(plan, &(struct vm_forward){.guest_port = port->port,
-                                                  .guest_address = (char *)(uintptr_t)port->address,
-                                                  .host_port = problem ? 0 : host_port,
-                                                  .is_leased = !problem});
-    if (problem) {
-        set_refusal(added, problem);
-    } else {
-        ++*n_made;
-        add_key(&plan->leases, &plan->n_leases, vm_forward_lease_key(added));
-    }
-}
-
-static void add_ports(const struct forward_input *input, struct forward_plan *plan)
-{
-    size_t n_made = 0, n_named = 0;
-    for (uint32_t i = 0; i < plan->n; i++) {
-        n_made += !plan->forwards[i].socket;
-    }
-    for (size_t i = 0; i < input->facts->n_ports; i++) {
-        const struct tunnel_port *port = &input->facts->ports[i];
-        if (!of_port(plan, port->port) && !is_covered(&input->spec->network, port->port)) {
-            add_port(input, port, plan, &n_made, &n_named);
-        }
-    }
-}
-
 void forward_plan_make(const struct forward_input *input, struct forward_plan *ret)
 {
     const struct spec_network *network = &input->spec->network;
@@ -276,9 +171,6 @@ void forward_plan_make(const struct forward_input *input, struct forward_plan *r
     }
     for (size_t i = 0; input->is_wanted && i < network->n_sockets; i++) {
         add_socket(input, &network->sockets[i], ret);
-    }
-    if (input->is_wanted && network->is_auto && input->facts->are_ports_known) {
-        add_ports(input, ret);
     }
 }
 

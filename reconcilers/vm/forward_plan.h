@@ -26,9 +26,8 @@ struct forward_input {
     const char *(*holder)(void *context, const char *key);
     /* No program listens on this port of 127.0.0.1. */
     bool (*is_bindable)(void *context, uint16_t port);
-    /* A port of this host that no VM and no program has, sought from `start` on. 0: there is none.
-     */
-    uint16_t (*free_port)(void *context, uint16_t start);
+    /* A port of this host for one below 1024 of the guest, which no VM has; 0: there is none. */
+    uint16_t (*free_port)(void *context, uint16_t guest_port);
     void *context;
 };
 
