@@ -60,7 +60,7 @@ static void words_clear(struct words *words)
 static void add_fixed_options(struct words *words)
 {
     static const char *const fixed[] = {"-F", "/dev/null", "-M", "-N", "-T", "-a", "-x", "-S",
-        "./" HOST_SOCKET_CONTROL, "-oBatchMode=yes", "-oConnectTimeout=10",
+        ("./" HOST_SOCKET_CONTROL), "-oBatchMode=yes", "-oConnectTimeout=10",
         "-oServerAliveInterval=15", "-oServerAliveCountMax=3", "-oControlPersist=no",
         "-oIdentityAgent=none", "-oStreamLocalBindMask=0177", "-oStreamLocalBindUnlink=no",
         "-oExitOnForwardFailure=no", "-oPermitLocalCommand=no", "-oEscapeChar=none"};
