@@ -10,8 +10,6 @@
 #include "specs/base/text.h"
 #include "specs/vm/lease_key.h"
 
-enum { GUEST_SSH_PORT = 22, PRIVILEGED_END = 1024 };
-
 char *vm_forward_lease_key(const struct vm_forward *forward)
 {
     if (forward->socket) {
@@ -28,39 +26,11 @@ static bool is_of_socket(const struct vm_forward *forward, const struct spec_soc
            text_eq(forward->guest_socket, wanted->guest) && forward->direction == wanted->direction;
 }
 
-static const struct tunnel_port *find_port(const struct forward_input *input, uint16_t port)
-{
-    for (size_t i = 0; i < input->facts->n_ports; i++) {
-        if (input->facts->ports[i].port == port) {
-            return &input->facts->ports[i];
-        }
-    }
-    return NULL;
-}
-
-/* SSH's own, and what the VMFile forwards. */
-static bool is_covered(const struct spec_network *network, uint16_t port)
-{
-    bool is_covered = port == GUEST_SSH_PORT;
-    for (size_t i = 0; i < network->n_forwards; i++) {
-        const struct spec_forward *forward = &network->forwards[i];
-        is_covered |= forward->protocol == FORWARD_TCP && forward->guest_port == port;
-    }
-    return is_covered;
-}
-
-/* A port is wanted where the guest listens now, and as long as that is not known. */
 static bool is_still_wanted(const struct forward_input *input, const struct vm_forward *forward)
 {
     const struct spec_network *network = &input->spec->network;
     if (!input->is_wanted) {
         return false;
-    }
-    if (!forward->socket) {
-        const struct tunnel_port *port = find_port(input, forward->guest_port);
-        bool is_listening = !input->facts->are_ports_known ||
-                            (port && text_eq(port->address, forward->guest_address));
-        return network->is_auto && is_listening && !is_covered(network, forward->guest_port);
     }
     for (size_t i = 0; i < network->n_sockets; i++) {
         if (is_of_socket(forward, &network->sockets[i])) {

@@ -14,8 +14,6 @@
 #include "reconcilers/backend/backend.h"
 #include "specs/vm/vm_status.h"
 
-enum { FORWARD_PORTS_MAX = 64 }; /* that are forwarded by themselves; further ones are only named */
-
 struct forward_input {
     const struct vm_spec *spec;       /* desired */
     bool is_wanted;                   /* the machine is meant to run, and its guest was reached */
@@ -24,10 +22,6 @@ struct forward_input {
     const struct tunnel_facts *facts;
     /* Who else holds the lease; NULL: nobody. */
     const char *(*holder)(void *context, const char *key);
-    /* No program listens on this port of 127.0.0.1. */
-    bool (*is_bindable)(void *context, uint16_t port);
-    /* A port of this host for one below 1024 of the guest, which no VM has; 0: there is none. */
-    uint16_t (*free_port)(void *context, uint16_t guest_port);
     void *context;
 };
 

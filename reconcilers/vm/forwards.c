@@ -17,8 +17,7 @@ static bool is_needed(const struct pass *pass, const struct vm_status *status)
 {
     const struct vm_desired *desired = pass->view->desired;
     const struct spec_network *network = desired ? &desired->spec->network : NULL;
-    return network && (network->n_sockets > 0 || network->is_auto || status->n_forwards > 0 ||
-                          pass->vm->tunnel);
+    return network && (network->n_sockets > 0 || status->n_forwards > 0 || pass->vm->tunnel);
 }
 
 static void tunnel_changed(void *context)
@@ -41,7 +40,7 @@ static bool are_wanted(const struct pass *pass)
     const struct situation *s = &pass->situation;
     const struct spec_network *network = &pass->view->desired->spec->network;
     return s->is_alive && s->intent == INTENT_NONE && !situation_must_be_down(s) &&
-           pass->patch->status->was_reached && (network->n_sockets > 0 || network->is_auto);
+           pass->patch->status->was_reached && network->n_sockets > 0;
 }
 
 /* ---- what the plan asks ---- */
@@ -138,13 +137,12 @@ int64_t forwards_keep(struct pass *pass, const struct vm_status *committed)
     const struct tunnel_wanted wanted = {
         .forwards = committed->forwards,
         .n_forwards = committed->n_forwards,
-        .watches_ports = pass->view->desired->spec->network.is_auto,
         .may_log_in = pass->situation.run_state == RUN_STATE_RUNNING,
         .is_set_up = vm_status_is_true(committed, CONDITION_PROVISIONED),
     };
     if (!are_wanted(pass)) {
         ops->end(tunnel, committed->forwards, committed->n_forwards);
-    } else if (committed->n_forwards > 0 || wanted.watches_ports) {
+    } else if (committed->n_forwards > 0) {
         ops->keep(tunnel, &pass->env, &wanted);
     }
     ops->observe(tunnel, committed->forwards, committed->n_forwards, observed, &facts);
@@ -215,7 +213,7 @@ void forwards_describe(struct pass *pass)
     const struct spec_network *network = &pass->view->desired->spec->network;
     const struct condition *reachable = &pass->patch->status->conditions[CONDITION_GUEST_REACHABLE];
     const char *failure = forwards_failure(pass);
-    if (network->n_sockets == 0 && !network->is_auto) {
+    if (network->n_sockets == 0) {
         pass_set(pass, CONDITION_FORWARDED, CONDITION_ABSENT, REASON_NONE, NULL);
     } else if (reachable->state != CONDITION_TRUE) {
         pass_set(pass, CONDITION_FORWARDED, CONDITION_FALSE, reachable->reason, NULL);

@@ -25,10 +25,8 @@ struct plan_test {
     struct vm_status *status;
     struct tunnel_forward observed[RECORDED_MAX];
     struct tunnel_facts facts;
-    struct tunnel_port ports[TUNNEL_PORTS_MAX];
     bool is_down;
-    const char *held;   /* the lease that vm 'other' has */
-    uint16_t busy_port; /* a program listens there */
+    const char *held; /* the lease that vm 'other' has */
     char leases[256], dropped[256];
 };
 
@@ -37,7 +35,6 @@ static int setup(void **state)
     struct plan_test *test = mem_new(struct plan_test);
     test->spec = vm_spec_new("box");
     test->status = vm_status_new("0123456789abcdef0123456789abcdef");
-    test->facts.ports = test->ports;
     *state = test;
     return 0;
 }
