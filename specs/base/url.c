@@ -15,6 +15,30 @@ char *url_without_query(const char *url)
     return mem_strndup(url, strcspn(url, "?#"));
 }
 
+/* `end` when none is before it. */
+static const char *find_any(const char *from, const char *end, const char *bytes)
+{
+    while (from < end && (!*from || !strchr(bytes, *from))) {
+        from++;
+    }
+    return from;
+}
+
+/* The value of a path's next parameter, ";name=value" (RFC 3986, 3.3): servers take signatures
+ * there, too. NULL: there is none. */
+static const char *find_parameter(const char *from, const char *end)
+{
+    const char *semicolon = NULL;
+    while ((semicolon = find_any(from, end, ";")) < end) {
+        const char *equals = find_any(semicolon, end, "=/");
+        if (equals < end && *equals == '=') {
+            return equals + 1;
+        }
+        from = equals;
+    }
+    return NULL;
+}
+
 char *url_for_people(const char *url)
 {
     cleanup_buf struct buf out = BUF_INIT(0);
@@ -27,8 +51,14 @@ char *url_for_people(const char *url)
     const char *at = memrchr(authority, '@', strcspn(authority, "/?#"));
     const char *rest = at ? at + 1 : authority;
     size_t shown = strcspn(rest, "?#");
-    buf_add(&out, rest, shown);
-    if (rest[shown] == '?') {
+    const char *end = rest + shown, *value = NULL;
+    for (const char *from = rest; (value = find_parameter(from, end)); from = rest) {
+        buf_add(&out, from, (size_t)(value - from));
+        buf_add_str(&out, "…");
+        rest = find_any(value, end, ";/");
+    }
+    buf_add(&out, rest, (size_t)(end - rest));
+    if (*end == '?') {
         buf_add_str(&out, "?…");
     }
     return buf_steal(&out);
@@ -67,41 +97,71 @@ static bool is_of_scheme(const char *text, const char *colon, const char *name)
     return (size_t)(colon - text) >= n && strncmp(colon - n, name, n) == 0;
 }
 
-/* `from` when `end` is before it. */
-static const char *find_any(const char *from, const char *end, const char *bytes)
+/* A URL in a text: the colon behind its scheme, and the host with what is before its '@'. */
+struct found_url {
+    const char *colon, *host;
+};
+
+/* One whose slashes were forgotten, "http:user:password@host", is as secret. The text has no "://".
+ */
+static bool find_slip(const char *from, const char *end, struct found_url *ret)
 {
-    while (from < end && !strchr(bytes, *from)) {
-        from++;
+    for (; (from = memmem(from, (size_t)(end - from), "http", strlen("http"))); from++) {
+        const char *colon = from + strlen("http");
+        colon += colon < end && *colon == 's';
+        if (colon < end && *colon == ':') {
+            ret->colon = colon;
+            ret->host = colon + 1 + (colon + 1 < end && colon[1] == '/');
+            return true;
+        }
     }
-    return from;
+    return false;
+}
+
+static bool find_url(const char *from, const char *end, struct found_url *ret)
+{
+    struct found_url slip = {.colon = NULL};
+    ret->colon = memmem(from, (size_t)(end - from), "://", strlen("://"));
+    ret->host = ret->colon ? ret->colon + strlen("://") : NULL;
+    if (find_slip(from, ret->colon ? ret->colon : end, &slip)) {
+        *ret = slip;
+    }
+    return ret->colon;
+}
+
+static bool mark_range(const char *text, bool *marks, const char *from, const char *end)
+{
+    /* What url_for_people() has omitted is no secret any more. */
+    static const char omitted[] = "…";
+    bool is_omitted =
+        (size_t)(end - from) == strlen(omitted) && strncmp(from, omitted, strlen(omitted)) == 0;
+    if (from >= end || is_omitted) {
+        return false;
+    }
+    memset(marks + (from - text), true, (size_t)(end - from));
+    return true;
 }
 
 bool url_mark_secrets(const char *text, size_t size, bool *marks)
 {
-    static const char mark[] = "://";
     bool has_marked = false;
-    const char *found = memmem(text, size, mark, strlen(mark));
-    while (found) {
-        const char *end = text + url_end(text, size, (size_t)(found - text));
-        const char *host = found + strlen(mark), *path = find_any(host, end, "/?#");
-        const char *at = memrchr(host, '@', (size_t)(path - host));
-        bool is_login = is_of_scheme(text, found, "ssh"); /* whose user is no secret */
-        const char *colon = at ? memchr(host, ':', (size_t)(at - host)) : NULL;
-        const char *secret = is_login ? (colon ? colon + 1 : at) : host;
-        const char *query = find_any(path, end, "?#");
-        if (at && at > secret) {
-            memset(marks + (secret - text), true, (size_t)(at - secret));
-            has_marked = true;
+    struct found_url url;
+    for (const char *from = text; find_url(from, text + size, &url);) {
+        const char *end = text + url_end(text, size, (size_t)(url.colon - text));
+        end = end > url.host ? end : url.host;
+        const char *path = find_any(url.host, end, "/?#"), *query = find_any(path, end, "?#");
+        const char *at = memrchr(url.host, '@', (size_t)(path - url.host));
+        bool is_login = is_of_scheme(text, url.colon, "ssh"); /* whose user is no secret */
+        const char *colon = at ? memchr(url.host, ':', (size_t)(at - url.host)) : NULL;
+        const char *secret = is_login ? (colon ? colon + 1 : at) : url.host;
+        has_marked |= at && mark_range(text, marks, secret, at);
+        for (const char *value = path; (value = find_parameter(value, query));) {
+            const char *behind = find_any(value, query, ";/");
+            has_marked |= mark_range(text, marks, value, behind);
+            value = behind;
         }
-        /* What url_for_people() has omitted is no secret any more. */
-        bool is_omitted =
-            (size_t)(end - query) == strlen("?…") && strncmp(query, "?…", strlen("?…")) == 0;
-        if (end - query > 1 && !is_omitted) {
-            memset(marks + (query + 1 - text), true, (size_t)(end - query - 1));
-            has_marked = true;
-        }
-        const char *next = end > host ? end : host;
-        found = memmem(next, size - (size_t)(next - text), mark, strlen(mark));
+        has_marked |= query < end && mark_range(text, marks, query + 1, end);
+        from = end;
     }
     return has_marked;
 }
@@ -110,9 +170,6 @@ void url_mask(char *text)
 {
     enum { STARS = 3 };
     size_t size = strlen(text), n = 0, stars = 0;
-    if (!strstr(text, "://")) {
-        return;
-    }
     cleanup_free bool *marks = mem_calloc(size + 1, sizeof(*marks));
     if (!url_mark_secrets(text, size, marks)) {
         return;

@@ -29,6 +29,12 @@ static void urls_in_a_text_lose_their_secrets(void **state)
         {"https://a/x?b", "https://a/x?*"},
         {"://@?", "://@?"},
         {"http://u@", "http://*@"},
+        {"pull http:me:pw@a/x.img: no", "pull http:***@a/x.img: no"},
+        {"https:/me:pw@a/x?k=1, http:", "https:/***@a/x?***, http:"},
+        {"http: me@home, https is not", "http: me@home, https is not"},
+        {"http:a, then http://me:pw@b", "http:a, then http://***@b"},
+        {"https://a/p;sig=abc/x;v=1;w;=?k=1", "https://a/p;sig=***/x;v=*;w;=?***"},
+        {"https://a/p;sig=…/x", "https://a/p;sig=…/x"},
         {"", ""},
     };
     (void)state;
@@ -37,6 +43,21 @@ static void urls_in_a_text_lose_their_secrets(void **state)
         url_mask(text);
         assert_string_equal(text, cases[i][1]);
         url_mask(text);
+        assert_string_equal(text, cases[i][1]);
+    }
+}
+
+static void people_see_no_secrets_of_a_url(void **state)
+{
+    static const char *const cases[][2] = {
+        {"https://me:pw@a/x.img?sig=1#k", "https://a/x.img?…"},
+        {"https://a/p;sig=abc;v/x;k=/y", "https://a/p;sig=…;v/x;k=…/y"},
+        {"https://a/p;v/x=1", "https://a/p;v/x=1"},
+        {"/a?b;c=d", "/a?b;c=d"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        cleanup_free char *text = url_for_people(cases[i][0]);
         assert_string_equal(text, cases[i][1]);
     }
 }
@@ -66,6 +87,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(urls_in_a_text_lose_their_secrets),
+        cmocka_unit_test(people_see_no_secrets_of_a_url),
         cmocka_unit_test(no_error_has_the_secrets_of_a_url),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
