@@ -269,8 +269,8 @@ static enum ssh_progress no_key_left(struct opening *opening, struct error *err)
     if (opening->tried.len == 0) { /* booting further cannot help */
         error_set(err, ERR_KEY_UNREADABLE, "there is no private key to log in with");
         error_help(err,
-            "name one: `private-key` of `ssh` in the VMFile; or log in with one: vmctl ssh "
-            "NAME --key FILE");
+            "name one that the guest knows: `private-key` of `ssh` in the VMFile; or write "
+            "`cloud-init`, with which a new disk gets a key of vmctl's: vmctl up --recreate");
     } else {
         error_set(err, ERR_SSH_AUTH, "the guest refused user '%s' with each of these keys: %s",
             opening->user, buf_str(&opening->tried));
