@@ -27,14 +27,30 @@ static int help_with_names(const struct strings *known, struct error *err)
     return error_help(err, "it has: %s%s", buf_str(&names), known->count > SHOWN ? ", …" : "");
 }
 
+/* The VM of a project that is called so there; NULL: none, or several. */
+static const char *namesake(const struct strings *known, const char *name)
+{
+    const char *found = NULL;
+    for (size_t i = 0; i < known->count; i++) {
+        if (strcmp(vm_name_plain(known->items[i]), name) == 0) {
+            if (found) {
+                return NULL;
+            }
+            found = known->items[i];
+        }
+    }
+    return found;
+}
+
 static int choose_each(const struct strings *known, const struct arg_strings *strings,
     const char *where, struct strings *ret, struct error *err)
 {
     for (size_t i = 0; i < strings->count; i++) {
         if (!strings_have(known, strings->items[i])) {
             const char *name = strings->items[i];
+            const char *same = namesake(known, name);
             const char *nearest =
-                text_nearest(name, (const char *const *)known->items, known->count);
+                same ? same : text_nearest(name, (const char *const *)known->items, known->count);
             (void)error_set(err, ERR_VM_NOT_FOUND, "there is no vm '%s'%s%s", name,
                 where ? " in " : "", where ? where : "");
             if (strchr(name, '/') && strings_have(known, vm_name_plain(name))) {

@@ -74,6 +74,20 @@ static void an_unknown_name_is_an_error_with_the_nearest(void **state)
     assert_int_equal(scene.chosen.count, 0);
 }
 
+static void the_name_of_a_projects_vm_alone_is_an_error_with_the_whole(void **state)
+{
+    (void)state;
+    cleanup_scene struct scene scene = scene_new();
+    strings_add(&scene.known, "shop/mailserver");
+    arg_strings_add(&scene.words, "mailserver");
+    assert_int_equal(choose(&scene, NULL), -ERR_VM_NOT_FOUND);
+    assert_string_equal(scene.err.help, "did you mean 'shop/mailserver'?");
+    error_clear(&scene.err);
+    strings_add(&scene.known, "blog/mailserver"); /* which of the two? */
+    assert_int_equal(choose(&scene, NULL), -ERR_VM_NOT_FOUND);
+    assert_string_equal(scene.err.help, "");
+}
+
 static void an_unknown_name_unlike_any_other_keeps_the_usual_help(void **state)
 {
     (void)state;
@@ -90,6 +104,7 @@ int main(void)
         cmocka_unit_test(no_name_means_all_that_are_known),
         cmocka_unit_test(words_and_name_options_mean_the_same_and_count_once),
         cmocka_unit_test(an_unknown_name_is_an_error_with_the_nearest),
+        cmocka_unit_test(the_name_of_a_projects_vm_alone_is_an_error_with_the_whole),
         cmocka_unit_test(an_unknown_name_unlike_any_other_keeps_the_usual_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
