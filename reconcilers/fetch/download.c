@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "reconcilers/fetch/multi.h"
+#include "controller/http/multi.h"
 #include "specs/base/url.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"

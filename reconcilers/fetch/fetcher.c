@@ -4,9 +4,9 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "controller/http/multi.h"
 #include "controller/loop/loop.h"
 #include "reconcilers/fetch/download.h"
-#include "reconcilers/fetch/multi.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"

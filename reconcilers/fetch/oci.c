@@ -6,9 +6,9 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "controller/http/multi.h"
 #include "controller/loop/child.h"
 #include "reconcilers/fetch/docker_config.h"
-#include "reconcilers/fetch/multi.h"
 #include "reconcilers/fetch/oci_auth.h"
 #include "reconcilers/fetch/oci_manifest.h"
 #include "reconcilers/fetch/oci_reference.h"

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "reconcilers/fetch/multi.h"
+#include "controller/http/multi.h"
 #include "reconcilers/fetch/oci.h"
 #include "reconcilers/fetch/request.h"
 #include "specs/base/cleanup.h"

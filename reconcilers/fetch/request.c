@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "reconcilers/fetch/multi.h"
+#include "controller/http/multi.h"
 #include "specs/base/proxies.h"
 #include "specs/base/url.h"
 #include "specs/base/cleanup.h"

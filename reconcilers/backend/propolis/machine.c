@@ -13,9 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "controller/http/multi.h"
 #include "controller/loop/loop.h"
 #include "reconcilers/backend/propolis/propolis.h"
-#include "reconcilers/fetch/multi.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/log.h"

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "controller/http/multi.h"
 #include "reconcilers/backend/instance_id.h"
-#include "reconcilers/fetch/multi.h"
 #include "specs/base/base64.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-#include "reconcilers/fetch/multi.h"
+#include "controller/http/multi.h"
 
 #include <stdlib.h>
 #include <string.h>
