@@ -33,6 +33,16 @@ static const char *const meanings[ERR_CODE_COUNT_] = {
     [ERR_STORE_VERSION] = "The data directory was written by a newer vmctl.",
     [ERR_CONTROLLER] = "The controller, vmctld, did not start or does not serve.",
     [ERR_NODE] = "Another host, or the vmctl on it, cannot be reached by ssh.",
+    [ERR_FLEET_UNREACHABLE] =
+        "No member of the fleet's store, etcd, answered, or none that has a leader.",
+    [ERR_FLEET_TLS] = "A certificate of the fleet is expired, unknown, or cannot be read.",
+    [ERR_FLEET_DENIED] = "The store of the fleet does not let this certificate's user do that.",
+    [ERR_FLEET_VERSION] = "What answers is not etcd 3.4 or newer.",
+    [ERR_FLEET_COMPACTED] =
+        "The store of the fleet no longer keeps that revision; it is read again.",
+    [ERR_FLEET_LIMIT] = "A request to the fleet's store, or its answer, is too large.",
+    [ERR_FLEET_FULL] = "The store of the fleet is full and takes no writes; VMs run on.",
+    [ERR_FLEET_LEASE] = "The lease of a node in the fleet's store has ended; it is taken again.",
     [ERR_IMAGE_NOT_FOUND] = "The image does not exist.",
     [ERR_IMAGE_DOWNLOAD] = "The image could not be downloaded; it is tried again.",
     [ERR_IMAGE_CHECKSUM] = "The image is not the one that sha256 names.",

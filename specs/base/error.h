@@ -33,6 +33,16 @@ enum error_code {
     ERR_STORE_VERSION,
     ERR_CONTROLLER,
     ERR_NODE, /* another host: ssh or its vmctl cannot be used */
+    /* the store that a fleet's nodes share */
+    ERR_FLEET_UNREACHABLE, /* no member of the store that nodes share answers, or none has a leader
+                            */
+    ERR_FLEET_TLS,
+    ERR_FLEET_DENIED,
+    ERR_FLEET_VERSION,   /* it is not etcd 3.4 or newer */
+    ERR_FLEET_COMPACTED, /* the revision is no longer kept */
+    ERR_FLEET_LIMIT,
+    ERR_FLEET_FULL, /* it takes no more writes */
+    ERR_FLEET_LEASE,
     /* images and disks */
     ERR_IMAGE_NOT_FOUND,
     ERR_IMAGE_DOWNLOAD,
