@@ -517,3 +517,50 @@ void vm_status_restore_snapshot(
     status->provision = provision;
     fields_free(&vm_snapshot_fields, copy);
 }
+
+/* ---- what leaves the host ---- */
+
+/* Members that are not named here stay on their host, those of later versions, too. */
+static const char *const public_paths[] = {
+    "observer",
+    "observedGeneration",
+    "appliedGeneration",
+    "handledRestartToken",
+    "handledRecreateToken",
+    "handledProvisionToken",
+    "conditions",
+    "instance.iid",
+    "instance.startedAt",
+    "instance.accel",
+    "restart.count",
+    "restart.heldGeneration",
+    "restart.total",
+    "recreateTrouble",
+    "provision.digest",
+    "provision.nextStep",
+    "provision.total",
+    "provision.lastExitStatus",
+    "provision.failed",
+    "cloudInit",
+    "shareNote",
+    "trouble",
+    "agent",
+    "reached",
+    "sshHost",
+    "sshPort",
+    "mac",
+    "address",
+    "furtherCards",
+    "machine",
+};
+
+json_t *vm_status_public(const struct vm_status *status)
+{
+    struct vm_status *seen = vm_status_new(status->uid);
+    for (size_t i = 0; i < ARRAY_LEN(public_paths); i++) {
+        (void)fields_take(&vm_status_fields, seen, status, public_paths[i]);
+    }
+    json_t *json = vm_status_to_json(seen);
+    vm_status_free(seen);
+    return json;
+}

@@ -371,6 +371,12 @@ bool vm_status_equal(const struct vm_status *a, const struct vm_status *b);
 extern const struct fields vm_forward_fields;
 
 json_t *vm_status_to_json(const struct vm_status *status); /* caller owns */
+/*
+ * The status without what only counts on its host: processes, monotonic deadlines, boot ids, the
+ * intents by which a crash of the controller is survived, and paths of files. vm_status_read()
+ * takes it like any, and goals (cli/wait/goal.h) judge it alike. Caller owns.
+ */
+json_t *vm_status_public(const struct vm_status *status);
 /* Missing or unknown keys and words read as their default; only a missing uid is an error. Times
  * and numbers that no record holds (negative, above 2^63) read as 0. Texts other than conditions'
  * messages must be UTF-8: JSON holds nothing else. */
