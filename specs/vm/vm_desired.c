@@ -21,6 +21,14 @@ static const struct field order_rows[] = {
 };
 static const struct fields order_fields = {FIELDS_OF(order_rows, struct snapshot_order)};
 
+static const struct field fleet_rows[] = {
+    FIELD(struct vm_fleet, epoch, "epoch", .omit_empty = true),
+    FIELD(struct vm_fleet, home, "home", .omit_empty = true),
+    FIELD(struct vm_fleet, is_ahead, "isAhead", .omit_empty = true),
+    FIELD(struct vm_fleet, base, "base", .omit_empty = true),
+};
+static const struct fields fleet_fields = {FIELDS_OF(fleet_rows, struct vm_fleet)};
+
 static const struct field desired_rows[] = {
     FIELD(struct vm_desired, uid, "uid", .is_required = true),
     FIELD(struct vm_desired, generation, "generation"),
@@ -53,6 +61,7 @@ static const struct field desired_rows[] = {
     FIELD(struct vm_desired, source, "source"),
     FIELD(struct vm_desired, renamed_from, "renamedFrom", .omit_empty = true),
     FIELD(struct vm_desired, created_ms, "created", .is_time = true),
+    FIELD_STRUCT(struct vm_desired, fleet, "fleet", &fleet_fields, .omit_empty = true),
 };
 const struct fields vm_desired_fields = {FIELDS_OF(desired_rows, struct vm_desired)};
 

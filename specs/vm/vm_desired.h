@@ -24,6 +24,14 @@ struct vm_spec;
 
 enum power { POWER_RUNNING, POWER_STOPPED, POWER_SUSPENDED, POWER_COUNT_ };
 
+/* Of a VM that a fleet has: several hosts that share what they want in etcd. */
+struct vm_fleet {
+    uint64_t epoch; /* +1 with each change of its node; 0: it is a VM of this host alone */
+    char *home;     /* the node that asked for it; NULL: not recorded */
+    bool is_ahead;  /* changed here while the fleet was out of reach … */
+    uint64_t base;  /* … from this generation of the fleet's */
+};
+
 struct vm_desired {
     char uid[TEXT_ID_SIZE]; /* made at creation: a VM destroyed and created again is another VM */
     uint64_t generation;  /* +1 when the spec, the power or a token changes: what waiters compare */
@@ -74,6 +82,7 @@ struct vm_desired {
     char *renamed_from; /* what its VMFile still calls it; NULL: its name. Until then that name is
                          * no other VM's (store/desired/rename.h) */
     int64_t created_ms; /* wall */
+    struct vm_fleet fleet;
 };
 
 /* The spec with the volumes that are attached by hand; NULL: there are none of those. Caller owns.
