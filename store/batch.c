@@ -108,7 +108,8 @@ void store_batch_drop_lease(struct store_batch *batch, const char *key)
 static void add_json_op(struct store_batch *batch, enum batch_op_kind kind, enum store_table table,
     const char *key, const json_t *record)
 {
-    assert(table == STORE_IMAGES || table == STORE_SOURCES || table == STORE_META);
+    assert(table == STORE_IMAGES || table == STORE_SOURCES || table == STORE_META ||
+           table == STORE_FLEET);
     struct batch_op *op = add_op(batch, kind, table, key, "");
     if (record) {
         struct buf value = BUF_INIT(0);

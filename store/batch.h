@@ -52,8 +52,8 @@ void store_batch_each_lease(
     const struct store_batch *batch, void (*each)(void *context, const char *key), void *context);
 void store_batch_drop_lease(struct store_batch *batch, const char *key);
 
-/* Writes a JSON record of STORE_IMAGES, STORE_SOURCES or STORE_META, or removes it when `record` is
- * NULL. `record` is borrowed, `key` is not empty and may be of any length. */
+/* Writes a JSON record of STORE_IMAGES, STORE_SOURCES, STORE_META or STORE_FLEET, or removes it
+ * when `record` is NULL. `record` is borrowed, `key` is not empty and may be of any length. */
 void store_batch_put_json(
     struct store_batch *batch, enum store_table table, const char *key, const json_t *record);
 

@@ -17,7 +17,13 @@
 static const char *const bell_files[] = {
     [BELL_DESIRED] = "desired.kick",
     [BELL_STATUS] = "status.bell",
+    [BELL_FLEET] = "fleet.bell",
 };
+
+static bool is_fifo(enum bell bell)
+{
+    return bell != BELL_DESIRED;
+}
 
 /* O_RDWR: waits for no other end, and is never left without one (fifo(7)). A file of another kind,
  * as after a copy by a tool that knows no FIFOs, is replaced. */
@@ -45,7 +51,7 @@ static int open_fifo(const char *path, struct error *err)
 
 static int open_bell(const char *path, enum bell bell, struct error *err)
 {
-    if (bell == BELL_STATUS) {
+    if (is_fifo(bell)) {
         return open_fifo(path, err);
     }
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW, 0600);
@@ -74,7 +80,7 @@ int bell_ring(const struct paths *paths, enum bell bell, struct error *err)
     if (fd < 0) {
         return fd;
     }
-    bool is_rung = bell == BELL_STATUS ? ring_fifo(fd) : futimens(fd, NULL) == 0;
+    bool is_rung = is_fifo(bell) ? ring_fifo(fd) : futimens(fd, NULL) == 0;
     return is_rung ? 0 : error_set_errno(err, ERR_IO, errno, "cannot ring the doorbell '%s'", path);
 }
 
@@ -112,7 +118,7 @@ static int bell_arm(struct bell_watch *watch, struct error *err)
         return fd;
     }
     if (fstat(fd, &file) < 0 ||
-        (watch->bell == BELL_STATUS ? arm_fifo(watch, &fd) : arm_inotify(watch)) < 0) {
+        (is_fifo(watch->bell) ? arm_fifo(watch, &fd) : arm_inotify(watch)) < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot watch the doorbell '%s'", watch->path);
     }
     watch->device = file.st_dev;
@@ -124,11 +130,11 @@ int bell_watch_open(
     struct bell_watch *watch, const struct paths *paths, enum bell bell, struct error *err)
 {
     struct bell_watch opened = {.bell = bell, .armed = -1};
-    opened.fd = bell == BELL_STATUS ? epoll_create1(EPOLL_CLOEXEC)
-                                    : inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    opened.fd =
+        is_fifo(bell) ? epoll_create1(EPOLL_CLOEXEC) : inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (opened.fd < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot make an %s instance",
-            bell == BELL_STATUS ? "epoll" : "inotify");
+        return error_set_errno(
+            err, ERR_IO, errno, "cannot make an %s instance", is_fifo(bell) ? "epoll" : "inotify");
     }
     opened.path = paths_path(paths, bell_files[bell]);
     if (bell_arm(&opened, err) < 0) {
@@ -162,10 +168,10 @@ bool bell_watch_drain(struct bell_watch *watch)
 {
     struct stat file;
     struct epoll_event event;
-    bool is_fifo = watch->bell == BELL_STATUS;
-    bool is_notified = is_fifo ? epoll_wait(watch->fd, &event, 1, 0) > 0 : read_inotify(watch);
+    bool has_fifo = is_fifo(watch->bell);
+    bool is_notified = has_fifo ? epoll_wait(watch->fd, &event, 1, 0) > 0 : read_inotify(watch);
     bool is_replaced = false;
-    if (is_notified || is_fifo || watch->armed < 0) {
+    if (is_notified || has_fifo || watch->armed < 0) {
         is_replaced = watch->armed < 0 || stat(watch->path, &file) < 0 ||
                       file.st_dev != watch->device || file.st_ino != watch->inode;
     }
@@ -180,7 +186,7 @@ bool bell_watch_drain(struct bell_watch *watch)
 
 void bell_watch_close(struct bell_watch *watch)
 {
-    if (watch->bell == BELL_STATUS) {
+    if (is_fifo(watch->bell)) {
         cleanup_close_(&watch->armed);
     }
     cleanup_close_(&watch->fd);

@@ -6,7 +6,7 @@
  *
  *   BELL_DESIRED is a file whose times are set (futimens), watched by inotify(7): also its removal
  *     is noticed, and the controller hears nothing else for minutes;
- *   BELL_STATUS is a FIFO, a byte written to it an edge for each epoll(7) instance: many commands
+ *   the others are FIFOs, a byte written to one an edge for each epoll(7) instance: many commands
  *     watch it for a moment each, and the end of an inotify instance waits for the kernel, up to
  *     25 ms. That it was removed or replaced shows at the next drain.
  *
@@ -23,6 +23,7 @@ struct paths;
 enum bell {
     BELL_DESIRED, /* rung by CLIs and the VMFile watcher, watched by the controller */
     BELL_STATUS,  /* rung by the controller, watched by waiting commands */
+    BELL_FLEET,   /* rung by who writes a request to other nodes, watched by who carries it out */
 };
 
 /* Makes the file when it is missing. Failure means a delay for watchers, never a lost write. */

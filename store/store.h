@@ -38,6 +38,7 @@ enum store_table {
     STORE_IMAGES,
     STORE_SOURCES,
     STORE_META,
+    STORE_FLEET, /* what other nodes have, and requests to them: specs/fleet/fleet_keys.h */
     STORE_TABLE_COUNT_
 };
 
@@ -165,7 +166,7 @@ int store_list_leases(
     struct store *store, const char *vm_name, struct lease_list *ret, struct error *err);
 void lease_list_clear(struct lease_list *list);
 
-/* ---- plain JSON records: images, sources, meta ---- */
+/* ---- plain JSON records: images, sources, meta, fleet ---- */
 
 /* *ret is NULL when there is no such key. Caller owns. */
 int store_get_json(

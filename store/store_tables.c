@@ -34,6 +34,9 @@ static int visit_table(
 {
     MDB_cursor *cursor = NULL;
     MDB_val key, value;
+    if (store->tables[table] == LMDB_NO_TABLE) {
+        return 0;
+    }
     int rc = mdb_cursor_open(txn, store->tables[table], &cursor);
     if (rc != 0) {
         return rc;
@@ -196,7 +199,8 @@ static int decode_json(
 
 static bool holds_json(enum store_table table)
 {
-    return table == STORE_IMAGES || table == STORE_SOURCES || table == STORE_META;
+    return table == STORE_IMAGES || table == STORE_SOURCES || table == STORE_META ||
+           table == STORE_FLEET;
 }
 
 int store_get_json(

@@ -103,7 +103,7 @@ static int read_everything(const char *path)
         if (rc == 0) {
             rc = read_table(txn, table, i == STORE_DESIRED || i == STORE_STATUS);
         } else if (rc == MDB_NOTFOUND) {
-            rc = lmdb_has_tables(txn, true) ? MDB_CORRUPTED : 0;
+            rc = lmdb_has_tables(txn, true) && i != STORE_FLEET ? MDB_CORRUPTED : 0;
         }
     }
     return rc;

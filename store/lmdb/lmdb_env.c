@@ -254,7 +254,7 @@ int lmdb_get(
     struct store *store, MDB_txn *txn, enum store_table table, const char *key, struct bytes *ret)
 {
     char bounded[RECORD_KEY_SIZE];
-    if (!key[0]) {
+    if (!key[0] || store->tables[table] == LMDB_NO_TABLE) {
         return MDB_NOTFOUND;
     }
     record_key(key, bounded);

@@ -27,9 +27,12 @@
 
 struct error;
 
+/* STORE_FLEET of a store that an older vmctl made and that can only be read. */
+#define LMDB_NO_TABLE ((MDB_dbi)-1)
+
 struct store {
     MDB_env *env; /* NULL after a failed reopening: the next transaction tries again */
-    MDB_dbi tables[STORE_TABLE_COUNT_];
+    MDB_dbi tables[STORE_TABLE_COUNT_]; /* LMDB_NO_TABLE: it is not there, and is read as empty */
     struct paths paths;
     char *path; /* DATA/store */
     size_t map_bytes;

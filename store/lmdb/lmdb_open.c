@@ -36,6 +36,7 @@ static const char *const table_names[] = {
     [STORE_IMAGES] = "images",
     [STORE_SOURCES] = "sources",
     [STORE_META] = "meta",
+    [STORE_FLEET] = "fleet",
 };
 _Static_assert(ARRAY_LEN(table_names) == STORE_TABLE_COUNT_, "every table has a name");
 
@@ -144,10 +145,15 @@ static int open_tables(struct store *store, bool creates, struct error *err)
         return rc;
     }
     bool has_tables = lmdb_has_tables(txn, !creates);
-    unsigned flags = creates && !has_tables ? MDB_CREATE : 0;
     for (int i = 0; rc == 0 && i < STORE_TABLE_COUNT_; i++) {
+        bool may_lack = i == STORE_FLEET; /* it is younger, and a copy of what is elsewhere */
+        unsigned flags = creates && (!has_tables || may_lack) ? MDB_CREATE : 0;
         rc = mdb_dbi_open(txn, table_names[i], flags, &store->tables[i]);
-        rc = rc == MDB_NOTFOUND && has_tables ? MDB_CORRUPTED : rc;
+        if (rc == MDB_NOTFOUND && may_lack && store->is_read_only) {
+            store->tables[i] = LMDB_NO_TABLE;
+            rc = 0;
+        }
+        rc = rc == MDB_NOTFOUND && has_tables && !may_lack ? MDB_CORRUPTED : rc;
     }
     if (rc == 0) {
         rc = check_schema(store, txn, has_tables, err);
