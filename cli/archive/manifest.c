@@ -316,6 +316,16 @@ static void drop(const struct cli *cli, const struct vm_spec *spec, char **path,
     }
 }
 
+static void drop_further_user_data(const struct cli *cli, struct vm_spec *spec)
+{
+    struct spec_cloud_init *cloud_init = &spec->cloud_init;
+    for (size_t i = 0; i < cloud_init->n_further_user_data; i++) {
+        drop(cli, spec, &cloud_init->further_user_data[i].path, "user-data");
+    }
+    free(TAKE_PTR(cloud_init->further_user_data));
+    cloud_init->n_further_user_data = 0;
+}
+
 static void settle_disks(
     const struct cli *cli, const struct manifest *manifest, struct vm_spec *spec)
 {
@@ -415,6 +425,7 @@ void manifest_settle_spec(
     settle_disks(cli, manifest, spec);
     drop(cli, spec, &spec->cloud_init.ssh_key.path, "ssh-key");
     drop(cli, spec, &spec->cloud_init.user_data.path, "user-data");
+    drop_further_user_data(cli, spec);
     spec->cloud_init.is_joined = false;
     drop(cli, spec, &spec->cloud_init.vendor_data.path, "vendor-data");
     drop(cli, spec, &spec->cloud_init.network_config.path, "network-config");

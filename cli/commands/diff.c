@@ -73,9 +73,9 @@ static void diff_add_files(struct cli *cli, struct findings *findings, const str
     const struct vm_spec *new)
 {
     cleanup_with(strings_clear) struct strings shown = {.count = 0};
-    for (size_t i = 0; i <= new->n_steps; i++) {
+    for (size_t i = 0; i < applied_files_count(new); i++) {
         const struct spec_file *file = applied_files_at(new, i), *before = NULL;
-        for (size_t k = 0; file && k <= old->n_steps && !before; k++) {
+        for (size_t k = 0; file && k < applied_files_count(old) && !before; k++) {
             before = applied_files_at(old, k);
             before = before && text_eq(before->path, file->path) ? before : NULL;
         }

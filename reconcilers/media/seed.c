@@ -139,21 +139,53 @@ static int generate_user_data(const struct seed_work *work, struct buf *out, str
     return 0;
 }
 
-/* The user's own, as it is; it may have been edited since it was applied. */
+/* Appends the user's own, as it is; it may have been edited since it was applied. */
 static int read_checked(const char *what, const char *path,
     int (*check)(const char *bytes, size_t n, struct error *err), struct buf *out,
     struct error *err)
 {
+    size_t before = out->len;
     if (path && read_user_file(path, out, err) < 0) {
         err->code = ERR_SEED;
         error_wrap(err, "%s", what);
-        return error_help(err, "check the path and permissions of %s in the VMFile", what);
+        return out->is_full
+                   ? error_help(err, "all files together may have 16 MiB")
+                   : error_help(err, "check the path and permissions of %s in the VMFile", what);
     }
-    if (path && check(buf_str(out), out->len, err) < 0) {
+    if (path && check(buf_str(out) + before, out->len - before, err) < 0) {
         err->code = ERR_SEED;
         return error_wrap(err, "%s '%s'", what, path);
     }
     return 0;
+}
+
+/* All files of a VM in one buffer, each a part of it. */
+static int join_user_data(const struct seed_work *work, struct buf *out, struct error *err)
+{
+    const struct spec_cloud_init *cloud_init = &work->spec->cloud_init;
+    size_t ends[1 + USER_DATA_MAX], n = cloud_init->n_further_user_data + 1;
+    struct bytes parts[USER_DATA_MAX];
+    cleanup_buf struct buf theirs = BUF_INIT(GUEST_TEXT_MAX), ours = BUF_INIT(GUEST_TEXT_MAX);
+    if (n > USER_DATA_MAX) {
+        return error_set(err, ERR_SEED, "more than %d user-data", USER_DATA_MAX);
+    }
+    ends[0] = 0;
+    for (size_t i = 0; i < n; i++) {
+        const char *path =
+            i == 0 ? cloud_init->user_data.path : cloud_init->further_user_data[i - 1].path;
+        if (read_checked("user-data", path, guest_text_check_user_data, &theirs, err) < 0) {
+            return -(int)err->code;
+        }
+        ends[i + 1] = theirs.len;
+    }
+    for (size_t i = 0; i < n; i++) {
+        parts[i] = (struct bytes){buf_str(&theirs) + ends[i], ends[i + 1] - ends[i]};
+    }
+    int rc = generate_user_data(work, &ours, err);
+    if (rc == 0) {
+        user_data_join(parts, n, buf_str(&ours), out);
+    }
+    return rc;
 }
 
 static int make_user_data(const struct seed_work *work, struct buf *out, struct error *err)
@@ -162,16 +194,9 @@ static int make_user_data(const struct seed_work *work, struct buf *out, struct 
     if (!path) {
         return generate_user_data(work, out, err);
     }
-    if (!vm_spec_has_our_seed(work->spec)) {
-        return read_checked("user-data", path, guest_text_check_user_data, out, err);
-    }
-    cleanup_buf struct buf theirs = BUF_INIT(GUEST_TEXT_MAX), ours = BUF_INIT(GUEST_TEXT_MAX);
-    if (read_checked("user-data", path, guest_text_check_user_data, &theirs, err) < 0 ||
-        generate_user_data(work, &ours, err) < 0) {
-        return -(int)err->code;
-    }
-    user_data_join(buf_str(&theirs), theirs.len, buf_str(&ours), out);
-    return 0;
+    return vm_spec_has_our_seed(work->spec)
+               ? join_user_data(work, out, err)
+               : read_checked("user-data", path, guest_text_check_user_data, out, err);
 }
 
 void seed_name_cards(struct vm_spec *spec, const struct vm_status *status)

@@ -125,34 +125,53 @@ static void add_base64(struct buf *out, const char *bytes, size_t n)
 }
 
 /* MIME of theirs stands there as it is; in base64 nothing follows a '='. */
-static char *unused_boundary(const char *theirs, size_t n)
+static bool is_in_theirs(const char *boundary, const struct bytes *theirs, size_t n_theirs)
+{
+    bool is_found = false;
+    for (size_t i = 0; i < n_theirs && !is_found; i++) {
+        is_found = memmem(theirs[i].data, theirs[i].n, boundary, strlen(boundary)) != NULL;
+    }
+    return is_found;
+}
+
+static char *unused_boundary(const struct bytes *theirs, size_t n_theirs)
 {
     char *boundary = mem_strdup("=vmctl=");
-    for (size_t i = 0; memmem(theirs, n, boundary, strlen(boundary)); i++) {
+    for (size_t i = 0; is_in_theirs(boundary, theirs, n_theirs); i++) {
         free(boundary);
         boundary = mem_printf("=vmctl-%zu=", i);
     }
     return boundary;
 }
 
+#define MERGE_TYPE "Merge-Type: list(append)+dict(no_replace,recurse_list)\n"
+
 /* cloud-init finds by the first bytes what a text/plain is, but MIME it reads only as a part. */
-void user_data_join(const char *theirs, size_t n, const char *ours, struct buf *out)
+static void add_part(struct bytes part, const char *boundary, bool is_first, struct buf *out)
 {
-    bool is_gzip = n >= 2 && memcmp(theirs, "\x1f\x8b", 2) == 0;
-    cleanup_free char *boundary = unused_boundary(theirs, n);
-    buf_printf(out, "Content-Type: multipart/mixed; boundary=\"%s\"\nMIME-Version: 1.0\n\n--%s\n",
-        boundary, boundary);
-    if (!is_gzip && guest_text_is_mime(theirs, n)) {
-        buf_add(out, theirs, n);
+    bool is_gzip = part.n >= 2 && memcmp(part.data, "\x1f\x8b", 2) == 0;
+    buf_printf(out, "%s--%s\n", is_first ? "" : "\n", boundary);
+    if (!is_gzip && guest_text_is_mime(part.data, part.n)) {
+        buf_add(out, part.data, part.n);
     } else {
-        buf_printf(out, "Content-Type: %s\nContent-Transfer-Encoding: base64\n\n",
-            is_gzip ? "application/gzip" : "text/plain; charset=\"utf-8\"");
-        add_base64(out, theirs, n);
+        buf_printf(out, "Content-Type: %s\nContent-Transfer-Encoding: base64\n%s\n",
+            is_gzip ? "application/gzip" : "text/plain; charset=\"utf-8\"",
+            is_first ? "" : MERGE_TYPE);
+        add_base64(out, part.data, part.n);
+    }
+}
+
+void user_data_join(const struct bytes *theirs, size_t n_theirs, const char *ours, struct buf *out)
+{
+    cleanup_free char *boundary = unused_boundary(theirs, n_theirs);
+    buf_printf(
+        out, "Content-Type: multipart/mixed; boundary=\"%s\"\nMIME-Version: 1.0\n\n", boundary);
+    for (size_t i = 0; i < n_theirs; i++) {
+        add_part(theirs[i], boundary, i == 0, out);
     }
     buf_printf(out,
         "\n--%s\nContent-Type: text/cloud-config; charset=\"utf-8\"\n"
-        "Content-Transfer-Encoding: base64\n"
-        "Merge-Type: list(append)+dict(no_replace,recurse_list)\n\n",
+        "Content-Transfer-Encoding: base64\n" MERGE_TYPE "\n",
         boundary);
     add_base64(out, ours, strlen(ours));
     buf_printf(out, "\n--%s--\n", boundary);

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 struct buf;
+struct bytes;
 struct vm_spec;
 
 struct user_data {
@@ -30,9 +31,10 @@ void user_data_write(const struct user_data *data, struct buf *out);
  * first. Nothing for a VM on one, which its image sets up. */
 void network_config_write(const struct vm_spec *spec, struct buf *out);
 /*
- * Appends the user's `n` bytes and our cloud-config as two parts of one MIME message (RFC 2046).
- * Of what both say, cloud-init keeps the user's, and both of lists, so that `users` has theirs and
- * ours. MIME of the user's becomes a part as it is, and cloud-init unpacks a part that is gzip.
+ * Appends the user's files, at least one, and our cloud-config as parts of one MIME message (RFC
+ * 2046). Of what several say, cloud-init keeps what the first says, and all of lists, so that
+ * `users` has theirs and ours. MIME of the user's becomes a part as it is, and cloud-init unpacks a
+ * part that is gzip: what those say takes the place of what is before them.
  */
-void user_data_join(const char *theirs, size_t n, const char *ours, struct buf *out);
+void user_data_join(const struct bytes *theirs, size_t n_theirs, const char *ours, struct buf *out);
 void meta_data_write(const char *instance_id, const char *hostname, struct buf *out);

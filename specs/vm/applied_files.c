@@ -26,12 +26,22 @@ static char *directory_of(const struct paths *paths, const char *vm_name)
     return paths_path(paths, relative);
 }
 
+size_t applied_files_count(const struct vm_spec *spec)
+{
+    return 1 + spec->n_steps + spec->cloud_init.n_further_user_data;
+}
+
 const struct spec_file *applied_files_at(const struct vm_spec *spec, size_t i)
 {
-    const struct spec_file *file = i == 0 ? &spec->cloud_init.user_data
-                                   : i <= spec->n_steps && spec->steps[i - 1].kind == STEP_SCRIPT
-                                       ? &spec->steps[i - 1].file
-                                       : NULL;
+    const struct spec_cloud_init *cloud_init = &spec->cloud_init;
+    const struct spec_file *file = &cloud_init->user_data;
+    if (i > spec->n_steps) {
+        size_t further = i - spec->n_steps - 1;
+        file = further < cloud_init->n_further_user_data ? &cloud_init->further_user_data[further]
+                                                         : NULL;
+    } else if (i > 0) {
+        file = spec->steps[i - 1].kind == STEP_SCRIPT ? &spec->steps[i - 1].file : NULL;
+    }
     return file && file->path && file->digest[0] ? file : NULL;
 }
 
@@ -68,7 +78,7 @@ static void keep_file(const char *directory, const char *digest, const struct bu
 static void prune_entry(void *context, int dir_fd, const char *name)
 {
     const struct vm_spec *spec = *(const struct vm_spec *const *)context;
-    for (size_t i = 0; i <= spec->n_steps; i++) {
+    for (size_t i = 0; i < applied_files_count(spec); i++) {
         const struct spec_file *file = applied_files_at(spec, i);
         if (file && text_eq(file->digest, name)) {
             return;
@@ -80,7 +90,7 @@ static void prune_entry(void *context, int dir_fd, const char *name)
 void applied_files_keep(const struct paths *paths, const struct vm_spec *spec, bool prunes)
 {
     cleanup_free char *directory = directory_of(paths, spec->name);
-    for (size_t i = 0; i <= spec->n_steps; i++) {
+    for (size_t i = 0; i < applied_files_count(spec); i++) {
         const struct spec_file *file = applied_files_at(spec, i);
         cleanup_free char *kept = file ? fs_join(directory, file->digest) : NULL;
         cleanup_buf struct buf text = BUF_INIT(TEXT_MAX);

@@ -15,7 +15,8 @@ struct paths;
 struct spec_file;
 struct vm_spec;
 
-/* The `i`th file of a spec that is kept, from 0 to n_steps; NULL: that is none. Borrowed. */
+/* The `i`th file of a spec that is kept, below the count; NULL: that is none. Borrowed. */
+size_t applied_files_count(const struct vm_spec *spec);
 const struct spec_file *applied_files_at(const struct vm_spec *spec, size_t i);
 
 /* Keeps those of a spec that was committed; with `prunes` others of the VM are removed. Failing to

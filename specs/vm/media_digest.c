@@ -3,6 +3,7 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/json.h"
+#include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/vm/vm_spec.h"
 
@@ -17,6 +18,10 @@ static json_t *seed_inputs(const struct vm_spec *spec)
     const char *hostname = spec->cloud_init.hostname;
     json_put_text(json, "hostname", hostname ? hostname : spec->name);
     put_file(json, "userData", &spec->cloud_init.user_data);
+    for (size_t i = 0; i < spec->cloud_init.n_further_user_data; i++) {
+        cleanup_free char *key = mem_printf("userData-%zu", i + 2);
+        put_file(json, key, &spec->cloud_init.further_user_data[i]);
+    }
     put_file(json, "vendorData", &spec->cloud_init.vendor_data);
     put_file(json, "networkConfig", &spec->cloud_init.network_config);
     if (spec->cloud_init.is_joined) {

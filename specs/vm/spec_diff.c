@@ -91,6 +91,7 @@ static const struct vmfile_field {
     {"ssh-key", "cloudInit.sshKey", DISPOSITION_RECREATE, NULL},
     {"user-data", "cloudInit.userData", DISPOSITION_RECREATE, NULL},
     {"user-data raw", "cloudInit.userDataJoined", DISPOSITION_RECREATE, NULL},
+    {"further user-data", "cloudInit.furtherUserData", DISPOSITION_RECREATE, NULL},
     {"vendor-data", "cloudInit.vendorData", DISPOSITION_RECREATE, NULL},
     {"network-config", "cloudInit.networkConfig", DISPOSITION_RECREATE, NULL},
     {"seed", "cloudInit.seedBus", DISPOSITION_RESTART, NULL},

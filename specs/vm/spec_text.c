@@ -209,8 +209,10 @@ static void add_object(struct buf *out, const char *field, const json_t *value)
         }
         buf_add_str(out, " }");
     } else if (json_text(value, "path")) {
-        buf_printf(out, "%s", field);
+        bool is_further = text_eq(field, "further user-data");
+        buf_add_str(out, is_further ? "user-data" : field);
         add_quoted(out, " ", json_text(value, "path"));
+        buf_add_str(out, is_further ? " raw=#false" : "");
     } else if (json_object_get(value, "port")) {
         buf_add_str(out, field);
         add_number(out, text_eq(field, "vnc") ? " port=" : " ", json_int(value, "port", 0));
@@ -274,6 +276,8 @@ static void add_entry(struct buf *out, const char *field, const json_t *entry)
             json_flag(entry, "readonly", false) ? ":ro" : "");
     } else if (json_text(entry, "key")) {
         buf_printf(out, "%s=%s", json_text(entry, "key"), json_text(entry, "value"));
+    } else if (json_text(entry, "path")) {
+        buf_add_str(out, json_text(entry, "path"));
     } else if (json_text(entry, "name")) {
         const char *file = json_text(entry, "file");
         const char *mount = file ? file : json_text(entry, "mount");

@@ -127,6 +127,10 @@ char *template_key(const struct vm_spec *spec, const char *image_id)
     json_put_text(key, "hostname", cloud_init->hostname);
     json_put_text(key, "user", spec->ssh.user);
     put_file(key, "user-data", &cloud_init->user_data);
+    for (size_t i = 0; i < cloud_init->n_further_user_data; i++) {
+        cleanup_free char *name = mem_printf("user-data-%zu", i + 2);
+        put_file(key, name, &cloud_init->further_user_data[i]);
+    }
     if (cloud_init->is_joined) {
         json_put_text(key, "raw", "#false");
     }
@@ -151,8 +155,8 @@ static char *in_words(const json_t *value)
 char *template_key_difference(const char *before, const char *after)
 {
     static const char *const keys[] = {"kind", "format", "backend", "image", "disk", "firmware",
-        "network", "seed", "hostname", "user", "user-data", "raw", "vcpus", "max-vcpus", "memory",
-        "max-memory", "machine", "accel", "layout"};
+        "network", "seed", "hostname", "user", "user-data", "raw", "user-data-2", "vcpus",
+        "max-vcpus", "memory", "max-memory", "machine", "accel", "layout"};
     cleanup_json json_t *a = json_loads(before, 0, NULL), *b = json_loads(after, 0, NULL);
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         json_t *old = json_object_get(a, keys[i]), *new = json_object_get(b, keys[i]);

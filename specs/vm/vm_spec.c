@@ -114,6 +114,8 @@ static const struct field cloud_init_rows[] = {
     FIELD_STRUCT(struct spec_cloud_init, ssh_key, "sshKey", &file_fields, .omit_empty = true),
     FIELD_STRUCT(struct spec_cloud_init, user_data, "userData", &file_fields, .omit_empty = true),
     FIELD(struct spec_cloud_init, is_joined, "userDataJoined", .omit_empty = true),
+    FIELD_LIST(struct spec_cloud_init, further_user_data, n_further_user_data, "furtherUserData",
+        &file_fields, .omit_empty = true),
     FIELD_STRUCT(
         struct spec_cloud_init, vendor_data, "vendorData", &file_fields, .omit_empty = true),
     FIELD_STRUCT(

@@ -192,6 +192,8 @@ struct spec_cloud_init {
     struct spec_file ssh_key; /* public key file */
     struct spec_file user_data;
     bool is_joined; /* the guest gets vmctl's user-data, too; only with a path in `user_data` */
+    struct spec_file *further_user_data; /* more of them, with `is_joined` only */
+    size_t n_further_user_data;
     struct spec_file vendor_data;    /* as user-data, which counts before it */
     struct spec_file network_config; /* of cloud-init, version 1 or 2 */
     enum seed_bus bus;
@@ -274,6 +276,7 @@ enum {
     LABELS_MAX = 64,       /* of one VM */
     NETWORKS_MAX = 8,      /* of one VM: the first, and the functions of a PCI device but one */
     SHARE_TAG_MAX = 31,    /* 9p's longest, MAX_TAG_LEN */
+    USER_DATA_MAX = 16,    /* of one VM */
     SECRETS_MAX = 16,      /* of one step, … */
     /* … and they become one variable of an environment. */
     SECRETS_MAX_BYTES = 64 << 10,

@@ -6,6 +6,7 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/mem.h"
 #include "specs/vmfile/guest_text.h"
 
 #define SPEC(member) .offset = offsetof(struct vm_spec, member)
@@ -20,18 +21,39 @@ static int check_public_key(const char *bytes, size_t n, struct error *err)
     return error_help(err, "name the file beside it that ends in .pub");
 }
 
-/* With a form of its own, `user-data` may repeat as far as the engine knows. */
+/* A further one becomes a part beside those before it, which all have to be parts for that. */
+static void add_user_data(struct vmfile_reader *reader, const struct vmfile_field *field,
+    bool is_raw, struct vm_spec *spec)
+{
+    struct spec_cloud_init *cloud_init = &spec->cloud_init;
+    _Static_assert(USER_DATA_MAX == 16, "as the text says");
+    if (cloud_init->user_data.path && (is_raw || !cloud_init->is_joined)) {
+        vmfile_report(reader, field->value->pos,
+            "of several, each is a part beside vmctl's: write raw=#false behind each",
+            "`user-data` occurs a second time, and %s is passed on as it is",
+            is_raw ? "this one" : "the first one");
+        return;
+    }
+    if (cloud_init->n_further_user_data + 1 == USER_DATA_MAX) {
+        vmfile_report(reader, field->value->pos, "make one file of several",
+            "VM \"%s\" has more than 16 `user-data`", spec->name);
+        return;
+    }
+    char *path = vmfile_path(reader, field, guest_text_check_user_data);
+    if (path && cloud_init->user_data.path) {
+        mem_grow(cloud_init->further_user_data, cloud_init->n_further_user_data);
+        cloud_init->further_user_data[cloud_init->n_further_user_data++] =
+            (struct spec_file){.path = path};
+    } else if (path) {
+        cloud_init->user_data.path = path;
+        cloud_init->is_joined = !is_raw;
+    }
+}
+
 static void read_user_data(
     struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
 {
-    struct vm_spec *spec = target;
-    if (spec->cloud_init.user_data.path) {
-        vmfile_report(reader, field->value->pos,
-            "several files: as parts of MIME, or a #cloud-config-archive",
-            "`user-data` occurs a second time");
-        return;
-    }
-    spec->cloud_init.user_data.path = vmfile_path(reader, field, guest_text_check_user_data);
+    add_user_data(reader, field, true, target);
 }
 
 #define USER_DATA_USAGE "user-data \"cloud-config.yaml\""
@@ -46,14 +68,12 @@ static const struct vmfile_shape user_data_shape = {
 static void read_user_data_form(
     struct vmfile_reader *reader, const struct kdl_node *node, void *target)
 {
-    struct vm_spec *spec = target;
     struct kdl_pos seen[ARRAY_LEN(user_data_rules)] = {{0}};
     bool is_raw = true;
     struct vmfile_field field;
     vmfile_read_node(reader, node, &user_data_shape, &is_raw, seen);
     if (vmfile_argument(node, 0, &field)) {
-        read_user_data(reader, &field, target);
-        spec->cloud_init.is_joined = !is_raw && spec->cloud_init.user_data.path;
+        add_user_data(reader, &field, is_raw, target);
     }
 }
 

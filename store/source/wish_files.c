@@ -49,6 +49,9 @@ int change_read_files(struct vm_spec *spec, struct error *err)
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(files); i++) {
         rc = read_file(files[i], spec, err);
     }
+    for (size_t i = 0; rc == 0 && i < cloud_init->n_further_user_data; i++) {
+        rc = read_file(&cloud_init->further_user_data[i], spec, err);
+    }
     for (size_t i = 0; rc == 0 && i < spec->n_steps; i++) {
         rc = read_file(&spec->steps[i].file, spec, err);
     }

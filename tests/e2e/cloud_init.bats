@@ -143,13 +143,13 @@ END
     [ "$output" = "web web.example.org" ]
 }
 
-# joined FILE : $work/user-data becomes that of a VM with `user-data FILE raw=#false`, $work/config what
-# cloud-init makes of it
+# joined FILE... : $work/user-data becomes that of a VM with `user-data FILE raw=#false` of each,
+# $work/config what cloud-init makes of it
 joined() {
     cat >VMFile.kdl <<EOF
 vm "vm1" {
     image "$work/disk.qcow2"
-    cloud-init { ssh-key "$work/key.pub"; user-data "$1" raw=#false }
+    cloud-init { ssh-key "$work/key.pub"$(printf '; user-data "%s" raw=#false' "$@") }
     ssh { user "debian" }
 }
 EOF
@@ -203,6 +203,19 @@ EOF
     { echo '## template: jinja'; cloud_config | sed 's/theirs/{{ v1.local_hostname }}/'; } >u.jinja
     joined u.jinja
     grep -qx 'hostname: from-jinja' "$work/config"
+    makes_both
+}
+
+@test "several files are parts in their order: the first counts, lists have the entries of all" {
+    cloud_config >u.yaml
+    printf '#cloud-config\nhostname: second\nruncmd: [echo two]\npackages: [jq]\n' >v.yaml
+    printf '#!/bin/sh\necho three\n' >w.sh
+    { echo '## template: jinja'; printf '#cloud-config\nruncmd: ["echo {{ v1.local_hostname }}"]\n'; } >x.jinja
+    joined u.yaml v.yaml w.sh x.jinja
+    grep -qx 'hostname: theirs' "$work/config"
+    [ "$(sed -n '/^runcmd:/,/^[a-z]/p' "$work/config" | sed '$d')" = "$(printf '%s\n' runcmd: '- echo ran' '- echo two' '- echo from-jinja')" ]
+    grep -qx -- '- jq' "$work/config"
+    grep -qF "# text/x-shellscript: '#!/bin/sh\necho three\n'" "$work/config"
     makes_both
 }
 

@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/text.h"
 
 static const struct user_data plain = {
     .hostname = "web",
@@ -48,11 +50,17 @@ static void the_cloud_config_says_what_the_book_promises(void **state)
                                        "  ed25519_public: \"ssh-ed25519 CCCC vmctl-web\"\n");
 }
 
+static void join_one(const char *theirs, size_t n, const char *ours, struct buf *out)
+{
+    const struct bytes part = {theirs, n};
+    user_data_join(&part, 1, ours, out);
+}
+
 static void two_parts_of_mime_are_theirs_and_ours(void **state)
 {
     (void)state;
     cleanup_buf struct buf out = BUF_INIT(0);
-    user_data_join("#!/bin/sh\n", 10, "#cloud-config\n", &out);
+    join_one("#!/bin/sh\n", 10, "#cloud-config\n", &out);
     assert_string_equal(buf_str(&out), "Content-Type: multipart/mixed; boundary=\"=vmctl=\"\n"
                                        "MIME-Version: 1.0\n\n"
                                        "--=vmctl=\n"
@@ -66,16 +74,48 @@ static void two_parts_of_mime_are_theirs_and_ours(void **state)
                                        "I2Nsb3VkLWNvbmZpZwo=\n"
                                        "\n--=vmctl=--\n");
     buf_reset(&out);
-    user_data_join("\x1f\x8b\0MIME-Version:", 16, "", &out);
+    join_one("\x1f\x8b\0MIME-Version:", 16, "", &out);
     assert_non_null(strstr(buf_str(&out), "\nContent-Type: application/gzip\n"));
     buf_reset(&out);
     char lines[200];
     memset(lines, 'a', sizeof(lines));
-    user_data_join(lines, sizeof(lines), "", &out);
+    join_one(lines, sizeof(lines), "", &out);
     for (const char *at = buf_str(&out); *at; at += strspn(at, "\n")) {
         assert_in_range(strcspn(at, "\n"), 0, 76);
         at += strcspn(at, "\n");
     }
+}
+
+/* The second does not replace what the first says: cloud-init's own way of merging would. */
+static void several_of_theirs_are_parts_in_their_order(void **state)
+{
+    static const struct bytes theirs[] = {
+        {"#!/bin/sh\n", 10}, {"#cloud-config\na: 1\n", 19}, {"\x1f\x8b", 2}};
+    (void)state;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    user_data_join(theirs, ARRAY_LEN(theirs), "#cloud-config\n", &out);
+    assert_string_equal(buf_str(&out), "Content-Type: multipart/mixed; boundary=\"=vmctl=\"\n"
+                                       "MIME-Version: 1.0\n\n"
+                                       "--=vmctl=\n"
+                                       "Content-Type: text/plain; charset=\"utf-8\"\n"
+                                       "Content-Transfer-Encoding: base64\n\n"
+                                       "IyEvYmluL3NoCg==\n"
+                                       "\n--=vmctl=\n"
+                                       "Content-Type: text/plain; charset=\"utf-8\"\n"
+                                       "Content-Transfer-Encoding: base64\n"
+                                       "Merge-Type: list(append)+dict(no_replace,recurse_list)\n\n"
+                                       "I2Nsb3VkLWNvbmZpZwphOiAxCg==\n"
+                                       "\n--=vmctl=\n"
+                                       "Content-Type: application/gzip\n"
+                                       "Content-Transfer-Encoding: base64\n"
+                                       "Merge-Type: list(append)+dict(no_replace,recurse_list)\n\n"
+                                       "H4s=\n"
+                                       "\n--=vmctl=\n"
+                                       "Content-Type: text/cloud-config; charset=\"utf-8\"\n"
+                                       "Content-Transfer-Encoding: base64\n"
+                                       "Merge-Type: list(append)+dict(no_replace,recurse_list)\n\n"
+                                       "I2Nsb3VkLWNvbmZpZwo=\n"
+                                       "\n--=vmctl=--\n");
 }
 
 static void no_boundary_is_in_mime_of_theirs(void **state)
@@ -84,7 +124,7 @@ static void no_boundary_is_in_mime_of_theirs(void **state)
         "MIME-Version: 1.0\nContent-Type: text/cloud-config\n\n--=vmctl=\n--=vmctl-0=\n";
     (void)state;
     cleanup_buf struct buf out = BUF_INIT(0);
-    user_data_join(theirs, strlen(theirs), "", &out);
+    join_one(theirs, strlen(theirs), "", &out);
     assert_non_null(strstr(buf_str(&out), "; boundary=\"=vmctl-1=\"\n"));
     assert_non_null(strstr(buf_str(&out), theirs)); /* as it is */
 }
@@ -143,6 +183,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_cloud_config_says_what_the_book_promises),
         cmocka_unit_test(two_parts_of_mime_are_theirs_and_ours),
+        cmocka_unit_test(several_of_theirs_are_parts_in_their_order),
         cmocka_unit_test(no_boundary_is_in_mime_of_theirs),
         cmocka_unit_test(the_guest_of_a_clone_makes_itself_a_machine_id),
         cmocka_unit_test(no_value_can_break_out_of_its_place),

@@ -103,6 +103,13 @@ static void join_user_data(struct vm_spec *s)
     s->cloud_init.is_joined = true;
 }
 
+static void add_user_data(struct vm_spec *s)
+{
+    mem_grow(s->cloud_init.further_user_data, s->cloud_init.n_further_user_data);
+    s->cloud_init.further_user_data[s->cloud_init.n_further_user_data++] =
+        (struct spec_file){.path = mem_strdup("/u2")};
+}
+
 static void change_vendor_data(struct vm_spec *s)
 {
     set_text(&s->cloud_init.vendor_data.path, "/v");
@@ -237,6 +244,7 @@ static const struct {
     {change_ssh_key, "ssh-key", DISPOSITION_RECREATE},
     {change_user_data, "user-data", DISPOSITION_RECREATE},
     {join_user_data, "user-data raw", DISPOSITION_RECREATE},
+    {add_user_data, "further user-data", DISPOSITION_RECREATE},
     {change_vendor_data, "vendor-data", DISPOSITION_RECREATE},
     {change_network_config, "network-config", DISPOSITION_RECREATE},
     {change_seed, "seed", DISPOSITION_RESTART},

@@ -100,6 +100,12 @@ static void change_user_data(struct vm_spec *spec)
 {
     set_text(&spec->cloud_init.user_data.path, "/u.yaml");
 }
+static void add_user_data(struct vm_spec *spec)
+{
+    mem_grow(spec->cloud_init.further_user_data, spec->cloud_init.n_further_user_data);
+    spec->cloud_init.further_user_data[spec->cloud_init.n_further_user_data++] =
+        (struct spec_file){.path = mem_strdup("/u2")};
+}
 static void change_step(struct vm_spec *spec)
 {
     set_text(&spec->steps[1].command, "2");
@@ -121,6 +127,7 @@ static const struct {
     {change_user, "user vm -> debian"},
     {change_user_data, "user-data"},
     {join_user_data, "raw (none) -> #false"},
+    {add_user_data, "user-data-2 (none) -> /u2"},
     {change_step, "step 2"},
     {bake_more, "step 3"},
 };

@@ -372,6 +372,15 @@ static void user_data_that_is_not_raw_is_joined_with_ours(void **state)
     assert_true(file->vms[0]->cloud_init.is_joined);
     assert_string_equal(file->vms[0]->cloud_init.user_data.path, "/project/u.yaml");
     vmfile_free(file);
+    file = parse_vm("cloud-init { user-data \"u\" raw=#false; user-data \"v\" raw=#false; "
+                    "user-data \"w\" { raw #false } }");
+    const struct spec_cloud_init *cloud_init = &file->vms[0]->cloud_init;
+    assert_true(cloud_init->is_joined);
+    assert_string_equal(cloud_init->user_data.path, "/project/u");
+    assert_int_equal(cloud_init->n_further_user_data, 2);
+    assert_string_equal(cloud_init->further_user_data[0].path, "/project/v");
+    assert_string_equal(cloud_init->further_user_data[1].path, "/project/w");
+    vmfile_free(file);
     file = parse_vm("cloud-init { user-data \"u.yaml\" raw=#true }");
     assert_false(file->vms[0]->cloud_init.is_joined);
     vmfile_free(file);

@@ -640,11 +640,16 @@ static void cloud_init_and_ssh_take_names_a_guest_can_have(void **state)
             "raw=#false\n"
             "1:51+5 unknown property `merge` of `user-data` | known here: `raw`\n"},
         {"vm a { image i; cloud-init { user-data u raw=#false; user-data v } }",
-            "1:64+1 `user-data` occurs a second time | several files: as parts of MIME, or a "
-            "#cloud-config-archive\n"},
+            "1:64+1 `user-data` occurs a second time, and this one is passed on as it is | of "
+            "several, each is a part beside vmctl's: write raw=#false behind each\n"},
         {"vm a { image i; cloud-init user-data=u { user-data v raw=#false } }",
-            "1:52+1 `user-data` occurs a second time | several files: as parts of MIME, or a "
-            "#cloud-config-archive\n"},
+            "1:52+1 `user-data` occurs a second time, and the first one is passed on as it is | of "
+            "several, each is a part beside vmctl's: write raw=#false behind each\n"},
+        {"vm a { image i; cloud-init { user-data u raw=#false; user-data v raw=#true } }",
+            "1:64+1 `user-data` occurs a second time, and this one is passed on as it is | of "
+            "several, each is a part beside vmctl's: write raw=#false behind each\n"},
+        {"vm a { image i; cloud-init { user-data u; user-data v } }",
+            "1:43+9 `user-data` occurs a second time | the first one is on line 1\n"},
         {"vm a { image i; cloud-init { on-error ignore } }",
             "1:39+6 `on-error` must be \"fail\" or \"warn\", not \"ignore\"\n"},
         {"vm a { image i; ssh { user Root } }",
