@@ -223,7 +223,8 @@ static void fix_path(const struct vmfile_reader *reader, struct kdl_arena *memor
     const char *field, struct kdl_value *value)
 {
     static const char *const paths[] = {"image", "ssh-key", "user-data", "vendor-data",
-        "network-config", "private-key", "script", "source", "password-file", "file", "from-file"};
+        "network-config", "private-key", "script", "source", "password-file", "file", "from-file",
+        "share", "socket"};
     const struct vmfile_env *env = reader->env;
     struct error ignored = {.code = ERR_NONE};
     bool is_path = false;

@@ -12,6 +12,7 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/json.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/vmfile/vmfile.h"
@@ -111,6 +112,56 @@ static void what_is_included_counts_as_if_it_stood_there(void **state)
     vmfile_free(file);
 }
 
+/* Each node and property of an included file that names something on the host. */
+static void every_path_of_an_included_file_is_printed_as_it_is_meant(void **state)
+{
+    static const char all[] =
+        "vm \"web\" {\n"
+        "  image \"i.qcow2\"\n"
+        "  share \"src\" \"/work\" tag=\"src\"\n"
+        "  share \".\" \"/all\" { readonly #true }\n"
+        "  disk \"d\" file=\"d.img\" readonly=#true\n"
+        "  disk \"e\" { file \"e.img\"; readonly #true }\n"
+        "  forward socket=\"d.sock\" guest=\"/run/d.sock\"\n"
+        "  forward { socket \"e.sock\"; guest \"/run/e.sock\"; direction \"to-host\" }\n"
+        "  vnc port=5901 password-file=\"pass\"\n"
+        "  cloud-init { ssh-key \"k.pub\"; user-data \"u\" raw=#false; user-data \"w\" raw=#false; "
+        "vendor-data \"v\"; network-config \"n\" }\n"
+        "  ssh private-key=\"k\"\n"
+        "  provision \"shell\" { script \"s\"; secret \"A\" from-file=\"a\" }\n"
+        "  provision \"file\" { source \"f\"; destination \"/f\" }\n"
+        "}\n";
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        cleanup_free char *rest = mem_strdup(strchr(all, '\n'));
+        cleanup_free char *text = i == 0   ? mem_strdup(all)
+                                  : i == 1 ? mem_printf("defaults {%s", rest)
+                                           : mem_printf("template \"t\" {%s", rest);
+        const struct file files[] = {{"/p/lib/a.kdl", text}, {NULL, NULL}};
+        const char *root = i == 0   ? "include \"lib/a.kdl\""
+                           : i == 1 ? "include \"lib/a.kdl\"\nvm \"web\" {}"
+                                    : "include \"lib/a.kdl\"\nvm \"web\" like=\"t\" {}";
+        struct vmfile *file = parse(root, files);
+        assert_int_equal(file->n_diagnostics, 0);
+        json_t *json = vm_spec_to_json(file->vms[0]);
+        cleanup_free char *spec = json_dumps(json, JSON_COMPACT);
+        json_decref(json);
+        size_t n = 0;
+        for (const char *at = spec; (at = strstr(at, "\"/p/lib")); at++) {
+            n++;
+        }
+        assert_int_equal(n, 17);
+        cleanup_buf struct buf out = BUF_INIT(0);
+        const struct vmfile_env env = env_of(files);
+        vmfile_print(&out, root, strlen(root), NULL, &env);
+        struct vmfile *printed = parse(buf_str(&out), (const struct file[]){{NULL, NULL}});
+        assert_int_equal(printed->n_diagnostics, 0);
+        assert_true(vm_spec_equal(file->vms[0], printed->vms[0]));
+        vmfile_free(printed);
+        vmfile_free(file);
+    }
+}
+
 static void assert_shown(const char *text, const struct file *files, const char *expected)
 {
     struct vmfile *file = parse(text, files);
@@ -185,6 +236,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_included_counts_as_if_it_stood_there),
+        cmocka_unit_test(every_path_of_an_included_file_is_printed_as_it_is_meant),
         cmocka_unit_test(an_error_points_into_the_file_where_the_text_stands),
         cmocka_unit_test(a_circle_is_found_whatever_the_vmfile_is_called),
         cmocka_unit_test(circles_depth_and_size_are_bounded),
