@@ -111,7 +111,8 @@ static int run(
         return rc;
     }
     struct vm_spec *spec = make_spec(cli, origin.record.desired->spec, name);
-    rc = origin_create_vm(cli, spec, &origin.of, values->starts, &verbs, &values->follow, err);
+    rc = origin_create_vm(cli, spec, &origin.of, origin.record.desired->uid, values->starts, &verbs,
+        &values->follow, err);
     vm_spec_free(spec);
     return rc;
 }

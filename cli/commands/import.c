@@ -116,9 +116,9 @@ static int make_vm(struct cli *cli, const struct import_vm_values *values, struc
     struct vm_spec *spec = vm_spec_copy(archive->manifest.spec);
     int rc = archive_publish(cli, archive, err);
     rc = rc < 0 ? rc : settle(cli, archive, name, spec, &origin, err);
-    rc = rc < 0
-             ? rc
-             : origin_create_vm(cli, spec, &origin, values->starts, &words, &values->follow, err);
+    rc = rc < 0 ? rc
+                : origin_create_vm(
+                      cli, spec, &origin, NULL, values->starts, &words, &values->follow, err);
     if (rc != 0 && !is_recorded(cli, name, archive)) {
         archive_withdraw(cli, archive);
     }

@@ -72,7 +72,7 @@ static int read_snapshot(
         ret->record.status ? vm_status_snapshot(ret->record.status, name) : NULL;
     if (is_taken && (!snapshot || !ret->record.desired)) {
         (void)error_set(
-            err, ERR_VM_CONFLICT, "vm '%s' was destroyed or replaced meanwhile", ret->vm);
+            err, ERR_VM_CONFLICT, "vm '%s' was renamed, destroyed or replaced meanwhile", ret->vm);
         return error_help(err, "see: vmctl list");
     }
     if (!snapshot || !ret->record.desired) {
@@ -127,14 +127,15 @@ void origin_clear(struct origin *origin)
 }
 
 int origin_create_vm(struct cli *cli, const struct vm_spec *spec, const struct vm_origin *of,
-    bool starts, const struct origin_words *words, const struct follow_values *follow,
-    struct error *err)
+    const char *uid, bool starts, const struct origin_words *words,
+    const struct follow_values *follow, struct error *err)
 {
     const struct change pattern = {
         .spec = spec,
         .must_be_new = true,
         .holds_ports = true,
         .origin = of,
+        .origin_uid = uid,
         .wants_prepared = true,
         .sets_power = starts,
         .power = POWER_RUNNING,

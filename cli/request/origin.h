@@ -42,8 +42,9 @@ struct origin_words {
     const char *done;    /* "cloned" */
     const char *started; /* "cloned and started" */
 };
-/* A new VM whose disk comes from there: prepared, or with `starts` Ready. Returns as
- * vm_request_run(). */
+/* A new VM whose disk comes from there: prepared, or with `starts` Ready. `uid` is that of the VM
+ * that has the snapshot, NULL: it is an import. Returns as vm_request_run(); -ERR_VM_CONFLICT: that
+ * VM was renamed since. */
 int origin_create_vm(struct cli *cli, const struct vm_spec *spec, const struct vm_origin *of,
-    bool starts, const struct origin_words *words, const struct follow_values *follow,
-    struct error *err);
+    const char *uid, bool starts, const struct origin_words *words,
+    const struct follow_values *follow, struct error *err);

@@ -5,6 +5,7 @@
 #include "specs/base/clock.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "specs/base/text.h"
 #include "specs/vm/applied_files.h"
 #include "specs/vm/vm_spec.h"
 #include "store/batch.h"
@@ -47,6 +48,20 @@ static int on_ports(void *context, const struct vm_desired *next, struct error *
     return spec_leases_check(context, next, err);
 }
 
+/* A VM that was renamed since has its snapshot elsewhere, and another may have its name. */
+static int check_origin(struct store *store, const struct change *change, struct error *err)
+{
+    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+    int rc = change->origin_uid ? store_get(store, change->origin->vm, &record, err) : 0;
+    bool is_there = record.desired && text_eq(record.desired->uid, change->origin_uid);
+    if (rc < 0 || !change->origin_uid || is_there) {
+        return rc;
+    }
+    (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' was renamed, destroyed or replaced meanwhile",
+        change->origin->vm);
+    return error_help(err, "see: vmctl list");
+}
+
 /* ---- read, decide, compare and set ---- */
 
 static void put_next(struct store_batch *batch, const struct attempt *attempt)
@@ -57,6 +72,9 @@ static void put_next(struct store_batch *batch, const struct attempt *attempt)
     }
     if (change_takes_ports(attempt->change, attempt->record)) {
         spec_leases_take(batch, attempt->next);
+    }
+    if (!stored && attempt->change->origin_uid) {
+        store_batch_expect_vm(batch, attempt->change->origin->vm, attempt->change->origin_uid);
     }
 }
 
@@ -74,6 +92,7 @@ static int work_out(struct store *store, struct attempt *attempt, bool is_plan, 
     if (rc == 0 && is_plan && stored && stored->is_deleting) {
         attempt->record = &gone;
     }
+    rc = rc == 0 && !attempt->record->desired ? check_origin(store, attempt->change, err) : rc;
     if (rc < 0) {
         return rc;
     }

@@ -23,7 +23,8 @@ struct store_batch;
  * -ERR_VM_DELETING, -ERR_VM_INVALID_STATE (it is protected, or its memory cannot be saved), a store
  * error; of a snapshot:
  * -ERR_VM_INVALID_STATE (it runs, or has no disk), -ERR_VM_CONFLICT (the name is taken, or another
- * request is under way), -ERR_SNAPSHOT_NOT_FOUND; of a volume: -ERR_VOLUME_IN_USE,
+ * request is under way), -ERR_SNAPSHOT_NOT_FOUND; of an origin: -ERR_VM_CONFLICT (that VM is not
+ * there any more under its name); of a volume: -ERR_VOLUME_IN_USE,
  * -ERR_VOLUME_NOT_FOUND, -ERR_VM_CONFLICT (it is of the VM's VMFile, or one too many),
  * -ERR_VM_INVALID_STATE (the VM cannot have or mount it), -ERR_DISK_SHRINK. Deleting what is being
  * deleted already succeeds.

@@ -63,6 +63,7 @@ struct change {
     /* To be done with a snapshot of the disk of a stopped VM; its token is made. NULL: nothing. */
     const struct snapshot_order *snapshot;
     const struct vm_origin *origin; /* of a new VM; NULL: none */
+    const char *origin_uid;         /* of the VM that it is taken from; NULL: an import */
     /* Attached besides those of its spec, or, by its name, detached again. NULL: nothing. */
     const struct spec_volume *attaches;
     const char *detaches;

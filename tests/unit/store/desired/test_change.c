@@ -419,6 +419,30 @@ static void a_stop_timeout_lasts_until_the_next_start(void **state)
 
 /* ---- delete ---- */
 
+/* `vmctl rename` came between the look at it and the clone. */
+static void a_clone_is_made_of_the_vm_that_was_seen(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {0};
+    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+    (void)up(f->store, "web", 512);
+    must(store_get(f->store, "web", &record, &err), &err);
+    struct vm_spec *spec = a_spec("copy", 512);
+    struct vm_origin origin = {.vm = (char *)"web"};
+    struct change change = {.name = "copy",
+        .spec = spec,
+        .must_be_new = true,
+        .origin = &origin,
+        .origin_uid = "0123456789abcdef0123456789abcdef"};
+    assert_int_equal(apply_failing(f->store, change).code, ERR_VM_CONFLICT);
+    origin.vm = (char *)"old";
+    change.origin_uid = record.desired->uid;
+    assert_int_equal(apply_failing(f->store, change).code, ERR_VM_CONFLICT);
+    origin.vm = (char *)"web";
+    assert_int_equal(apply(f->store, change), CHANGE_CREATED);
+    vm_spec_free(spec);
+}
+
 static void a_vm_that_must_be_new_is_never_another(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
@@ -847,6 +871,7 @@ int main(void)
         TEST(restart_asks_only_a_vm_that_is_up),
         TEST(recreate_asks_for_a_new_disk_but_not_of_a_new_vm),
         TEST(a_stop_timeout_lasts_until_the_next_start),
+        TEST(a_clone_is_made_of_the_vm_that_was_seen),
         TEST(a_vm_that_must_be_new_is_never_another),
         TEST(an_owner_is_kept_until_it_disowns),
         TEST(a_volume_is_attached_besides_the_spec_until_it_is_detached),
