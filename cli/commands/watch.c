@@ -186,7 +186,7 @@ static int register_one(struct cli *cli, const struct arg_strings *files, enum s
     if (project.is_stdin) {
         return watched_source_refuse_stdin(err);
     }
-    rc = watched_source_check_project(cli, path, err);
+    rc = watched_source_check_project(cli, is_directory ? NULL : &project.load, path, err);
     if (rc < 0) {
         return rc;
     }

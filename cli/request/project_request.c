@@ -149,7 +149,8 @@ static int register_source(struct project_request *request, struct error *err)
         return watched_source_refuse_stdin(err);
     }
     int rc = watched_source_check(project->path, err);
-    rc = rc < 0 ? rc : watched_source_check_project(request->cli, project->path, err);
+    rc = rc < 0 ? rc
+                : watched_source_check_project(request->cli, &project->load, project->path, err);
     if (rc == 0) {
         struct source_record *record =
             source_record_new(project->path, clock_wall_ms(clock_system()));
@@ -270,8 +271,8 @@ static const char *what_watch_does(const struct project_request *request, const 
     if (!request->registration &&
         sources_get(store, request->project.path, &record, &ignored) == 0 &&
         store_get(store, name, &vm, &ignored) == 0 && record && vm.desired &&
-        text_eq(vmfile_load_given_project(&record->inputs),
-            vmfile_load_given_project(&request->cli->given)) &&
+        vmfile_load_is_same_project(
+            &request->project.load, &request->cli->given, &record->inputs) &&
         !text_eq(record->pruned_digest, request->digest)) {
         bool is_kept = change_check_protected(vm.desired, &destroy, &ignored) < 0;
         ret = record->prune == SOURCE_PRUNE_STOP                  ? "stops"

@@ -59,18 +59,25 @@ int watched_source_refuse_stdin(struct error *err)
     return error_help(err, "write it to a file, and give its name: --file PATH");
 }
 
-int watched_source_check_project(struct cli *cli, const char *path, struct error *err)
+int watched_source_check_project(
+    struct cli *cli, const struct vmfile_load *load, const char *path, struct error *err)
 {
     struct source_record *record = NULL;
     int rc = cli_open_store(cli, err);
     rc = rc < 0 ? rc : sources_get(cli->store, path, &record, err);
     const char *before = record ? vmfile_load_given_project(&record->inputs) : NULL;
-    if (rc == 0 && record && !text_eq(before, vmfile_load_given_project(&cli->given))) {
-        (void)error_set(err, ERR_VM_CONFLICT, "'%s' is watched already, %s%s", path,
+    bool is_same =
+        !record || (load ? vmfile_load_is_same_project(load, &cli->given, &record->inputs)
+                         : text_eq(before, vmfile_load_given_project(&cli->given)));
+    if (rc == 0 && !is_same) {
+        cleanup_free char *own =
+            load && !before ? vmfile_load_project_with(load, &record->inputs) : NULL;
+        const char *name = own ? own : before ? before : "";
+        (void)error_set(err, ERR_VM_CONFLICT, "'%s' is watched already, %s%s%s", path,
             !before     ? "for its own project"
             : before[0] ? "for project "
                         : "for no project",
-            before ? before : "");
+            own ? " " : "", name);
         rc = error_help(err, "end that first: vmctl unwatch; or watch a copy of the folder");
     }
     source_record_free(record);

@@ -7,6 +7,7 @@
 
 struct cli;
 struct error;
+struct vmfile_load;
 
 /*
  * The absolute path of a VMFile or a directory of them, as the sources table has it; `word` NULL is
@@ -16,9 +17,11 @@ int watched_source_path(
     struct cli *cli, const char *word, char **ret, bool *ret_is_directory, struct error *err);
 
 /* Refuses what vmctld cannot watch: a pipe, a path that is not UTF-8. -ERR_USAGE. */
-/* -ERR_VM_CONFLICT: it is watched for another project. Opens the store. */
-int watched_source_check_project(struct cli *cli, const char *path, struct error *err);
 int watched_source_check(const char *path, struct error *err);
+/* -ERR_VM_CONFLICT: it is watched for another project than the command's; `load`: as read by that,
+ * NULL: it is a directory. Opens the store. */
+int watched_source_check_project(
+    struct cli *cli, const struct vmfile_load *load, const char *path, struct error *err);
 
 /* There is nothing to follow. -ERR_USAGE. */
 int watched_source_refuse_stdin(struct error *err);

@@ -230,8 +230,7 @@ static int get_applied(struct store *store, const struct source_applied *applied
     cleanup_with(strings_clear) struct strings victims = {.count = 0};
     int rc = sources_get(store, applied->load->path, &record, err);
     bool is_meant = rc == 0 && record &&
-                    text_eq(vmfile_load_given_project(&record->inputs),
-                        vmfile_load_given_project(applied->inputs));
+                    vmfile_load_is_same_project(applied->load, applied->inputs, &record->inputs);
     if (is_meant && !strings_equal(&record->overrides, applied->overrides)) {
         rc = refuse_overrides(record, applied, err);
     } else if (is_meant && record->prune > applied->prune &&

@@ -296,6 +296,35 @@ const char *vmfile_load_given_project(const struct strings *given)
     return found;
 }
 
+char *vmfile_load_project_with(const struct vmfile_load *load, const struct strings *given)
+{
+    struct vmfile_load scratch = {.path = NULL};
+    struct vmfile_env env = env_of(load, load->path);
+    env.context = &scratch;
+    env.given = given;
+    env.file_problem = NULL;
+    env.read_file = NULL;
+    env.image_names = NULL;
+    env.nodes = NULL;
+    struct vmfile *file = vmfile_parse(buf_str(&load->text), load->text.len, &env);
+    char *project = mem_strdup(file->project);
+    vmfile_free(file);
+    vmfile_load_clear(&scratch);
+    return project;
+}
+
+bool vmfile_load_is_same_project(
+    const struct vmfile_load *load, const struct strings *given, const struct strings *other_inputs)
+{
+    if (strings_equal(given, other_inputs)) {
+        return true;
+    }
+    cleanup_free char *project = vmfile_load_project_with(load, other_inputs);
+    bool is_unknown = !project && load->file->project && !vmfile_load_given_project(given) &&
+                      !vmfile_load_given_project(other_inputs);
+    return is_unknown || text_eq(project, load->file->project);
+}
+
 void vmfile_load_clear(struct vmfile_load *load)
 {
     vmfile_free(load->file);

@@ -64,6 +64,14 @@ void vmfile_load_note_inputs(
 /* The project that is given among the inputs, "" for none; NULL: it is the file's own. Borrowed. */
 const char *vmfile_load_given_project(const struct strings *given);
 
+/* The project that the VMFile is of when it is read with other inputs; NULL: none, or they do not
+ * say. Reads what it includes again. free() it. */
+char *vmfile_load_project_with(const struct vmfile_load *load, const struct strings *given);
+/* Whether that is the one that it is of as it was loaded, with the inputs `given`: a variable may
+ * stand in it. Also when they do not say which it is. */
+bool vmfile_load_is_same_project(const struct vmfile_load *load, const struct strings *given,
+    const struct strings *other_inputs);
+
 /* Why a VMFile cannot be opened, by errno: -ERR_VMFILE_NOT_FOUND for one that is not there, so that
  * looking elsewhere makes sense; else -ERR_IO. */
 int vmfile_load_refuse(const char *shown, int sys_errno, struct error *err);

@@ -60,7 +60,7 @@ names() { vmctl list -a -o name | tr '\n' ' '; }
     [ "$(names)" = "db job-1/db job-1/web job-3/db job-3/web web " ]
     vmfile web
     VMCTL_PROJECT=job-1 vmctl up --prune -y
-    await test "$(vmctl list -o name | grep -c job-1/db)" -eq 0
+    await eval '! vmctl list -o name | grep -q job-1/db'
     [[ "$(names)" == "db "*"job-1/web job-3/db"* ]]
     vmctl down --destroy -y
     [[ "$(names)" != *" web "* ]]
@@ -99,6 +99,9 @@ names() { vmctl list -a -o name | tr '\n' ' '; }
     says "there is no vm 'shop/solo'" "'solo' is of no project: --project ''"
     run vmctl list
     says "note: only project 'shop'; 1 more VM: vmctl list --all-projects"
+    refute grep -q PROJECT <<<"$output"
+    [ "$(vmctl list --all-projects | awk '{print $1, $NF}' | tr '\n' ' ')" = "NAME PROJECT shop/web shop solo - " ]
+    [ "$(vmctl list -o wide | awk '{print $1, $NF}' | tr '\n' ' ')" = "NAME PROJECT web shop " ]
     vmctl create --name own --backend noop --image "$work/image"
     [ "$(names)" = "shop/own shop/web solo " ]
     vmctl --project '' destroy -y solo
@@ -211,6 +214,25 @@ names() { vmctl list -a -o name | tr '\n' ' '; }
     of shop web db
     vmctl --project job wait --ready
     vmctl list -a -o name | grep -qx job/db
+}
+
+@test "a watch stays with its project where that comes from a variable, too" {
+    vmfile web
+    sed -i '1i var "job" env="JOB"\nproject "${{ job }}"' VMFile.kdl
+    JOB=a vmctl up --watch
+    JOB=b vmctl up
+    vmctl up --set job=c
+    [ "$(names)" = "a/web b/web c/web " ]
+    echo 'vm "db" { backend "noop"; image "'"$work/image"'" }' >>VMFile.kdl
+    JOB=a vmctl wait --ready
+    await eval '[ "$(names)" = "a/db a/web b/web c/web " ]'
+    fails 6 env JOB=b vmctl up --watch
+    says "is watched already, for its own project a"
+    fails 6 env JOB=b vmctl watch
+    JOB=a vmctl up --watch
+    sed -i 's/"JOB"/"JOB" default="a"/' VMFile.kdl
+    vmctl up --watch # the same project by another way
+    [ "$(names)" = "a/db a/web b/web c/web " ]
 }
 
 @test "a node and a project are told apart" {
