@@ -113,6 +113,12 @@ static bool has_any_name(const struct list_values *values, const struct arg_stri
     return words->count + values->which.names.count > 0;
 }
 
+/* Those of all projects. */
+static bool is_of_all(const struct list_values *values)
+{
+    return values->of_all_projects || values->which.is_all;
+}
+
 /* Whole records: the output needs more than the summaries hold. */
 static int list_records(struct cli *cli, const struct list_values *values,
     const struct arg_strings *words, const char *project, struct error *err)
@@ -124,7 +130,7 @@ static int list_records(struct cli *cli, const struct list_values *values,
     }
     cleanup_free bool *chosen = mem_calloc(list.count + 1, sizeof(*chosen));
     const struct vm_row_source source = {&list, list.count, vm_rows_at_record, chosen,
-        .has_labels = values->shows_labels, .project = project};
+        .has_labels = values->shows_labels, .has_projects = is_of_all(values), .project = project};
     if (rc == 0 && (rc = choose(&source, values, words, chosen, err)) == 0) {
         if (output_is_data(cli)) {
             vm_rows_print_data(cli, &list, chosen, false);
@@ -149,8 +155,8 @@ static int list_all_nodes(struct cli *cli, const struct list_values *values,
     cleanup_with(node_vms_clear) struct node_vms vms = {.count = 0};
     int rc = node_vms_ask(cli, &vms, err);
     cleanup_free bool *chosen = mem_calloc(vms.count + 1, sizeof(*chosen));
-    const struct vm_row_source source = {
-        &vms, vms.count, at_node_vm, chosen, .has_nodes = true, .has_labels = values->shows_labels};
+    const struct vm_row_source source = {&vms, vms.count, at_node_vm, chosen, .has_nodes = true,
+        .has_labels = values->shows_labels, .has_projects = is_of_all(values)};
     rc = rc == 0 ? choose(&source, values, words, chosen, err) : rc;
     cleanup_json json_t *array = json_array();
     for (size_t i = 0; rc == 0 && output_is_data(cli) && i < vms.count; i++) {
@@ -196,8 +202,7 @@ static int run(
         return list_all_nodes(cli, list_values, words, err);
     }
     const char *project = NULL;
-    bool is_all = list_values->of_all_projects || list_values->which.is_all;
-    rc = rc == 0 && !is_all ? scope_find(cli, NULL, &project, err) : rc;
+    rc = rc == 0 && !is_of_all(list_values) ? scope_find(cli, NULL, &project, err) : rc;
     bool needs_labels = list_values->shows_labels || list_values->which.selector;
     if (rc < 0 || output_is_data(cli) || cli->output == OUTPUT_WIDE || needs_labels) {
         return rc < 0 ? rc : list_records(cli, values, words, project, err);
@@ -207,8 +212,12 @@ static int run(
         qsort(list.items, list.count, sizeof(*list.items), compare_summaries);
     }
     cleanup_free bool *chosen = mem_calloc(list.count + 1, sizeof(*chosen));
-    const struct vm_row_source source = {
-        .list = &list, .count = list.count, .at = at_summary, .chosen = chosen, .project = project};
+    const struct vm_row_source source = {.list = &list,
+        .count = list.count,
+        .at = at_summary,
+        .chosen = chosen,
+        .has_projects = is_of_all(list_values),
+        .project = project};
     if (rc == 0 && (rc = choose(&source, values, words, chosen, err)) == 0) {
         print_text(cli, &source, has_any_name(list_values, words));
     }
@@ -229,7 +238,8 @@ const struct command command_list = {
         "address, -o name prints names only, -o json and -o yaml all that is known. When no\n"
         "controller runs, what is shown is what the last one saw, with a note.\n"
         "In the folder of a VMFile with a `project`, or with --project, the VMs of that are\n"
-        "listed, as they are called there; with --all-projects or -a all, as shop/web.\n"
+        "listed, as they are called there; with --all-projects or -a all, as shop/web, and a\n"
+        "column PROJECT if one is of a project (also with -o wide).\n"
         "With -A all nodes are asked at once, for at most 3 seconds (half a second, if one did\n"
         "not answer within the last minute); SEEN is when they said so. Of a node that does not\n"
         "answer, what it said last is shown, as Unknown: its VMs run on without us.",

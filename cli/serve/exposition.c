@@ -3,6 +3,9 @@
 
 #include <inttypes.h>
 
+#include "specs/base/cleanup.h"
+#include "specs/base/vm_name.h"
+
 void exposition_family(
     struct exposition *to, const char *name, enum metric_type type, const char *help)
 {
@@ -24,6 +27,16 @@ void exposition_sample(
     } else {
         buf_printf(to->out, "%s%s %.15g\n", to->name, to->total, value);
     }
+}
+
+void exposition_vm_sample(struct exposition *to, const char *vm_name, double value)
+{
+    cleanup_free char *project = vm_name_project(vm_name);
+    buf_printf(to->out, "%s%s{vm=\"%s\"", to->name, to->total, vm_name);
+    if (project) {
+        buf_printf(to->out, ",project=\"%s\"", project);
+    }
+    buf_printf(to->out, "} %.15g\n", value);
 }
 
 static const double bounds[HISTOGRAM_BOUNDS] = {

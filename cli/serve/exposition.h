@@ -25,6 +25,8 @@ void exposition_family(
  * line end in it. */
 void exposition_sample(
     struct exposition *to, const char *label, const char *value_of_label, double value);
+/* One of a VM, whose project, if it is of one, is a label, too. */
+void exposition_vm_sample(struct exposition *to, const char *vm_name, double value);
 
 enum { HISTOGRAM_BOUNDS = 12 };
 

@@ -269,7 +269,7 @@ static void add_vms(struct exposition *to, const struct cli *cli, const struct v
         for (size_t i = 0; i < list->count; i++) {
             double value;
             if (vm_families[f].value(&vms[i], &value)) {
-                exposition_sample(to, "vm", vms[i].record->name, value);
+                exposition_vm_sample(to, vms[i].record->name, value);
             }
         }
     }

@@ -97,8 +97,8 @@ static void begin(const struct cli *cli, struct table *table, bool is_wide,
         "SSH", "STATE", "AGE", "RESTARTS", "VNC"};
     static const size_t spare[] = {COLUMN_NETWORK, COLUMN_BACKEND};
     size_t count = is_wide ? WIDE : NARROW;
-    table_init(
-        table, count + (source->has_nodes ? NODE_COLUMNS : 0) + source->has_labels + has_causes);
+    table_init(table, count + (source->has_nodes ? NODE_COLUMNS : 0) + source->has_projects +
+                          source->has_labels + has_causes);
     table->use_color = cli->use_color_stdout;
     if (source->has_nodes) {
         table_add(table, "NODE");
@@ -111,6 +111,9 @@ static void begin(const struct cli *cli, struct table *table, bool is_wide,
     }
     if (source->has_nodes) {
         table_add(table, "SEEN");
+    }
+    if (source->has_projects) {
+        table_add(table, "PROJECT");
     }
     if (source->has_labels) {
         table_add(table, "LABELS");
@@ -245,12 +248,16 @@ void vm_rows_add(struct table *table, const struct vm_row *row, bool is_wide, in
         cleanup_free char *seen = row->asked_ms ? mem_printf("%s ago", age) : mem_strdup("now");
         table_add(table, seen);
     }
+    if (row->project) {
+        table_add(table, row->project);
+    }
     if (row->shows_labels) {
         cleanup_buf struct buf labels = BUF_INIT(0);
         vm_rows_add_labels(&labels, row->spec);
         table_add(table, buf_str(&labels));
     }
-    size_t fixed = (is_wide ? WIDE : NARROW) + (row->node ? NODE_COLUMNS : 0) + row->shows_labels;
+    size_t fixed = (is_wide ? WIDE : NARROW) + (row->node ? NODE_COLUMNS : 0) +
+                   (row->project != NULL) + row->shows_labels;
     if (table->n_columns > fixed) {
         add_cause(table, row, now_ms);
     }
@@ -261,21 +268,28 @@ const char *vm_rows_name(const struct vm_row_source *source, const char *name)
     return source->project && vm_name_is_of(name, source->project) ? vm_name_plain(name) : name;
 }
 
-void vm_rows_print(const struct cli *cli, const struct vm_row_source *source)
+void vm_rows_print(const struct cli *cli, const struct vm_row_source *printed)
 {
     cleanup_with(table_clear) struct table table;
     cleanup_buf struct buf out = BUF_INIT(0);
-    bool is_wide = cli->output == OUTPUT_WIDE, has_causes = false;
-    for (size_t i = 0; i < source->count && !has_causes; i++) {
+    bool is_wide = cli->output == OUTPUT_WIDE, has_causes = false, has_projects = false;
+    struct vm_row_source whole = *printed;
+    const struct vm_row_source *source = &whole;
+    for (size_t i = 0; i < source->count; i++) {
         struct vm_row row = source->at(source->list, i);
-        has_causes = (!source->chosen || source->chosen[i]) && vm_row_has_cause(&row);
+        bool is_chosen = !source->chosen || source->chosen[i];
+        has_causes |= is_chosen && vm_row_has_cause(&row);
+        has_projects |= is_chosen && !vm_name_is_of(row.name, NULL);
     }
+    whole.has_projects = has_projects && (is_wide || printed->has_projects);
     begin(cli, &table, is_wide, source, has_causes);
     table_fit_terminal(&table);
     int64_t now_ms = clock_wall_ms(clock_system());
     for (size_t i = 0; i < source->count; i++) {
         if (!source->chosen || source->chosen[i]) {
             struct vm_row row = source->at(source->list, i);
+            cleanup_free char *project = vm_name_project(row.name);
+            row.project = !source->has_projects ? NULL : project ? project : "-";
             row.shows_labels = source->has_labels;
             row.name = vm_rows_name(source, row.name);
             vm_rows_add(&table, &row, is_wide, now_ms);

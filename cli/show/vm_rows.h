@@ -24,6 +24,7 @@ struct vm_row {
     struct status_summary status;
     const struct vm_spec *spec; /* of a whole record; NULL: it is not known */
     bool shows_labels;          /* in all rows of a table, or in none */
+    const char *project;        /* likewise: "-" of one that is of none; NULL: no column */
     const char *vnc;            /* of the wide rows; NULL: none */
     const char *node; /* of `list -A`, in all rows of its table; NULL in all of any other */
     int64_t asked_ms; /* wall: when that node said so; 0: now */
@@ -66,6 +67,7 @@ struct vm_row_source {
     const bool *chosen;  /* those that are meant; NULL: all */
     bool has_nodes;      /* its rows have a `node` */
     bool has_labels;     /* there is a column for them */
+    bool has_projects;   /* there is one, if a VM of a project is printed; always in wide tables */
     const char *project; /* whose VMs are shown by their plain names; NULL: none is */
 };
 

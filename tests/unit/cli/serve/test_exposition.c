@@ -23,6 +23,18 @@ static void a_counter_is_named_in_the_way_of_each_format(void **state)
     }
 }
 
+static void a_vm_of_a_project_has_that_as_a_label(void **state)
+{
+    cleanup_buf struct buf out = BUF_INIT(0);
+    struct exposition to = {.out = &out};
+    (void)state;
+    exposition_family(&to, "x", METRIC_GAUGE, "X.");
+    buf_reset(&out);
+    exposition_vm_sample(&to, "web", 1);
+    exposition_vm_sample(&to, "shop/web", 0);
+    assert_string_equal(buf_str(&out), "x{vm=\"web\"} 1\nx{vm=\"shop/web\",project=\"shop\"} 0\n");
+}
+
 static void the_buckets_of_a_histogram_count_what_is_below_them(void **state)
 {
     cleanup_buf struct buf out = BUF_INIT(0);
@@ -45,6 +57,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_counter_is_named_in_the_way_of_each_format),
+        cmocka_unit_test(a_vm_of_a_project_has_that_as_a_label),
         cmocka_unit_test(the_buckets_of_a_histogram_count_what_is_below_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
