@@ -147,7 +147,7 @@ static char *unused_boundary(const struct bytes *theirs, size_t n_theirs)
 #define MERGE_TYPE "Merge-Type: list(append)+dict(no_replace,recurse_list)\n"
 
 /* cloud-init finds by the first bytes what a text/plain is, but MIME it reads only as a part. */
-static void add_part(struct bytes part, const char *boundary, bool is_first, struct buf *out)
+static void add_of_theirs(struct bytes part, const char *boundary, bool is_first, struct buf *out)
 {
     bool is_gzip = part.n >= 2 && memcmp(part.data, "\x1f\x8b", 2) == 0;
     buf_printf(out, "%s--%s\n", is_first ? "" : "\n", boundary);
@@ -167,7 +167,7 @@ void user_data_join(const struct bytes *theirs, size_t n_theirs, const char *our
     buf_printf(
         out, "Content-Type: multipart/mixed; boundary=\"%s\"\nMIME-Version: 1.0\n\n", boundary);
     for (size_t i = 0; i < n_theirs; i++) {
-        add_part(theirs[i], boundary, i == 0, out);
+        add_of_theirs(theirs[i], boundary, i == 0, out);
     }
     buf_printf(out,
         "\n--%s\nContent-Type: text/cloud-config; charset=\"utf-8\"\n"
