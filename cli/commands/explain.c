@@ -43,6 +43,12 @@ static const char *const meanings[ERR_CODE_COUNT_] = {
     [ERR_FLEET_LIMIT] = "A request to the fleet's store, or its answer, is too large.",
     [ERR_FLEET_FULL] = "The store of the fleet is full and takes no writes; VMs run on.",
     [ERR_FLEET_LEASE] = "The lease of a node in the fleet's store has ended; it is taken again.",
+    [ERR_FLEET_CONFIG] = "This host has joined no fleet, or its settings of one cannot be used.",
+    [ERR_FLEET_FROZEN] =
+        "The fleet's store is not the one that was joined, or an older state of it.",
+    [ERR_FLEET_NO_NODE] = "No node of the fleet can take the machine.",
+    [ERR_FLEET_NODE_LOST] = "The node is not heard of: its machines may run, or not.",
+    [ERR_FLEET_NAME_TAKEN] = "Another machine of the fleet, or of that node, has the name.",
     [ERR_IMAGE_NOT_FOUND] = "The image does not exist.",
     [ERR_IMAGE_DOWNLOAD] = "The image could not be downloaded; it is tried again.",
     [ERR_IMAGE_CHECKSUM] = "The image is not the one that sha256 names.",

@@ -43,6 +43,11 @@ enum error_code {
     ERR_FLEET_LIMIT,
     ERR_FLEET_FULL, /* it takes no more writes */
     ERR_FLEET_LEASE,
+    ERR_FLEET_CONFIG,  /* what this host knows of its fleet cannot be used, or it has none */
+    ERR_FLEET_FROZEN,  /* etcd is another one, or is older than what was seen of it */
+    ERR_FLEET_NO_NODE, /* none that fits */
+    ERR_FLEET_NODE_LOST,
+    ERR_FLEET_NAME_TAKEN,
     /* images and disks */
     ERR_IMAGE_NOT_FOUND,
     ERR_IMAGE_DOWNLOAD,

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "controller/fleet/fleet_decide.h"
+
+#include "specs/base/cleanup.h"
+
+#define PREDICATE(name, expression)                                                                \
+    static bool name(const struct fleet_situation *s)                                              \
+    {                                                                                              \
+        return (expression);                                                                       \
+    }
+
+/* ---- what several rows need ---- */
+
+PREDICATE(is_ours, s->has_object && s->has_record && s->is_same_vm)
+PREDICATE(is_of_epoch, is_ours(s) && s->epoch == s->object_epoch)
+/* Of an epoch at or above ours: it was given to another node, or destroyed, behind our back. */
+PREDICATE(is_buried, s->has_tombstone && s->has_record && s->is_fleets &&
+                         s->tombstone_epoch >= s->epoch && !is_of_epoch(s))
+
+/* ---- one predicate a row, in the table's order ---- */
+
+PREDICATE(foreign, s->is_foreign)
+PREDICATE(unread, !s->is_read)
+PREDICATE(buried_alive, is_buried(s) && s->is_locked)
+PREDICATE(buried, is_buried(s))
+PREDICATE(destroyed,
+    s->has_object && s->is_object_deleting && !s->has_record && !s->has_directory && !s->is_locked)
+PREDICATE(old_directory, s->has_object && s->has_old_directory && !s->is_locked)
+PREDICATE(missing, s->has_object && !s->has_record)
+PREDICATE(name_taken, s->has_object && !s->is_same_vm)
+PREDICATE(old_epoch, is_ours(s) && s->object_epoch < s->epoch)
+PREDICATE(ahead, is_of_epoch(s) && s->is_ahead && s->base == s->object_generation)
+PREDICATE(outrun, is_of_epoch(s) && s->is_ahead)
+PREDICATE(changed, is_ours(s) && (s->object_epoch != s->epoch || !s->is_fleets ||
+                                     s->object_generation != s->generation))
+PREDICATE(moving_off, is_of_epoch(s) && s->is_moving && !s->is_locked)
+PREDICATE(moving, is_of_epoch(s) && s->is_moving)
+PREDICATE(orphaned, !s->has_object && s->has_record && s->is_fleets)
+
+static const struct {
+    bool (*applies)(const struct fleet_situation *s);
+    enum fleet_action action;
+} rows[] = {
+    {foreign, FLEET_REPORT_FROZEN},
+    {unread, FLEET_WAIT},
+    {buried_alive, FLEET_FENCE},
+    {buried, FLEET_CLEAR_AWAY},
+    {destroyed, FLEET_COMMIT_DESTROYED},
+    {old_directory, FLEET_SET_ASIDE},
+    {missing, FLEET_WRITE_NEW},
+    {name_taken, FLEET_REPORT_NAME_TAKEN},
+    {old_epoch, FLEET_REPORT_OLD_EPOCH},
+    {ahead, FLEET_PUSH},
+    {outrun, FLEET_DROP_OVERRIDE},
+    {changed, FLEET_WRITE_CHANGE},
+    {moving_off, FLEET_OFFER},
+    {moving, FLEET_REPORT_NEEDS_STOP},
+    {orphaned, FLEET_REPORT_ORPHANED},
+};
+
+enum fleet_action fleet_decide(const struct fleet_situation *situation)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (rows[i].applies(situation)) {
+            return rows[i].action;
+        }
+    }
+    return FLEET_NOTHING;
+}
+
+const char *fleet_action_name(enum fleet_action action)
+{
+    static const char *const names[] = {
+        [FLEET_WAIT] = "Wait",
+        [FLEET_REPORT_FROZEN] = "ReportFrozen",
+        [FLEET_COMMIT_DESTROYED] = "CommitDestroyed",
+        [FLEET_SET_ASIDE] = "SetAside",
+        [FLEET_WRITE_NEW] = "WriteNew",
+        [FLEET_REPORT_NAME_TAKEN] = "ReportNameTaken",
+        [FLEET_REPORT_OLD_EPOCH] = "ReportOldEpoch",
+        [FLEET_PUSH] = "Push",
+        [FLEET_DROP_OVERRIDE] = "DropOverride",
+        [FLEET_WRITE_CHANGE] = "WriteChange",
+        [FLEET_OFFER] = "Offer",
+        [FLEET_REPORT_NEEDS_STOP] = "ReportNeedsStop",
+        [FLEET_FENCE] = "Fence",
+        [FLEET_CLEAR_AWAY] = "ClearAway",
+        [FLEET_REPORT_ORPHANED] = "ReportOrphaned",
+        [FLEET_NOTHING] = "Nothing",
+    };
+    _Static_assert(ARRAY_LEN(names) == FLEET_ACTION_COUNT_, "every action has a name");
+    return names[action];
+}

@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * All states that two nodes and one VM can come to, whatever is cut, moved, deleted, wiped and
+ * restored in between, with the real fleet_decide(); and that the checks would find each of its
+ * rows that were wrong.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "controller/fleet/fleet_decide.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+
+enum { NODES = 2, EPOCHS = 3, GENERATIONS = 2, HERE_NOTHING = 0, HERE_FLEETS = 1, HERE_LOCAL = 2 };
+
+/* Bytes only, so that two are compared and hashed as such. */
+struct etcd {
+    uint8_t owner; /* 0: there is no object; else the node's number + 1 */
+    uint8_t epoch, generation, is_deleting;
+    uint8_t tombs[NODES]; /* their epochs; 0: none */
+};
+
+struct node {
+    uint8_t here;
+    uint8_t epoch, generation, is_ahead, base, is_deleting;
+    uint8_t is_locked, lock_epoch;
+    uint8_t is_fenced; /* its record says that it is to be off, at once */
+    uint8_t is_linked;
+};
+
+struct world {
+    struct etcd etcd, saved;
+    struct node nodes[NODES];
+    uint8_t has_saved, has_placed, is_restored, is_foreign, has_user_deleted;
+};
+
+typedef enum fleet_action decide_fn(const struct fleet_situation *situation);
+
+static const char *violation; /* the first one; NULL: none */
+
+static void check(bool is_so, const char *words)
+{
+    if (!is_so && !violation) {
+        violation = words;
+    }
+}
+
+/* ---- a node's messenger ---- */
+
+static struct fleet_situation look(const struct world *world, size_t i)
+{
+    const struct node *node = &world->nodes[i];
+    const struct etcd *etcd = &world->etcd;
+    bool has_object = etcd->owner == i + 1;
+    return (struct fleet_situation){
+        .is_foreign = world->is_foreign,
+        .is_read = true,
+        .has_object = has_object,
+        .is_object_deleting = has_object && etcd->is_deleting,
+        .object_epoch = has_object ? etcd->epoch : 0,
+        .object_generation = has_object ? etcd->generation : 0,
+        .has_tombstone = etcd->tombs[i] != 0,
+        .tombstone_epoch = etcd->tombs[i],
+        .has_record = node->here != HERE_NOTHING,
+        .is_fleets = node->here == HERE_FLEETS,
+        .is_same_vm = node->here == HERE_FLEETS,
+        .is_ahead = node->is_ahead,
+        .epoch = node->epoch,
+        .generation = node->generation,
+        .base = node->base,
+        .has_directory = node->here != HERE_NOTHING,
+        .is_locked = node->is_locked,
+    };
+}
+
+static void write_record(struct world *world, size_t i)
+{
+    struct node *node = &world->nodes[i];
+    check(node->here != HERE_LOCAL, "the VM of a host is overwritten");
+    check(node->here == HERE_NOTHING || world->etcd.epoch >= node->epoch, "an epoch goes back");
+    check(
+        !node->is_ahead || world->etcd.generation != node->base || world->etcd.epoch != node->epoch,
+        "a change made here is lost");
+    node->here = HERE_FLEETS;
+    node->epoch = world->etcd.epoch;
+    node->generation = world->etcd.generation;
+    node->is_deleting = world->etcd.is_deleting;
+    node->is_ahead = node->base = node->is_fenced = 0;
+}
+
+/* What the messenger does, and whether that changes anything. */
+static bool act(struct world *world, size_t i, decide_fn *decide)
+{
+    struct node *node = &world->nodes[i];
+    struct world before = *world;
+    struct fleet_situation situation = look(world, i);
+    switch (decide(&situation)) {
+    case FLEET_COMMIT_DESTROYED:
+        check(node->here == HERE_NOTHING, "it is called destroyed, and is here");
+        world->etcd.owner = world->etcd.epoch = world->etcd.generation = 0;
+        world->etcd.is_deleting = 0;
+        break;
+    case FLEET_WRITE_NEW:
+    case FLEET_WRITE_CHANGE:
+    case FLEET_DROP_OVERRIDE:
+        write_record(world, i);
+        break;
+    case FLEET_PUSH:
+        world->etcd.generation = node->generation;
+        node->is_ahead = node->base = 0;
+        break;
+    case FLEET_FENCE:
+        check(world->etcd.tombs[i], "a machine is ended without a mark");
+        node->is_fenced = 1; /* ending it here would have it started again */
+        break;
+    case FLEET_CLEAR_AWAY:
+        check(world->etcd.tombs[i] >= node->epoch && world->etcd.tombs[i],
+            "a VM is cleared away without a mark");
+        check(!node->is_locked, "the disk of a machine that runs is moved away");
+        world->etcd.tombs[i] = 0;
+        *node = (struct node){.is_linked = node->is_linked};
+        break;
+    default:
+        break;
+    }
+    bool is_changed = memcmp(&before, world, sizeof(before)) != 0;
+    check(!is_changed || !world->is_foreign, "something is done on the word of another etcd");
+    return is_changed;
+}
+
+/* ---- a node's vmctld ---- */
+
+static bool run_machine(struct world *world, size_t i)
+{
+    struct node *node = &world->nodes[i];
+    bool must_be_off = node->is_deleting || node->is_fenced;
+    if (node->here == HERE_FLEETS && !must_be_off && !node->is_locked) {
+        node->is_locked = 1;
+        node->lock_epoch = node->epoch;
+        return true;
+    }
+    if (node->here == HERE_FLEETS && must_be_off && node->is_locked) {
+        node->is_locked = node->lock_epoch = 0;
+        return true;
+    }
+    if (node->here == HERE_FLEETS && node->is_deleting) { /* its files first, then its record */
+        check(world->has_user_deleted, "a VM is erased that nobody deleted");
+        *node = (struct node){.is_linked = node->is_linked};
+        return true;
+    }
+    return false;
+}
+
+/* ---- what else happens ---- */
+
+enum event {
+    EVENT_PLACE,
+    EVENT_CHANGE,
+    EVENT_DELETE,
+    EVENT_FORCE,
+    EVENT_SAVE,
+    EVENT_RESTORE_SEEN,
+    EVENT_RESTORE_UNSEEN,
+    EVENT_WIPE,
+    EVENT_MAKE_LOCAL,
+    EVENT_CHANGE_HERE,
+    EVENT_LOSE_RECORD,
+    EVENT_CUT,
+    EVENT_HEAL,
+    EVENT_DIE,
+    EVENT_MACHINE,
+    EVENT_MESSENGER,
+    EVENT_COUNT_
+};
+
+static bool happen(struct world *world, enum event event, size_t i, decide_fn *decide)
+{
+    struct etcd *etcd = &world->etcd;
+    struct node *node = &world->nodes[i];
+    switch (event) {
+    case EVENT_PLACE:
+        if (etcd->owner || world->has_placed || world->is_foreign) {
+            return false;
+        }
+        etcd->owner = (uint8_t)(i + 1);
+        etcd->epoch = 1;
+        etcd->generation = 1;
+        world->has_placed = 1;
+        return true;
+    case EVENT_CHANGE:
+        if (etcd->owner != i + 1 || etcd->generation >= GENERATIONS || etcd->is_deleting) {
+            return false;
+        }
+        etcd->generation++;
+        return true;
+    case EVENT_DELETE:
+        if (etcd->owner != i + 1 || etcd->is_deleting) {
+            return false;
+        }
+        etcd->is_deleting = 1;
+        etcd->generation++;
+        world->has_user_deleted = 1;
+        return true;
+    case EVENT_FORCE: /* from i to the other one, while i is not heard of */
+        if (etcd->owner != i + 1 || etcd->epoch >= EPOCHS || node->is_linked || etcd->is_deleting) {
+            return false;
+        }
+        etcd->tombs[i] = etcd->epoch;
+        etcd->tombs[1 - i] = 0;
+        etcd->owner = (uint8_t)(2 - i);
+        etcd->epoch++;
+        return true;
+    case EVENT_SAVE:
+        if (world->has_saved || world->is_restored) {
+            return false;
+        }
+        world->saved = *etcd;
+        world->has_saved = 1;
+        return true;
+    case EVENT_RESTORE_SEEN:
+    case EVENT_RESTORE_UNSEEN: /* it was written to since, past the revision that is remembered */
+        if (!world->has_saved || world->is_restored) {
+            return false;
+        }
+        *etcd = world->saved;
+        world->saved = (struct etcd){0};
+        world->is_restored = 1;
+        world->is_foreign = event == EVENT_RESTORE_SEEN;
+        return true;
+    case EVENT_WIPE:
+        if (world->is_restored) {
+            return false;
+        }
+        *etcd = world->saved = (struct etcd){0};
+        world->is_restored = 1;
+        return true;
+    case EVENT_MAKE_LOCAL:
+        if (node->here != HERE_NOTHING || world->has_saved) {
+            return false;
+        }
+        node->here = HERE_LOCAL;
+        return true;
+    case EVENT_CHANGE_HERE:
+        if (node->here != HERE_FLEETS || node->is_linked || node->is_ahead || node->is_deleting ||
+            node->generation > GENERATIONS) {
+            return false;
+        }
+        node->is_ahead = 1;
+        node->base = node->generation++;
+        return true;
+    case EVENT_LOSE_RECORD: /* and its directory: a new disk in the host */
+        if (node->here != HERE_FLEETS || node->is_locked || world->is_restored) {
+            return false;
+        }
+        *node = (struct node){.is_linked = node->is_linked};
+        return true;
+    case EVENT_CUT:
+    case EVENT_HEAL:
+        if (node->is_linked != (event == EVENT_CUT)) {
+            return false;
+        }
+        node->is_linked = event == EVENT_HEAL;
+        return true;
+    case EVENT_DIE:
+        if (!node->is_locked) {
+            return false;
+        }
+        node->is_locked = node->lock_epoch = 0;
+        return true;
+    case EVENT_MACHINE:
+        return run_machine(world, i);
+    default:
+        return node->is_linked && act(world, i, decide);
+    }
+}
+
+static void check_lives(const struct world *world)
+{
+    const struct node *a = &world->nodes[0], *b = &world->nodes[1];
+    check(!a->is_locked || !b->is_locked || a->lock_epoch != b->lock_epoch,
+        "two lives of one VM in one epoch");
+}
+
+/* Nothing fails any more: all comes to rest, with what etcd says. */
+static void check_rest(const struct world *begin, decide_fn *decide)
+{
+    enum { STEPS = 40 };
+    struct world world = *begin;
+    int steps = 0;
+    bool is_changed = true;
+    world.nodes[0].is_linked = world.nodes[1].is_linked = 1;
+    for (; is_changed && steps < STEPS; steps++) {
+        is_changed = false;
+        for (size_t i = 0; i < NODES; i++) {
+            is_changed |= act(&world, i, decide);
+            is_changed |= run_machine(&world, i);
+        }
+    }
+    check(steps < STEPS, "it never comes to rest");
+    if (world.is_foreign || world.is_restored) {
+        return;
+    }
+    check(!world.nodes[0].is_locked || !world.nodes[1].is_locked, "two lives remain");
+    for (size_t i = 0; i < NODES; i++) {
+        const struct node *node = &world.nodes[i];
+        bool is_owner = world.etcd.owner == i + 1;
+        check(!is_owner || node->here != HERE_NOTHING, "an accepted request is lost");
+        check(!is_owner || node->here != HERE_FLEETS ||
+                  (node->generation == world.etcd.generation && node->is_locked),
+            "it is not what etcd says");
+        check(is_owner || node->here != HERE_FLEETS, "what is another's stays");
+    }
+}
+
+/* ---- all of them ---- */
+
+enum { TABLE_BITS = 18 };
+
+struct search {
+    struct world *queue;
+    size_t count, capacity;
+    uint32_t *table; /* of places in the queue, + 1 */
+};
+
+static size_t hash_of(const struct world *world)
+{
+    const unsigned char *bytes = (const void *)world;
+    uint64_t hash = UINT64_C(14695981039346656037);
+    for (size_t i = 0; i < sizeof(*world); i++) {
+        hash = (hash ^ bytes[i]) * UINT64_C(1099511628211);
+    }
+    return (size_t)(hash >> 20) & (((size_t)1 << TABLE_BITS) - 1);
+}
+
+static void search_add(struct search *search, const struct world *world)
+{
+    size_t at = hash_of(world);
+    for (; search->table[at]; at = (at + 1) & (((size_t)1 << TABLE_BITS) - 1)) {
+        if (memcmp(&search->queue[search->table[at] - 1], world, sizeof(*world)) == 0) {
+            return;
+        }
+    }
+    mem_grow(search->queue, search->count);
+    search->queue[search->count++] = *world;
+    search->table[at] = (uint32_t)search->count;
+    assert_true(search->count < (size_t)1 << (TABLE_BITS - 1));
+}
+
+/* All events together are too many states: what is changed, and what happens to etcd itself. */
+static const uint32_t event_sets[] = {
+    ~(1u << EVENT_SAVE | 1u << EVENT_RESTORE_SEEN | 1u << EVENT_RESTORE_UNSEEN | 1u << EVENT_WIPE |
+        1u << EVENT_MAKE_LOCAL),
+    ~(1u << EVENT_CHANGE | 1u << EVENT_CHANGE_HERE | 1u << EVENT_LOSE_RECORD |
+        1u << EVENT_MAKE_LOCAL),
+    ~(1u << EVENT_SAVE | 1u << EVENT_RESTORE_SEEN | 1u << EVENT_RESTORE_UNSEEN |
+        1u << EVENT_CHANGE_HERE | 1u << EVENT_CHANGE),
+};
+
+/* The first violation, NULL: there is none; and how many states there are. */
+static const char *explore_set(decide_fn *decide, uint32_t events, size_t *ret_count)
+{
+    struct search search = {.count = 0};
+    search.table = mem_calloc((size_t)1 << TABLE_BITS, sizeof(*search.table));
+    struct world begin;
+    memset(&begin, 0, sizeof(begin));
+    begin.nodes[0].is_linked = begin.nodes[1].is_linked = 1;
+    violation = NULL;
+    search_add(&search, &begin);
+    for (size_t at = 0; at < search.count && !violation; at++) {
+        check_rest(&search.queue[at], decide);
+        for (int event = 0; event < EVENT_COUNT_; event++) {
+            for (size_t i = 0; i < NODES; i++) {
+                struct world next = search.queue[at];
+                if (events >> event & 1 && happen(&next, (enum event)event, i, decide)) {
+                    check_lives(&next);
+                    search_add(&search, &next);
+                }
+            }
+        }
+    }
+    *ret_count += search.count;
+    free(search.queue);
+    free(search.table);
+    return violation;
+}
+
+static const char *explore(decide_fn *decide, size_t *ret_count)
+{
+    const char *found = NULL;
+    *ret_count = 0;
+    for (size_t i = 0; i < ARRAY_LEN(event_sets) && !found; i++) {
+        found = explore_set(decide, event_sets[i], ret_count);
+    }
+    return found;
+}
+
+static void no_state_breaks_what_must_hold(void **state)
+{
+    (void)state;
+    size_t count;
+    const char *found = explore(fleet_decide, &count);
+    if (found) {
+        fail_msg("%s, after %zu states", found, count);
+    }
+    assert_true(count > 1000);
+    print_message("%zu states\n", count);
+}
+
+/* ---- and each of these would have been found ---- */
+
+static enum fleet_action absence_is_deletion(const struct fleet_situation *s)
+{
+    enum fleet_action action = fleet_decide(s);
+    return action == FLEET_REPORT_ORPHANED && !s->is_locked ? FLEET_CLEAR_AWAY : action;
+}
+
+static enum fleet_action epochs_do_not_count(const struct fleet_situation *s)
+{
+    enum fleet_action action = fleet_decide(s);
+    return action == FLEET_REPORT_OLD_EPOCH ? FLEET_WRITE_CHANGE : action;
+}
+
+static enum fleet_action any_etcd_will_do(const struct fleet_situation *s)
+{
+    struct fleet_situation other = *s;
+    other.is_foreign = false;
+    return fleet_decide(&other);
+}
+
+static enum fleet_action tombstones_are_not_read(const struct fleet_situation *s)
+{
+    struct fleet_situation other = *s;
+    other.has_tombstone = false;
+    return fleet_decide(&other);
+}
+
+static enum fleet_action a_lock_does_not_count(const struct fleet_situation *s)
+{
+    struct fleet_situation other = *s;
+    other.is_locked = false;
+    return fleet_decide(&other);
+}
+
+static enum fleet_action deleted_is_destroyed(const struct fleet_situation *s)
+{
+    return s->has_object && s->is_object_deleting && s->is_read && !s->is_foreign
+               ? FLEET_COMMIT_DESTROYED
+               : fleet_decide(s);
+}
+
+static enum fleet_action names_are_not_compared(const struct fleet_situation *s)
+{
+    enum fleet_action action = fleet_decide(s);
+    return action == FLEET_REPORT_NAME_TAKEN ? FLEET_WRITE_CHANGE : action;
+}
+
+static enum fleet_action etcd_always_wins(const struct fleet_situation *s)
+{
+    enum fleet_action action = fleet_decide(s);
+    return action == FLEET_PUSH ? FLEET_DROP_OVERRIDE : action;
+}
+
+static enum fleet_action changes_are_not_seen(const struct fleet_situation *s)
+{
+    enum fleet_action action = fleet_decide(s);
+    return action == FLEET_WRITE_CHANGE ? FLEET_NOTHING : action;
+}
+
+static enum fleet_action old_tombstones_count(const struct fleet_situation *s)
+{
+    return s->has_tombstone && s->is_read && !s->is_foreign && s->is_fleets
+               ? (s->is_locked ? FLEET_FENCE : FLEET_CLEAR_AWAY)
+               : fleet_decide(s);
+}
+
+static void every_wrong_row_is_found(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        decide_fn *decide;
+    } mutants[] = {
+        {"absence is deletion", absence_is_deletion},
+        {"epochs do not count", epochs_do_not_count},
+        {"any etcd will do", any_etcd_will_do},
+        {"tombstones are not read", tombstones_are_not_read},
+        {"a lock does not count", a_lock_does_not_count},
+        {"deleted is destroyed", deleted_is_destroyed},
+        {"names are not compared", names_are_not_compared},
+        {"etcd always wins", etcd_always_wins},
+        {"changes are not seen", changes_are_not_seen},
+        {"old tombstones count", old_tombstones_count},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(mutants); i++) {
+        size_t count;
+        const char *found = explore(mutants[i].decide, &count);
+        if (!found) {
+            fail_msg("not found: %s", mutants[i].name);
+        }
+        print_message("%s: %s, after %zu states\n", mutants[i].name, found, count);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_state_breaks_what_must_hold),
+        cmocka_unit_test(every_wrong_row_is_found),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
