@@ -37,7 +37,7 @@ static int run(
     const struct arg_strings *files = words->count ? words : &config->which.files;
     int rc = project_load_whole(cli, files, &project, err);
     if (rc == 0) {
-        vmfile_load_print(&out, &project.load, NULL, &cli->given);
+        vmfile_load_print(&out, &project.load, NULL, &cli->given, NULL);
         if (out.len > 0 && !config->with_secrets) {
             url_mask(out.data);
         }

@@ -14,6 +14,7 @@
 #include "cli/nodes/spread.h"
 #include "cli/options.h"
 #include "cli/request/confirm.h"
+#include "cli/request/part_files.h"
 #include "cli/show/output.h"
 #include "cli/show/result.h"
 #include "specs/base/buf.h"
@@ -118,13 +119,18 @@ static char *project_of(const char *path)
 static int open_text(const struct spread *spread, const char *place, int *ret, struct error *err)
 {
     cleanup_buf struct buf text = BUF_INIT(0);
+    cleanup_with(strings_clear) struct strings files = {.count = 0};
     struct vmfile_load load = spread->load; /* which keeps what it reads */
-    vmfile_load_print(&text, &load, place, &spread->cli->given);
+    vmfile_load_print(&text, &load, place, &spread->cli->given, &files);
+    int rc = part_files_append(&text, &files, err);
+    if (rc < 0) {
+        return rc;
+    }
     *ret = memfd_create("VMFile", MFD_CLOEXEC);
     if (*ret < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot keep the VMFile of node '%s'", place);
     }
-    int rc = fs_write_all(*ret, buf_str(&text), text.len, err);
+    rc = fs_write_all(*ret, buf_str(&text), text.len, err);
     (void)lseek(*ret, 0, SEEK_SET);
     return rc;
 }

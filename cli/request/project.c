@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/request/part_files.h"
 #include "cli/show/result.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -185,7 +186,7 @@ bool project_is_stdin(const struct arg_strings *files)
 }
 
 /* All of standard input: it can be read once. */
-static int read_stdin(struct buf *text, struct error *err)
+static int read_all(struct buf *text, struct error *err)
 {
     char piece[65536];
     for (size_t n; (n = fread(piece, 1, sizeof(piece), stdin)) > 0;) {
@@ -195,6 +196,24 @@ static int read_stdin(struct buf *text, struct error *err)
         }
     }
     return ferror(stdin) ? error_set_errno(err, ERR_IO, errno, "cannot read standard input") : 0;
+}
+
+/* *ret_dir: where its relative paths start; NULL: at its directory. */
+static int read_stdin(struct cli *cli, struct buf *text, char **ret_dir, struct error *err)
+{
+    if (!project_is_part() || !cli->paths.data_dir) {
+        return read_all(text, err);
+    }
+    cleanup_buf struct buf all = BUF_INIT(VMFILE_LOAD_MAX + 2 * PART_FILES_MAX);
+    int rc = read_all(&all, err);
+    const char *bytes = buf_str(&all), *end = memchr(bytes, '\0', all.len);
+    size_t n = end ? (size_t)(end - bytes) : all.len;
+    if (rc == 0 && !buf_add(text, bytes, n)) {
+        return error_set(
+            err, ERR_VMFILE_INVALID, "the VMFile of another host is larger than 1 MiB");
+    }
+    const struct bytes sent = {end ? end + 1 : "", end ? all.len - n - 1 : 0};
+    return rc < 0 ? rc : part_files_take(cli, given_project(), sent, ret_dir, err);
 }
 
 static int print_invalid(struct cli *cli, const struct vmfile_load *load, const char *written)
@@ -211,16 +230,18 @@ static int load_found(struct cli *cli, const struct found *found, const struct a
 {
     cleanup_with(strings_clear) struct strings shown = {.count = 0};
     cleanup_buf struct buf text = BUF_INIT(VMFILE_LOAD_MAX);
+    cleanup_free char *base_dir = NULL;
     int rc = resolve(found->written, &ret->path, err);
     rc = rc == 0 ? project_overrides(files, &ret->overrides, &shown, err) : rc;
     const char *override = override_of_stdin(&ret->overrides, &shown);
     ret->is_stdin = override || text_eq(found->written, "-");
-    rc = rc == 0 && ret->is_stdin ? read_stdin(&text, err) : rc;
+    rc = rc == 0 && ret->is_stdin ? read_stdin(cli, &text, &base_dir, err) : rc;
     const struct vmfile_inputs inputs = {
         .given = &cli->given,
         .uses_environment = true,
         .text = ret->is_stdin ? &text : NULL,
         .text_path = override,
+        .base_dir = base_dir,
         .overrides = &ret->overrides,
         .overrides_shown = &shown,
     };

@@ -12,8 +12,8 @@
 #include "specs/base/mem.h"
 
 const char *const paths_folders[] = {"store", "vms", "images", "images/.part", "images/.by-source",
-    "volumes", "imports", "nodes", "applied", "templates", "networks", "trash", "quarantine",
-    "noop", NULL};
+    "volumes", "imports", "nodes", "sent", "applied", "templates", "networks", "trash",
+    "quarantine", "noop", NULL};
 
 static const char *const vm_files[] = {
     [VM_DIR] = "",

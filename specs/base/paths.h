@@ -16,6 +16,7 @@
  *     imports/ID/               see specs/vm/vm_import.h
  *     noop/                     of the backend that tests use
  *     nodes/NAME.json           the last answer of another host, for `list -A`
+ *     sent/PROJECT/DIGEST/NAME  files of another host's VMFile, see cli/request/part_files.h
  *     applied/NAME/             scripts as they were applied (specs/vm/applied_files.h)
  *     templates/DIGEST/         see specs/vm/template.h
  *     networks/NETWORK/         see reconcilers/network/switch/port.h

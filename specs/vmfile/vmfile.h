@@ -56,6 +56,9 @@ struct vmfile_env {
     /* The nodes that a VM's `node` may name, read when they are first needed; NULL and *err: there
      * are none to name. NULL: not checked. Borrowed. */
     const struct nodes *(*nodes)(void *context, struct error *err);
+    /* vmfile_print() of another node's part: becomes the absolute paths of the files that go along
+     * with it, in which they have the names of vmfile_part_name(). */
+    struct strings *part_files;
     void *context;
 };
 
@@ -109,6 +112,10 @@ struct vmfile {
 /* Never NULL: check n_diagnostics first. Specs of an invalid file must not be used. */
 struct vmfile *vmfile_parse(const char *text, size_t size, const struct vmfile_env *env);
 void vmfile_free(struct vmfile *file); /* NULL is fine */
+
+/* What the part of a VMFile for another node calls a file of this host, by its absolute path:
+ * "DIGEST/NAME", a digest of its directory and its name. free() it. */
+char *vmfile_part_name(const char *path);
 
 /* Appends the VMs of a valid file one by one, with everything in its place that was written once
  * for several, in KDL's canonical form (kdl_print()). `place`: only those of that node, as they are

@@ -219,6 +219,22 @@ const char *vmfile_base_dir(const struct vmfile_reader *reader, struct kdl_pos p
                                         : reader->env->base_dir;
 }
 
+static void put_path(struct kdl_arena *memory, struct kdl_value *value, const char *path)
+{
+    value->length = strlen(path);
+    value->string = kdl_arena_dup(memory, path, value->length + 1);
+}
+
+static void take_along(
+    const struct vmfile_reader *reader, struct kdl_arena *memory, struct kdl_value *value)
+{
+    cleanup_free char *path =
+        fs_resolve(value->string, vmfile_base_dir(reader, value->pos), reader->env->home);
+    cleanup_free char *name = vmfile_part_name(path);
+    strings_add(reader->env->part_files, path);
+    put_path(memory, value, name);
+}
+
 static void fix_path(const struct vmfile_reader *reader, struct kdl_arena *memory,
     const char *field, struct kdl_value *value)
 {
@@ -231,6 +247,10 @@ static void fix_path(const struct vmfile_reader *reader, struct kdl_arena *memor
     for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
         is_path |= text_eq(field, paths[i]);
     }
+    if (is_path && value->string && env->part_files && vmfile_goes_along(field, value->string)) {
+        take_along(reader, memory, value);
+        return;
+    }
     if (!is_path || !value->string || value->pos.source == 0 || strchr("/~", value->string[0])) {
         return;
     }
@@ -240,8 +260,7 @@ static void fix_path(const struct vmfile_reader *reader, struct kdl_arena *memor
     if (!names || !image_names_find(names, value->string)) {
         cleanup_free char *path =
             fs_resolve(value->string, vmfile_base_dir(reader, value->pos), env->home);
-        value->length = strlen(path);
-        value->string = kdl_arena_dup(memory, path, value->length + 1);
+        put_path(memory, value, path);
     }
 }
 

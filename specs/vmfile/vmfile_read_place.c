@@ -5,6 +5,7 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/digest.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
@@ -58,6 +59,20 @@ void vmfile_drop_place(struct kdl_arena *memory, struct kdl_node *vm)
     vm->children = kdl_arena_dup(memory, children, (n_children + 1) * sizeof(*children));
     vm->n_entries = n_entries;
     vm->n_children = n_children;
+}
+
+bool vmfile_goes_along(const char *field, const char *value)
+{
+    return text_has_word("script source user-data vendor-data network-config ssh-key", field) &&
+           !text_eq(value, "~") && !text_starts_with(value, "~/") && value[0] != '/';
+}
+
+char *vmfile_part_name(const char *path)
+{
+    enum { SHOWN = 16 };
+    char digest[DIGEST_SIZE];
+    digest_text(path, digest);
+    return mem_printf("%.*s/%s", SHOWN, digest, strrchr(path, '/') + 1);
 }
 
 static void report_unknown(struct vmfile_reader *reader, const struct vmfile_field *field,

@@ -141,7 +141,8 @@ void vmfile_documents_clear(struct vmfile_documents *documents);
 /* Where relative paths start that are written there. Borrowed. */
 const char *vmfile_base_dir(const struct vmfile_reader *reader, struct kdl_pos pos);
 
-/* Relative paths that come from another directory become absolute: for who prints the nodes. */
+/* Relative paths that come from another directory become absolute, those of files that go along
+ * with a part their names in it: for who prints the nodes. */
 void vmfile_fix_paths(
     const struct vmfile_reader *reader, struct kdl_arena *memory, struct kdl_node *node);
 
@@ -323,6 +324,9 @@ void vmfile_read_place(
     struct vmfile_reader *reader, const struct vmfile_field *field, void *target);
 /* Leaves it out: for who prints the VM for that node. */
 void vmfile_drop_place(struct kdl_arena *memory, struct kdl_node *vm);
+/* Whether a file of this host that the field of a VM on another node names goes along with the
+ * VMFile, `value` being its path: relative, and of what is small, and no secret. */
+bool vmfile_goes_along(const char *field, const char *value);
 
 /* --- vmfile_check.c: what needs more than one node, or more than one VM --- */
 

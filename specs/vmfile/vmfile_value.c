@@ -113,12 +113,11 @@ static bool is_understood(struct vmfile_reader *reader, const struct vmfile_fiel
 static bool is_over_there(
     struct vmfile_reader *reader, const struct vmfile_field *field, const char *raw)
 {
-    if (raw[0] == '/' || text_eq(raw, "~") || text_starts_with(raw, "~/")) {
+    if (raw[0] == '/' || text_eq(raw, "~") || text_starts_with(raw, "~/") ||
+        vmfile_goes_along(field->name, raw)) {
         return true;
     }
-    vmfile_report(reader, field->value->pos,
-        text_eq(field->name, "script") ? "write: inline \"…\", or the absolute path of a file there"
-                                       : "write an absolute path of that host, or one below ~/",
+    vmfile_report(reader, field->value->pos, "write an absolute path of that host, or one below ~/",
         "`%s`: \"%s\" is a path of this host, and the VM is on node \"%s\"", field->name, raw,
         reader->place);
     return false;
@@ -142,11 +141,17 @@ char *vmfile_future_path(struct vmfile_reader *reader, const struct vmfile_field
     return !reader->place || is_over_there(reader, field, raw) ? TAKE_PTR(path) : NULL;
 }
 
+/* Whether the file can be looked at. */
+static bool is_of_here(const struct vmfile_reader *reader, const struct vmfile_field *field)
+{
+    return !reader->place || vmfile_goes_along(field->name, field->value->string);
+}
+
 static char *resolve_path(
     struct vmfile_reader *reader, const struct vmfile_field *field, bool is_directory)
 {
     cleanup_free char *path = vmfile_future_path(reader, field);
-    if (!path || reader->place) {
+    if (!path || !is_of_here(reader, field)) {
         return TAKE_PTR(path);
     }
     const char *raw = field->value->string;
@@ -169,7 +174,8 @@ char *vmfile_path(
     struct vmfile_reader *reader, const struct vmfile_field *field, vmfile_content_check *check)
 {
     cleanup_free char *path = resolve_path(reader, field, false);
-    bool is_right = path && (!check || reader->place || is_understood(reader, field, path, check));
+    bool is_right =
+        path && (!check || !is_of_here(reader, field) || is_understood(reader, field, path, check));
     return is_right ? TAKE_PTR(path) : NULL;
 }
 

@@ -259,7 +259,7 @@ int vmfile_load(const char *path, const char *shown, const struct vmfile_inputs 
         return rc;
     }
     load.path = mem_strdup(path);
-    load.base_dir = vmfile_load_directory(path);
+    load.base_dir = inputs->base_dir ? mem_strdup(inputs->base_dir) : vmfile_load_directory(path);
     struct vmfile_env env = env_of(&load, shown);
     env.context = &load;
     env.given = inputs->given;
@@ -374,14 +374,15 @@ const struct kdl_pos *vmfile_load_sum_up(const struct vmfile_load *load, struct 
     return pos;
 }
 
-void vmfile_load_print(
-    struct buf *out, struct vmfile_load *load, const char *place, const struct strings *given)
+void vmfile_load_print(struct buf *out, struct vmfile_load *load, const char *place,
+    const struct strings *given, struct strings *ret_files)
 {
     struct vmfile_env env = env_of(load, load->path);
     env.context = load;
     env.given = given;
     env.environment = environment;
     env.file_problem = NULL; /* which notes the files that are named, and has done so */
+    env.part_files = ret_files;
     vmfile_print(out, buf_str(&load->text), load->text.len, place, &env);
 }
 

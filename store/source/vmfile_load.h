@@ -42,6 +42,7 @@ struct vmfile_inputs {
      * whose path is `text_path`; NULL: of the VMFile. */
     const struct buf *text;
     const char *text_path;
+    const char *base_dir;            /* where its relative paths start; NULL: at its directory */
     const struct strings *overrides; /* absolute paths of further VMFiles, the last counts most */
     const struct strings *overrides_shown; /* what messages call them; NULL: the same */
 };
@@ -85,9 +86,10 @@ void vmfile_load_render(struct buf *out, const struct vmfile_load *load, const c
 const struct kdl_pos *vmfile_load_sum_up(const struct vmfile_load *load, struct buf *out);
 
 /* Appends the VMs of the valid VMFile as vmfile_print() has them, read with the inputs of a
- * command. */
-void vmfile_load_print(
-    struct buf *out, struct vmfile_load *load, const char *place, const struct strings *given);
+ * command. `place` and `ret_files`: its part for that node, and the files that go along with it
+ * (vmfile_env.part_files); NULL both: all of it. */
+void vmfile_load_print(struct buf *out, struct vmfile_load *load, const char *place,
+    const struct strings *given, struct strings *ret_files);
 
 /* Reads the files the valid VMFile's VMs name (change_read_files) into their specs; then
  * `ret_digest` (DIGEST_SIZE) is that of all that was read: equal digests, equal changes. */

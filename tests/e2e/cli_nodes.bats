@@ -166,6 +166,53 @@ spread_file() {
     [ "$(vmctl list -o name)$(at b vmctl list -o name)" = "" ]
 }
 
+@test "files beside the VMFile go along to the node" {
+    node_added b
+    spread_file b/web
+    sed -i 's/memory 64/&\n    provision "shell" { script "step one.sh" }\n    provision "file" { source "motd"; destination "\/tmp\/m" }/' VMFile.kdl
+    fails 2 vmctl up
+    says "no readable file at" "step one.sh" "motd"
+    printf '#!/bin/sh\necho one\n' >'step one.sh'
+    printf 'hello' >motd
+    chmod 640 motd
+    vmctl up -q
+    sent=$(echo "$work"/b/data/vmctl/sent/*)
+    cmp 'step one.sh' "$sent"/*/'step one.sh'
+    [ "$(stat -c %a "$sent"/*/motd)" = 640 ]
+    [ "$(at b vmctl get web -o json | jq -r '.desired.spec.provision[0].file.path')" = "$(echo "$sent"/*/'step one.sh')" ] ||
+        { at b vmctl get web -o json | jq .desired.spec.provision; return 1; }
+    run vmctl up
+    says "web: unchanged"
+    printf 'other' >motd
+    printf '#!/bin/sh\necho two\n' >'step one.sh'
+    fails 1 vmctl diff
+    says "+echo two"
+    vmctl up -q
+    cmp motd "$sent"/*/motd
+    # too much, and what is not ours
+    truncate -s 5M motd
+    fails 2 vmctl up
+    says "too large to go along" "copy it to that host"
+    printf 'hello' >motd
+    for bad in '644 9 ab/x\nshort' '644 1 ../x\ny' '644 1 ab/..\ny' '9644 1 ab/x\ny' 'x' '644 1 ab/c/d\ny'; do
+        printf 'vm "z" { backend "noop"; image "%s" }\0' "$work/image" >"$work/part"
+        printf '%b' "$bad" >>"$work/part"
+        run at b bash -c "VMCTL_FILE=- VMCTL_PROJECT=//h/p vmctl up -q <$work/part"
+        [ "$status" -eq 2 ] || { echo "$bad: $output"; return 1; }
+        says "is damaged"
+    done
+    # a day after no VM names them, they go
+    for dir in "$sent"/*; do touch -d '2 days ago' "$dir"; done
+    at b vmctl list -q
+    printf 'vm "z" { backend "noop"; image "%s" }' "$work/image" >"$work/z.kdl"
+    at b bash -c "VMCTL_FILE=- VMCTL_PROJECT=//h/p vmctl up -q" <"$work/z.kdl"
+    [ -e "$sent"/*/motd ]
+    vmctl down -q --destroy
+    for dir in "$sent"/*; do touch -d '2 days ago' "$dir"; done
+    at b bash -c "VMCTL_FILE=- VMCTL_PROJECT=//h/p vmctl up -q" <"$work/z.kdl"
+    [ "$(ls "$sent")" = "" ]
+}
+
 @test "-l chooses by labels on each node, and none of the others is touched" {
     node_added b
     spread_file db log b/web b/api

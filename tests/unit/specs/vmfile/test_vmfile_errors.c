@@ -51,9 +51,11 @@ static void a_path_of_a_vm_elsewhere_is_one_of_that_host(void **state)
         {"vm a { image i; node b }", "1:14+1 `image`: \"i\" is a path of this host, and the VM is "
                                      "on node \"b\" | write an absolute path of that host, or one "
                                      "below ~/\n"},
-        {"vm a node=b { image \"/i\"; cloud-init; provision shell { script s } }",
-            "1:64+1 `script`: \"s\" is a path of this host, and the VM is on node \"b\" | write: "
-            "inline \"…\", or the absolute path of a file there\n"},
+        {"vm a node=b { image \"/i\"; ssh private-key=k }",
+            "1:43+1 `private-key`: \"k\" is a path of this host, and the VM is on node \"b\" | "
+            "write "
+            "an absolute path of that host, or one below ~/\n"},
+        {"vm a node=b { image \"/i\"; cloud-init; provision shell { script s } }", ""},
         {"vm a { node b; image \"~/i\"; ssh; share \".\" \"/w\" }",
             "1:40+3 `share`: \".\" is a path of this host, and the VM is on node \"b\" | write an "
             "absolute path of that host, or one below ~/\n"},
