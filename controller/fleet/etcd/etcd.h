@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * engine.h over etcd 3.4 or newer, by gRPC and TLS with client certificates.
+ *
+ * A request goes to the endpoint that answered last. One that it cannot be sent to, or that has no
+ * leader, is sent to the next, as long as there is time; one that may have been carried out is only
+ * sent again if it changes nothing. A watch asks for a sign of life every two seconds; after two
+ * without an answer it ends, and everything continues at the next endpoint.
+ */
+#pragma once
+
+#include <stddef.h>
+
+struct engine;
+struct error;
+struct loop;
+
+/* All are copied. */
+struct etcd_config {
+    const char *const *endpoints; /* "https://a.lan:2379"; http: for 127.0.0.1 only, for tests */
+    size_t n_endpoints;
+    const char *ca; /* files in PEM */
+    const char *certificate;
+    const char *key;
+};
+
+/* Sends nothing yet. -ERR_FLEET_TLS: a file cannot be read; -ERR_USAGE: an endpoint cannot be used.
+ */
+int etcd_new(
+    struct loop *loop, const struct etcd_config *config, struct engine **ret, struct error *err);

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The endpoints of one etcd, their channels, and which one is used: what requests and watches
+ * share.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "controller/fleet/engine.h"
+#include "controller/fleet/etcd/grpc.h"
+
+struct member {
+    char *url;
+    struct grpc_channel *channel; /* NULL: not used yet, or dropped */
+    /* Since 3.4.25 and 3.5.8 an answer to a progress request is not sent before the events that lie
+     * before it (etcd#15220). False until the version is known. */
+    bool is_progress_exact;
+};
+
+struct members {
+    struct loop *loop; /* borrowed: the process's */
+    struct member *list;
+    size_t n;
+    size_t current;
+    size_t n_watches; /* that are not over */
+    char *ca;
+    char *certificate;
+    char *key;
+};
+
+/* The channel of `index`, made if need be; NULL: `err` is set. Borrowed. */
+struct grpc_channel *members_channel(struct members *members, size_t index, struct error *err);
+
+/* It does not answer: its connections are given up, and if it was the one in use, the next is. */
+void members_fail(struct members *members, size_t index);
+
+/* The first tries of a request begin at the current endpoint and go round: false when all had it.
+ */
+bool members_next(const struct members *members, size_t *index, size_t *n_tried);
+
+/* A watch, see engine.h. */
+struct op *members_watch(struct members *members, const struct engine_watch *watch,
+    engine_events_fn *events, op_done_fn *done, void *context);
