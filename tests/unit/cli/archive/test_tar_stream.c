@@ -79,6 +79,8 @@ static void a_wrong_checksum_and_a_block_of_zeros_are_told(void **state)
     struct tar_member in = member("disk.qcow2", 3), out;
     (void)state;
     assert_int_equal(tar_header_read(block, &out), TAR_END);
+    block[TAR_BLOCK - 1] = 1;
+    assert_int_equal(tar_header_read(block, &out), TAR_DAMAGED);
     tar_header_write(&in, block);
     block[0] ^= 1;
     assert_int_equal(tar_header_read(block, &out), TAR_DAMAGED);

@@ -96,6 +96,9 @@ static void an_unknown_name_unlike_any_other_keeps_the_usual_help(void **state)
     assert_int_equal(choose(&scene, NULL), -ERR_VM_NOT_FOUND);
     assert_string_equal(scene.err.message, "there is no vm 'mailserver'");
     assert_string_equal(scene.err.help, "");
+    error_clear(&scene.err);
+    assert_int_equal(choose(&scene, "'/p/VMFile.kdl'"), -ERR_VM_NOT_FOUND);
+    assert_string_equal(scene.err.help, "it has: db, web");
 }
 
 int main(void)

@@ -201,11 +201,33 @@ static void data_is_found_between_holes_and_an_error_is_no_end(void **state)
     close(ends[1]);
 }
 
+static void a_path_is_resolved_by_its_components(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"x", "/base/dir/x"},
+        {"./x//y/.", "/base/dir/x/y"},
+        {"../x", "/base/x"},
+        {"x/../../..", "/"},
+        {"../../../x", "/x"},
+        {"/a/b/../c", "/a/c"},
+        {"/a/..b/...", "/a/..b/..."},
+        {"~", "/home/me"},
+        {"~/x", "/home/me/x"},
+        {"~x", "/base/dir/~x"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        cleanup_free char *path = fs_resolve(cases[i][0], "/base/dir", "/home/me");
+        assert_string_equal(path, cases[i][1]);
+    }
+}
+
 #define FS_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_path_is_resolved_by_its_components),
         FS_TEST(a_published_file_has_its_name_its_mode_and_no_other_name),
         FS_TEST(a_pipe_is_read_only_where_one_is_wanted),
         FS_TEST(the_kernels_messages_are_not_waited_for),

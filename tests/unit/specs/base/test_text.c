@@ -103,6 +103,18 @@ static void a_list_of_words_has_whole_words(void **state)
     assert_false(text_has_word(NULL, "ps"));
 }
 
+static void a_number_may_be_either_bound(void **state)
+{
+    (void)state;
+    uint64_t n = 0;
+    assert_true(text_to_u64("3", 3, 9, &n) && n == 3);
+    assert_true(text_to_u64("9", 3, 9, &n) && n == 9);
+    assert_false(text_to_u64("2", 3, 9, &n) || text_to_u64("10", 3, 9, &n));
+    assert_true(text_to_u64("18446744073709551615", 0, UINT64_MAX, &n) && n == UINT64_MAX);
+    assert_false(text_to_u64("18446744073709551616", 0, UINT64_MAX, &n));
+    assert_false(text_to_u64("+3", 3, 9, &n) || text_to_u64("3 ", 3, 9, &n));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -112,6 +124,7 @@ int main(void)
         cmocka_unit_test(the_last_line_can_be_shown_on_a_terminal),
         cmocka_unit_test(only_the_given_bytes_are_read),
         cmocka_unit_test(bidirectional_controls_are_shown_as_bytes),
+        cmocka_unit_test(a_number_may_be_either_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

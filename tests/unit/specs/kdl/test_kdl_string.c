@@ -73,6 +73,12 @@ static void an_escape_of_no_character_is_an_error(void **state)
     }
 }
 
+static void the_first_character_behind_the_surrogates_is_one(void **state)
+{
+    (void)state;
+    check_prints(KDL_V2, "a \"\\u{D7FF}\\u{E000}\"", "a \xed\x9f\xbf\xee\x80\x80\n");
+}
+
 static void escaped_white_space_vanishes(void **state)
 {
     (void)state;
@@ -215,6 +221,7 @@ int main(void)
         cmocka_unit_test(escapes_of_version_1_are_resolved),
         cmocka_unit_test(an_unknown_escape_is_an_error_at_its_backslash),
         cmocka_unit_test(an_escape_of_no_character_is_an_error),
+        cmocka_unit_test(the_first_character_behind_the_surrogates_is_one),
         cmocka_unit_test(escaped_white_space_vanishes),
         cmocka_unit_test(a_string_ends_on_its_line_in_version_2),
         cmocka_unit_test(a_string_without_end_is_an_error_at_its_begin),
