@@ -173,6 +173,9 @@ int store_get_json(
     struct store *store, enum store_table table, const char *key, json_t **ret, struct error *err);
 /* An object {key: record} of the whole table. Caller owns. */
 int store_list_json(struct store *store, enum store_table table, json_t **ret, struct error *err);
+/* The same of the keys that begin with `prefix`, which is short. */
+int store_list_json_below(struct store *store, enum store_table table, const char *prefix,
+    json_t **ret, struct error *err);
 
 /* ---- events, oldest first ---- */
 

@@ -453,3 +453,43 @@ int store_list_json(struct store *store, enum store_table table, json_t **ret, s
     *ret = TAKE_PTR(object);
     return 0;
 }
+
+static int visit_below(
+    struct store *store, MDB_txn *txn, enum store_table table, const char *prefix, json_t *object)
+{
+    MDB_cursor *cursor = NULL;
+    MDB_val key = lmdb_value(prefix, strlen(prefix)), value;
+    size_t n = strlen(prefix);
+    if (store->tables[table] == LMDB_NO_TABLE) {
+        return 0;
+    }
+    int rc = mdb_cursor_open(txn, store->tables[table], &cursor);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    while (rc == 0 && key.mv_size >= n && memcmp(key.mv_data, prefix, n) == 0) {
+        add_json(lmdb_bytes(key), checksum_take(table, lmdb_bytes(key), lmdb_bytes(value)), object);
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+    }
+    mdb_cursor_close(cursor);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int store_list_json_below(struct store *store, enum store_table table, const char *prefix,
+    json_t **ret, struct error *err)
+{
+    assert(holds_json(table));
+    struct lmdb_read read;
+    cleanup_json json_t *object = json_object();
+    if (lmdb_read_begin(store, &read, err) < 0) {
+        return -(int)err->code;
+    }
+    int rc = visit_below(store, read.txn, table, prefix, object);
+    lmdb_read_end(store, &read);
+    if (rc != 0) {
+        return lmdb_error(store, rc, "cannot read a table", err);
+    }
+    *ret = TAKE_PTR(object);
+    return 0;
+}

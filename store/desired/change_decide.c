@@ -28,7 +28,7 @@ struct attempt {
     const struct vm_record *record;
     const struct change_host *host;
     struct vm_desired *next;
-    bool is_plan;
+    bool is_plan, is_of_fleet;
     bool is_down; /* stopped, or held down after a guest shutdown: `up` starts it */
     struct change_outcome outcome;
 };
@@ -99,6 +99,20 @@ int change_check_protected(
         change->name, desired->source ? " --file " : "", desired->source ? desired->source : "");
 }
 
+/* What a VM of a fleet is, and whether, is not for its host alone to say. */
+static int check_fleet(const struct attempt *attempt, struct error *err)
+{
+    const struct vm_desired *desired = attempt->record->desired;
+    const struct change *change = attempt->change;
+    bool is_ours = attempt->is_of_fleet || desired->fleet.epoch == 0;
+    if (is_ours || (!change->spec && !change->deletes)) {
+        return 0;
+    }
+    (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' is the fleet's", change->name);
+    return error_help(err, "it was asked for on node '%s': change or destroy it there",
+        desired->fleet.home ? desired->fleet.home : "?");
+}
+
 static int attempt_check(const struct attempt *attempt, struct error *err)
 {
     const struct change_host *host = attempt->host;
@@ -128,7 +142,8 @@ static int attempt_check(const struct attempt *attempt, struct error *err)
     if (is_bound && !text_eq(desired->source, change->source)) {
         return report_conflict(change->name, desired, err);
     }
-    rc = change_check_protected(desired, change, err);
+    rc = check_fleet(attempt, err);
+    rc = rc == 0 ? change_check_protected(desired, change, err) : rc;
     rc = rc == 0 && change->saves ? save_check(attempt->record, change->name, err) : rc;
     if (rc < 0) {
         return rc;
@@ -353,6 +368,10 @@ static void attempt_finish(struct attempt *attempt)
         attempt->next->halt_owner = change->halt_owner;
         (void)snprintf(attempt->next->halt_boot, CLOCK_BOOT_ID_SIZE, "%s", change->halt_boot);
     } else if (!is_same) {
+        if (stored && stored->fleet.epoch && !stored->fleet.is_ahead && !attempt->is_of_fleet) {
+            attempt->next->fleet.is_ahead = true;
+            attempt->next->fleet.base = stored->generation;
+        }
         attempt->next->generation++;
     }
     if (change->proxies) {
@@ -384,7 +403,8 @@ int change_decide(const struct change_input *input, struct vm_desired **ret_next
     struct attempt attempt = {.change = input->change,
         .record = input->record,
         .host = input->host,
-        .is_plan = input->is_plan};
+        .is_plan = input->is_plan,
+        .is_of_fleet = input->is_of_fleet};
     const struct change *change = input->change;
     int rc = attempt_check(&attempt, err);
     if (rc < 0) {

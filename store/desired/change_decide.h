@@ -114,8 +114,10 @@ struct change_input {
     const struct change *change;
     const struct vm_record *record; /* without a desired record: there is no such VM */
     const struct change_host *host;
-    int64_t now_ms; /* wall */
-    bool is_plan;   /* the outcome has steps_from and skips_step, too */
+    int64_t now_ms;   /* wall */
+    bool is_plan;     /* the outcome has steps_from and skips_step, too */
+    bool is_of_fleet; /* the record is the fleet's. Else one that a fleet has may only be started,
+                       * stopped and the like, and is then ahead of it (vm_fleet) */
 };
 
 /* Returns 0, the next record, which the caller owns and which may equal the present one, and the

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "controller/fleet/parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller/fleet/engine.h"
+#include "controller/fleet/fleet_decide.h"
+#include "controller/fleet/member.h"
+#include "controller/fleet/mirror.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/lockfile.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "specs/base/paths.h"
+#include "specs/base/proxies.h"
+#include "specs/base/strings.h"
+#include "specs/fleet/fleet_config.h"
+#include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_spec.h"
+#include "store/batch.h"
+#include "store/bell.h"
+#include "store/store.h"
+
+enum { DESTROYED_ROWS = 3 };
+
+struct executor {
+    struct member *member;
+    struct op *op; /* a transaction on its way; NULL: none */
+    struct engine_result result;
+    struct strings rows, texts; /* that it writes; "": deleted */
+    struct strings reported;    /* "web NameTaken": said once */
+};
+
+struct executor *executor_new(struct member *member)
+{
+    struct executor *executor = mem_new(struct executor);
+    executor->member = member;
+    return executor;
+}
+
+void executor_free(struct executor *executor)
+{
+    if (executor) {
+        op_cancel(executor->op);
+        engine_result_clear(&executor->result);
+        strings_clear(&executor->rows);
+        strings_clear(&executor->texts);
+        strings_clear(&executor->reported);
+        free(executor);
+    }
+}
+
+/* One VM: its row of etcd, and what is here. */
+struct subject {
+    const char *name;
+    char *row;
+    struct vm_desired *object; /* NULL: there is none */
+    struct vm_record record;
+    struct fleet_situation situation;
+};
+
+static void subject_clear(struct subject *subject)
+{
+    free(subject->row);
+    vm_desired_free(subject->object);
+    vm_record_clear(&subject->record);
+}
+
+static void look_at_machine(const struct member *member, struct subject *subject)
+{
+    cleanup_free char *directory = paths_vm(member->paths, subject->name, VM_DIR);
+    cleanup_free char *lock = paths_vm(member->paths, subject->name, VM_ALIVE_LOCK);
+    subject->situation.has_directory = fs_exists(directory);
+    subject->situation.is_locked = lockfile_is_held(lock);
+}
+
+/* An error: its row, or its record, cannot be read, and nothing is done about it. */
+static int subject_read(
+    const struct member *member, const char *name, struct subject *ret, struct error *err)
+{
+    ret->name = name;
+    ret->row = fleet_row(FLEET_KIND_VM, member->config->node, name);
+    const struct mirror_row *row = mirror_get(member->mirror, ret->row);
+    int rc = store_get(member->store, name, &ret->record, err);
+    if (rc == 0 && row) {
+        ret->object = vm_desired_read((struct bytes){row->text, strlen(row->text)}, err);
+        bool is_named = ret->object && text_eq(ret->object->spec->name, name);
+        rc = !ret->object ? -(int)err->code
+             : is_named   ? 0
+                          : error_set(err, ERR_STORE, "its spec has the name of another VM");
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    const struct vm_desired *object = ret->object, *here = ret->record.desired;
+    ret->situation = (struct fleet_situation){
+        .is_read = true,
+        .has_object = object != NULL,
+        .is_object_deleting = object && object->is_deleting,
+        .object_epoch = object ? object->fleet.epoch : 0,
+        .object_generation = object ? object->generation : 0,
+        .has_record = here != NULL,
+        .is_fleets = here && here->fleet.epoch > 0,
+        .is_same_vm = here && object && text_eq(here->uid, object->uid),
+        .is_ahead = here && here->fleet.is_ahead,
+        .epoch = here ? here->fleet.epoch : 0,
+        .generation = here ? here->generation : 0,
+        .base = here ? here->fleet.base : 0,
+    };
+    look_at_machine(member, ret);
+    return 0;
+}
+
+/* ---- in this host's store ---- */
+
+/* What only counts here stays as it is. */
+static int write_record(
+    const struct member *member, const struct subject *subject, struct error *err)
+{
+    const struct vm_desired *here = subject->record.desired;
+    struct error ignored = {.code = ERR_NONE};
+    struct store_batch *batch = store_batch_new();
+    struct vm_desired *next = vm_desired_copy(subject->object);
+    next->fleet.is_ahead = false;
+    next->fleet.base = 0;
+    if (here) {
+        next->halt_owner = here->halt_owner;
+        memcpy(next->halt_boot, here->halt_boot, CLOCK_BOOT_ID_SIZE);
+        proxies_assign(&next->proxies, &here->proxies);
+    }
+    store_batch_put_desired(batch, next, here ? here->revision : 0);
+    int rc = store_commit(member->store, batch, err);
+    if (rc == 0) {
+        log_info("fleet", "%s: generation %llu of the fleet", subject->name,
+            (unsigned long long)next->generation);
+        (void)bell_ring(member->paths, BELL_DESIRED, &ignored); /* costs a delay */
+    }
+    vm_desired_free(next);
+    store_batch_free(batch);
+    return rc;
+}
+
+/* ---- in etcd ---- */
+
+static void on_written(void *context, const struct error *err)
+{
+    struct executor *executor = context;
+    struct member *member = executor->member;
+    bool is_done = executor->result.outcome == ENGINE_SUCCEEDED;
+    executor->op = NULL;
+    for (size_t i = 0; is_done && i < executor->rows.count; i++) {
+        const char *text = executor->texts.items[i];
+        mirror_note(member->mirror, executor->rows.items[i], text[0] ? text : NULL,
+            executor->result.revision);
+    }
+    if (err) {
+        log_warn("fleet", "cannot write: %s", err->message);
+    }
+    strings_clear(&executor->rows);
+    strings_clear(&executor->texts);
+    engine_result_clear(&executor->result);
+    member->look(member->context, err != NULL);
+}
+
+/* Writes the rows that were added, if the VM's row is still the one that was decided on. */
+static void write_rows(struct executor *executor, const struct subject *subject)
+{
+    struct member *member = executor->member;
+    struct engine_write writes[DESTROYED_ROWS];
+    char *keys[DESTROYED_ROWS];
+    cleanup_free char *key = member_key(member, subject->row);
+    const struct engine_compare compare = {.condition = ENGINE_IF_REVISION,
+        .key = key,
+        .revision = mirror_get(member->mirror, subject->row)->mod_revision};
+    size_t n = executor->rows.count;
+    for (size_t i = 0; i < n; i++) {
+        const char *text = executor->texts.items[i];
+        keys[i] = member_key(member, executor->rows.items[i]);
+        writes[i] = member_write(keys[i], text[0] ? text : NULL);
+    }
+    const struct engine_txn txn = {
+        .compares = &compare, .n_compares = 1, .writes = writes, .n_writes = n};
+    executor->op =
+        member->engine->ops->txn(member->engine, &txn, &executor->result, on_written, executor);
+    for (size_t i = 0; i < n; i++) {
+        free(keys[i]);
+    }
+}
+
+static void push_change(struct executor *executor, const struct subject *subject)
+{
+    struct vm_desired *next = vm_desired_copy(subject->record.desired);
+    uint64_t theirs = subject->object->generation;
+    next->generation = (next->generation > theirs ? next->generation : theirs) + 1;
+    next->revision = 0;
+    next->halt_owner = 0;
+    next->halt_boot[0] = '\0';
+    next->fleet.epoch = subject->object->fleet.epoch;
+    next->fleet.is_ahead = false;
+    next->fleet.base = 0;
+    cleanup_json json_t *json = vm_desired_to_json(next);
+    cleanup_free char *text = json_dumps(json, JSON_COMPACT);
+    strings_append(&executor->rows, subject->row);
+    strings_append(&executor->texts, text);
+    write_rows(executor, subject);
+    vm_desired_free(next);
+}
+
+static void commit_destroyed(struct executor *executor, const struct subject *subject)
+{
+    const struct member *member = executor->member;
+    cleanup_free char *name = fleet_row(FLEET_KIND_NAME, subject->name, NULL);
+    cleanup_free char *status = fleet_row(FLEET_KIND_STATUS, member->config->node, subject->name);
+    cleanup_json json_t *owner = mirror_json(member->mirror, name);
+    strings_append(&executor->rows, subject->row);
+    strings_append(&executor->rows, status);
+    if (text_eq(json_text(owner, "uid"), subject->object->uid)) {
+        strings_append(&executor->rows, name);
+    }
+    for (size_t i = 0; i < executor->rows.count; i++) {
+        strings_append(&executor->texts, "");
+    }
+    log_info("fleet", "%s: destroyed", subject->name);
+    write_rows(executor, subject);
+}
+
+/* ---- all VMs ---- */
+
+static void report_once(
+    struct executor *executor, const struct subject *subject, enum fleet_action action)
+{
+    cleanup_free char *text = mem_printf("%s %s", subject->name, fleet_action_name(action));
+    if (!strings_have(&executor->reported, text)) {
+        strings_add(&executor->reported, text);
+        log_warn(
+            "fleet", "nothing is done about vm '%s': %s", subject->name, fleet_action_name(action));
+    }
+}
+
+static int executor_act(struct executor *executor, const struct subject *subject, struct error *err)
+{
+    enum fleet_action action = fleet_decide(&subject->situation);
+    switch (action) {
+    case FLEET_WRITE_NEW:
+    case FLEET_WRITE_CHANGE:
+    case FLEET_DROP_OVERRIDE:
+        return write_record(executor->member, subject, err);
+    case FLEET_PUSH:
+    case FLEET_COMMIT_DESTROYED:
+        if (executor->op) {
+            return 0; /* after that one */
+        }
+        if (action == FLEET_PUSH) {
+            push_change(executor, subject);
+        } else {
+            commit_destroyed(executor, subject);
+        }
+        return 0;
+    case FLEET_NOTHING:
+    case FLEET_WAIT:
+        return 0;
+    default: /* nobody who runs this version moves a VM */
+        report_once(executor, subject, action);
+        return 0;
+    }
+}
+
+struct names {
+    const struct member *member;
+    struct strings strings;
+};
+
+static void add_object(void *context, const struct fleet_key *key, const struct mirror_row *row)
+{
+    struct names *names = context;
+    (void)row;
+    if (text_eq(key->first, names->member->config->node)) {
+        strings_append(&names->strings, key->second);
+    }
+}
+
+/* Those of etcd, and those of the fleet that are here. */
+static int find_names(struct names *names, struct error *err)
+{
+    struct vm_list list = {.count = 0};
+    int rc = store_list(names->member->store, &list, err);
+    mirror_each(names->member->mirror, FLEET_KIND_VM, add_object, names);
+    for (size_t i = 0; i < list.count; i++) {
+        if (list.records[i].desired && list.records[i].desired->fleet.epoch) {
+            strings_add(&names->strings, list.records[i].name);
+        }
+    }
+    vm_list_clear(&list);
+    return rc;
+}
+
+void executor_look(struct executor *executor)
+{
+    struct error err = {.code = ERR_NONE};
+    struct names names = {.member = executor->member};
+    if (find_names(&names, &err) < 0) {
+        log_warn("fleet", "cannot read the VMs: %s", err.message);
+    }
+    for (size_t i = 0; i < names.strings.count; i++) {
+        struct subject subject = {.name = NULL};
+        error_clear(&err);
+        int rc = subject_read(executor->member, names.strings.items[i], &subject, &err);
+        rc = rc == 0 ? executor_act(executor, &subject, &err) : rc;
+        if (rc == -ERR_STORE_STALE) { /* a command was faster */
+            executor->member->look(executor->member->context, false);
+        } else if (rc < 0) {
+            log_warn("fleet", "vm '%s': %s", names.strings.items[i], err.message);
+        }
+        subject_clear(&subject);
+    }
+    strings_clear(&names.strings);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* What the parts of the messenger (messenger.h) share. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "controller/fleet/engine.h"
+#include "specs/base/error.h"
+#include "specs/base/text.h"
+
+struct fleet_config;
+struct loop;
+struct mirror;
+struct paths;
+struct store;
+
+struct member {
+    struct loop *loop;
+    struct store *store;
+    const struct paths *paths;
+    struct engine *engine;
+    const struct fleet_config *config;
+    struct mirror *mirror;
+    char *prefix;               /* of the fleet's keys */
+    char session[TEXT_ID_SIZE]; /* of this run of the messenger: what alive/N says */
+    struct error trouble; /* why the fleet is out of reach, or frozen; ERR_NONE: it is neither */
+    int64_t trouble_ms;   /* since when, by the loop's clock */
+    bool is_up;           /* all rows were read, and this node is registered */
+    void (*look)(void *context, bool is_wrong); /* something is to be done, after a moment; of
+                                                 * `is_wrong` the rows are to be read again */
+    void *context;
+};
+
+/* "/vmctl/1/home/vm/b/web" of its row; free() it. */
+char *member_key(const struct member *member, const char *row);
+
+/* A put, or a deletion with `text` NULL, of the row's key, which has to live as long. */
+struct engine_write member_write(const char *key, const char *text);

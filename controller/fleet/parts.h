@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The parts of the messenger (messenger.h), each in a file of its name. All of them work on the
+ * member that they are given, and none knows of another. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "controller/loop/op.h"
+
+struct engine_rows;
+struct error;
+struct member;
+
+/*
+ * link_state.c: how the messenger finds the fleet, for the commands of this host: the row `link`
+ *
+ *   {"state": "up" | "down" | "frozen", "since": wall, "code", "message", "revision", "uid"}
+ *
+ * which is written when it changes, and the time of FLEET_CONTACT_FILE, which moves with each sign
+ * of life. The revision that was seen is what shows that etcd was restored.
+ */
+struct link_state *link_state_new(struct member *member);
+void link_state_free(struct link_state *link); /* NULL is fine, here and below */
+
+/* Whether these are the rows of our fleet, and no older than what was seen: -ERR_FLEET_FROZEN. */
+int link_state_check(struct link_state *link, const struct engine_rows *rows, struct error *err);
+void link_state_heard(struct link_state *link, int64_t revision); /* 0: none is known */
+void link_state_up(struct link_state *link);
+void link_state_down(struct link_state *link, const struct error *err);
+void link_state_frozen(struct link_state *link, const struct error *err);
+
+/*
+ * register.c: this node in the fleet: alive/N on a lease that is renewed, reg/N, and node/N with
+ * what it has. `changed` is called without an error once alive/N is ours, and with one when that
+ * cannot be had or was lost: then it has ended. ERR_FLEET_FROZEN: another host has this node's
+ * name.
+ */
+struct registration *registration_new(struct member *member, op_done_fn *changed, void *context);
+void registration_free(struct registration *registration);
+void registration_start(struct registration *registration); /* the rows were read */
+/* Whether alive/N, as the rows are known, is ours. */
+bool registration_holds(const struct registration *registration);
+void registration_stop(struct registration *registration);
+
+/* executor.c: carries out what fleet_decide() says about each VM of this node. Records of this
+ * host's store are written at once, rows of etcd by one transaction at a time. */
+struct executor *executor_new(struct member *member);
+void executor_free(struct executor *executor);
+void executor_look(struct executor *executor);
+
+/*
+ * publish.c: what the other nodes see of this one's VMs: st/N/V of each, written when it changes,
+ * and removed with the VM. A row counts for others while its session is that of alive/N; one whose
+ * status was not observed by the vmctld that runs has none.
+ */
+struct publisher *publisher_new(struct member *member);
+void publisher_free(struct publisher *publisher);
+/* Sends what has changed, unless something is on its way already: then it looks again by itself. */
+void publisher_look(struct publisher *publisher);
+
+/*
+ * request.c: requests of this host's commands to the fleet: rows ask/ID of the store, carried out
+ * one after another, each VM by a transaction of its own, and answered in their place
+ * (specs/fleet/fleet_ask.h).
+ *
+ * A messenger that is killed, or does not learn what became of a transaction, does the request once
+ * more: a VM's uid and its tokens are made of the request's id, so that what was done is found.
+ */
+struct requests *requests_new(struct member *member);
+void requests_free(struct requests *requests);
+void requests_look(struct requests *requests);

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "controller/fleet/parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "controller/fleet/engine.h"
+#include "controller/fleet/member.h"
+#include "controller/fleet/mirror.h"
+#include "controller/loop/loop.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/digest.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/paths.h"
+#include "specs/fleet/fleet_config.h"
+
+struct registration {
+    struct member *member;
+    op_done_fn *changed;
+    void *context;
+    struct op *op;
+    struct loop_timer *renewal;
+    struct engine_lease lease;
+    struct engine_result result;
+    char *alive_row, *reg_row, *node_row;
+    char *alive, *reg, *node; /* their values */
+};
+
+static void registration_clear(struct registration *registration)
+{
+    free(TAKE_PTR(registration->alive));
+    free(TAKE_PTR(registration->reg));
+    free(TAKE_PTR(registration->node));
+    engine_result_clear(&registration->result);
+}
+
+void registration_stop(struct registration *registration)
+{
+    op_cancel(TAKE_PTR(registration->op));
+    loop_timer_stop(registration->renewal);
+    registration_clear(registration);
+}
+
+void registration_free(struct registration *registration)
+{
+    if (registration) {
+        registration_stop(registration);
+        loop_timer_free(registration->renewal);
+        free(registration->alive_row);
+        free(registration->reg_row);
+        free(registration->node_row);
+        free(registration);
+    }
+}
+
+/* ---- what is said ---- */
+
+/* Of the host and its data directory: another one of the same name is another node. free() it. */
+static char *uid_of_node(const struct member *member)
+{
+    char digest[DIGEST_SIZE];
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_buf struct buf id = BUF_INIT(4096);
+    (void)fs_read_file("/etc/machine-id", &id, &ignored);
+    buf_printf(&id, " %s", member->paths->data_dir);
+    digest_text(buf_str(&id), digest);
+    return mem_strndup(digest, 32);
+}
+
+/* What others have set of it (labels, cordoned) stays. free() it. */
+static char *text_of_node(const struct registration *registration)
+{
+    const struct member *member = registration->member;
+    cleanup_json json_t *known = mirror_json(member->mirror, registration->node_row);
+    cleanup_json json_t *json = known ? json_deep_copy(known) : json_object();
+    cleanup_free char *uid = uid_of_node(member);
+    int64_t pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    json_put_text(json, "uid", uid);
+    json_put_text(json, "ssh", member->config->ssh);
+    json_put_text(json, "dataDir", member->paths->data_dir);
+    json_put_text(json, "version", VMCTL_VERSION);
+    json_put_int(json, "vcpus", sysconf(_SC_NPROCESSORS_ONLN));
+    json_put_int(json, "memMib", pages * (page / 1024) / 1024);
+    json_put_flag(json, "kvm", access("/dev/kvm", R_OK | W_OK) == 0);
+    return json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+}
+
+static void make_texts(struct registration *registration)
+{
+    const struct member *member = registration->member;
+    const struct clock *clock = loop_clock(member->loop);
+    cleanup_json json_t *alive = json_object(), *reg = json_object();
+    json_put_text(alive, "session", member->session);
+    json_put_text(alive, "bootId", clock_boot_id(clock));
+    json_put_int(alive, "since", clock_wall_ms(clock));
+    json_put_text(reg, "session", member->session);
+    registration_clear(registration);
+    registration->alive = json_dumps(alive, JSON_COMPACT);
+    registration->reg = json_dumps(reg, JSON_COMPACT);
+    registration->node = text_of_node(registration);
+}
+
+/* ---- the steps ---- */
+
+static void registration_fail(struct registration *registration, const struct error *err)
+{
+    registration_stop(registration);
+    registration->changed(registration->context, err);
+}
+
+static void renew(void *context);
+
+static void on_renewed(void *context, const struct error *err)
+{
+    struct registration *registration = context;
+    registration->op = NULL;
+    if (err) {
+        registration_fail(registration, err);
+    } else {
+        loop_timer_start(registration->renewal, registration->lease.ttl_ms / 3);
+    }
+}
+
+static void renew(void *context)
+{
+    struct registration *registration = context;
+    struct engine *engine = registration->member->engine;
+    registration->op = engine->ops->lease_keep(
+        engine, registration->lease.id, &registration->lease, on_renewed, registration);
+}
+
+static void on_written(void *context, const struct error *err)
+{
+    struct registration *registration = context;
+    struct mirror *mirror = registration->member->mirror;
+    struct error lost = {.code = ERR_NONE};
+    int64_t revision = registration->result.revision;
+    registration->op = NULL;
+    if (!err && registration->result.outcome == ENGINE_FAILED) {
+        (void)error_set(&lost, ERR_FLEET_LEASE, "this node was registered by another process");
+        err = &lost;
+    }
+    if (err) {
+        registration_fail(registration, err);
+        return;
+    }
+    mirror_note(mirror, registration->alive_row, registration->alive, revision);
+    mirror_note(mirror, registration->reg_row, registration->reg, revision);
+    mirror_note(mirror, registration->node_row, registration->node, revision);
+    registration_clear(registration);
+    loop_timer_start(registration->renewal, registration->lease.ttl_ms / 3);
+    registration->changed(registration->context, NULL);
+}
+
+static void write_rows(struct registration *registration)
+{
+    struct member *member = registration->member;
+    const struct mirror_row *before = mirror_get(member->mirror, registration->alive_row);
+    cleanup_free char *alive = member_key(member, registration->alive_row);
+    cleanup_free char *reg = member_key(member, registration->reg_row);
+    cleanup_free char *node = member_key(member, registration->node_row);
+    make_texts(registration);
+    const struct engine_compare compare = {
+        .condition = before ? ENGINE_IF_REVISION : ENGINE_IF_ABSENT,
+        .key = alive,
+        .revision = before ? before->mod_revision : 0};
+    struct engine_write writes[] = {member_write(alive, registration->alive),
+        member_write(reg, registration->reg), member_write(node, registration->node)};
+    writes[0].lease = registration->lease.id;
+    const struct engine_txn txn = {
+        .compares = &compare, .n_compares = 1, .writes = writes, .n_writes = ARRAY_LEN(writes)};
+    registration->op = member->engine->ops->txn(
+        member->engine, &txn, &registration->result, on_written, registration);
+}
+
+static void on_granted(void *context, const struct error *err)
+{
+    struct registration *registration = context;
+    registration->op = NULL;
+    if (err) {
+        registration_fail(registration, err);
+    } else {
+        write_rows(registration);
+    }
+}
+
+/* Another host that lives has this node's name. Our own life before this one may, for the rest of
+ * its lease. */
+static bool is_taken(const struct registration *registration)
+{
+    const struct member *member = registration->member;
+    cleanup_free char *uid = uid_of_node(member);
+    cleanup_json json_t *node = mirror_json(member->mirror, registration->node_row);
+    return mirror_get(member->mirror, registration->alive_row) && node &&
+           !text_eq(json_text(node, "uid"), uid);
+}
+
+bool registration_holds(const struct registration *registration)
+{
+    const struct member *member = registration->member;
+    cleanup_json json_t *alive = mirror_json(member->mirror, registration->alive_row);
+    return text_eq(json_text(alive, "session"), member->session);
+}
+
+void registration_start(struct registration *registration)
+{
+    struct engine *engine = registration->member->engine;
+    const struct fleet_config *config = registration->member->config;
+    if (is_taken(registration)) {
+        struct error err = {.code = ERR_NONE};
+        (void)error_set(&err, ERR_FLEET_FROZEN, "another host that runs is node '%s' of fleet '%s'",
+            config->node, config->fleet);
+        registration_fail(registration, &err);
+        return;
+    }
+    registration->op = engine->ops->lease_grant(
+        engine, (int64_t)config->ttl_s * 1000, &registration->lease, on_granted, registration);
+}
+
+struct registration *registration_new(struct member *member, op_done_fn *changed, void *context)
+{
+    struct registration *registration = mem_new(struct registration);
+    registration->member = member;
+    registration->changed = changed;
+    registration->context = context;
+    registration->renewal = loop_timer_new(member->loop, renew, registration);
+    registration->alive_row = fleet_row(FLEET_KIND_ALIVE, member->config->node, NULL);
+    registration->reg_row = fleet_row(FLEET_KIND_REG, member->config->node, NULL);
+    registration->node_row = fleet_row(FLEET_KIND_NODE, member->config->node, NULL);
+    return registration;
+}

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "controller/fleet/parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller/fleet/engine.h"
+#include "controller/fleet/member.h"
+#include "controller/fleet/mirror.h"
+#include "controller/loop/loop.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/digest.h"
+#include "specs/base/error.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "specs/fleet/fleet_ask.h"
+#include "specs/fleet/fleet_config.h"
+#include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_spec.h"
+#include "specs/vm/vm_status.h"
+#include "store/batch.h"
+#include "store/bell.h"
+#include "store/desired/change_json.h"
+#include "store/store.h"
+
+enum {
+    LOST_RACES_MAX = 20,
+    LOST_RACE_MS = 100,
+    TROUBLE_MS = 5000, /* so long a request waits for a link that was lost */
+};
+
+/* One change of a request: where its VM is, or shall be, and what becomes of it. */
+struct work {
+    struct change_copy copy;
+    char *node;
+    char *name_row, *vm_row;
+    struct vm_record record; /* of etcd */
+    struct vm_desired *next;
+    struct change_outcome outcome;
+    char *text; /* of vm/N/V */
+};
+
+struct requests {
+    struct member *member;
+    struct op *op; /* a transaction on its way; NULL: none */
+    struct engine_result result;
+    struct loop_timer *again;
+    char *row;    /* the request that is carried out; NULL: none */
+    json_t *ask;  /* … as the command wrote it */
+    json_t *done; /* the answers so far */
+    struct work work;
+    unsigned n_lost; /* races of this change */
+};
+
+static void work_clear(struct work *work)
+{
+    change_copy_clear(&work->copy);
+    free(work->node);
+    free(work->name_row);
+    free(work->vm_row);
+    free(work->text);
+    vm_record_clear(&work->record);
+    vm_desired_free(work->next);
+    change_outcome_clear(&work->outcome);
+    *work = (struct work){.node = NULL};
+}
+
+static void request_clear(struct requests *requests)
+{
+    work_clear(&requests->work);
+    free(TAKE_PTR(requests->row));
+    json_decref(TAKE_PTR(requests->ask));
+    json_decref(TAKE_PTR(requests->done));
+    requests->n_lost = 0;
+}
+
+void requests_free(struct requests *requests)
+{
+    if (requests) {
+        op_cancel(requests->op);
+        engine_result_clear(&requests->result);
+        loop_timer_free(requests->again);
+        request_clear(requests);
+        free(requests);
+    }
+}
+
+/* ---- which one ---- */
+
+/* Those whose commands were killed are cleared away; *ret_row is the oldest that has no answer. */
+static int find_request(struct requests *requests, char **ret_row, json_t **ret, struct error *err)
+{
+    const struct member *member = requests->member;
+    int64_t now_ms = clock_wall_ms(loop_clock(member->loop));
+    cleanup_json json_t *asks = NULL;
+    struct store_batch *batch = store_batch_new();
+    const char *row;
+    json_t *ask;
+    int rc = store_list_json_below(member->store, STORE_FLEET, "ask/", &asks, err);
+    json_object_foreach(asks, row, ask)
+    {
+        bool is_stale = now_ms - json_int(ask, "at", 0) > FLEET_ASK_KEPT_MS;
+        bool is_older = !*ret || json_int(ask, "at", 0) < json_int(*ret, "at", 0);
+        if (is_stale) {
+            store_batch_put_json(batch, STORE_FLEET, row, NULL);
+        } else if (!fleet_ask_answers(ask) && is_older) {
+            free(*ret_row);
+            json_decref(*ret);
+            *ret_row = mem_strdup(row);
+            *ret = json_incref(ask);
+        }
+    }
+    if (rc == 0 && !store_batch_is_empty(batch)) {
+        rc = store_commit(member->store, batch, err);
+    }
+    store_batch_free(batch);
+    return rc;
+}
+
+/* ---- the answer ---- */
+
+/* Not to a command that took its request back meanwhile. */
+static void answer_all(struct requests *requests)
+{
+    const struct member *member = requests->member;
+    struct error err = {.code = ERR_NONE};
+    struct store_batch *batch = store_batch_new();
+    cleanup_json json_t *answered = json_object();
+    json_put_int(answered, "at", json_int(requests->ask, "at", 0));
+    json_put(answered, "answers", json_incref(requests->done));
+    store_batch_expect_json(batch, STORE_FLEET, requests->row, requests->ask);
+    store_batch_put_json(batch, STORE_FLEET, requests->row, answered);
+    int rc = store_commit(member->store, batch, &err);
+    if (rc < 0 && rc != -ERR_STORE_STALE) {
+        log_warn("fleet", "cannot answer a request: %s", err.message);
+    }
+    error_clear(&err);
+    (void)bell_ring(member->paths, BELL_STATUS, &err); /* costs a delay */
+    store_batch_free(batch);
+    request_clear(requests);
+}
+
+static void answer_done(struct requests *requests)
+{
+    static const char *const words[] = {
+        [CHANGE_UNCHANGED] = "unchanged",
+        [CHANGE_CREATED] = "created",
+        [CHANGE_STARTED] = "started",
+        [CHANGE_STOPPED] = "stopped",
+        [CHANGE_CONFIGURED] = "configured",
+        [CHANGE_RESTARTED] = "restarted",
+        [CHANGE_RECREATED] = "recreated",
+        [CHANGE_DELETED] = "deleted",
+        [CHANGE_REQUESTED] = "requested",
+    };
+    const struct work *work = &requests->work;
+    json_t *answer = json_object();
+    json_put_text(answer, "name", work->copy.name);
+    json_put_text(answer, "node", work->node);
+    json_put_text(answer, "uid", work->next->uid);
+    json_put_int(answer, "generation", (int64_t)work->next->generation);
+    json_put_text(answer, "result", words[work->outcome.result]);
+    (void)json_array_append_new(requests->done, answer);
+    work_clear(&requests->work);
+    requests->n_lost = 0;
+}
+
+static void answer_refused(struct requests *requests, const struct error *err)
+{
+    const struct work *work = &requests->work;
+    (void)json_array_append_new(
+        requests->done, fleet_answer_of_error(work->copy.name, work->node, err));
+    work_clear(&requests->work);
+    requests->n_lost = 0;
+}
+
+/* ---- where ---- */
+
+/* Of a VM that is new: the node has to be heard of. */
+static int check_node(const struct member *member, const char *node, struct error *err)
+{
+    cleanup_free char *node_row = fleet_row(FLEET_KIND_NODE, node, NULL);
+    cleanup_free char *alive_row = fleet_row(FLEET_KIND_ALIVE, node, NULL);
+    cleanup_json json_t *json = mirror_json(member->mirror, node_row);
+    if (!json) {
+        return error_set(
+            err, ERR_FLEET_NO_NODE, "fleet '%s' has no node '%s'", member->config->fleet, node);
+    }
+    if (!mirror_get(member->mirror, alive_row)) {
+        return error_set(err, ERR_FLEET_NODE_LOST, "node '%s' is not heard of", node);
+    }
+    if (json_flag(json, "cordoned", false)) {
+        (void)error_set(err, ERR_FLEET_NO_NODE, "node '%s' takes no new VMs", node);
+        return error_help(err, "to have it take them again: vmctl node uncordon %s", node);
+    }
+    return 0;
+}
+
+static int find_owner(const struct member *member, struct work *work, const char *asked,
+    const json_t *owner, struct error *err)
+{
+    const char *name = work->copy.name, *node = json_text(owner, "node");
+    if (!owner && !work->copy.spec) {
+        return error_set(err, ERR_VM_NOT_FOUND, "there is no vm '%s' in the fleet", name);
+    }
+    if (owner && asked && !text_eq(asked, node)) {
+        work->node = mem_strdup(node);
+        (void)error_set(err, ERR_FLEET_NAME_TAKEN, "vm '%s' is on node '%s', not on '%s'", name,
+            node ? node : "?", asked);
+        return error_help(err, "a VM is not moved; to make it again there: vmctl destroy %s", name);
+    }
+    work->node = mem_strdup(owner ? node : asked);
+    if (!work->node) {
+        return error_set(err, ERR_FLEET_NO_NODE, "no node is named for vm '%s'", name);
+    }
+    if (owner) {
+        return 0;
+    }
+    cleanup_free char *status = fleet_row(FLEET_KIND_STATUS, work->node, name);
+    int rc = check_node(member, work->node, err);
+    if (rc == 0 && mirror_get(member->mirror, status)) {
+        rc = error_set(err, ERR_FLEET_NAME_TAKEN,
+            "node '%s' has a vm '%s' of its own, which is not the fleet's", work->node, name);
+    }
+    return rc;
+}
+
+/* ---- what ---- */
+
+static int nothing_to_check(void *context, const char *name, struct error *err)
+{
+    (void)context;
+    (void)name;
+    (void)err;
+    return 0;
+}
+
+static int no_dependencies_to_check(
+    void *context, const struct vm_spec *before, const struct vm_spec *spec, struct error *err)
+{
+    (void)context;
+    (void)before;
+    (void)spec;
+    (void)err;
+    return 0;
+}
+
+static int no_volume(void *context, const struct vm_desired *desired,
+    const struct spec_volume *volume, struct error *err)
+{
+    (void)context;
+    (void)desired;
+    (void)volume;
+    return error_set(err, ERR_VM_INVALID_STATE, "volumes are attached on the VM's node");
+}
+
+static int no_ports_to_check(void *context, const struct vm_desired *next, struct error *err)
+{
+    (void)context; /* its node takes them when it starts */
+    (void)next;
+    (void)err;
+    return 0;
+}
+
+/* Of the request and the VM's place in it: the same when it is carried out once more. */
+static void make_token(const struct requests *requests, char *ret)
+{
+    char digest[DIGEST_SIZE];
+    cleanup_free char *text = mem_printf("%s %zu", requests->row, json_array_size(requests->done));
+    digest_text(text, digest);
+    memcpy(ret, digest, TEXT_ID_SIZE - 1);
+    ret[TEXT_ID_SIZE - 1] = '\0';
+}
+
+static void take_token(char *next, const char *before, const char *token)
+{
+    if (!text_eq(next, before)) {
+        memcpy(next, token, TEXT_ID_SIZE);
+    }
+}
+
+/* It was carried out before, by a messenger that was killed, or was not answered. */
+static bool is_done_already(const struct vm_desired *object, const char *token)
+{
+    return object &&
+           (text_eq(object->uid, token) || text_eq(object->restart_token, token) ||
+               text_eq(object->recreate_token, token) || text_eq(object->provision_token, token));
+}
+
+static int read_record(const struct member *member, struct work *work, struct error *err)
+{
+    cleanup_free char *status_row = fleet_row(FLEET_KIND_STATUS, work->node, work->copy.name);
+    const struct mirror_row *row = mirror_get(member->mirror, work->vm_row);
+    cleanup_json json_t *json = mirror_json(member->mirror, status_row);
+    cleanup_free char *status =
+        json ? json_dumps(json_object_get(json, "status"), JSON_COMPACT) : NULL;
+    struct error ignored = {.code = ERR_NONE};
+    work->record.name = mem_strdup(work->copy.name);
+    if (row) {
+        work->record.desired = vm_desired_read((struct bytes){row->text, strlen(row->text)}, err);
+    }
+    if (row && status) {
+        work->record.status = vm_status_read((struct bytes){status, strlen(status)}, &ignored);
+    }
+    return row && !work->record.desired ? -(int)err->code : 0;
+}
+
+static int decide_change(struct requests *requests, struct error *err)
+{
+    static const struct change_host host = {
+        nothing_to_check, no_dependencies_to_check, no_volume, no_ports_to_check, NULL};
+    const struct member *member = requests->member;
+    struct work *work = &requests->work;
+    const struct vm_desired *before = work->record.desired;
+    char token[TEXT_ID_SIZE];
+    make_token(requests, token);
+    const struct change_input input = {.change = &work->copy.change,
+        .record = &work->record,
+        .host = &host,
+        .now_ms = clock_wall_ms(loop_clock(member->loop)),
+        .is_of_fleet = true};
+    if (is_done_already(before, token)) {
+        work->next = vm_desired_copy(before);
+        work->outcome.result = text_eq(before->uid, token) ? CHANGE_CREATED : CHANGE_REQUESTED;
+        return 0;
+    }
+    int rc = change_decide(&input, &work->next, &work->outcome, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (!before) {
+        memcpy(work->next->uid, token, TEXT_ID_SIZE);
+        work->next->fleet.epoch = 1;
+        work->next->fleet.home = mem_strdup(member->config->node);
+    }
+    take_token(work->next->restart_token, before ? before->restart_token : "", token);
+    take_token(work->next->recreate_token, before ? before->recreate_token : "", token);
+    take_token(work->next->provision_token, before ? before->provision_token : "", token);
+    return 0;
+}
+
+/* ---- the transaction ---- */
+
+static void carry_on(struct requests *requests);
+
+static void carry_on_later(void *context)
+{
+    carry_on(context);
+}
+
+static void on_committed(void *context, const struct error *err)
+{
+    struct requests *requests = context;
+    struct member *member = requests->member;
+    enum engine_outcome outcome = requests->result.outcome;
+    int64_t revision = requests->result.revision;
+    requests->op = NULL;
+    engine_result_clear(&requests->result);
+    if (outcome == ENGINE_SUCCEEDED) {
+        mirror_note(member->mirror, requests->work.vm_row, requests->work.text, revision);
+        answer_done(requests);
+        carry_on(requests);
+    } else if (outcome == ENGINE_FAILED && ++requests->n_lost < LOST_RACES_MAX) {
+        work_clear(&requests->work); /* the watch is about to show what was faster */
+        loop_timer_start(requests->again, LOST_RACE_MS);
+    } else if (outcome == ENGINE_FAILED) {
+        struct error lost = {.code = ERR_NONE};
+        (void)error_set(&lost, ERR_VM_CONFLICT, "vm '%s' is changed all the time by others",
+            requests->work.copy.name);
+        answer_refused(requests, &lost);
+        carry_on(requests);
+    } else if (outcome == ENGINE_NOT_DONE && err) {
+        answer_refused(requests, err);
+        carry_on(requests);
+    } else { /* whether it was done shows when all is read again */
+        request_clear(requests);
+        member->look(member->context, true);
+    }
+}
+
+static void commit_change(struct requests *requests)
+{
+    struct member *member = requests->member;
+    struct work *work = &requests->work;
+    const struct mirror_row *row = mirror_get(member->mirror, work->vm_row);
+    cleanup_free char *name = member_key(member, work->name_row);
+    cleanup_free char *vm = member_key(member, work->vm_row);
+    cleanup_json json_t *owner = json_object(), *json = vm_desired_to_json(work->next);
+    json_put_text(owner, "node", work->node);
+    json_put_text(owner, "uid", work->next->uid);
+    json_put_int(owner, "epoch", (int64_t)work->next->fleet.epoch);
+    cleanup_free char *owner_text = json_dumps(owner, JSON_COMPACT);
+    work->text = json_dumps(json, JSON_COMPACT);
+    const struct engine_compare compares[] = {
+        {.condition = row ? ENGINE_IF_REVISION : ENGINE_IF_ABSENT,
+            .key = vm,
+            .revision = row ? row->mod_revision : 0},
+        {.condition = row ? ENGINE_IF_PRESENT : ENGINE_IF_ABSENT, .key = name}};
+    const struct engine_write writes[] = {
+        member_write(vm, work->text), member_write(name, owner_text)};
+    const struct engine_txn txn = {.compares = compares,
+        .n_compares = ARRAY_LEN(compares),
+        .writes = writes,
+        .n_writes = row ? 1 : 2};
+    requests->op =
+        member->engine->ops->txn(member->engine, &txn, &requests->result, on_committed, requests);
+}
+
+/* Begins a transaction, or answers at once. */
+static int begin_change(struct requests *requests, const json_t *item, struct error *err)
+{
+    const struct member *member = requests->member;
+    struct work *work = &requests->work;
+    int rc = change_from_json(json_object_get(item, "change"), &work->copy, err);
+    if (rc < 0) {
+        return rc;
+    }
+    work->name_row = fleet_row(FLEET_KIND_NAME, work->copy.name, NULL);
+    cleanup_json json_t *owner = mirror_json(member->mirror, work->name_row);
+    rc = find_owner(member, work, json_text(item, "node"), owner, err);
+    if (rc < 0) {
+        return rc;
+    }
+    work->vm_row = fleet_row(FLEET_KIND_VM, work->node, work->copy.name);
+    rc = read_record(member, work, err);
+    rc = rc == 0 ? decide_change(requests, err) : rc;
+    if (rc < 0) {
+        return rc;
+    }
+    if (work->record.desired && vm_desired_equal(work->record.desired, work->next)) {
+        answer_done(requests);
+    } else {
+        commit_change(requests);
+    }
+    return 0;
+}
+
+static void carry_on(struct requests *requests)
+{
+    const json_t *changes = json_object_get(requests->ask, "changes");
+    while (!requests->op && requests->row &&
+           json_array_size(requests->done) < json_array_size(changes)) {
+        const json_t *item = json_array_get(changes, json_array_size(requests->done));
+        struct error err = {.code = ERR_NONE};
+        if (begin_change(requests, item, &err) < 0) {
+            answer_refused(requests, &err);
+        }
+    }
+    if (!requests->op && requests->row) {
+        answer_all(requests);
+        requests_look(requests);
+    }
+}
+
+/* Nothing is asked of a fleet that is out of reach. */
+static void refuse_all(struct requests *requests)
+{
+    const json_t *changes = json_object_get(requests->ask, "changes");
+    while (json_array_size(requests->done) < json_array_size(changes)) {
+        const json_t *item = json_array_get(changes, json_array_size(requests->done));
+        requests->work.copy.name = json_copy_text(json_object_get(item, "change"), "name");
+        answer_refused(requests, &requests->member->trouble);
+    }
+    answer_all(requests);
+    requests_look(requests);
+}
+
+void requests_look(struct requests *requests)
+{
+    const struct member *member = requests->member;
+    struct error err = {.code = ERR_NONE};
+    int64_t troubled_ms = loop_now_ms(member->loop) - member->trouble_ms;
+    bool is_frozen = member->trouble.code == ERR_FLEET_FROZEN;
+    bool is_lasting = member->trouble.code != ERR_NONE && troubled_ms >= TROUBLE_MS;
+    bool may_come = !member->is_up && !is_frozen && !is_lasting;
+    if (requests->op || requests->row || may_come) {
+        return;
+    }
+    if (find_request(requests, &requests->row, &requests->ask, &err) < 0) {
+        log_warn("fleet", "cannot read the requests: %s", err.message);
+    }
+    if (!requests->row) {
+        return;
+    }
+    requests->done = json_array();
+    if (member->is_up) {
+        carry_on(requests);
+    } else {
+        refuse_all(requests);
+    }
+}
+
+struct requests *requests_new(struct member *member)
+{
+    struct requests *requests = mem_new(struct requests);
+    requests->member = member;
+    requests->again = loop_timer_new(member->loop, carry_on_later, requests);
+    return requests;
+}

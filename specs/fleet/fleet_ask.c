@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/fleet/fleet_ask.h"
+
+#include "specs/base/error.h"
+
+json_t *fleet_ask_new(int64_t now_ms)
+{
+    json_t *ask = json_object();
+    json_put_int(ask, "at", now_ms);
+    json_put(ask, "changes", json_array());
+    return ask;
+}
+
+void fleet_ask_add(json_t *ask, const char *node, json_t *change_take)
+{
+    json_t *item = json_object();
+    json_put_text(item, "node", node);
+    json_put(item, "change", change_take);
+    (void)json_array_append_new(json_object_get(ask, "changes"), item);
+}
+
+const json_t *fleet_ask_answers(const json_t *ask)
+{
+    const json_t *answers = json_object_get(ask, "answers");
+    return json_is_array(answers) ? answers : NULL;
+}
+
+json_t *fleet_answer_of_error(const char *name, const char *node, const struct error *err)
+{
+    json_t *answer = json_object(), *error = json_object();
+    json_put_text(error, "code", error_code_name(err->code));
+    json_put_text(error, "message", err->message);
+    json_put_text(error, "help", err->help[0] ? err->help : NULL);
+    json_put_text(answer, "name", name);
+    json_put_text(answer, "node", node);
+    json_put(answer, "error", error);
+    return answer;
+}
+
+int fleet_answer_error(const json_t *answer, struct error *err)
+{
+    const json_t *error = json_object_get(answer, "error");
+    const char *code_name = json_text(error, "code"), *message = json_text(error, "message");
+    const char *help = json_text(error, "help");
+    enum error_code code = code_name ? error_code_find(code_name) : ERR_NONE;
+    if (!error) {
+        return 0;
+    }
+    (void)error_set(
+        err, code ? code : ERR_VM_FAILED, "%s", message ? message : "it could not be done");
+    return help ? error_help(err, "%s", help) : -(int)err->code;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * A request to the fleet, as the row ask/ID of STORE_FLEET:
+ *
+ *   {"at": wall, "changes": [{"node": "b", "change": {…}}]}
+ *
+ * which the messenger replaces by its answer, one item for each change, in their order:
+ *
+ *   {"at": wall, "answers": [{"name", "node", "uid", "generation", "result",
+ *                             "error": {"code", "message", "help"}}]}
+ *
+ * "node" of a change is where a VM that is not there yet shall be; the change is that of
+ * store/desired/change_json.h. The command removes the row when it has read it.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "specs/base/json.h"
+
+struct error;
+
+/* One whose command was killed is removed by the messenger. */
+enum { FLEET_ASK_KEPT_MS = 10 * 60 * 1000 };
+
+json_t *fleet_ask_new(int64_t now_ms); /* caller owns */
+void fleet_ask_add(json_t *ask, const char *node, json_t *change_take);
+
+/* The answers; NULL: there are none yet. Borrowed. */
+const json_t *fleet_ask_answers(const json_t *ask);
+
+json_t *fleet_answer_of_error(const char *name, const char *node, const struct error *err);
+/* 0, or -code with the error of an answer. */
+int fleet_answer_error(const json_t *answer, struct error *err);

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* What each node of a fleet sees and does, when all is well and when it is not. */
+#include "tests/support/loop_fake.h"
+#include "tests/unit/controller/fleet/fleet_world.h"
+
+static int set_up(void **state)
+{
+    *state = world_new(2);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    world_free(*state);
+    return 0;
+}
+
+static void advance(struct world *world, int64_t s)
+{
+    loop_fake_advance(world->loop, s * 1000);
+}
+
+static void assert_result(const struct world_node *node, const char *row, const char *result)
+{
+    cleanup_json json_t *answer = world_answer(node, row);
+    struct error err = {.code = ERR_NONE};
+    assert_non_null(answer);
+    world_must(fleet_answer_error(answer, &err), &err);
+    assert_string_equal(json_text(answer, "result"), result);
+}
+
+static void assert_refused(const struct world_node *node, const char *row, enum error_code code)
+{
+    cleanup_json json_t *answer = world_answer(node, row);
+    struct error err = {.code = ERR_NONE};
+    assert_non_null(answer);
+    assert_int_equal(fleet_answer_error(answer, &err), -(int)code);
+}
+
+static void make_local(struct world_node *node, const char *name)
+{
+    struct error err = {.code = ERR_NONE};
+    struct vm_spec *spec = vm_spec_new(name);
+    spec->backend = BACKEND_NOOP;
+    spec->vcpus = 3;
+    const struct change change = {.name = name, .spec = spec, .starts_new = true};
+    struct change_outcome outcome;
+    world_must(change_apply(node->store, &change, 1, &outcome, &err), &err);
+    change_outcome_clear(&outcome);
+    vm_spec_free(spec);
+}
+
+static void the_nodes_see_each_other_and_their_vms(void **state)
+{
+    struct world *world = *state;
+    make_local(&world->nodes[1], "db");
+    advance(world, 10);
+    cleanup_json json_t *node = world_row(&world->nodes[0], "node/b");
+    cleanup_json json_t *alive = world_row(&world->nodes[0], "alive/b");
+    cleanup_json json_t *status = world_row(&world->nodes[0], "st/b/db");
+    assert_string_equal(json_text(node, "ssh"), "me@b");
+    assert_non_null(json_text(alive, "session"));
+    assert_string_equal(json_text(status, "session"), json_text(alive, "session"));
+    const json_t *spec = json_object_get(json_object_get(status, "desired"), "spec");
+    assert_int_equal(json_int(spec, "vcpus", 0), 3);
+    assert_true(world_link_is(&world->nodes[0], "up"));
+    assert_false(world_has(&world->nodes[0], "db"));
+}
+
+static void a_vm_goes_to_the_node_that_is_asked_for_and_away_again(void **state)
+{
+    struct world *world = *state;
+    struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
+    advance(world, 10);
+    cleanup_free char *place = world_place(a, "web", "b");
+    advance(world, 3);
+    assert_result(a, place, "created");
+    assert_false(world_has(a, "web"));
+    cleanup_with(vm_record_clear) struct vm_record record = world_record(b, "web");
+    assert_int_equal(record.desired->fleet.epoch, 1);
+    assert_string_equal(record.desired->fleet.home, "a");
+    cleanup_json json_t *status = world_row(a, "st/b/web");
+    assert_int_equal(json_int(json_object_get(status, "status"), "observedGeneration", 0),
+        (json_int_t)record.desired->generation);
+
+    cleanup_free char *again = world_place(a, "web", "b");
+    advance(world, 3);
+    assert_result(a, again, "unchanged");
+
+    const struct change deletion = {.name = "web", .deletes = true};
+    cleanup_free char *destroy = world_ask(a, &deletion, NULL);
+    advance(world, 5);
+    assert_result(a, destroy, "deleted");
+    assert_false(world_has(b, "web"));
+    assert_null(engine_fake_get(world->fake, FLEET_ROOT "home/vm/b/web"));
+    assert_null(engine_fake_get(world->fake, FLEET_ROOT "home/name/web"));
+    assert_null(engine_fake_get(world->fake, FLEET_ROOT "home/st/b/web"));
+    cleanup_json json_t *gone = world_row(a, "name/web");
+    assert_null(gone);
+}
+
+static void what_cannot_be_is_refused(void **state)
+{
+    struct world *world = *state;
+    struct world_node *a = &world->nodes[0];
+    make_local(&world->nodes[1], "db");
+    advance(world, 10);
+    cleanup_free char *no_node = world_place(a, "web", "z");
+    cleanup_free char *taken = world_place(a, "db", "b");
+    const struct change start = {.name = "nobody", .sets_power = true, .power = POWER_RUNNING};
+    cleanup_free char *no_vm = world_ask(a, &start, NULL);
+    advance(world, 3);
+    assert_refused(a, no_node, ERR_FLEET_NO_NODE);
+    assert_refused(a, taken, ERR_FLEET_NAME_TAKEN);
+    assert_refused(a, no_vm, ERR_VM_NOT_FOUND);
+    cleanup_free char *web = world_place(a, "web", "b");
+    advance(world, 3);
+    cleanup_free char *other = world_place(a, "web", "a");
+    advance(world, 3);
+    assert_result(a, web, "created");
+    assert_refused(a, other, ERR_FLEET_NAME_TAKEN);
+}
+
+static void of_two_that_place_one_name_one_wins(void **state)
+{
+    struct world *world = *state;
+    struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
+    advance(world, 10);
+    cleanup_free char *first = world_place(a, "web", "a");
+    cleanup_free char *second = world_place(b, "web", "b");
+    advance(world, 10);
+    struct error err = {.code = ERR_NONE};
+    cleanup_json json_t *x = world_answer(a, first), *y = world_answer(b, second);
+    assert_non_null(x);
+    assert_non_null(y);
+    bool has_first = fleet_answer_error(x, &err) == 0;
+    error_clear(&err);
+    bool has_second = fleet_answer_error(y, &err) == 0;
+    assert_true(has_first != has_second);
+    assert_true(world_has(a, "web") == has_first);
+    assert_true(world_has(b, "web") == has_second);
+}
+
+static void a_node_that_is_cut_off_is_lost_and_found(void **state)
+{
+    struct world *world = *state;
+    struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
+    cleanup_free char *place = world_place(a, "web", "b");
+    advance(world, 10);
+    engine_fake_cut(b->engine, true);
+    advance(world, 60);
+    cleanup_json json_t *lost = world_row(a, "lost/b");
+    cleanup_json json_t *alive = world_row(a, "alive/b");
+    assert_non_null(lost);
+    assert_null(alive);
+    assert_true(world_link_is(b, "down"));
+    assert_true(world_has(b, "web")); /* it runs on */
+    cleanup_free char *new = world_place(a, "other", "b");
+    cleanup_free char *unreachable = world_place(b, "third", "a");
+    advance(world, 3);
+    assert_refused(a, new, ERR_FLEET_NODE_LOST);
+    assert_refused(b, unreachable, ERR_FLEET_UNREACHABLE);
+    /* what is asked of a VM that is there waits for it */
+    const struct change stop = {.name = "web", .sets_power = true, .power = POWER_STOPPED};
+    cleanup_free char *row = world_ask(a, &stop, NULL);
+    advance(world, 3);
+    assert_result(a, row, "stopped");
+    engine_fake_cut(b->engine, false);
+    advance(world, 20);
+    cleanup_json json_t *found = world_row(a, "lost/b");
+    assert_null(found);
+    cleanup_with(vm_record_clear) struct vm_record record = world_record(b, "web");
+    assert_int_equal(record.desired->power, POWER_STOPPED);
+}
+
+static void change_power(struct world_node *node, enum power power)
+{
+    struct error err = {.code = ERR_NONE};
+    const struct change change = {.name = "web", .sets_power = true, .power = power};
+    struct change_outcome outcome;
+    world_must(change_apply(node->store, &change, 1, &outcome, &err), &err);
+    change_outcome_clear(&outcome);
+}
+
+static void what_was_changed_while_cut_off_becomes_the_fleets(void **state)
+{
+    struct world *world = *state;
+    struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
+    cleanup_free char *place = world_place(a, "web", "b");
+    advance(world, 10);
+    engine_fake_cut(b->engine, true);
+    advance(world, 30);
+    change_power(b, POWER_STOPPED);
+    engine_fake_cut(b->engine, false);
+    advance(world, 30);
+    cleanup_with(vm_record_clear) struct vm_record record = world_record(b, "web");
+    assert_int_equal(record.desired->power, POWER_STOPPED);
+    assert_false(record.desired->fleet.is_ahead);
+    const char *text = engine_fake_get(world->fake, FLEET_ROOT "home/vm/b/web");
+    assert_non_null(text);
+    assert_non_null(strstr(text, "\"power\":\"stopped\""));
+}
+
+static void a_change_that_the_fleet_made_since_counts_more(void **state)
+{
+    struct world *world = *state;
+    struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
+    cleanup_free char *place = world_place(a, "web", "b");
+    advance(world, 10);
+    engine_fake_cut(b->engine, true);
+    advance(world, 30);
+    change_power(b, POWER_STOPPED);
+    const struct change suspend = {.name = "web", .sets_power = true, .power = POWER_SUSPENDED};
+    cleanup_free char *row = world_ask(a, &suspend, NULL);
+    advance(world, 3);
+    engine_fake_cut(b->engine, false);
+    advance(world, 30);
+    cleanup_with(vm_record_clear) struct vm_record record = world_record(b, "web");
+    assert_int_equal(record.desired->power, POWER_SUSPENDED);
+    assert_false(record.desired->fleet.is_ahead);
+}
+
+static void its_host_alone_neither_destroys_nor_redefines_it(void **state)
+{
+    struct world *world = *state;
+    struct world_node *b = &world->nodes[1];
+    cleanup_free char *place = world_place(&world->nodes[0], "web", "b");
+    advance(world, 10);
+    struct error err = {.code = ERR_NONE};
+    const struct change deletion = {.name = "web", .deletes = true};
+    struct change_outcome outcome;
+    assert_int_equal(change_apply(b->store, &deletion, 1, &outcome, &err), -ERR_VM_CONFLICT);
+}
+
+static void nothing_is_done_on_the_word_of_an_etcd_that_was_wiped(void **state)
+{
+    struct world *world = *state;
+    struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
+    cleanup_free char *place = world_place(a, "web", "b");
+    advance(world, 10);
+    engine_fake_wipe(world->fake);
+    advance(world, 60);
+    assert_true(world_link_is(b, "frozen"));
+    assert_true(world_has(b, "web"));
+    assert_int_equal(engine_fake_count(world->fake, ""), 0); /* nor is it written to */
+    cleanup_free char *refused = world_place(a, "new", "b");
+    advance(world, 3);
+    assert_refused(a, refused, ERR_FLEET_FROZEN);
+    /* another fleet of the name is not ours either */
+    engine_fake_put(world->fake, FLEET_ROOT "home/fleet", "{\"v\":1,\"uid\":\"f-2\"}");
+    advance(world, 60);
+    assert_true(world_link_is(b, "frozen"));
+    assert_true(world_has(b, "web"));
+}
+
+static void nothing_is_done_on_the_word_of_an_etcd_that_was_restored(void **state)
+{
+    struct world *world = *state;
+    struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
+    advance(world, 10);
+    struct engine_fake_snapshot *snapshot = engine_fake_save(world->fake);
+    cleanup_free char *place = world_place(a, "web", "b");
+    advance(world, 10);
+    engine_fake_restore(world->fake, snapshot);
+    engine_fake_snapshot_free(snapshot);
+    advance(world, 60);
+    assert_true(world_link_is(b, "frozen"));
+    assert_true(world_has(b, "web"));
+    world_kill(b); /* nor by the next messenger */
+    world_start(b);
+    advance(world, 60);
+    assert_true(world_link_is(b, "frozen"));
+    assert_true(world_has(b, "web"));
+}
+
+static void a_newer_format_is_left_alone(void **state)
+{
+    struct world *world = *state;
+    advance(world, 10);
+    engine_fake_put(world->fake, FLEET_ROOT "home/fleet", "{\"v\":2,\"uid\":\"f-1\"}");
+    world_kill(&world->nodes[0]);
+    world_start(&world->nodes[0]);
+    advance(world, 60);
+    assert_true(world_link_is(&world->nodes[0], "frozen"));
+}
+
+static void a_row_that_nobody_understands_harms_nobody(void **state)
+{
+    struct world *world = *state;
+    struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
+    engine_fake_put(world->fake, FLEET_ROOT "home/vm/b/x", "no json");
+    engine_fake_put(world->fake, FLEET_ROOT "home/vm/b/y", "{\"uid\":\"\"}");
+    engine_fake_put(world->fake, FLEET_ROOT "home/vm/b/z", "[1]");
+    engine_fake_put(world->fake, FLEET_ROOT "home/node/q", "7");
+    engine_fake_put(world->fake, FLEET_ROOT "home/later/b/z", "{}");
+    cleanup_free char *place = world_place(a, "web", "b");
+    advance(world, 20);
+    assert_result(a, place, "created");
+    assert_true(world_has(b, "web"));
+    assert_false(world_has(b, "x"));
+    assert_false(world_has(b, "y"));
+    assert_false(world_has(b, "z"));
+}
+
+static void another_host_of_the_name_is_kept_out(void **state)
+{
+    struct world *world = *state;
+    advance(world, 10);
+    world_make_node(world, 2);
+    world->count = 3;
+    struct world_node *c = &world->nodes[2];
+    world_kill(c);
+    free(c->config->node);
+    c->config->node = mem_strdup("b");
+    world_start(c);
+    advance(world, 40);
+    assert_true(world_link_is(c, "frozen"));
+    assert_true(world_link_is(&world->nodes[1], "up"));
+}
+
+/* Killed at each call of the engine, with its answers lost or late: it is done once. */
+static void a_request_is_done_once_whatever_is_killed(void **state)
+{
+    (void)state;
+    for (size_t call = 1; call < 14; call++) {
+        for (size_t victim = 0; victim < 2; victim++) {
+            struct world *world = world_new(2);
+            struct world_node *node = &world->nodes[victim];
+            cleanup_free char *place = world_place(&world->nodes[0], "web", "b");
+            for (int i = 0; i < 4000 && engine_fake_calls(node->engine) < call; i++) {
+                loop_fake_advance(world->loop, 10);
+            }
+            if (call % 3 == 1) {
+                engine_fake_lose_answers(node->engine, 1);
+            } else if (call % 3 == 2) {
+                engine_fake_make_late(node->engine, 1, 500);
+            }
+            world_kill(node);
+            loop_fake_advance(world->loop, 100);
+            world_start(node);
+            advance(world, 60);
+            assert_result(&world->nodes[0], place, "created");
+            assert_true(world_has(&world->nodes[1], "web"));
+            cleanup_with(vm_record_clear) struct vm_record record =
+                world_record(&world->nodes[1], "web");
+            assert_int_equal(record.desired->generation, 1);
+            world_free(world);
+        }
+    }
+}
+
+static void a_request_whose_answer_is_lost_is_found_done(void **state)
+{
+    struct world *world = *state;
+    struct world_node *a = &world->nodes[0];
+    advance(world, 10);
+    engine_fake_lose_answers(a->engine, 1);
+    cleanup_free char *place = world_place(a, "web", "b");
+    advance(world, 60);
+    assert_result(a, place, "created");
+    const struct change restart = {.name = "web", .restarts = true};
+    engine_fake_lose_answers(a->engine, 1);
+    cleanup_free char *row = world_ask(a, &restart, NULL);
+    advance(world, 60);
+    cleanup_with(vm_record_clear) struct vm_record record = world_record(&world->nodes[1], "web");
+    assert_int_equal(record.desired->generation, 2); /* once */
+}
+
+static void a_lease_that_ends_by_mistake_is_taken_again(void **state)
+{
+    struct world *world = *state;
+    advance(world, 10);
+    engine_fake_delete(world->fake, FLEET_ROOT "home/alive/b", false);
+    advance(world, 10);
+    assert_non_null(engine_fake_get(world->fake, FLEET_ROOT "home/alive/b"));
+    assert_true(world_link_is(&world->nodes[1], "up"));
+}
+
+static void compaction_is_not_noticed(void **state)
+{
+    struct world *world = *state;
+    struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
+    advance(world, 10);
+    engine_fake_cut(b->engine, true);
+    cleanup_free char *place = world_place(a, "web", "a");
+    advance(world, 30);
+    engine_fake_compact(world->fake, engine_fake_revision(world->fake));
+    engine_fake_cut(b->engine, false);
+    advance(world, 30);
+    cleanup_json json_t *name = world_row(b, "name/web");
+    assert_string_equal(json_text(name, "node"), "a");
+}
+
+int main(void)
+{
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        IN_WORLD(the_nodes_see_each_other_and_their_vms),
+        IN_WORLD(a_vm_goes_to_the_node_that_is_asked_for_and_away_again),
+        IN_WORLD(what_cannot_be_is_refused),
+        IN_WORLD(of_two_that_place_one_name_one_wins),
+        IN_WORLD(a_node_that_is_cut_off_is_lost_and_found),
+        IN_WORLD(what_was_changed_while_cut_off_becomes_the_fleets),
+        IN_WORLD(a_change_that_the_fleet_made_since_counts_more),
+        IN_WORLD(its_host_alone_neither_destroys_nor_redefines_it),
+        IN_WORLD(nothing_is_done_on_the_word_of_an_etcd_that_was_wiped),
+        IN_WORLD(nothing_is_done_on_the_word_of_an_etcd_that_was_restored),
+        IN_WORLD(a_newer_format_is_left_alone),
+        IN_WORLD(a_row_that_nobody_understands_harms_nobody),
+        IN_WORLD(another_host_of_the_name_is_kept_out),
+        cmocka_unit_test(a_request_is_done_once_whatever_is_killed),
+        IN_WORLD(a_request_whose_answer_is_lost_is_found_done),
+        IN_WORLD(a_lease_that_ends_by_mistake_is_taken_again),
+        IN_WORLD(compaction_is_not_noticed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
