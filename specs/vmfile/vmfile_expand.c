@@ -24,7 +24,6 @@ struct expander {
     const struct kdl_node **templates;
     size_t n_templates;
     size_t n_bytes, n_nodes;
-    bool is_too_much; /* and was reported */
 };
 
 static bool takes(struct expander *expander, const struct kdl_pos *pos, size_t n_bytes)
@@ -32,12 +31,12 @@ static bool takes(struct expander *expander, const struct kdl_pos *pos, size_t n
     expander->n_bytes += n_bytes;
     bool is_too_much =
         expander->n_bytes > EXPANDED_MAX_BYTES || ++expander->n_nodes > EXPANDED_MAX_NODES;
-    if (is_too_much && !expander->is_too_much) {
+    if (is_too_much && !expander->out->is_too_much) {
         vmfile_report(expander->reader, *pos, "split the file",
             "with its variables, templates and counts the file is too large");
-        expander->is_too_much = true;
+        expander->out->is_too_much = true;
     }
-    return !expander->is_too_much;
+    return !expander->out->is_too_much;
 }
 
 /* A whole value that reads as a number or boolean serves as such, and as the text it is. */
@@ -65,7 +64,7 @@ static struct kdl_value expand_value(
     }
     cleanup_buf struct buf out = BUF_INIT(EXPANDED_MAX_BYTES);
     if (!vmfile_add_expanded(expander->reader, value, index, &out) ||
-        !takes(expander, &value->pos, out.len)) {
+        !takes(expander, &value->pos, out.is_full ? EXPANDED_MAX_BYTES + 1 : out.len)) {
         return expanded;
     }
     expanded.string = kdl_arena_text(&expander->out->memory, out.len + 1);
@@ -280,7 +279,8 @@ static void expand_vm(struct expander *expander, const struct kdl_node *vm)
         (void)vmfile_integer(
             expander->reader, &(struct vmfile_field){"count", &number}, 1, VMFILE_MAX_VMS, &n);
     }
-    for (uint32_t i = 1; i <= n && expander->out->n_vms <= VMFILE_MAX_VMS; i++) {
+    struct vmfile_expansion *out = expander->out;
+    for (uint32_t i = 1; i <= n && out->n_vms <= VMFILE_MAX_VMS && !out->is_too_much; i++) {
         layers[LAYER_GIVEN] = (struct kdl_node){.name = NULL};
         add_vm(expander, layers, count ? i : 0);
     }
@@ -439,7 +439,7 @@ void vmfile_expand(
         read_shared(&expander, &doc->nodes[i]);
     }
     read_project(&expander);
-    for (size_t i = 0; i < doc->n_nodes && !expander.is_too_much; i++) {
+    for (size_t i = 0; i < doc->n_nodes && !ret->is_too_much; i++) {
         if (text_eq(doc->nodes[i].name, "vm")) {
             expand_vm(&expander, &doc->nodes[i]);
         }

@@ -63,8 +63,10 @@ struct vmfile *vmfile_parse(const char *text, size_t size, const struct vmfile_e
         return reader.file;
     }
     vmfile_expand(&reader, &documents.whole, &expansion);
-    read_vms(&reader, &expansion);
-    vmfile_check_file(&reader);
+    if (!expansion.is_too_much) { /* else one is in pieces, and some are missing */
+        read_vms(&reader, &expansion);
+        vmfile_check_file(&reader);
+    }
     vmfile_sort_diagnostics(reader.file);
     for (size_t i = 0; i < reader.file->n_vms; i++) {
         free(reader.vms[i].forwards);

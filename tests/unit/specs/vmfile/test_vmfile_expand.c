@@ -240,8 +240,21 @@ static void what_grows_beyond_bounds_ends_in_an_error(void **state)
     buf_add_str(
         &large, "\"\nvm a count=1024 { " IMAGE " ssh; provision shell { inline \"${{x}}\" } }");
     cleanup_free char *found = expand(buf_str(&large), NULL);
-    assert_non_null(strstr(found,
-        "with its variables, templates and counts the file is too large | split the file\n"));
+    assert_string_equal(found, "2:74 with its variables, templates and counts the file is too "
+                               "large | split the file\n");
+    buf_reset(&large);
+    buf_add_str(&large, "var x default=\"");
+    for (int i = 0; i < MANY; i++) {
+        buf_add_char(&large, 'x');
+    }
+    buf_add_str(&large, "\"\nvm a count=1024 { " IMAGE " label \"a\" \"");
+    for (int i = 0; i < 60; i++) {
+        buf_add_str(&large, "${{x}}");
+    }
+    buf_add_str(&large, "\" }");
+    cleanup_free char *value = expand(buf_str(&large), NULL);
+    assert_non_null(strstr(value, "the file is too large | split the file\n"));
+    assert_int_equal(strchr(value, '\n')[1], '\0'); /* nothing else is said of it */
     cleanup_buf struct buf many = BUF_INIT(0);
     buf_add_str(&many, "vm a count=1024 { " IMAGE " ssh; ");
     for (int i = 0; i < 150; i++) {
