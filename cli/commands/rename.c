@@ -114,7 +114,9 @@ const struct command command_rename = {
         "stays until its disk is recreated, and its cloud-init does not run again.\n"
         "Of a VM from a VMFile: change the name there afterwards. Until then that file is not\n"
         "applied, also when it is watched, so that it neither makes another VM of the old name\n"
-        "nor prunes this one.",
+        "nor prunes this one. A VM of a project stays in it: NEW is a name there. Refused are a\n"
+        "VM that runs or is suspended, one that is being cloned, exported or backed up, the\n"
+        "copies of `vmctl run`, and zones of backend \"propolis\".",
     .examples = "  vmctl stop web && vmctl rename web www",
     .options = options,
     .values_size = sizeof(struct rename_values),

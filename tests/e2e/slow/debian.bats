@@ -155,3 +155,28 @@ cloud_init_is_content() { # VM
     answers raw 'cat /var/lib/cloud/data/instance-id' "$instance"
     answers raw 'cat /etc/ssh/ssh_host_ed25519_key.pub' "$host_key"
 }
+
+@test "several user-data of one's own are parts beside vmctl's, each carried out once" {
+    vmctl -q destroy raw --timeout 60s || true # it is not there when this test runs alone
+    printf '#cloud-config\nwrite_files:\n  - {path: /etc/from-a, content: a}\nruncmd: ["echo a >>/etc/ran"]\n' >a.yaml
+    printf '#!/bin/sh\necho b >/etc/from-b\n' >b.sh
+    printf '#cloud-config\nbootcmd: ["echo c >/etc/from-c"]\n' | gzip >c.gz
+    printf '## template: jinja\n#cloud-config\nwrite_files:\n  - {path: /etc/from-d, content: "{{ v1.local_hostname }}"}\nruncmd: ["echo d >>/etc/ran"]\n' >d.jinja
+    cat >>VMFile.kdl <<'EOF2'
+vm "parts" {
+    image "guest.qcow2"
+    vcpus 2
+    memory 768
+    cloud-init {
+        user-data "a.yaml" raw=#false
+        user-data "b.sh" raw=#false
+        user-data "c.gz" raw=#false
+        user-data "d.jinja" raw=#false
+    }
+    ssh { user "debian" }
+}
+EOF2
+    bring_up parts
+    is_clean parts
+    answers parts 'cd /etc; cat from-a; echo; cat from-b from-c from-d; echo; cat ran; id -un' $'a\nb\nc\nparts\na\nd\ndebian'
+}
