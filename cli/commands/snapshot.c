@@ -118,9 +118,10 @@ static void add_snapshots(const struct vm_record *record, json_t *list)
         json_put_text(json, "name", snapshot->name);
         json_put_time(json, "created", snapshot->created_ms);
         json_put_int(json, "bytes", (int64_t)snapshot->bytes);
-        if (snapshot->was_used) {
-            json_put_flag(
-                json, snapshot->was_frozen ? "filesystemConsistent" : "crashConsistent", true);
+        if (vm_snapshot_is_crash_consistent(snapshot)) {
+            json_put_flag(json, "crashConsistent", true);
+        } else if (snapshot->was_frozen) {
+            json_put_flag(json, "filesystemConsistent", true);
         }
         if (snapshot->ends_ms) {
             json_put_time(json, "ends", snapshot->ends_ms);

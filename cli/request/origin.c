@@ -83,6 +83,17 @@ static int read_snapshot(
     return 0;
 }
 
+/* Who copies a disk expects one that was shut down. */
+static void note_consistency(const struct cli *cli, const struct origin *origin)
+{
+    const struct vm_snapshot *snapshot = &origin->of.snapshot;
+    if (!snapshot->was_used && vm_snapshot_is_crash_consistent(snapshot)) {
+        cli_note(cli,
+            "note: the disk of '%s' is crash-consistent: its guest was ended without a shutdown",
+            origin->vm);
+    }
+}
+
 int origin_find(struct cli *cli, const char *word, const struct follow_values *follow,
     struct origin *ret, struct error *err)
 {
@@ -91,7 +102,11 @@ int origin_find(struct cli *cli, const char *word, const struct follow_values *f
     ret->vm = mem_strndup(word, at ? (size_t)(at - word) : strlen(word));
     int rc = origin_check(cli, ret->vm, err);
     rc = rc == 0 && !at ? snapshot_present(cli, ret, follow, &order, err) : rc;
-    return rc != 0 ? rc : read_snapshot(cli, at ? at + 1 : order.name, !at, ret, err);
+    rc = rc != 0 ? rc : read_snapshot(cli, at ? at + 1 : order.name, !at, ret, err);
+    if (rc == 0) {
+        note_consistency(cli, ret);
+    }
+    return rc;
 }
 
 int origin_back_up(struct cli *cli, const char *vm, const char *since,
@@ -102,7 +117,11 @@ int origin_back_up(struct cli *cli, const char *vm, const char *since,
     ret->vm = mem_strdup(vm);
     int rc = origin_check(cli, vm, err);
     rc = rc == 0 ? snapshot_present(cli, ret, follow, &order, err) : rc;
-    return rc != 0 ? rc : read_snapshot(cli, order.name, true, ret, err);
+    rc = rc != 0 ? rc : read_snapshot(cli, order.name, true, ret, err);
+    if (rc == 0) {
+        note_consistency(cli, ret);
+    }
+    return rc;
 }
 
 void origin_release(struct cli *cli, const struct origin *origin)

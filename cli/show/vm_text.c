@@ -344,6 +344,11 @@ void vm_text_add_desired(struct buf *out, const struct vm_record *record)
         vm_text_field(out, "Saved memory:", "%llu MB on disk",
             (unsigned long long)(record->status->saved.bytes / 1000000));
     }
+    if (record->status && !record->status->instance.instance_id[0] &&
+        record->status->prepared.is_crash_consistent) {
+        vm_text_field(
+            out, "Disk state:", "crash-consistent: its guest was ended without a shutdown");
+    }
     if (desired->spec->is_protected) {
         vm_text_field(out, "Protected:", "yes: its disk and snapshots stay");
     }

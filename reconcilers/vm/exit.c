@@ -114,19 +114,27 @@ static void exit_report(struct pass *pass, enum exit_cause cause)
         reports[cause].text, last ? ": " : "", last ? last : "");
 }
 
+/* During a stop, by this controller's own commands: no guest ran in the machine, or not yet. */
+static bool was_cancelled(const struct pass *pass)
+{
+    return pass->vm->last_command == MACHINE_KILL && pass->situation.stage < STOP_STAGE_KILL;
+}
+
+static bool was_empty(const struct pass *pass)
+{
+    return pass->vm->last_command == MACHINE_QUIT && pass->situation.stage < STOP_STAGE_QUIT;
+}
+
 /* The stage at which it stopped, by this controller's own commands: NULL when the controller was
  * restarted since, because it does not know those of the one before. */
 static const char *stop_message(const struct pass *pass)
 {
     const struct vm *vm = pass->vm;
     const char *const *stops = vm->backend->words->stops;
-    enum stop_stage stage = pass->situation.stage;
-    bool is_cancelled = vm->last_command == MACHINE_KILL && stage < STOP_STAGE_KILL;
-    bool is_empty = vm->last_command == MACHINE_QUIT && stage < STOP_STAGE_QUIT;
     return vm->has_guest_left         ? stops[MACHINE_POWERDOWN]
            : vm->last_command_ms == 0 ? NULL
-           : is_cancelled             ? "cancelled before the guest ran"
-           : is_empty                 ? "no guest was running in it"
+           : was_cancelled(pass)      ? "cancelled before the guest ran"
+           : was_empty(pass)          ? "no guest was running in it"
                                       : stops[vm->last_command];
 }
 
@@ -159,6 +167,21 @@ static void discard_scratch_disks(const struct pass *pass)
     }
 }
 
+/* How it left the disk; without a guest, as it was. A shutdown that was not seen, because the
+ * controller was restarted meanwhile, counts as none. */
+static void record_consistency(struct pass *pass, enum exit_cause cause)
+{
+    const struct vm_instance *instance = &pass->view->status->instance;
+    bool has_left = cause == EXIT_GUEST_SHUTDOWN || pass->vm->has_guest_left;
+    bool was_stopped = instance->intent == INTENT_STOP && pass->vm->last_command_ms > 0;
+    bool had_none = cause == EXIT_NONE || cause == EXIT_START_FAILED ||
+                    (cause == EXIT_BY_USER && instance->intent == INTENT_START) ||
+                    (was_stopped && (was_cancelled(pass) || was_empty(pass)));
+    if (has_left || !had_none) {
+        pass->patch->status->prepared.is_crash_consistent = !has_left;
+    }
+}
+
 void exit_record(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
@@ -186,6 +209,9 @@ void exit_record(struct pass *pass)
         addresses_release_forwards(pass);
     }
     exit_report(pass, cause);
+    if (status->prepared.digest[0]) {
+        record_consistency(pass, cause);
+    }
     discard_scratch_disks(pass);
     vm_instance_clear(&status->instance);
     if (pass->vm->backend->media->check_disk) {

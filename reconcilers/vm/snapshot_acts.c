@@ -283,6 +283,7 @@ bool pass_record_snapshot(struct pass *pass, const struct error *error)
         made->ends_ms = order->keep_ms ? pass->wall_ms + order->keep_ms : 0;
         made->was_used = pass->vm->outcome->is_used_disk;
         made->was_frozen = pass->vm->outcome->snapshot_made.is_frozen;
+        made->prepared.is_crash_consistent &= !made->was_used; /* how the guest before it ended */
         record_part(pass, order, made);
     } else if (order->verb == SNAPSHOT_RESTORE) {
         record_restored(pass, order);
@@ -292,7 +293,9 @@ bool pass_record_snapshot(struct pass *pass, const struct error *error)
     const char *as = pass->vm->outcome->snapshot_made.is_frozen
                          ? " (filesystem-consistent: its guest's file systems were frozen)"
                      : pass->vm->outcome->is_used_disk ? " (crash-consistent: its guest runs)"
-                                                       : "";
+                     : order->verb == SNAPSHOT_CREATE && status->prepared.is_crash_consistent
+                         ? " (crash-consistent: its guest had not shut down)"
+                         : "";
     if (!text_starts_with(order->name, SNAPSHOT_PASSING)) {
         vm_patch_event(pass->patch, false, REASON_SNAPSHOT, "snapshot '%s' %s%s", order->name,
             done[order->verb], as);

@@ -93,6 +93,7 @@ static const struct field prepared_rows[] = {
     FIELD(struct vm_prepared, disk_gib, "diskGib"),
     FIELD(struct vm_prepared, disk_bytes, "diskBytes", .omit_empty = true),
     FIELD(struct vm_prepared, file_bytes, "fileBytes", .omit_empty = true),
+    FIELD(struct vm_prepared, is_crash_consistent, "crashConsistent", .omit_empty = true),
 };
 static const struct fields prepared_fields = {FIELDS_OF(prepared_rows, struct vm_prepared)};
 
@@ -255,6 +256,7 @@ static const struct field status_rows[] = {
     FIELD(struct vm_status, handled_restart_token, "handledRestartToken", .omit_empty = true),
     FIELD(struct vm_status, handled_recreate_token, "handledRecreateToken", .omit_empty = true),
     FIELD(struct vm_status, handled_provision_token, "handledProvisionToken", .omit_empty = true),
+    FIELD(struct vm_status, ended_provision_token, "endedProvisionToken", .omit_empty = true),
     FIELD_KEYED(struct vm_status, conditions, "conditions", &condition_fields, "type",
         &condition_type_words),
     FIELD_STRUCT(struct vm_status, instance, "instance", &instance_fields),
@@ -501,6 +503,11 @@ void vm_status_add_snapshot(
     status->snapshots[status->n_snapshots++] = *copy;
 }
 
+bool vm_snapshot_is_crash_consistent(const struct vm_snapshot *snapshot)
+{
+    return snapshot->was_used ? !snapshot->was_frozen : snapshot->prepared.is_crash_consistent;
+}
+
 void vm_status_restore_snapshot(
     struct vm_status *status, const struct vm_snapshot *snapshot, uint64_t bytes)
 {
@@ -510,10 +517,12 @@ void vm_status_restore_snapshot(
     }
     struct vm_prepared prepared = copy->prepared;
     struct vm_provision provision = copy->provision;
+    bool is_crash_consistent = vm_snapshot_is_crash_consistent(snapshot);
     copy->prepared = status->prepared; /* the former ones go with the copy */
     copy->provision = status->provision;
     status->prepared = prepared;
     status->prepared.file_bytes = bytes;
+    status->prepared.is_crash_consistent = is_crash_consistent;
     status->provision = provision;
     fields_free(&vm_snapshot_fields, copy);
 }
@@ -528,6 +537,7 @@ static const char *const public_paths[] = {
     "handledRestartToken",
     "handledRecreateToken",
     "handledProvisionToken",
+    "endedProvisionToken",
     "conditions",
     "instance.iid",
     "instance.startedAt",

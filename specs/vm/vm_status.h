@@ -125,6 +125,9 @@ struct vm_prepared {
     uint32_t disk_gib;   /* as the VMFile had it when the disk got its size; 0: it had none */
     uint64_t disk_bytes; /* the disk's size; 0: not recorded */
     uint64_t file_bytes; /* … and that of its file when an instance ended, 0: none has */
+    /* The last guest that ran on it did not shut down, as far as is known: it was killed, crashed,
+     * or its memory was saved. The disk is as a power cut left it. */
+    bool is_crash_consistent;
 };
 
 /* How the last run of a step ended. */
@@ -177,12 +180,12 @@ struct vm_provision {
 
 struct vm_snapshot {
     char name[SNAPSHOT_NAME_SIZE];
-    char file[TEXT_ID_SIZE]; /* its files' name, without directory and ending */
-    int64_t created_ms;      /* wall */
-    int64_t ends_ms;         /* wall; the controller removes it then; 0: the user does */
-    uint64_t bytes;          /* of its disk's file */
-    bool was_used;           /* a guest ran: the disk is as a lost power would have left it */
-    bool was_frozen;         /* … and its file systems were frozen: they are whole */
+    char file[TEXT_ID_SIZE];        /* its files' name, without directory and ending */
+    int64_t created_ms;             /* wall */
+    int64_t ends_ms;                /* wall; the controller removes it then; 0: the user does */
+    uint64_t bytes;                 /* of its disk's file */
+    bool was_used;                  /* a guest ran */
+    bool was_frozen;                /* … and its file systems were frozen: they are whole */
     char since[SNAPSHOT_NAME_SIZE]; /* as in the order: its disk has only what was written since
                                      * that one; "": all of it … */
     char *whole_because;            /* … though less was asked for; NULL: it was not */
@@ -296,6 +299,7 @@ struct vm_status {
     char handled_restart_token[TEXT_ID_SIZE];
     char handled_recreate_token[TEXT_ID_SIZE];
     char handled_provision_token[TEXT_ID_SIZE];
+    char ended_provision_token[TEXT_ID_SIZE]; /* the last request whose steps all ended well */
     struct condition conditions[CONDITION_TYPE_COUNT_];
     struct vm_instance instance;
     struct vm_restart restart;
@@ -406,6 +410,8 @@ struct vm_snapshot *vm_status_snapshot(const struct vm_status *status, const cha
 void vm_status_add_snapshot(
     struct vm_status *status, const char *name, const char *file, uint64_t bytes, int64_t now_ms);
 void vm_status_remove_snapshot(struct vm_status *status, const char *name);
+/* As a power cut would have left the disk: of a guest that ran, or had not shut down. */
+bool vm_snapshot_is_crash_consistent(const struct vm_snapshot *snapshot);
 /* The present disk is a copy of that snapshot now; `bytes`: of its file. */
 void vm_status_restore_snapshot(
     struct vm_status *status, const struct vm_snapshot *snapshot, uint64_t bytes);

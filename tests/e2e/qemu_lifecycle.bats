@@ -266,6 +266,7 @@ life_of_guest() {
     [ "$(state_of web)" = Stopped ]
     [ "$(pid_of web)" = - ]
     vmctl snapshot create web clean
+    [ "$(vmctl snapshot list web -o json | jq '.[0].crashConsistent')" = null ]
     run vmctl up
     echo "$output"
     [ "$status" -eq 0 ]
@@ -325,6 +326,8 @@ life_of_guest() {
     qemu-img check -q "$DATA/vms/web/snapshots/$(snapshot_file again).qcow2"
     vmctl -q snapshot rm web again
     vmctl snapshot restore web live
+    run vmctl describe web
+    says "crash-consistent"
     vmctl -q up --no-provision
     [ "$(vmctl ssh web -- cat moment)" = before ]
     vmctl -q snapshot rm web live

@@ -492,6 +492,57 @@ static void a_clone_that_fails_says_so_and_is_tried_again(void **state)
     sim_wait(sim, "copy", sim_is_gone, MINUTE_MS);
 }
 
+static bool is_of_crash(struct sim *sim, const char *snapshot)
+{
+    cleanup_with(vm_record_clear) struct vm_record record = sim_record(sim, "web");
+    if (!snapshot) {
+        return record.status->prepared.is_crash_consistent;
+    }
+    return vm_snapshot_is_crash_consistent(vm_status_snapshot(record.status, snapshot));
+}
+
+static void start_and_end(struct sim *sim, bool is_killed)
+{
+    sim_power(sim, "web", POWER_RUNNING);
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    if (is_killed) {
+        sim_kill_vm(sim, "web");
+    } else {
+        sim_power(sim, "web", POWER_STOPPED);
+    }
+    sim_advance(sim, MINUTE_MS);
+    assert_false(sim_is_alive(sim, "web"));
+    sim_power(sim, "web", POWER_STOPPED);
+    sim_advance(sim, SECOND_MS);
+}
+
+static void the_disk_of_a_guest_that_did_not_shut_down_is_marked(void **state)
+{
+    struct sim *sim = *state;
+    struct vm_spec *spec = sim_spec_with_steps("web", 0);
+    spec->restart = RESTART_NEVER;
+    sim_bring_up(sim, spec);
+    sim_power(sim, "web", POWER_STOPPED);
+    sim_wait(sim, "web", sim_is_stopped, MINUTE_MS);
+    assert_false(is_of_crash(sim, NULL));
+    do_now(sim, SNAPSHOT_CREATE, "clean");
+    start_and_end(sim, true);
+    assert_true(is_of_crash(sim, NULL));
+    do_now(sim, SNAPSHOT_CREATE, "cut");
+    sim_kill(sim);
+    sim_start(sim);
+    assert_true(is_of_crash(sim, NULL));
+    assert_true(is_of_crash(sim, "cut"));
+    assert_false(is_of_crash(sim, "clean"));
+    do_now(sim, SNAPSHOT_RESTORE, "clean");
+    assert_false(is_of_crash(sim, NULL));
+    assert_true(is_of_crash(sim, SNAPSHOT_BEFORE_RESTORE));
+    do_now(sim, SNAPSHOT_RESTORE, "cut");
+    assert_true(is_of_crash(sim, NULL));
+    start_and_end(sim, false); /* its file system was recovered, and left in order */
+    assert_false(is_of_crash(sim, NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -513,6 +564,7 @@ int main(void)
         SIM_TEST(one_that_cannot_be_removed_yet_is_not_looked_at_again_and_again),
         SIM_TEST(a_kept_disk_whose_record_was_lost_is_recorded_with_the_next),
         SIM_TEST(collecting_waits_for_a_step_and_is_finished_by_the_next_controller),
+        SIM_TEST(the_disk_of_a_guest_that_did_not_shut_down_is_marked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
