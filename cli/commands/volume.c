@@ -94,9 +94,7 @@ static int request_change(struct cli *cli, const struct volume_values *values, c
         return rc;
     }
     cleanup_with(vm_request_clear) struct request request = {
-        .goal = {.kind = GOAL_SETTLED, .allows_drift = true, .ignores_steps = true},
-        .begun = will,
-        .done = did};
+        .goal = {.kind = GOAL_VOLUME}, .begun = will, .done = did};
     vm_request_init(&request, &targets, change);
     return vm_request_run(cli, &request, &values->follow, err);
 }

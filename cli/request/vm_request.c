@@ -60,7 +60,13 @@ static int follow_all(struct cli *cli, struct request *request, struct log_strea
         targets[i].generation = request->outcomes[i].generation;
         targets[i].goal = request->goals ? request->goals[i] : request->goal;
         targets[i].goal.order = request->changes[i].snapshot;
-        memcpy(targets[i].goal.token, request->outcomes[i].snapshot_token, TEXT_ID_SIZE);
+        targets[i].goal.attaches = request->changes[i].attaches;
+        targets[i].goal.detaches = request->changes[i].detaches;
+        targets[i].goal.from = request->changes[i].provision_from;
+        memcpy(targets[i].goal.token,
+            targets[i].goal.order ? request->outcomes[i].snapshot_token
+                                  : request->outcomes[i].provision_token,
+            TEXT_ID_SIZE);
         targets[i].goal.is_patient = timeout_ms != FOLLOW_TIMEOUT_MS;
         targets[i].is_for_us = request->is_for_us;
         targets[i].provision = request->shows_provision ? &streams[i] : NULL;

@@ -24,10 +24,13 @@ const char *goal_word(const struct goal *goal)
         [GOAL_DELETED] = "deleted",
         [GOAL_CONDITION] = "",
         [GOAL_SNAPSHOT] = "done",
+        [GOAL_VOLUME] = "attached",
         [GOAL_SETTLED] = "settled",
     };
     _Static_assert(ARRAY_LEN(words) == GOAL_KIND_COUNT_, "every kind has a word");
-    return goal->kind == GOAL_CONDITION ? condition_type_name(goal->type) : words[goal->kind];
+    return goal->kind == GOAL_CONDITION                  ? condition_type_name(goal->type)
+           : goal->kind == GOAL_VOLUME && goal->detaches ? "detached"
+                                                         : words[goal->kind];
 }
 
 char *goal_describe(const struct goal *goal)
@@ -45,7 +48,9 @@ struct goal goal_resolve(const struct goal *goal, const struct vm_record *record
         [POWER_SUSPENDED] = GOAL_SUSPENDED,
     };
     struct goal resolved = *goal;
-    if (goal->kind == GOAL_SETTLED && record->desired) {
+    if (record->desired &&
+        (goal->kind == GOAL_SETTLED ||
+            (goal->kind == GOAL_VOLUME && record->desired->power != POWER_RUNNING))) {
         resolved.kind = by_power[record->desired->power];
     }
     return resolved;
@@ -120,6 +125,57 @@ static bool is_snapshot_done(const struct goal *goal, const struct vm_record *re
                      !status->snapshot_failure.code;
 }
 
+static const struct spec_volume *find_volume(const struct vm_desired *desired, const char *name)
+{
+    const struct spec_volume *found = vm_spec_volume(desired->spec, name);
+    for (uint32_t i = 0; !found && i < desired->n_volumes; i++) {
+        found = text_eq(desired->volumes[i].name, name) ? &desired->volumes[i] : NULL;
+    }
+    return found;
+}
+
+/* Another command, or the VMFile, asks for the opposite since. */
+static bool is_volume_taken_back(const struct goal *goal, const struct vm_desired *desired)
+{
+    return (goal->attaches && !find_volume(desired, goal->attaches->name)) ||
+           (goal->detaches && find_volume(desired, goal->detaches));
+}
+
+/* What the machine has is what is asked for now, which may be more than this command did. */
+static bool is_volume_settled(
+    const struct goal *goal, const struct vm_record *record, uint64_t generation)
+{
+    const struct vm_status *status = record->status;
+    const struct vm_spec *running = vm_status_running_spec(status);
+    const char *name = goal->attaches ? goal->attaches->name : goal->detaches;
+    const struct spec_volume *wanted = find_volume(record->desired, name);
+    const struct spec_volume *present = running ? vm_spec_volume(running, name) : NULL;
+    if (!wanted) {
+        return !present;
+    }
+    return present && text_eq(present->mount, wanted->mount) &&
+           present->size_gib == wanted->size_gib &&
+           has(status, CONDITION_RUNNING, CONDITION_TRUE, generation) &&
+           (!wanted->mount || has(status, CONDITION_MOUNTED, CONDITION_TRUE, generation));
+}
+
+static bool has_run_ended(const struct goal *goal, const struct vm_status *status)
+{
+    return goal->token[0] && status && text_eq(goal->token, status->ended_provision_token);
+}
+
+/* The steps before the one that another command's run begins with, `provision --from`, were not run
+ * for this one, or are not known to have been. */
+static bool is_run_overtaken(const struct goal *goal, const struct vm_record *record)
+{
+    const struct vm_desired *desired = record->desired;
+    const struct vm_status *status = record->status;
+    uint32_t own = goal->from ? goal->from : 1;
+    return goal->kind == GOAL_PROVISIONED && goal->token[0] &&
+           !text_eq(goal->token, desired->provision_token) && desired->provision_from > own &&
+           !has_run_ended(goal, status);
+}
+
 static bool is_down(const struct vm_record *record, uint64_t generation)
 {
     static const enum reason reasons[] = {REASON_STOPPED, REASON_HOST_SHUTDOWN,
@@ -182,10 +238,14 @@ static bool is_reached(const struct goal *goal, const struct vm_record *record, 
         return ready && ready->reason == REASON_SUSPENDED;
     case GOAL_PREPARED:
         return has(status, CONDITION_PREPARED, CONDITION_TRUE, generation);
-    case GOAL_PROVISIONED:
-        return has(status, CONDITION_PROVISIONED, CONDITION_TRUE, generation) &&
-               !is_renewing(goal, record) &&
-               !is_pending(record->desired->provision_token, status->handled_provision_token);
+    case GOAL_PROVISIONED: /* by its own run, whatever another one is at */
+        return !is_renewing(goal, record) && !is_run_overtaken(goal, record) &&
+               ((has(status, CONDITION_PROVISIONED, CONDITION_TRUE, generation) &&
+                    !is_pending(
+                        record->desired->provision_token, status->handled_provision_token)) ||
+                   has_run_ended(goal, status));
+    case GOAL_VOLUME:
+        return is_volume_settled(goal, record, generation);
     case GOAL_SNAPSHOT:
         return is_snapshot_done(goal, record);
     case GOAL_CONDITION:
@@ -235,7 +295,8 @@ static bool needs_guest(const struct goal *goal)
                    goal->type == CONDITION_SHARED || goal->type == CONDITION_FORWARDED ||
                    goal->type == CONDITION_PROVISIONED || goal->type == CONDITION_READY);
     }
-    return goal->kind == GOAL_READY || goal->kind == GOAL_RUNNING || goal->kind == GOAL_PROVISIONED;
+    return goal->kind == GOAL_READY || goal->kind == GOAL_RUNNING ||
+           goal->kind == GOAL_PROVISIONED || goal->kind == GOAL_VOLUME;
 }
 
 static bool is_deleting(const struct question *question)
@@ -282,6 +343,37 @@ static bool is_of_before_halt(const struct question *question, enum reason reaso
            question->record->desired->power != POWER_STOPPED && reason != REASON_UNKILLABLE;
 }
 
+static bool is_volume_reversed(const struct question *question)
+{
+    return is_volume_taken_back(question->goal, question->record->desired);
+}
+
+static bool is_overtaken(const struct question *question)
+{
+    return is_run_overtaken(question->goal, question->record);
+}
+
+/* An attached volume is mounted in the guest, once its cloud-init has ended well, and one that is
+ * detached is unmounted there: what else is wrong with the VM is in the way of neither. */
+static bool is_guests_matter(const struct question *question, enum reason reason)
+{
+    const struct goal *goal = question->goal;
+    const struct vm_status *status = question->record->status;
+    const struct vm_spec *spec = question->record->desired->spec;
+    bool needs_it = goal->detaches ? vm_spec_expects_ssh(spec) : goal->attaches->mount != NULL;
+    bool is_set_up =
+        goal->detaches || status->conditions[CONDITION_CLOUD_INIT_DONE].state != CONDITION_FALSE;
+    bool is_there = vm_status_is_true(status, CONDITION_GUEST_REACHABLE) && is_set_up;
+    bool is_of_guest = reason_is_lateness(reason) || reason == REASON_AUTH_FAILED ||
+                       reason == REASON_HOST_KEY_MISMATCH || reason == REASON_SSH_PORT_CLOSED ||
+                       reason == REASON_CLOUD_INIT_FAILED;
+    bool is_of_setup = reason == REASON_SECRET_MISSING || reason == REASON_FORWARD_FAILED ||
+                       is_of_provisioning(reason);
+    bool is_of_share = reason == REASON_SHARE_FAILED; /* which is mounted with it */
+    return vm_status_is_true(status, CONDITION_RUNNING) &&
+           (is_of_setup || (is_of_guest && (!needs_it || is_there)) || (is_of_share && !needs_it));
+}
+
 /* A failed cloud-init or provision step does not prevent a stop, a deletion, a suspension; nor does
  * a new disk that cannot be made: the VM keeps the present one. */
 static bool is_stalled(const struct question *question)
@@ -301,6 +393,9 @@ static bool is_stalled(const struct question *question)
     if ((goal->is_patient && reason_is_lateness(stalled->reason)) ||
         (question->is_dependency_coming && stalled->reason == REASON_WAITING_FOR_DEPENDENCY)) {
         return false;
+    }
+    if (goal->kind == GOAL_VOLUME) {
+        return !is_guests_matter(question, stalled->reason);
     }
     bool needs_setup = goal->kind == GOAL_READY || goal->kind == GOAL_PROVISIONED ||
                        (goal->kind == GOAL_CONDITION &&
@@ -367,6 +462,16 @@ static const struct refusal {
         .code = ERR_VM_FAILED,
         .text = "vm '{vm}' is not {goal}: another command started it since",
         .help = "see what it is meant to be: vmctl status {vm}"},
+    {.applies = is_volume_reversed,
+        .code = ERR_VM_FAILED,
+        .text = "vm '{vm}': the volume is not {goal}: another command took that back since",
+        .help = "see what it has: vmctl describe {vm}; vmctl volume list"},
+    {.applies = is_overtaken,
+        .code = ERR_VM_FAILED,
+        .text =
+            "vm '{vm}': another command's run of the provision steps (--from) took the place of "
+            "this one before it had ended",
+        .help = "run them again: vmctl provision --name {vm}"},
     {.applies = has_snapshot_failed, .blocker = offsetof(struct vm_status, snapshot_failure)},
     {.applies = is_snapshot_unknown,
         .code = ERR_VM_FAILED,
@@ -479,7 +584,8 @@ enum goal_result goal_check(const struct goal *goal, const struct goal_subject *
     bool is_seen = status && text_eq(status->uid, subject->uid) && subject->session[0] &&
                    (subject->has_observed_all || text_eq(status->observer, subject->session)) &&
                    status->observed_generation >= subject->generation;
-    if (is_seen && is_reached(&resolved, record, subject->generation)) {
+    if (is_seen && !is_volume_taken_back(goal, record->desired) &&
+        is_reached(&resolved, record, subject->generation)) {
         return GOAL_REACHED;
     }
     struct vm_record known = *record; /* a status of the name's former owner does not count */

@@ -20,6 +20,7 @@
 
 struct error;
 struct snapshot_order;
+struct spec_volume;
 struct vm_record;
 
 enum goal_kind {
@@ -32,7 +33,9 @@ enum goal_kind {
     GOAL_DELETED,
     GOAL_CONDITION,
     GOAL_SNAPSHOT, /* the request of a snapshot is done */
-    GOAL_SETTLED,  /* ready, stopped or suspended: what the VM is meant to be at that moment */
+    GOAL_VOLUME,  /* it is attached, and mounted where it is to be, or detached; of a VM that is off
+                     as GOAL_SETTLED */
+    GOAL_SETTLED, /* ready, stopped or suspended: what the VM is meant to be at that moment */
     GOAL_KIND_COUNT_
 };
 
@@ -48,6 +51,12 @@ struct goal {
     /* GOAL_SNAPSHOT: the request that is meant, by its token; NULL: the last one. Once another one
      * followed it, the snapshots that are there decide. Borrowed. */
     const struct snapshot_order *order;
+    /* GOAL_VOLUME: the one that is attached, or the name of the one that is detached. Borrowed. */
+    const struct spec_volume *attaches;
+    const char *detaches;
+    /* GOAL_PROVISIONED: the step that the follower's own run begins with, from 1; 0: the first.
+     * `token` is the run; "": the last one, whoever asked for it. */
+    uint32_t from;
     char token[TEXT_ID_SIZE];
 };
 
@@ -64,7 +73,8 @@ struct goal_subject {
                                   controller has not looked again yet */
 };
 
-/* GOAL_SETTLED becomes the goal of the power state that the record asks for; others stay. */
+/* GOAL_SETTLED, and GOAL_VOLUME of a VM that is not meant to run, become the goal of the power
+ * state that the record asks for; others stay. */
 struct goal goal_resolve(const struct goal *goal, const struct vm_record *record);
 
 /* GOAL_FAILED: *err is the reason; its code decides the exit status. */

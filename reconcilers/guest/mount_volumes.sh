@@ -2,7 +2,7 @@
 # shellcheck shell=sh disable=SC2086
 #
 # mount_volumes [- NAME | + NAME GIB DIRECTORY | = TAG MODE DIRECTORY]...: unmounts the volume NAME
-# wherever it is mounted; mounts it on DIRECTORY, and nowhere else, and grows its file system to its
+# wherever it and its partitions are mounted, and fails if it is in use in another way; mounts it on DIRECTORY, and nowhere else, and grows its file system to its
 # size. A file system is made on a volume that holds nothing but zeros at its beginning and at its
 # end, where every file system and partition table has its signature; it belongs to the user who runs
 # this. Mounts the shared folder TAG on DIRECTORY, MODE being rw or ro, and prints "user UID:GID" and
@@ -83,6 +83,27 @@ leave() {
         fi
     done </proc/mounts
     return 0
+}
+
+# release NAME: unmounts it and its partitions. What uses it in another way (swap, LVM, RAID) goes on,
+# and is the reason why this fails.
+release() {
+    disk=$device
+    for part in "$disk" "$disk"[0-9]*; do
+        [ -b "$part" ] || continue
+        device=$part
+        leave "$1" || return 1
+        for holder in "/sys/class/block/${part##*/}/holders/"*; do
+            if [ -e "$holder" ]; then
+                why="volume '$1' is in use in the guest, by ${holder##*/}"
+                return 1
+            fi
+        done
+        if grep -q "^$part[[:blank:]]" /proc/swaps 2>/dev/null; then
+            why="volume '$1' is in use in the guest, as swap"
+            return 1
+        fi
+    done
 }
 
 # enter NAME DIRECTORY
@@ -169,7 +190,7 @@ fi
 while [ $# -gt 0 ]; do
     if [ "$1" = - ]; then
         if find_device "$2" once; then
-            leave "$2" || fail "$why"
+            release "$2" || fail "$why"
         fi
         shift 2
     elif [ "$1" = = ]; then

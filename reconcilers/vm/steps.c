@@ -29,19 +29,23 @@ static bool is_requested(const struct pass *pass)
     return token[0] && !text_eq(token, pass->patch->status->handled_provision_token);
 }
 
+/* All steps of the request have ended well, or there are none. */
 static void mark_handled(struct pass *pass)
 {
-    memcpy(pass->patch->status->handled_provision_token, pass->view->desired->provision_token,
-        TEXT_ID_SIZE);
+    struct vm_status *status = pass->patch->status;
+    const char *token = pass->view->desired->provision_token;
+    memcpy(status->handled_provision_token, token, TEXT_ID_SIZE);
+    memcpy(status->ended_provision_token, token, TEXT_ID_SIZE);
 }
 
 /* ---- lists begin ---- */
 
-static void steps_begin(struct pass *pass)
+/* With the step `asked`, from 1; 0: the first. */
+static void steps_begin(struct pass *pass, uint32_t asked)
 {
     struct vm_provision *provision = provision_of(pass);
     const struct vm_spec *spec = pass->view->desired->spec;
-    uint32_t total = (uint32_t)spec->n_steps, asked = pass->view->desired->provision_from;
+    uint32_t total = (uint32_t)spec->n_steps;
     asked = asked > total ? 0 : asked; /* the step was removed since */
     *provision = (struct vm_provision){
         .next_step = asked ? asked - 1 : 0,
@@ -91,7 +95,7 @@ void pass_reset_provision(struct pass *pass)
     struct vm_provision *provision = provision_of(pass);
     provision->n_steps = 0; /* they ran on another disk */
     if (is_requested(pass)) {
-        steps_begin(pass);
+        steps_begin(pass, 0); /* also of `--from`: this disk has nothing of those before it */
         return;
     }
     free(provision->done);
@@ -160,7 +164,7 @@ void pass_observe_steps(struct pass *pass)
     bool is_cut = !begins && was_under_way && state == STEPS_CHANGED;
     bool is_dropped = !begins && vm_steps_continue_at(provision, spec) == spec->n_steps + 1;
     if (begins) {
-        steps_begin(pass);
+        steps_begin(pass, pass->view->desired->provision_from);
     } else if (is_cut || is_dropped) {
         /* Appended steps changed while they were run, or the one that failed was removed: those
          * that are done stay done, and the list ends with them. */

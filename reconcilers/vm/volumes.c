@@ -97,9 +97,9 @@ static void add_order(struct buf *out, const struct mount_order *order)
 
 /*
  * What the guest is to do (guest_ops.mount): unmount what the machine has and the spec does not,
- * and mount what both have, a directory before what is in it. What only the spec has is attached
- * first; shares are as the machine has them until it is started again. True: one is to be
- * unmounted.
+ * also a volume without `mount`, which somebody in the guest may have mounted, and mount what both
+ * have, a directory before what is in it. What only the spec has is attached first; shares are as
+ * the machine has them until it is started again. True: one is to be unmounted.
  */
 static bool list_orders(const struct pass *pass, const struct vm_status *status, struct buf *out)
 {
@@ -114,7 +114,7 @@ static bool list_orders(const struct pass *pass, const struct vm_status *status,
     for (size_t i = 0; i < running->n_volumes; i++) {
         const struct spec_volume *volume = &running->volumes[i];
         const struct spec_volume *wanted = vm_spec_volume(spec, volume->name);
-        if (volume->mount && !wanted) {
+        if (!wanted) {
             buf_printf(out, " - %s", vm_name_plain(volume->name));
             has_leaving = true;
         } else if (wanted && wanted->mount) {

@@ -157,7 +157,7 @@ static int attempt_check(const struct attempt *attempt, struct error *err)
         return host->check_attach(host->context, desired, change->attaches, err);
     }
     if (change->detaches) {
-        return volume_check_detach(desired, change->detaches, err);
+        return volume_check_detach(attempt->record, change->detaches, err);
     }
     rc = check_disk(attempt->record, change, err);
     return rc == 0 && change->spec ? volume_check_spec(desired, change->spec, err) : rc;
@@ -331,6 +331,7 @@ static void change_tokens(struct attempt *attempt)
     if (needs_provision(attempt, &from)) {
         digest_random_id(next->provision_token);
         next->provision_from = from;
+        memcpy(attempt->outcome.provision_token, next->provision_token, TEXT_ID_SIZE);
         attempt_report(attempt, CHANGE_REQUESTED);
     }
     if (change->deletes && !next->is_deleting) {

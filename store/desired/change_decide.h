@@ -86,9 +86,10 @@ enum change_result {
 struct change_outcome {
     enum change_result result;
     char uid[TEXT_ID_SIZE];
-    uint64_t generation;               /* waiters wait until this one is observed */
-    char snapshot_token[TEXT_ID_SIZE]; /* of the request of a snapshot, also of one that was under
-                                        * way; "": the change has none */
+    uint64_t generation;                /* waiters wait until this one is observed */
+    char snapshot_token[TEXT_ID_SIZE];  /* of the request of a snapshot, also of one that was under
+                                         * way; "": the change has none */
+    char provision_token[TEXT_ID_SIZE]; /* of the run of the steps that it asked for; "": none */
     bool drops_memory;   /* what is saved of its guest (`suspend --disk`) is given up */
     uint32_t steps_from; /* of change_plan() alone, and of a spec that has secrets: the first
                           * provision step that is under way then, or due, from 0; as many as

@@ -7,6 +7,8 @@
 #include "specs/base/text.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_spec.h"
+#include "specs/vm/vm_status.h"
+#include "store/desired/impact.h"
 #include "store/store.h"
 
 /* -ERR_VOLUME_IN_USE: it is another VM's now. */
@@ -106,8 +108,20 @@ int volume_check_attach(struct store *store, const struct vm_desired *desired,
     return rc < 0 ? rc : check_holder(store, desired, volume, err);
 }
 
-int volume_check_detach(const struct vm_desired *desired, const char *name, struct error *err)
+/* It was detached before, and is in use in the guest: it is tried again. */
+static bool is_leaving(const struct vm_record *record, const char *name)
 {
+    const struct vm_status *status = record_status(record);
+    const struct vm_spec *running = status ? vm_status_running_spec(status) : NULL;
+    return running && vm_spec_volume(running, name) && !vm_spec_volume(record->desired->spec, name);
+}
+
+int volume_check_detach(const struct vm_record *record, const char *name, struct error *err)
+{
+    const struct vm_desired *desired = record->desired;
+    if (is_leaving(record, name)) {
+        return 0;
+    }
     for (size_t i = 0; i < desired->n_volumes; i++) {
         if (text_eq(desired->volumes[i].name, name)) {
             return 0;

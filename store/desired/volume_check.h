@@ -6,6 +6,7 @@ struct error;
 struct spec_volume;
 struct store;
 struct vm_desired;
+struct vm_record;
 struct vm_spec;
 
 /* -ERR_VM_CONFLICT: it is of the VMFile, a further disk has its name, its mount point is another
@@ -13,8 +14,8 @@ struct vm_spec;
  * it; -ERR_VOLUME_IN_USE. */
 int volume_check_attach(struct store *store, const struct vm_desired *desired,
     const struct spec_volume *volume, struct error *err);
-/* -ERR_VM_CONFLICT: it is of the VMFile; -ERR_VOLUME_NOT_FOUND. */
-int volume_check_detach(const struct vm_desired *desired, const char *name, struct error *err);
+/* -ERR_VM_CONFLICT: it is of the VMFile; -ERR_VOLUME_NOT_FOUND: nor has the running machine it. */
+int volume_check_detach(const struct vm_record *record, const char *name, struct error *err);
 /* The spec that follows. -ERR_DISK_SHRINK; -ERR_VM_CONFLICT: a name or mount point of it is that of
  * a volume that is attached by hand. */
 int volume_check_spec(

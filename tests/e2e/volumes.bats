@@ -94,6 +94,26 @@ EOF
     says "there is no volume 'extra'"
 }
 
+@test "one that was mounted by hand is unmounted before it is detached, and stays while it is busy" {
+    vmctl -q volume attach box plain --size 1
+    local disk
+    disk=$(device plain)
+    guest "sudo mke2fs -q $disk 2>/dev/null || sudo mkfs.ext4 -q -F $disk; sudo mkdir -p /byhand; sudo mount $disk /byhand; echo kept | sudo tee /byhand/file"
+    guest "cd /byhand || exit 1; setsid sleep 600 >/dev/null 2>&1 </dev/null & echo \$! >/tmp/holder"
+    fails 1 vmctl volume detach box plain --timeout 60
+    says "volume 'plain' cannot be unmounted from /byhand"
+    is_mounted /byhand
+    [ "$(guest cat /byhand/file)" = kept ]
+    guest 'kill $(cat /tmp/holder)'
+    vmctl -q volume detach box plain
+    refute is_mounted /byhand
+    [ -z "$(device plain)" ]
+    vmctl -q volume attach box plain --mount /srv/plain
+    [ "$(guest cat /srv/plain/file)" = kept ]
+    vmctl -q volume detach box plain
+    vmctl volume rm plain
+}
+
 @test "several are attached to the running guest, and detached" {
     vmctl -q volume attach box one --size 1 --mount /one
     vmctl -q volume attach box two --size 1 --mount /two

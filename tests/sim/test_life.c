@@ -339,6 +339,22 @@ static void provision_from_a_step_leaves_out_those_before_it(void **state)
     assert_true(step_ended_at(sim, 0) > before[0]); /* from the first again */
 }
 
+/* `reload`, and before that has begun `provision --from 2`. */
+static void a_new_disk_gets_all_steps_whatever_was_asked_for_since(void **state)
+{
+    struct sim *sim = *state;
+    sim_bring_up(sim, sim_spec_with_steps("web", 2));
+    int64_t before[] = {step_ended_at(sim, 0), step_ended_at(sim, 1)};
+    sim_advance(sim, SECOND_MS);
+    sim_change(sim, &(struct change){.name = "web", .recreates = true});
+    sim_change(
+        sim, &(struct change){.name = "web", .provision = PROVISION_AGAIN, .provision_from = 2});
+    sim_advance(sim, MINUTE_MS);
+    assert_true(sim_is_ready(sim, "web"));
+    assert_true(step_ended_at(sim, 0) > before[0]);
+    assert_true(step_ended_at(sim, 1) > before[1]);
+}
+
 static void each_step_has_a_record_of_its_last_run_on_this_disk(void **state)
 {
     struct sim *sim = *state;
@@ -644,6 +660,7 @@ int main(void)
         SIM_TEST(a_backend_that_is_not_here_is_told),
         SIM_TEST(up_provisions_once),
         SIM_TEST(provision_from_a_step_leaves_out_those_before_it),
+        SIM_TEST(a_new_disk_gets_all_steps_whatever_was_asked_for_since),
         SIM_TEST(each_step_has_a_record_of_its_last_run_on_this_disk),
         SIM_TEST(provision_runs_the_steps_again),
         SIM_TEST(a_failing_step_ends_provisioning_until_up),

@@ -12,6 +12,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "specs/base/text.h"
 #include "store/store.h"
 
 enum { GENERATION = 3 };
@@ -432,6 +433,126 @@ static void a_snapshot_followed_by_another_request_is_told_by_what_is_there(void
     }
 }
 
+static void add_volume(struct vm_spec *spec, const char *mount)
+{
+    mem_grow(spec->volumes, spec->n_volumes);
+    spec->volumes[spec->n_volumes++] =
+        (struct spec_volume){.name = mem_strdup("data"), .mount = mem_strdup(mount)};
+}
+
+/* A machine that runs, of which the VM's own troubles are known. */
+static struct vm_record record_running(const struct vm_spec *machine, enum reason stalled)
+{
+    struct vm_record record = record_new();
+    strcpy(record.status->instance.instance_id, "iid");
+    vm_status_set_applied_spec(record.status, machine);
+    set(&record, CONDITION_RUNNING, CONDITION_TRUE, REASON_RUNNING);
+    if (stalled != REASON_NONE) {
+        set(&record, CONDITION_STALLED, CONDITION_TRUE, stalled);
+    }
+    return record;
+}
+
+/* Whatever is wrong with the VM besides: a probe that fails, steps that failed. */
+static void a_volume_is_attached_once_the_machine_has_it(void **state)
+{
+    static const struct {
+        const char *mount;
+        bool has_it, is_mounted, is_reachable;
+        enum reason stalled;
+        enum goal_result attach, detach;
+    } rows[] = {
+        {NULL, true, false, false, REASON_NONE, GOAL_REACHED, GOAL_PENDING},
+        {NULL, false, false, false, REASON_NONE, GOAL_PENDING, GOAL_REACHED},
+        {NULL, false, false, false, REASON_SSH_TIMEOUT, GOAL_PENDING, GOAL_REACHED},
+        {NULL, true, false, false, REASON_SSH_TIMEOUT, GOAL_REACHED, GOAL_FAILED},
+        {NULL, true, false, true, REASON_PROGRESS_DEADLINE_EXCEEDED, GOAL_REACHED, GOAL_PENDING},
+        {NULL, true, false, true, REASON_MOUNT_FAILED, GOAL_REACHED, GOAL_FAILED},
+        {NULL, false, false, true, REASON_STEP_FAILED, GOAL_PENDING, GOAL_REACHED},
+        {NULL, false, false, true, REASON_APPLYING, GOAL_FAILED, GOAL_REACHED},
+        {"/data", true, false, true, REASON_NONE, GOAL_PENDING, GOAL_PENDING},
+        {"/data", true, true, true, REASON_STEP_FAILED, GOAL_REACHED, GOAL_PENDING},
+        {"/data", true, false, true, REASON_MOUNT_FAILED, GOAL_FAILED, GOAL_FAILED},
+        {"/data", true, false, false, REASON_AUTH_FAILED, GOAL_FAILED, GOAL_FAILED},
+        {"/data", true, false, true, REASON_SHARE_FAILED, GOAL_FAILED, GOAL_FAILED},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct error err;
+        struct vm_spec *machine = vm_spec_new("web");
+        if (rows[i].has_it) {
+            add_volume(machine, rows[i].mount);
+        }
+        cleanup_record struct vm_record record = record_running(machine, rows[i].stalled);
+        record.desired->spec->ssh.is_set = true;
+        const struct spec_volume volume = {
+            .name = (char *)"data", .mount = (char *)(uintptr_t)rows[i].mount};
+        const struct goal attach = {.kind = GOAL_VOLUME, .attaches = &volume};
+        const struct goal detach = {.kind = GOAL_VOLUME, .detaches = "data"};
+        const char *uid = record.desired->uid;
+        set(&record, CONDITION_GUEST_REACHABLE,
+            rows[i].is_reachable ? CONDITION_TRUE : CONDITION_FALSE, REASON_WAITING_FOR_SSH);
+        set(&record, CONDITION_MOUNTED, rows[i].is_mounted ? CONDITION_TRUE : CONDITION_FALSE,
+            REASON_MOUNTING);
+        assert_int_equal(check_as(&record, detach, uid, GENERATION, &err), rows[i].detach);
+        assert_int_equal(check_as(&record, attach, uid, GENERATION, &err), GOAL_FAILED);
+        assert_non_null(strstr(err.message, "not attached: another command took that back"));
+        add_volume(record.desired->spec, rows[i].mount);
+        assert_int_equal(check_as(&record, attach, uid, GENERATION, &err), rows[i].attach);
+        assert_int_equal(check_as(&record, detach, uid, GENERATION, &err), GOAL_FAILED);
+        assert_non_null(strstr(err.message, "not detached: another command took that back"));
+        vm_spec_free(machine);
+    }
+}
+
+static void a_volume_of_a_vm_that_is_off_is_there_at_its_next_start(void **state)
+{
+    struct error err;
+    const struct spec_volume volume = {.name = (char *)"data"};
+    const struct goal goal = {.kind = GOAL_VOLUME, .attaches = &volume};
+    (void)state;
+    cleanup_record struct vm_record record = record_new();
+    add_volume(record.desired->spec, NULL);
+    assert_int_equal(check_as(&record, goal, record.desired->uid, GENERATION, &err), GOAL_PENDING);
+    record.desired->power = POWER_STOPPED;
+    set(&record, CONDITION_RUNNING, CONDITION_FALSE, REASON_STOPPED);
+    assert_int_equal(check_as(&record, goal, record.desired->uid, GENERATION, &err), GOAL_REACHED);
+}
+
+/* Another `vmctl provision --from` came while the steps ran. */
+static void a_run_of_the_steps_is_judged_by_itself(void **state)
+{
+    static const struct {
+        uint32_t from, other_from; /* 0: the other is this one */
+        const char *handled, *ended;
+        enum goal_result result;
+    } rows[] = {
+        {0, 0, "own", "own", GOAL_REACHED}, {0, 0, "", "", GOAL_PENDING},
+        {0, 3, "", "", GOAL_FAILED}, {0, 3, "other", "other", GOAL_FAILED},
+        {0, 3, "own", "own", GOAL_REACHED}, /* it had ended before */
+        {0, 3, "own", "", GOAL_FAILED},     /* it had failed */
+        {3, 3, "other", "other", GOAL_REACHED}, {0, 1, "other", "other", GOAL_REACHED},
+        {4, 3, "other", "other", GOAL_REACHED},
+        {0, UINT32_MAX, "other", "other", GOAL_REACHED}, /* all of them */
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct error err;
+        cleanup_record struct vm_record record = record_new();
+        const struct goal goal = {.kind = GOAL_PROVISIONED, .from = rows[i].from, .token = "own"};
+        make_ready(&record);
+        strcpy(record.desired->provision_token, rows[i].other_from ? "other" : "own");
+        record.desired->provision_from = rows[i].other_from == UINT32_MAX ? 0 : rows[i].other_from;
+        strcpy(record.status->handled_provision_token, rows[i].handled);
+        strcpy(record.status->ended_provision_token, rows[i].ended);
+        assert_int_equal(
+            check_as(&record, goal, record.desired->uid, GENERATION, &err), rows[i].result);
+        assert_int_equal(check(&record, GOAL_PROVISIONED, &err),
+            text_eq(record.desired->provision_token, rows[i].handled) ? GOAL_REACHED
+                                                                      : GOAL_PENDING);
+    }
+}
+
 static struct vm_blocker disk_is_kept(void)
 {
     return (struct vm_blocker){.code = mem_strdup("vmctl::image::not_found"),
@@ -639,6 +760,9 @@ int main(void)
             a_condition_of_a_running_guest_fails_at_once_when_the_vm_is_not_meant_to_run),
         cmocka_unit_test(a_snapshot_is_done_or_has_failed_once_its_request_is_over),
         cmocka_unit_test(a_snapshot_followed_by_another_request_is_told_by_what_is_there),
+        cmocka_unit_test(a_volume_is_attached_once_the_machine_has_it),
+        cmocka_unit_test(a_volume_of_a_vm_that_is_off_is_there_at_its_next_start),
+        cmocka_unit_test(a_run_of_the_steps_is_judged_by_itself),
         cmocka_unit_test(a_new_disk_that_cannot_be_made_fails_only_who_needs_it),
         cmocka_unit_test(a_deletion_fails_every_other_goal),
         cmocka_unit_test(a_vm_that_is_gone_or_replaced_is_told_apart),

@@ -475,6 +475,16 @@ static const struct spec_volume data_volume = {.name = data_name, .size_gib = 5,
 static const struct change attach_data = {.name = "web", .attaches = &data_volume};
 static const struct change detach_data = {.name = "web", .detaches = data_name};
 
+static void run_with_data(struct vm_status *status)
+{
+    struct vm_spec *spec = a_spec("web", 1024);
+    mem_grow(spec->volumes, spec->n_volumes);
+    spec->volumes[spec->n_volumes++] = (struct spec_volume){.name = mem_strdup("data")};
+    strcpy(status->instance.instance_id, "iid");
+    vm_status_set_applied_spec(status, spec);
+    vm_spec_free(spec);
+}
+
 static void a_volume_is_attached_besides_the_spec_until_it_is_detached(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
@@ -498,6 +508,8 @@ static void a_volume_is_attached_besides_the_spec_until_it_is_detached(void **st
     assert_null(vm_desired_attach(record.desired, record.desired->spec));
     vm_record_clear(&record);
     assert_int_equal(apply_failing(store, detach_data).code, ERR_VOLUME_NOT_FOUND);
+    write_status(store, "web", run_with_data); /* the guest has not released it */
+    assert_int_equal(apply(store, detach_data), CHANGE_REQUESTED);
     vm_spec_free(spec);
 }
 
