@@ -203,8 +203,9 @@ static int read_snapshot(
     }
     provision->run = (struct vm_step_run){.tries = 0};
     free(TAKE_PTR(snapshot->prepared.image_path));
-    snapshot->prepared = (struct vm_prepared){
-        .disk_gib = snapshot->prepared.disk_gib, .disk_bytes = snapshot->prepared.disk_bytes};
+    snapshot->prepared = (struct vm_prepared){.disk_gib = snapshot->prepared.disk_gib,
+        .disk_bytes = snapshot->prepared.disk_bytes,
+        .is_crash_consistent = snapshot->prepared.is_crash_consistent};
     snapshot->file[0] = '\0';
     snapshot->ends_ms = 0;
     return 0;
