@@ -55,7 +55,7 @@ struct goal {
     const struct spec_volume *attaches;
     const char *detaches;
     /* GOAL_PROVISIONED: the step that the follower's own run begins with, from 1; 0: the first.
-     * `token` is the run; "": the last one, whoever asked for it. */
+     * `token` is the run; "": the last one of any command. */
     uint32_t from;
     char token[TEXT_ID_SIZE];
 };

@@ -85,8 +85,8 @@ leave() {
     return 0
 }
 
-# release NAME: unmounts it and its partitions. What uses it in another way (swap, LVM, RAID) goes on,
-# and is the reason why this fails.
+# release NAME: unmounts it and its partitions. What uses it in another way (swap, LVM, RAID) keeps
+# it, and is the reason why this fails.
 release() {
     disk=$device
     for part in "$disk" "$disk"[0-9]*; do
@@ -99,7 +99,7 @@ release() {
                 return 1
             fi
         done
-        if grep -q "^$part[[:blank:]]" /proc/swaps 2>/dev/null; then
+        if grep -q "^${part}[[:blank:]]" /proc/swaps 2>/dev/null; then
             why="volume '$1' is in use in the guest, as swap"
             return 1
         fi

@@ -27,7 +27,8 @@ struct vmfile_reader;
 struct vmfile_expansion {
     struct kdl_node *vms; /* as vmfile_read_vm() takes them; they borrow from the document, too */
     size_t n_vms;
-    bool is_too_much; /* it was reported; the last of the vms is in pieces, and others are missing */
+    bool
+        is_too_much; /* it was reported; the last of the vms is in pieces, and others are missing */
     struct kdl_arena memory;
 };
 
