@@ -17,6 +17,7 @@ static inline void cleanup_close_(int *fd)
 {
     if (*fd >= 0) {
         close(*fd); /* never retried on EINTR: Linux has closed it already, see close(2) */
+        *fd = -1;   /* the number may be another descriptor's by the next call */
     }
 }
 
