@@ -37,18 +37,13 @@ void agent_answer_clear(struct agent_answer *answer)
 
 void agent_stream_init(struct agent_stream *stream, int64_t id, size_t line_max)
 {
-    *stream = (struct agent_stream){.input = BUF_INIT(line_max), .id = id};
+    *stream = (struct agent_stream){.id = id};
+    line_reader_init(&stream->lines, line_max);
 }
 
 void agent_stream_clear(struct agent_stream *stream)
 {
-    buf_clear(&stream->input);
-}
-
-static void agent_stream_drop(struct agent_stream *stream, size_t n)
-{
-    buf_consume(&stream->input, n);
-    stream->n_scanned = 0;
+    line_reader_clear(&stream->lines);
 }
 
 /* Whether the line is the answer that begins the conversation. */
@@ -62,22 +57,23 @@ static bool is_sync_answer(const struct agent_stream *stream, const char *line, 
 /* Until a conversation has begun only what may be its beginning is kept. True: it has. */
 static bool agent_stream_sync(struct agent_stream *stream)
 {
-    struct buf *input = &stream->input;
-    while (stream->state != AGENT_ANSWERING && input->len > 0) {
-        const char *delimiter = memchr(input->data, DELIMITER, input->len);
-        const char *newline = memchr(input->data, '\n', input->len);
-        size_t n = newline ? (size_t)(newline - input->data) : input->len;
-        bool is_cut = delimiter && (size_t)(delimiter - input->data) < n;
-        if (stream->state == AGENT_SEEKING || is_cut) {
-            stream->state = delimiter ? AGENT_SYNCING : AGENT_SEEKING;
-            agent_stream_drop(
-                stream, delimiter ? (size_t)(delimiter - input->data) + 1 : input->len);
-        } else if (!newline && n <= SYNC_LINE_MAX) {
+    size_t left;
+    for (const char *rest; rest = line_reader_rest(&stream->lines, &left),
+                           stream->state != AGENT_ANSWERING && left > 0;) {
+        const char *newline = memchr(rest, '\n', left);
+        size_t n = newline ? (size_t)(newline - rest) : left;
+        const char *delimiter = memrchr(rest, DELIMITER, n);
+        bool is_wanted = stream->state == AGENT_SYNCING;
+        if (delimiter) {
+            stream->state = AGENT_SYNCING;
+            line_reader_skip(&stream->lines, (size_t)(delimiter - rest) + 1);
+        } else if (is_wanted && !newline && n <= SYNC_LINE_MAX) {
             return false;
         } else {
-            bool is_it = newline && n <= SYNC_LINE_MAX && is_sync_answer(stream, input->data, n);
+            bool is_it =
+                is_wanted && newline && n <= SYNC_LINE_MAX && is_sync_answer(stream, rest, n);
             stream->state = is_it ? AGENT_ANSWERING : AGENT_SEEKING;
-            agent_stream_drop(stream, newline ? n + 1 : n);
+            line_reader_skip(&stream->lines, newline ? n + 1 : n);
         }
     }
     return stream->state == AGENT_ANSWERING;
@@ -90,9 +86,9 @@ int agent_stream_feed(struct agent_stream *stream, const char *bytes, size_t n, 
     if (!delimiter) {
         return 0;
     }
-    if (!buf_add(&stream->input, delimiter, n - (size_t)(delimiter - bytes))) {
+    if (!line_reader_feed(&stream->lines, delimiter, n - (size_t)(delimiter - bytes))) {
         return error_set(err, ERR_AGENT, "the guest's agent sent an answer of more than %zu bytes",
-            stream->input.max);
+            stream->lines.input.max);
     }
     return 0;
 }
@@ -117,26 +113,17 @@ static int parse_answer(const char *line, size_t n, struct agent_answer *ret, st
 
 int agent_stream_next(struct agent_stream *stream, struct agent_answer *ret, struct error *err)
 {
-    struct buf *input = &stream->input;
+    size_t n;
     if (stream->state != AGENT_ANSWERING) {
         *ret = (struct agent_answer){.is_sync = agent_stream_sync(stream)};
         return ret->is_sync;
     }
-    while (input->len > stream->n_scanned) {
-        const char *start = input->data + stream->n_scanned;
-        const char *newline = memchr(start, '\n', input->len - stream->n_scanned);
-        if (!newline) {
-            stream->n_scanned = input->len;
-            return 0;
-        }
-        size_t n = (size_t)(newline - input->data);
-        const char *text = input->data;
-        for (; n > 0 && strchr(" \t\r\xff", *text); text++) { /* also a line of nothing else */
+    for (const char *line; (line = line_reader_next(&stream->lines, &n));) {
+        for (; n > 0 && strchr(" \t\r\xff", *line); line++) { /* also a line of nothing else */
             n--;
         }
-        int rc = n > 0 ? parse_answer(text, n, ret, err) : 0;
-        agent_stream_drop(stream, (size_t)(newline - input->data) + 1);
         if (n > 0) {
+            int rc = parse_answer(line, n, ret, err);
             return rc < 0 ? rc : 1;
         }
     }

@@ -15,6 +15,7 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/json.h"
+#include "specs/base/line_reader.h"
 
 struct error;
 
@@ -28,9 +29,8 @@ void agent_add_command(struct buf *out, const char *command, json_t *arguments_t
 void agent_add_sync(struct buf *out, int64_t id);
 
 struct agent_stream {
-    struct buf input;
-    size_t n_scanned; /* bytes of input known to contain no newline */
-    int64_t id;       /* of the answer that begins the conversation */
+    struct line_reader lines;
+    int64_t id; /* of the answer that begins the conversation */
     enum {
         AGENT_SEEKING, /* … of which no 0xFF was seen … */
         AGENT_SYNCING, /* … or that may be the line that is arriving */

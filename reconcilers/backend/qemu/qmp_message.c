@@ -13,17 +13,17 @@ void qmp_message_clear(struct qmp_message *message)
 
 void qmp_stream_init(struct qmp_stream *stream)
 {
-    *stream = (struct qmp_stream){.input = BUF_INIT(QMP_MESSAGE_MAX)};
+    line_reader_init(&stream->lines, QMP_MESSAGE_MAX);
 }
 
 void qmp_stream_clear(struct qmp_stream *stream)
 {
-    buf_clear(&stream->input);
+    line_reader_clear(&stream->lines);
 }
 
 int qmp_stream_feed(struct qmp_stream *stream, const char *bytes, size_t n, struct error *err)
 {
-    if (!buf_add(&stream->input, bytes, n)) {
+    if (!line_reader_feed(&stream->lines, bytes, n)) {
         return error_set(
             err, ERR_QMP_COMMAND, "QEMU sent a message of more than %d bytes", QMP_MESSAGE_MAX);
     }
@@ -71,20 +71,10 @@ static int parse(const char *line, size_t n, struct qmp_message *ret, struct err
 
 int qmp_stream_next(struct qmp_stream *stream, struct qmp_message *ret, struct error *err)
 {
-    struct buf *input = &stream->input;
-    while (input->len > stream->n_scanned) {
-        const char *start = input->data + stream->n_scanned;
-        const char *newline = memchr(start, '\n', input->len - stream->n_scanned);
-        if (!newline) {
-            stream->n_scanned = input->len;
-            return 0;
-        }
-        size_t n = (size_t)(newline - input->data);
-        bool is_message = strspn(input->data, " \t\r") < n; /* the newline ends a blank line */
-        int rc = is_message ? parse(input->data, n, ret, err) : 0;
-        buf_consume(input, n + 1);
-        stream->n_scanned = 0;
-        if (is_message) {
+    size_t n;
+    for (const char *line; (line = line_reader_next(&stream->lines, &n));) {
+        if (strspn(line, " \t\r") < n) { /* the newline ends a blank line */
+            int rc = parse(line, n, ret, err);
             return rc < 0 ? rc : 1;
         }
     }

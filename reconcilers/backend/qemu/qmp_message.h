@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "specs/base/buf.h"
 #include "specs/base/json.h"
+#include "specs/base/line_reader.h"
 
 struct error;
 
@@ -31,8 +31,7 @@ struct qmp_message {
 void qmp_message_clear(struct qmp_message *message);
 
 struct qmp_stream {
-    struct buf input;
-    size_t n_scanned; /* bytes of input known to contain no newline */
+    struct line_reader lines;
 };
 
 void qmp_stream_init(struct qmp_stream *stream);
