@@ -221,9 +221,9 @@ const struct command command_port = {
     .summary = "List the ports that lead into a VM",
     .usage = "[OPTIONS] [VM]",
     .details =
-        "Also the sockets that are forwarded over SSH. What the VMFile names and the machine does\n"
-        "not forward, because it is off or the port was taken, is marked. Without a name: the\n"
-        "VMFile's only VM.",
+        "Also what is forwarded over SSH: sockets, and the ports of `forward \"auto\"`. What is\n"
+        "not forwarded, because the machine is off or the port was taken, is marked. Without a\n"
+        "name: the VMFile's only VM.",
     .examples = "  vmctl port web\n"
                 "  vmctl port web --open",
     .reach = REACH_ONE,

@@ -67,6 +67,9 @@ static void add_network(struct buf *out, const struct vm_spec *spec)
         vm_text_field(out, "Forward:", "%s -> %s%s", is_reverse ? socket->guest : socket->host,
             is_reverse ? socket->host : socket->guest, is_reverse ? " (of this host)" : "");
     }
+    if (spec->network.is_auto) {
+        vm_text_field(out, "Forward:", "auto");
+    }
 }
 
 /* What the machine that runs has, and what it has not got yet. `unit` begins with a blank. */

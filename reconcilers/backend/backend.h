@@ -377,8 +377,9 @@ struct tunnel; /* the backend's handle of one VM's; the process that forwards ou
 struct tunnel_wanted {
     const struct vm_forward *forwards; /* of those that are leaving nothing is to be left */
     size_t n_forwards;
-    bool may_log_in; /* the guest runs, so that a login may be tried */
-    bool is_set_up;  /* its steps have run: what was refused before is tried at once */
+    bool watches_ports; /* of the guest */
+    bool may_log_in;    /* the guest runs, so that a login may be tried */
+    bool is_set_up;     /* its steps have run: what was refused before is tried at once */
 };
 
 enum tunnel_state { TUNNEL_PENDING, TUNNEL_MADE, TUNNEL_REFUSED, TUNNEL_GONE };
@@ -389,11 +390,22 @@ struct tunnel_forward {
     const char *refusal; /* TUNNEL_REFUSED; borrowed until the next call */
 };
 
+/* A TCP port that the guest listens on, and where within it. */
+struct tunnel_port {
+    uint16_t port;
+    char address[INET6_ADDRSTRLEN]; /* of any address: "127.0.0.1" or "localhost" */
+};
+
+enum { TUNNEL_PORTS_MAX = 256 }; /* more are not noticed */
+
 /* Borrowed until the next call. */
 struct tunnel_facts {
     bool is_gone;        /* nothing of it runs */
     const char *failure; /* why it does not come about, after some tries; NULL */
-    int64_t retry_ms;    /* until keep() has something to do: as verdict.requeue_ms */
+    bool are_ports_known;
+    const struct tunnel_port *ports; /* in ascending order, each once */
+    size_t n_ports;
+    int64_t retry_ms; /* until keep() has something to do: as verdict.requeue_ms */
 };
 
 struct tunnel_ops {

@@ -9,11 +9,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "controller/loop/loop.h"
 #include "reconcilers/backend/qemu/qemu_log.h"
 #include "reconcilers/tunnel/companion.h"
+#include "reconcilers/tunnel/guest_ports.h"
 #include "reconcilers/tunnel/guest_run.h"
 #include "reconcilers/tunnel/guest_sockets.sh.h"
 #include "reconcilers/tunnel/host_socket.h"
@@ -64,9 +64,10 @@ struct tunnel {
     struct loop_timer *timer;  /* of the connection */
     struct loop_timer *answer; /* of what was asked */
     uint32_t n_requests;
-    struct guest_run *orders; /* for the guest's side, under way; NULL: none */
-    int64_t started_ms;       /* when the last one was started; 0: none */
-    unsigned n_failures;      /* in a row, without a login */
+    struct guest_run *orders;  /* for the guest's side, under way; NULL: none */
+    struct guest_ports *ports; /* NULL: they are not watched */
+    int64_t started_ms;        /* when the last one was started; 0: none */
+    unsigned n_failures;       /* in a row, without a login */
     char *failure;
 };
 
@@ -352,6 +353,7 @@ static void drop_connection(struct tunnel *tunnel)
 {
     mux_free(TAKE_PTR(tunnel->mux));
     guest_run_free(TAKE_PTR(tunnel->orders));
+    guest_ports_free(TAKE_PTR(tunnel->ports));
     loop_timer_stop(tunnel->answer);
     loop_timer_stop(tunnel->timer);
     tunnel->is_up = tunnel->is_connecting = false;
@@ -499,6 +501,7 @@ static void tunnel_close(struct tunnel *tunnel)
     }
     mux_free(tunnel->mux);
     guest_run_free(tunnel->orders);
+    guest_ports_free(tunnel->ports);
     loop_timer_free(tunnel->timer);
     loop_timer_free(tunnel->answer);
     for (size_t i = 0; i < tunnel->n_links; i++) {
@@ -522,6 +525,12 @@ static void tunnel_keep(
         reset_links(tunnel);
     }
     advance_links(tunnel);
+    if (!wanted->watches_ports) {
+        guest_ports_free(TAKE_PTR(tunnel->ports));
+    } else if (!tunnel->ports && tunnel->is_up) {
+        tunnel->ports =
+            guest_ports_new(tunnel->host, tunnel->vm_name, tunnel->changed, tunnel->context);
+    }
 }
 
 static void tunnel_end(struct tunnel *tunnel, const struct vm_forward *forwards, size_t n)
@@ -566,6 +575,7 @@ static void tunnel_observe(struct tunnel *tunnel, const struct vm_forward *forwa
         .is_gone = !tunnel->is_up && !companion_is_alive(tunnel->host, tunnel->vm_name),
         .failure = tunnel->n_failures >= FAILURES_UNTIL_SHOWN ? tunnel->failure : NULL,
         .retry_ms = tunnel_retry_ms(tunnel)};
+    guest_ports_get(tunnel->ports, ret);
     for (size_t i = 0; i < n; i++) {
         const struct link *link = find_link(tunnel, &forwards[i]);
         bool is_alive = link && (tunnel->is_up || link->phase == LINK_REFUSED);

@@ -494,7 +494,7 @@ static const struct condition *first_unmet(const struct pass *pass)
         CONDITION_SHARED, CONDITION_PROVISIONED, CONDITION_FORWARDED};
     const struct situation *s = &pass->situation;
     size_t first = s->is_alive || s->power == POWER_STOPPED ? 2 : 0;
-    bool has_sockets = pass->env.spec->network.n_sockets > 0;
+    bool has_sockets = pass->env.spec->network.n_sockets > 0; /* `forward "auto"` is not needed */
     for (size_t i = first; i < ARRAY_LEN(needed) - !has_sockets; i++) {
         const struct condition *condition = &pass->patch->status->conditions[needed[i]];
         bool is_of_some = needed[i] == CONDITION_MOUNTED || needed[i] == CONDITION_SHARED;

@@ -14,6 +14,8 @@
 #include "reconcilers/backend/backend.h"
 #include "specs/vm/vm_status.h"
 
+enum { FORWARD_PORTS_MAX = 64 }; /* that are forwarded by themselves; further ones are only named */
+
 struct forward_input {
     const struct vm_spec *spec;       /* desired */
     bool is_wanted;                   /* the machine is meant to run, and its guest was reached */
@@ -22,6 +24,11 @@ struct forward_input {
     const struct tunnel_facts *facts;
     /* Who else holds the lease; NULL: nobody. */
     const char *(*holder)(void *context, const char *key);
+    /* No program listens on this port of 127.0.0.1. */
+    bool (*is_bindable)(void *context, uint16_t port);
+    /* A port of this host that no VM and no program has, sought from `start` on. 0: there is none.
+     */
+    uint16_t (*free_port)(void *context, uint16_t start);
     void *context;
 };
 

@@ -5,19 +5,24 @@
 
 #include "reconcilers/vm/forward_plan.h"
 #include "reconcilers/vm/pass.h"
+#include "reconcilers/vm/ports.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/fields.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-enum { GONE_RECHECK_MS = 50 };
+enum {
+    GONE_RECHECK_MS = 50,
+    SKIPPED_RECHECK_MS = 10000, /* a port that another program or VM gives up causes no event */
+};
 
 /* Those that need a tunnel: also one that is recorded, and not desired any more. */
 static bool is_needed(const struct pass *pass, const struct vm_status *status)
 {
     const struct vm_desired *desired = pass->view->desired;
     const struct spec_network *network = desired ? &desired->spec->network : NULL;
-    return network && (network->n_sockets > 0 || status->n_forwards > 0 || pass->vm->tunnel);
+    return network && (network->n_sockets > 0 || network->is_auto || status->n_forwards > 0 ||
+                          pass->vm->tunnel);
 }
 
 static void tunnel_changed(void *context)
@@ -40,7 +45,7 @@ static bool are_wanted(const struct pass *pass)
     const struct situation *s = &pass->situation;
     const struct spec_network *network = &pass->view->desired->spec->network;
     return s->is_alive && s->intent == INTENT_NONE && !situation_must_be_down(s) &&
-           pass->patch->status->was_reached && network->n_sockets > 0;
+           pass->patch->status->was_reached && (network->n_sockets > 0 || network->is_auto);
 }
 
 /* ---- what the plan asks ---- */
@@ -50,6 +55,18 @@ static const char *other_holder(void *context, const char *key)
     const struct pass *pass = context;
     const char *holder = pass->vm->host->lease_holder(pass->vm->host, key);
     return text_eq(holder, pass->vm->name) ? NULL : holder;
+}
+
+static bool port_is_bindable(void *context, uint16_t port)
+{
+    (void)context;
+    return ports_is_bindable(port);
+}
+
+static uint16_t free_port(void *context, uint16_t start)
+{
+    const struct pass *pass = context;
+    return ports_free(pass->vm->host, pass->vm->name, start);
 }
 
 /* ---- the record ---- */
@@ -105,6 +122,8 @@ static void record_plan(struct pass *pass, const struct vm_status *committed,
         .observed = observed,
         .facts = facts,
         .holder = other_holder,
+        .is_bindable = port_is_bindable,
+        .free_port = free_port,
         .context = pass,
     };
     struct forward_plan plan;
@@ -123,6 +142,15 @@ static void close_tunnel(struct pass *pass)
     ops->close(TAKE_PTR(pass->vm->tunnel));
 }
 
+static bool has_skipped(const struct vm_status *status)
+{
+    bool is_skipped = false;
+    for (uint32_t i = 0; i < status->n_forwards; i++) {
+        is_skipped |= !status->forwards[i].is_leased;
+    }
+    return is_skipped;
+}
+
 int64_t forwards_keep(struct pass *pass, const struct vm_status *committed)
 {
     struct vm *vm = pass->vm;
@@ -137,12 +165,13 @@ int64_t forwards_keep(struct pass *pass, const struct vm_status *committed)
     const struct tunnel_wanted wanted = {
         .forwards = committed->forwards,
         .n_forwards = committed->n_forwards,
+        .watches_ports = pass->view->desired->spec->network.is_auto,
         .may_log_in = pass->situation.run_state == RUN_STATE_RUNNING,
         .is_set_up = vm_status_is_true(committed, CONDITION_PROVISIONED),
     };
     if (!are_wanted(pass)) {
         ops->end(tunnel, committed->forwards, committed->n_forwards);
-    } else if (committed->n_forwards > 0) {
+    } else if (committed->n_forwards > 0 || wanted.watches_ports) {
         ops->keep(tunnel, &pass->env, &wanted);
     }
     ops->observe(tunnel, committed->forwards, committed->n_forwards, observed, &facts);
@@ -154,7 +183,11 @@ int64_t forwards_keep(struct pass *pass, const struct vm_status *committed)
     if (is_over) {
         close_tunnel(pass);
     }
-    return is_over ? VERDICT_WHEN_WOKEN : !are_wanted(pass) ? GONE_RECHECK_MS : facts.retry_ms;
+    bool is_sooner = facts.retry_ms != VERDICT_WHEN_WOKEN && facts.retry_ms < SKIPPED_RECHECK_MS;
+    return is_over                                ? VERDICT_WHEN_WOKEN
+           : !are_wanted(pass)                    ? GONE_RECHECK_MS
+           : has_skipped(committed) && !is_sooner ? SKIPPED_RECHECK_MS
+                                                  : facts.retry_ms;
 }
 
 void forwards_end(struct pass *pass)
@@ -208,20 +241,54 @@ static bool are_all_recorded(const struct pass *pass)
     return n >= network->n_sockets;
 }
 
+/* "but not the guest's port 8080: …" of the first; NULL: none. free() it. */
+static char *list_skipped(const struct vm_status *status)
+{
+    const struct vm_forward *first = NULL;
+    size_t n = 0;
+    for (uint32_t i = 0; i < status->n_forwards; i++) {
+        const struct vm_forward *forward = &status->forwards[i];
+        if (!forward->socket && !forward->is_made && forward->refusal) {
+            first = first ? first : forward;
+            n++;
+        }
+    }
+    return n == 0 ? NULL
+           : n == 1
+               ? mem_printf("but not the guest's port %u: %s", first->guest_port, first->refusal)
+               : mem_printf("but not the guest's port %u: %s; and %zu more: vmctl port",
+                     first->guest_port, first->refusal, n - 1);
+}
+
+/* Of a tunnel that does not come about, for `forward "auto"` alone: no record has it. */
+static const char *tunnel_failure(const struct pass *pass)
+{
+    const struct vm *vm = pass->vm;
+    struct tunnel_facts facts = {.failure = NULL};
+    if (vm->tunnel && pass->view->desired->spec->network.is_auto) {
+        vm->backend->tunnel->observe(vm->tunnel, NULL, 0, NULL, &facts);
+    }
+    return facts.failure;
+}
+
 void forwards_describe(struct pass *pass)
 {
     const struct spec_network *network = &pass->view->desired->spec->network;
     const struct condition *reachable = &pass->patch->status->conditions[CONDITION_GUEST_REACHABLE];
     const char *failure = forwards_failure(pass);
-    if (network->n_sockets == 0) {
+    if (network->n_sockets == 0 && !network->is_auto) {
         pass_set(pass, CONDITION_FORWARDED, CONDITION_ABSENT, REASON_NONE, NULL);
     } else if (reachable->state != CONDITION_TRUE) {
         pass_set(pass, CONDITION_FORWARDED, CONDITION_FALSE, reachable->reason, NULL);
     } else if (failure) {
         pass_set(pass, CONDITION_FORWARDED, CONDITION_FALSE, REASON_FORWARD_FAILED, failure);
+    } else if (tunnel_failure(pass)) {
+        pass_set(pass, CONDITION_FORWARDED, CONDITION_FALSE, REASON_FORWARD_FAILED,
+            tunnel_failure(pass));
     } else if (first_unmade(pass, false) || !are_all_recorded(pass)) {
         pass_set(pass, CONDITION_FORWARDED, CONDITION_FALSE, REASON_FORWARDING, NULL);
     } else {
-        pass_set(pass, CONDITION_FORWARDED, CONDITION_TRUE, REASON_FORWARDED, NULL);
+        cleanup_free char *skipped = list_skipped(pass->patch->status);
+        pass_set(pass, CONDITION_FORWARDED, CONDITION_TRUE, REASON_FORWARDED, skipped);
     }
 }

@@ -219,6 +219,7 @@ void hot_change_take_over(struct pass *pass)
     bool has_other_live = fields_take(&vm_spec_fields, applied, wanted, "live");
     bool has_other_checks = has_other_ready || has_other_live;
     (void)fields_take(&vm_spec_fields, applied, wanted, "network.sockets"); /* forwards.c */
+    (void)fields_take(&vm_spec_fields, applied, wanted, "network.autoForward");
     if (!has_other_ssh && !has_other_checks) {
         return;
     }

@@ -15,9 +15,8 @@
 #include "specs/base/text.h"
 #include "specs/vm/lease_key.h"
 
-/* Whether no other program listens there now. Only a hint that saves a failed try: QEMU's own bind
- * decides when the machine boots. */
-static bool is_bindable(uint16_t port)
+/* Only a hint that saves a failed try: the bind of QEMU, or ssh, decides. */
+bool ports_is_bindable(uint16_t port)
 {
     cleanup_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = {
@@ -69,7 +68,7 @@ static uint16_t find_port(struct reconciler_host *host, const char *vm_name, uin
         uint16_t port = n < RANGE ? (uint16_t)(PORT_SSH_FIRST + at)
                                   : (uint16_t)(PORT_SSH_LAST + 1 + (place + n - RANGE) % ABOVE);
         bool is_other = port != taken && !(n < RANGE && is_held[at]);
-        if (is_other && ports_is_available(host, vm_name, port) && is_bindable(port)) {
+        if (is_other && ports_is_available(host, vm_name, port) && ports_is_bindable(port)) {
             return port;
         }
     }
@@ -82,6 +81,13 @@ static uint32_t hash_of(const char *vm_name)
     digest_text(vm_name, hex);
     hex[8] = '\0';
     return (uint32_t)strtoul(hex, NULL, 16);
+}
+
+uint16_t ports_free(struct reconciler_host *host, const char *vm_name, uint16_t start)
+{
+    uint16_t first = (uint16_t)(PORT_SSH_FIRST + (start + RANGE - PORT_SSH_FIRST % RANGE) % RANGE);
+    uint16_t port = find_port(host, vm_name, first, hash_of(vm_name), 0);
+    return ports_is_available(host, vm_name, port) && ports_is_bindable(port) ? port : 0;
 }
 
 uint16_t ports_first_ssh(struct reconciler_host *host, const char *vm_name)

@@ -15,6 +15,11 @@ enum { PORT_SSH_FIRST = 10022, PORT_SSH_LAST = 10122 };
 uint16_t ports_first_ssh(struct reconciler_host *host, const char *vm_name);
 /* The next free port after `taken`, never `taken` itself while there is another. */
 uint16_t ports_next_ssh(struct reconciler_host *host, const char *vm_name, uint16_t taken);
+/* A port of the same range that no VM holds and no program listens on; which one, follows from
+ * `start`. 0: there is none. */
+uint16_t ports_free(struct reconciler_host *host, const char *vm_name, uint16_t start);
+/* No program listens on it, at 127.0.0.1, now. */
+bool ports_is_bindable(uint16_t port);
 /* No other VM holds it. */
 bool ports_is_available(struct reconciler_host *host, const char *vm_name, uint16_t port);
 

@@ -81,6 +81,7 @@ static const struct vmfile_field {
     {"network range", "network.range", DISPOSITION_RESTART, NULL},
     {"forward", "network.forwards", DISPOSITION_RESTART, can_change_forwards},
     {"forward socket", "network.sockets", DISPOSITION_LIVE, NULL},
+    {"forward \"auto\"", "network.autoForward", DISPOSITION_LIVE, NULL},
     {"host-services", "network.hostServices", DISPOSITION_RESTART, can_change_ways},
     {"isolate", "network.isolated", DISPOSITION_RESTART, can_change_ways},
     {"egress", "network.egress", DISPOSITION_RESTART, can_change_ways},

@@ -37,6 +37,7 @@ static const struct field network_rows[] = {
         .is_set = true),
     FIELD_LIST(struct spec_network, sockets, n_sockets, "sockets", &spec_socket_fields,
         .is_set = true, .omit_empty = true),
+    FIELD(struct spec_network, is_auto, "autoForward", .omit_empty = true),
     FIELD_LIST(struct spec_network, services, n_services, "hostServices", &spec_service_fields,
         .is_set = true, .omit_empty = true),
     FIELD(struct spec_network, project, "project"),

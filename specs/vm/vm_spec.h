@@ -175,6 +175,7 @@ struct spec_network {
     size_t n_forwards;
     struct spec_socket *sockets;
     size_t n_sockets;
+    bool is_auto; /* `forward "auto"`: the ports that the guest listens on */
     struct spec_service *services;
     size_t n_services;
     /* NETWORK_PROJECT: */

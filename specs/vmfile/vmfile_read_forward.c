@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* `forward host=8080 guest=80`: a range of ports is as many forwards; `forward socket="…"
- * guest="…"`. */
+ * guest="…"`; `forward "auto"`. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,7 +126,7 @@ static const struct vmfile_rule forward_rules[FORWARD_FIELD_COUNT_] = {
 
 static const char forward_usage[] = "forward host=8080 guest=80";
 static const struct vmfile_shape forward_shape = {
-    forward_usage, 0, 0, forward_rules, FORWARD_FIELD_COUNT_, false};
+    forward_usage, 0, 1, forward_rules, FORWARD_FIELD_COUNT_, false};
 
 static void add_forward(
     struct vmfile_vm *vm, const struct spec_forward *forward, struct kdl_pos pos)
@@ -224,14 +224,37 @@ static void read_socket_forward(struct vmfile_reader *reader, const struct kdl_n
     }
 }
 
+/* `forward "auto"`. */
+static void read_auto_forward(struct vmfile_reader *reader, const struct kdl_node *node,
+    struct vmfile_vm *vm, const struct kdl_pos *seen)
+{
+    const struct kdl_value *value = kdl_argument(node, 0);
+    if (value->kind != KDL_STRING || !text_eq(value->string, "auto")) {
+        vmfile_report(reader, value->pos, "write: forward host=8080 guest=80, or: forward \"auto\"",
+            "`forward` takes no value but \"auto\"");
+        return;
+    }
+    for (size_t i = 0; i < FORWARD_FIELD_COUNT_; i++) {
+        if (seen[i].line) {
+            vmfile_report(reader, seen[i], "write a `forward` of its own for it",
+                "`forward \"auto\"` has no `%s`: it forwards what the guest listens on",
+                forward_rules[i].name);
+        }
+    }
+    vm->spec->network.is_auto = true;
+    vm->over_ssh = vm->over_ssh.line ? vm->over_ssh : node->pos;
+}
+
 void vmfile_read_forward(struct vmfile_reader *reader, const struct kdl_node *node, void *target)
 {
     struct vmfile_vm *vm = target;
     struct forward_values values = {.protocol = FORWARD_TCP};
     struct kdl_pos seen[FORWARD_FIELD_COUNT_] = {{0}};
     vmfile_read_node(reader, node, &forward_shape, &values, seen);
-    bool is_socket = seen[FORWARD_SOCKET].line != 0;
-    if (is_socket) {
+    bool is_auto = kdl_argument(node, 0) != NULL, is_socket = seen[FORWARD_SOCKET].line != 0;
+    if (is_auto) {
+        read_auto_forward(reader, node, vm, seen);
+    } else if (is_socket) {
         read_socket_forward(reader, node, vm, &values, seen);
     } else {
         read_port_forward(reader, node, vm, &values, seen);

@@ -42,12 +42,14 @@ static void noop_tunnel_end(struct tunnel *tunnel, const struct vm_forward *forw
     tunnel->is_kept = false;
 }
 
-/* In scripts: "refuseForwards", how many of them. */
+/* In scripts: "refuseForwards", how many of them; "guestPort", which the guest listens on. */
 static void noop_tunnel_observe(struct tunnel *tunnel, const struct vm_forward *forwards, size_t n,
     struct tunnel_forward *ret_forwards, struct tunnel_facts *ret)
 {
     enum { RETRY_MS = 5000 };
+    static struct tunnel_port port = {.address = "127.0.0.1"};
     int64_t n_refused = noop_script_int(tunnel->host, tunnel->vm_name, "refuseForwards", 0);
+    port.port = (uint16_t)noop_script_int(tunnel->host, tunnel->vm_name, "guestPort", 0);
     for (size_t i = 0; i < n; i++) {
         bool is_refused = (int64_t)i < n_refused;
         enum tunnel_state state = !tunnel->is_kept         ? TUNNEL_PENDING
@@ -56,8 +58,11 @@ static void noop_tunnel_observe(struct tunnel *tunnel, const struct vm_forward *
                                                            : TUNNEL_MADE;
         ret_forwards[i] = (struct tunnel_forward){state, is_refused ? "noop: refused" : NULL};
     }
-    *ret = (struct tunnel_facts){
-        .is_gone = !tunnel->is_kept, .retry_ms = n_refused > 0 ? RETRY_MS : VERDICT_WHEN_WOKEN};
+    *ret = (struct tunnel_facts){.is_gone = !tunnel->is_kept,
+        .are_ports_known = tunnel->is_kept,
+        .ports = &port,
+        .n_ports = port.port ? 1 : 0,
+        .retry_ms = n_refused > 0 || port.port ? RETRY_MS : VERDICT_WHEN_WOKEN};
 }
 
 const struct tunnel_ops noop_tunnel_ops = {

@@ -7,7 +7,9 @@
 
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +45,7 @@ struct tunnel_test {
     char *in_host, *in_guest, *service, *published; /* the sockets of the two */
     int server;
     unsigned n_changes;
+    bool watches_ports;
 };
 
 static void changed(void *context)
@@ -125,8 +128,10 @@ static struct tunnel_facts turn(struct tunnel_test *test, struct tunnel_forward 
 {
     const struct vm_env env = {
         .host = &test->host, .name = "box", .spec = test->spec, .status = test->status};
-    const struct tunnel_wanted wanted = {
-        .forwards = test->forwards, .n_forwards = FORWARDS, .may_log_in = true};
+    const struct tunnel_wanted wanted = {.forwards = test->forwards,
+        .n_forwards = FORWARDS,
+        .may_log_in = true,
+        .watches_ports = test->watches_ports};
     struct tunnel_facts facts;
     tunnel_ssh()->keep(test->tunnel, &env, &wanted);
     (void)ssh_fixture_run_ms(&test->ssh, 20);
@@ -417,6 +422,47 @@ static void a_command_runs_over_the_same_login(void **state)
     guest_run_free(run);
 }
 
+static bool sees_port(struct tunnel_test *test, uint16_t port)
+{
+    struct tunnel_forward seen[FORWARDS];
+    struct tunnel_facts facts = turn(test, seen);
+    bool is_seen = false;
+    for (size_t i = 0; i < facts.n_ports; i++) {
+        is_seen |= facts.ports[i].port == port && text_eq(facts.ports[i].address, "127.0.0.1");
+    }
+    return is_seen;
+}
+
+static bool comes_to(struct tunnel_test *test, uint16_t port, bool is_seen)
+{
+    int64_t end_ms = clock_monotonic_ms(clock_system()) + LIMIT_MS;
+    while (sees_port(test, port) != is_seen) {
+        if (clock_monotonic_ms(clock_system()) >= end_ms) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void the_guests_ports_are_seen_to_open_and_close(void **state)
+{
+    struct tunnel_test *test = *state;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof(address);
+    test->watches_ports = true;
+    assert_true(comes_to(test, test->ssh.sshd->port, true));
+    test->server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(test->server, (struct sockaddr *)&address, length), 0);
+    assert_int_equal(listen(test->server, 1), 0);
+    assert_int_equal(getsockname(test->server, (struct sockaddr *)&address, &length), 0);
+    assert_true(comes_to(test, ntohs(address.sin_port), true));
+    open_again(test); /* another controller sees them, too */
+    assert_true(comes_to(test, ntohs(address.sin_port), true));
+    cleanup_close_(&test->server);
+    assert_true(comes_to(test, ntohs(address.sin_port), false));
+    assert_true(sees_port(test, test->ssh.sshd->port));
+}
+
 static void a_moved_data_directory_takes_its_link_along(void **state)
 {
     struct tunnel_test *test = *state;
@@ -451,6 +497,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_command_runs_over_the_same_login, setup, teardown),
         cmocka_unit_test_setup_teardown(
             a_moved_data_directory_takes_its_link_along, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            the_guests_ports_are_seen_to_open_and_close, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

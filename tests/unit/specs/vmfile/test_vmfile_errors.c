@@ -553,8 +553,9 @@ static void a_host_port_is_forwarded_once_in_a_file(void **state)
             "1:63+4 host port 8002/tcp is already forwarded to VM \"a\" | choose another host "
             "port\n"},
         {"vm a { image i; forward 8080 80 }",
-            "1:17+7 `forward` needs both `host` and `guest` | write: forward host=8080 guest=80\n"
-            "1:25+4 `forward` takes no value | write: forward host=8080 guest=80\n"},
+            "1:25+4 `forward` takes no value but \"auto\" | write: forward host=8080 guest=80, or: "
+            "forward \"auto\"\n"
+            "1:30+2 `forward` has too many values | write: forward host=8080 guest=80\n"},
         {"vm a { image i; forward socket=\"/s\"; ssh { user u } }",
             "1:17+7 `forward` needs both `socket` and `guest` | write: forward "
             "socket=\"~/docker.sock\" guest=\"/run/docker.sock\"\n"},
@@ -588,6 +589,16 @@ static void a_host_port_is_forwarded_once_in_a_file(void **state)
          "socket=\"/s\" guest=\"/h\" direction=to-host; forward socket=\"/t\" guest=\"/g\" "
          "direction=to-host }",
             "1:141+6 the socket '/g' is forwarded already, by VM \"a\" | choose another path\n"},
+        {"vm a { image i; forward \"all\" }",
+            "1:25+5 `forward` takes no value but \"auto\" | write: forward host=8080 guest=80, or: "
+            "forward \"auto\"\n"},
+        {"vm a { image i; forward auto guest=80; ssh { user u } }",
+            "1:30+5 `forward \"auto\"` has no `guest`: it forwards what the guest listens on | "
+            "write a "
+            "`forward` of its own for it\n"},
+        {"vm a { image i; forward auto }",
+            "1:17+7 this `forward` is made over SSH, and VM \"a\" has neither `ssh` nor "
+            "`cloud-init` | add: cloud-init, or: ssh { user \"…\" }\n"},
         {"vm a { image i; forward host=1 guest=1 proto=sctp }",
             "1:46+4 `proto` must be \"tcp\" or \"udp\", not \"sctp\"\n"},
         {"vm a { image i; network tap; forward host=1 guest=1 }",
