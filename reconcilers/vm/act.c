@@ -215,6 +215,7 @@ static int64_t act_begin_start(struct pass *pass)
     status->instance.intent = INTENT_START;
     digest_random_id(status->instance.instance_id);
     vm_status_set_applied_spec(status, pass->env.spec);
+    saved_begin(pass);
     status->applied_generation = saved_generation(pass);
     status->was_reached = false;
     status->clock = (struct vm_clock){.slept_ms = clock_slept_ms(pass->vm->host->clock)};
@@ -223,7 +224,6 @@ static int64_t act_begin_start(struct pass *pass)
     status->growth = (struct vm_growth){.vcpus = false};
     probes_reset(pass);
     vm_forget_boot(pass->vm);
-    pass->vm->n_ports_tried = 0;
     return VERDICT_NOW;
 }
 

@@ -42,8 +42,8 @@ bool pass_is_thaw_due(const struct pass *pass)
         desired && !text_eq(desired->snapshot.token, pass->view->status->handled_snapshot_token);
     bool is_under_way = vm->op && !vm->outcome->is_thaw;
     return vm_status_is_frozen(pass->view->status) && !is_under_way && pass->machine.agent &&
-           !(vm->is_freeze_ours && is_copy_due) && pass->machine.run_state == RUN_STATE_RUNNING &&
-           vm->backend->machine->thaw;
+           !(vm->is_freeze_ours && is_copy_due) && pass->now_ms >= vm->thaw_due_ms &&
+           pass->machine.run_state == RUN_STATE_RUNNING && vm->backend->machine->thaw;
 }
 
 /* Killed before or after, or done twice: a guest that is thawed stays so. */
@@ -56,22 +56,36 @@ int64_t pass_thaw(struct pass *pass)
     return VERDICT_WHEN_WOKEN;
 }
 
-/* One that does not answer is tried again when it does. */
+/* An agent may answer everything else, and never thaw. */
+static void put_off_thaw(struct pass *pass)
+{
+    enum { FIRST_MS = 5000, LONGEST_MS = 300000 };
+    int64_t pause_ms = FIRST_MS;
+    for (uint32_t i = 0; i < pass->vm->n_thaws_failed && pause_ms < LONGEST_MS; i++) {
+        pause_ms *= 2;
+    }
+    pass->vm->n_thaws_failed++;
+    pass->vm->thaw_due_ms = pass->now_ms + (pause_ms < LONGEST_MS ? pause_ms : LONGEST_MS);
+}
+
+/* One that does not answer is tried again. */
 bool pass_record_thaw(struct pass *pass, const struct error *error)
 {
     struct vm *vm = pass->vm;
     struct vm_status *status = pass->patch->status;
-    if (error && !vm->has_thaw_failed) {
+    if (error && vm->n_thaws_failed == 0) {
         vm_patch_event(pass->patch, true, REASON_SNAPSHOT,
             "the guest's file systems may still be frozen: %s (if so: vmctl restart %s)",
             error->message, vm->name);
     } else if (!error) {
         vm_patch_event(pass->patch, false, REASON_SNAPSHOT, "the guest's file systems are thawed");
     }
-    vm->has_thaw_failed = error;
-    if (!error || error->code != ERR_TIMEOUT) {
+    if (error && error->code == ERR_TIMEOUT) {
+        put_off_thaw(pass);
+    } else {
         memset(status->frozen_instance_id, 0, TEXT_ID_SIZE);
-        vm->has_thaw_failed = false;
+        vm->n_thaws_failed = 0;
+        vm->thaw_due_ms = 0;
     }
     return true;
 }

@@ -188,7 +188,8 @@ static struct verdict pass_over_view(
     int64_t kept_ms = pass_kept_ms(&pass);
     vm_status_free(recorded);
     clear_pass(&pass);
-    const int64_t others_ms[] = {pass.vm->put_off.retry_at_ms - pass.now_ms, kept_ms, forwards_ms};
+    const int64_t others_ms[] = {pass.vm->put_off.retry_at_ms - pass.now_ms,
+        pass.vm->thaw_due_ms - pass.now_ms, kept_ms, forwards_ms};
     for (size_t i = 0; i < ARRAY_LEN(others_ms); i++) {
         if (others_ms[i] > 0 && (requeue_ms == VERDICT_WHEN_WOKEN || requeue_ms > others_ms[i])) {
             requeue_ms = others_ms[i];

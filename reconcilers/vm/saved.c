@@ -112,6 +112,7 @@ bool saved_record(struct pass *pass)
         .host = machine->memory_host ? machine->memory_host(pass->vm->host) : NULL,
         .accel = mem_strdup(status->instance.accel),
         .has_agent = status->instance.has_agent,
+        .is_frozen = vm_status_is_frozen(status),
         .bytes = bytes > 0 ? (uint64_t)bytes : 0};
     (void)file_stamp(file, status->saved.stamp);
     return true;
@@ -178,6 +179,14 @@ int saved_check(const struct pass *pass, struct error *err)
         "give that memory up, and boot from the disk as after a power cut: vmctl stop %s && vmctl "
         "start %s",
         name, name);
+}
+
+void saved_begin(struct pass *pass)
+{
+    struct vm_status *status = pass->patch->status;
+    if (status->saved.phase == SAVED_WHOLE && status->saved.is_frozen) {
+        memcpy(status->frozen_instance_id, status->instance.instance_id, TEXT_ID_SIZE);
+    }
 }
 
 /* Killed before the commit: the next pass confirms it again. */

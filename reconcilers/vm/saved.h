@@ -36,6 +36,9 @@ int64_t saved_drop(struct pass *pass);
 
 /* The guest runs on. */
 void saved_confirm(struct pass *pass);
+/* A start begins, with the instance id of its machine. A guest that continues is frozen as it was.
+ */
+void saved_begin(struct pass *pass);
 /* The outcome of saving. True: the status changed. */
 bool saved_record(struct pass *pass);
 /* The process ended, for `cause` if nothing was saved. */

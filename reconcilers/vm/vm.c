@@ -270,6 +270,9 @@ void vm_forget_boot(struct vm *vm)
     vm->refused_since_ms = 0;
     vm->setup_since_ms = 0;
     vm->setup_due_ms = 0;
+    vm->n_thaws_failed = 0;
+    vm->thaw_due_ms = 0;
+    vm->n_ports_tried = 0;
     vm->is_guest_settled = false;
 }
 

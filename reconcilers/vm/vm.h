@@ -112,14 +112,15 @@ struct vm {
     struct vm_check checks[CHECK_KIND_COUNT_];
     int64_t last_command_ms; /* monotonic, 0: none; spaces out repeated stop commands */
     enum machine_command last_command;
-    bool is_freeze_ours;    /* this controller recorded it, and the copy is yet to be begun */
-    bool has_thaw_failed;   /* … and reported that */
-    uint32_t n_resets;      /* of the guest, as far as they are recorded */
-    bool has_guest_left;    /* during a stop the guest powered itself off */
-    uint32_t n_interrupted; /* connections lost since a provision step ended */
-    uint32_t n_clock_lost;  /* connections lost in a row while the guest's clock was being set */
-    uint32_t n_growth_lost; /* … and while it was made to use what was added */
-    uint32_t n_ports_tried; /* SSH ports in a row that another program had taken */
+    bool is_freeze_ours;     /* this controller recorded it, and the copy is yet to be begun */
+    uint32_t n_thaws_failed; /* in a row; the first was reported */
+    int64_t thaw_due_ms;     /* monotonic; before it no other is tried */
+    uint32_t n_resets;       /* of the guest, as far as they are recorded */
+    bool has_guest_left;     /* during a stop the guest powered itself off */
+    uint32_t n_interrupted;  /* connections lost since a provision step ended */
+    uint32_t n_clock_lost;   /* connections lost in a row while the guest's clock was being set */
+    uint32_t n_growth_lost;  /* … and while it was made to use what was added */
+    uint32_t n_ports_tried;  /* SSH ports in a row that another program had taken */
 };
 
 struct vm_registry *vm_registry_new(struct reconciler_host *host);

@@ -12,7 +12,7 @@ const struct backend_traits *backend_traits(enum backend_kind kind)
             .handle = "zone",
             .handle_label = "Zone ID:",
             .console_url = propolis_console_url},
-        [BACKEND_NOOP] = {.handle = "pid", .handle_label = "PID:"},
+        [BACKEND_NOOP] = {.copies_used_disk = true, .handle = "pid", .handle_label = "PID:"},
     };
     _Static_assert(ARRAY_LEN(traits) == BACKEND_COUNT_, "every backend has them");
     return &traits[kind];

@@ -102,6 +102,7 @@ static const struct field saved_rows[] = {
     FIELD(struct vm_saved, host, "host"),
     FIELD(struct vm_saved, accel, "accel"),
     FIELD(struct vm_saved, has_agent, "agentChannel", .omit_empty = true),
+    FIELD(struct vm_saved, is_frozen, "frozen", .omit_empty = true),
     FIELD(struct vm_saved, bytes, "bytes"),
     FIELD(struct vm_saved, stamp, "stamp", .omit_empty = true),
     FIELD(struct vm_saved, disk_stamp, "diskStamp", .omit_empty = true),

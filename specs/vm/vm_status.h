@@ -105,6 +105,7 @@ struct vm_saved {
     char *host;                   /* machine_ops.memory_host of when it was saved … */
     char *accel;                  /* … and the accelerator */
     bool has_agent;               /* as in vm_instance */
+    bool is_frozen;               /* as with vm_status_is_frozen() then */
     uint64_t bytes;               /* of the file … */
     char stamp[DIGEST_SIZE];      /* … and which it is (file_stamp.h) */
     char disk_stamp[DIGEST_SIZE]; /* of the disk once its process had ended */

@@ -127,7 +127,7 @@ static void what_cannot_be_is_refused_at_once(void **state)
     struct sim *sim = *state;
     assert_int_equal(refused(sim, SNAPSHOT_CREATE, "one"), ERR_VM_NOT_FOUND);
     sim_bring_up(sim, sim_spec("web"));
-    assert_int_equal(refused(sim, SNAPSHOT_CREATE, "one"), ERR_VM_INVALID_STATE);
+    assert_int_equal(refused(sim, SNAPSHOT_RESTORE, "one"), ERR_VM_INVALID_STATE);
     sim_power(sim, "web", POWER_STOPPED);
     sim_wait(sim, "web", sim_is_stopped, MINUTE_MS);
     assert_int_equal(refused(sim, SNAPSHOT_RESTORE, "one"), ERR_SNAPSHOT_NOT_FOUND);
@@ -217,15 +217,18 @@ static void a_start_waits_for_it_and_a_deletion_does_not(void **state)
 static void of_a_vm_that_was_started_meanwhile_it_is_refused(void **state)
 {
     struct sim *sim = *state;
-    sim_bring_up(sim, sim_spec("web"));
+    bring_down(sim, 0);
+    do_now(sim, SNAPSHOT_CREATE, "one");
+    sim_power(sim, "web", POWER_RUNNING);
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     sim_kill(sim);
     sim_power(sim, "web", POWER_STOPPED);
-    ask(sim, SNAPSHOT_CREATE, "one");
+    ask(sim, SNAPSHOT_RESTORE, "one");
     sim_power(sim, "web", POWER_RUNNING);
     sim_start(sim);
     sim_wait(sim, "web", is_over, MINUTE_MS);
     expect_failure(sim, "vmctl::vm::invalid_state");
-    expect_names(sim, "");
+    expect_names(sim, "one");
     assert_true(sim_is_ready(sim, "web"));
 }
 

@@ -12,7 +12,8 @@
  * 3, "failStep": 0, "failReady": 0, "failLive": 0, "ignorePowerdown": true, "ignoreQuit": false,
  *    "ignoreTerminate": false, "ignoreKill": false, "powerdownMs": 100, "imageChanged": false,
  * "silent": false, "freeMib": 0, "refuseLogin": false, "loseConnection": false, "loseStep": false,
- *    "takenPorts": 0}
+ *    "takenPorts": 0, "agent": false, "copyMs": 5, "failCopy": 0, "keepsFrozen": false, "thawMs":
+ * 5, "failThaw": 0}
  *
  * "…Ms" is how long an operation takes; "fail…": N makes the first N tries of it fail, counted
  * since the controller opened the VM (fetch and prepare fail for as long as the script says so,
@@ -21,7 +22,8 @@
  * many answers say that cloud-init runs, then that it is done, with 0 that there is none;
  * "cloudInitFails": or that it failed; "loseConnection": a step that fails does so by its
  * connection; "loseStep": or because it is gone without a result; "takenPorts": so many boots find
- * the SSH port taken by another program.
+ * the SSH port taken by another program; "agent": one answers in the guest; "keepsFrozen": a copy
+ * of the disk does not thaw what it froze.
  */
 #include "reconcilers/backend/noop/noop_script.h"
 

@@ -10,6 +10,7 @@
  *                         "iid": "…", "bootId": "…", "resets": 1, "isChanged": true}
  *   vms/NAME/noop.disk    the disk; its text is the time it was created
  *   vms/NAME/noop.used    a guest has run on the disk, which is a clone of a template
+ *   vms/NAME/noop.frozen  the guest's file systems are frozen; how often thawing was tried
  *   noop/images/DIGEST    a cached image, named by the digest of its location
  *   noop/ruined           memory was loaded onto a disk on which a guest had run: never
  *

@@ -6,6 +6,7 @@
 
 #include "controller/loop/loop.h"
 #include "reconcilers/backend/noop/noop.h"
+#include "reconcilers/media/snapshot.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -25,7 +26,10 @@ struct machine {
     struct vm_instance *launching; /* borrowed from the operation in progress */
     struct boot_result *booting;   /* the same */
     struct loop_timer *powerdown;  /* NULL: the guest is not shutting down */
-    uint32_t launch_tries, boot_tries, freeze_tries, save_tries, load_tries;
+    uint32_t launch_tries, boot_tries, freeze_tries, save_tries, load_tries, copy_tries, thaw_tries;
+    char *copy;                      /* path of the copy that is being made; NULL: none is */
+    struct snapshot_made *copy_made; /* borrowed from that operation */
+    bool copy_freezes;
     bool is_woken; /* it is launched for the memory of a template, or its own */
     bool is_saved; /* … of its own */
     bool is_clone; /* its disk is one */
@@ -46,6 +50,7 @@ static void noop_close(struct machine *machine)
 {
     if (machine) {
         loop_timer_free(machine->powerdown);
+        free(machine->copy);
         free(machine->name);
         free(machine);
     }
@@ -66,6 +71,7 @@ static void noop_observe(
         .is_network_lost = state.is_network_lost,
         .lost_share = state.is_share_lost ? "/work" : NULL,
         .exit_status = -1,
+        .agent = noop_script_flag(machine->host, machine->name, "agent") ? "noop" : NULL,
     };
 }
 
@@ -176,10 +182,26 @@ static void count_run(const struct machine *machine)
     noop_write_file(path, more);
 }
 
+/* Of a guest whose file systems are frozen; in it, how often thawing them was tried. free() it. */
+static char *path_of_frost(const struct machine *machine)
+{
+    return paths_in_vm(machine->host->paths, machine->name, "noop.frozen");
+}
+
+static void melt(const struct machine *machine)
+{
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_free char *frost = path_of_frost(machine);
+    (void)fs_remove_file(frost, &ignored);
+}
+
 static void booted(void *context)
 {
     struct machine *machine = context;
     count_run(machine);
+    if (noop_state_read(machine->host, machine->name).run_state == RUN_STATE_PRELAUNCH) {
+        melt(machine); /* another guest's */
+    }
     if (machine->is_clone) {
         cleanup_free char *used = noop_path_of_use(machine->host, machine->name);
         noop_write_file(used, "");
@@ -313,6 +335,75 @@ static struct op *noop_load(
     return noop_start(&call, done, context);
 }
 
+/* ---- copies of a disk in use ---- */
+
+static void copied(void *context)
+{
+    struct machine *machine = context;
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_free char *dir = paths_in_vm(machine->host->paths, machine->name, "snapshots");
+    bool thaws = !noop_script_flag(machine->host, machine->name, "keepsFrozen");
+    if (fs_make_dirs(dir, 0700, &ignored) == 0) {
+        (void)fs_write_file(machine->copy, "noop", 4, 0600, &ignored);
+    }
+    machine->copy_made->is_frozen = machine->copy_freezes;
+    machine->copy_made->is_thawed = machine->copy_freezes && thaws;
+    if (machine->copy_made->is_thawed) {
+        melt(machine);
+    }
+}
+
+static struct op *noop_copy(struct machine *machine, const struct vm_env *env,
+    const struct snapshot_order *order, struct snapshot_made *result, op_done_fn *done,
+    void *context)
+{
+    const struct noop_call call = {
+        .host = machine->host,
+        .vm_name = env->name,
+        .ms_key = "copyMs",
+        .fail_key = "failCopy",
+        .code = ERR_IO,
+        .tries = &machine->copy_tries,
+        .effect = copied,
+        .effect_context = machine,
+    };
+    free(machine->copy);
+    machine->copy = snapshot_path(machine->host->paths, env->name, order->token);
+    machine->copy_made = result;
+    machine->copy_freezes = vm_status_is_frozen(env->status);
+    if (machine->copy_freezes) {
+        cleanup_free char *frost = path_of_frost(machine);
+        noop_write_file(frost, "0000");
+    }
+    return noop_start(&call, done, context);
+}
+
+static void thawed(void *context)
+{
+    melt(context);
+}
+
+static struct op *noop_thaw(
+    struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context)
+{
+    const struct noop_call call = {
+        .host = machine->host,
+        .vm_name = env->name,
+        .ms_key = "thawMs",
+        .fail_key = "failThaw",
+        .code = ERR_TIMEOUT,
+        .tries = &machine->thaw_tries,
+        .effect = thawed,
+        .effect_context = machine,
+    };
+    cleanup_free char *frost = path_of_frost(machine);
+    cleanup_free char *tries = mem_printf("%04u", machine->thaw_tries + 1);
+    if (fs_exists(frost)) {
+        noop_write_file(frost, tries);
+    }
+    return noop_start(&call, done, context);
+}
+
 /* ---- commands ---- */
 
 static void power_off(void *context)
@@ -382,5 +473,7 @@ const struct machine_ops noop_machine_ops = {
     .freeze = noop_freeze,
     .save = noop_save,
     .load = noop_load,
+    .snapshot = noop_copy,
+    .thaw = noop_thaw,
     .command = noop_command,
 };
