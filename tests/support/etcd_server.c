@@ -147,31 +147,29 @@ static void member_start(struct etcd_server *server, size_t i)
     }
 }
 
-static char *ctl_line(const struct etcd_server *server, const char *words)
+/* etcdctl with these words, at these members. */
+static void run_ctl(const struct etcd_server *server, size_t first, size_t end, const char *words)
 {
-    struct buf line = BUF_INIT(0);
-    buf_printf(
-        &line, "ETCDCTL_API=3 etcdctl --command-timeout=20s --dial-timeout=20s --endpoints=");
-    for (size_t i = 0; i < server->n; i++) {
+    cleanup_buf struct buf line = BUF_INIT(0);
+    buf_add_str(&line, "ETCDCTL_API=3 etcdctl --command-timeout=20s --dial-timeout=20s");
+    for (size_t i = first; i < end; i++) {
         if (server->members[i].pid > 0) {
-            buf_printf(&line, "%s,", server->members[i].url);
+            buf_printf(&line, " --endpoints=%s", server->members[i].url);
         }
     }
-    line.len -= line.data[line.len - 1] == ',' ? 1 : 0;
     if (!server->is_plain) {
         buf_printf(&line, " --cacert=%s/tls/ca.pem --cert=%s/tls/root.pem --key=%s/tls/root.key",
             server->dir, server->dir, server->dir);
     }
     buf_printf(&line, " %s", words);
-    return buf_steal(&line);
+    if (run_shell(server, buf_str(&line)) != 0) {
+        fail_msg("failed: %s", buf_str(&line));
+    }
 }
 
 void etcd_server_ctl(const struct etcd_server *server, const char *words)
 {
-    cleanup_free char *line = ctl_line(server, words);
-    if (run_shell(server, line) != 0) {
-        fail_msg("failed: %s", line);
-    }
+    run_ctl(server, 0, server->n, words);
 }
 
 static bool is_installed(const struct etcd_server *server)
@@ -235,6 +233,31 @@ void etcd_server_restart(struct etcd_server *server, size_t i)
 {
     etcd_server_kill(server, i);
     member_start(server, i);
+    etcd_server_ctl(server, "endpoint health");
+}
+
+void etcd_server_save(const struct etcd_server *server, const char *path)
+{
+    cleanup_free char *words = mem_printf("snapshot save %s", path);
+    run_ctl(server, 0, 1, words);
+}
+
+void etcd_server_restore(struct etcd_server *server, const char *path)
+{
+    cleanup_free char *cluster = cluster_of(server);
+    for (size_t i = 0; i < server->n; i++) {
+        etcd_server_kill(server, i);
+        cleanup_free char *peer = peer_url(server, i);
+        cleanup_free char *line =
+            mem_printf("rm -rf %s/m%zu\n"
+                       "ETCDCTL_API=3 etcdctl snapshot restore %s --name m%zu --data-dir %s/m%zu"
+                       " --initial-cluster %s --initial-advertise-peer-urls %s",
+                server->dir, i, path, i, server->dir, i, cluster, peer);
+        assert_int_equal(run_shell(server, line), 0);
+    }
+    for (size_t i = 0; i < server->n; i++) {
+        member_start(server, i);
+    }
     etcd_server_ctl(server, "endpoint health");
 }
 

@@ -37,3 +37,19 @@ void etcd_server_freeze(struct etcd_server *server, size_t member, bool is_froze
 
 /* etcdctl as root with the words of this line; the test fails when it does. */
 void etcd_server_ctl(const struct etcd_server *server, const char *words);
+
+/* A snapshot of the whole store, and back to it: all members stop, and start again with it. Only
+ * its revision shows it: the store's id stays. */
+void etcd_server_save(const struct etcd_server *server, const char *path);
+void etcd_server_restore(struct etcd_server *server, const char *path);
+
+/*
+ * A link to one member that can be cut: a process that passes on what comes, until it is stopped.
+ * Then nothing arrives, either way, and nobody is told; what was under way arrives afterwards. The
+ * member and its other clients notice nothing.
+ */
+struct etcd_link;
+struct etcd_link *etcd_link_start(const struct etcd_server *server, size_t member);
+const char *etcd_link_url(const struct etcd_link *link);
+void etcd_link_cut(struct etcd_link *link, bool is_cut);
+void etcd_link_stop(struct etcd_link *link); /* NULL is fine */

@@ -82,18 +82,15 @@ static inline int start_fixture(void **state, const struct etcd_server_options *
     return 0;
 }
 
-/* An engine on the first `n` members, as the user of this certificate. */
-static inline struct engine *connect_as(struct fixture *f, const char *user, size_t n)
+/* An engine on these endpoints, as the user of this certificate. */
+static inline struct engine *connect_to(
+    struct fixture *f, const char *user, const char *const *endpoints, size_t n)
 {
-    const char *endpoints[ETCD_SERVERS_MAX];
     char *ca = etcd_server_certificate(f->server, "ca");
     char *certificate = etcd_server_certificate(f->server, user);
     char *key = etcd_server_key(f->server, user);
     struct engine *engine = NULL;
     struct error err = {0};
-    for (size_t i = 0; i < n; i++) {
-        endpoints[i] = etcd_server_url(f->server, i);
-    }
     bool is_plain = strncmp(endpoints[0], "http:", 5) == 0;
     struct etcd_config config = {
         endpoints, n, is_plain ? NULL : ca, is_plain ? NULL : certificate, is_plain ? NULL : key};
@@ -104,6 +101,16 @@ static inline struct engine *connect_as(struct fixture *f, const char *user, siz
     free(certificate);
     free(key);
     return engine;
+}
+
+/* … on the first `n` members. */
+static inline struct engine *connect_as(struct fixture *f, const char *user, size_t n)
+{
+    const char *endpoints[ETCD_SERVERS_MAX];
+    for (size_t i = 0; i < n; i++) {
+        endpoints[i] = etcd_server_url(f->server, i);
+    }
+    return connect_to(f, user, endpoints, n);
 }
 
 static inline int stop_fixture(void **state)
