@@ -62,7 +62,7 @@ static int add_member(
 static int add_small_file(struct cli *cli, struct archive_parts *parts, const char *name,
     const char *path, struct error *err)
 {
-    enum { SMALL_MAX = 8 << 20 };
+    enum { SMALL_MAX = 80 << 20 }; /* UEFI variables of ARM: 64 MiB */
     int fd = -1;
     cleanup_buf struct buf bytes = BUF_INIT(SMALL_MAX);
     if (!fs_exists(path)) {
@@ -95,12 +95,17 @@ static int add_vm_files(struct cli *cli, const struct origin *origin, bool with_
     cleanup_free char *dir = paths_in_vm(&cli->paths, origin->vm, "snapshots");
     cleanup_free char *stem = fs_join(dir, snapshot->file);
     cleanup_free char *disk = mem_printf("%s.qcow2", stem), *seed = mem_printf("%s.iso", stem);
+    cleanup_free char *vars = mem_printf("%s.fd", stem), *tpm = mem_printf("%s.tpm", stem);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < VM_IMPORT_FILES; i++) {
         const struct vm_import_file *file = &vm_import_files[i];
         cleanup_free char *path = paths_vm(&cli->paths, origin->vm, file->file);
         if (file->file != VM_OVERLAY) {
-            rc = add_small_file(cli, parts, file->name, file->file == VM_SEED ? seed : path, err);
+            const char *from = file->file == VM_SEED            ? seed
+                               : file->file == VM_FIRMWARE_VARS ? vars
+                               : file->file == VM_TPM_STATE     ? tpm
+                                                                : path;
+            rc = add_small_file(cli, parts, file->name, from, err);
         }
     }
     return rc < 0 || !with_disk ? rc : add_disk(cli, parts, VM_IMPORT_DISK, disk, "its disk", err);

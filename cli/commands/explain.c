@@ -129,6 +129,7 @@ static const struct {
         "A provision step waits for a secret, which a command hands over: vmctl up where it is."},
     {"ShareFailed", "A shared folder cannot be mounted in the guest."},
     {"ShareLost", "A shared folder's server ended, and the machine was not to be started again."},
+    {"TpmLost", "The emulator of its TPM ended, and the machine was not to be started again."},
     {"ForwardFailed", "What its VMFile forwards over SSH cannot be made; see port."},
     {"NetworkLost", "The switch of its project network ended, and is being started again."},
     {"AuthFailed", "The guest refuses the keys."},

@@ -118,6 +118,25 @@ static void check_shares(struct doctor *doctor, const json_t *shares)
                 : "not probed");
 }
 
+/* Only `firmware` and `tpm` of a VMFile need them. */
+static void check_firmware(struct doctor *doctor, const json_t *probe)
+{
+    static const struct {
+        const char *name, *what, *missing;
+    } parts[] = {{"uefi", "UEFI", "firmware \"uefi\" does not work"},
+        {"uefi-secure", "UEFI with secure boot", "firmware \"uefi-secure\" does not work"},
+        {"tpm", "TPMs by", "`tpm` does not work"}};
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        const json_t *part = json_object_get(probe, parts[i].name);
+        const char *path = json_text(part, "path"), *fault = json_text(part, "error");
+        doctor_add(doctor, parts[i].name, path ? DOCTOR_OK : DOCTOR_WARN, json_text(part, "help"),
+            "%s: %s", path ? parts[i].what : parts[i].missing,
+            path    ? path
+            : fault ? fault
+                    : "not probed");
+    }
+}
+
 /* ---- other programs ---- */
 
 static bool is_in_path(const char *program)
@@ -230,6 +249,7 @@ void doctor_check_host(struct doctor *doctor)
         check_kvm(doctor, json_object_get(probe, "kvm"));
         check_qemu(doctor, json_object_get(probe, "qemu"));
         check_shares(doctor, json_object_get(probe, "shares"));
+        check_firmware(doctor, probe);
     }
     check_programs(doctor);
     check_kernel(doctor);

@@ -75,7 +75,11 @@ static int take_files(const struct take_work *work, struct error *err)
         const struct vm_import_file *file = &vm_import_files[i];
         cleanup_free char *from = vm_import_path(&work->paths, work->id, file->name);
         cleanup_free char *to = paths_vm(&work->paths, work->vm_name, file->file);
-        rc = take_file(from, to, err);
+        if (file->file == VM_TPM_STATE && fs_exists(from)) {
+            cleanup_free char *tpm = paths_vm(&work->paths, work->vm_name, VM_TPM_DIR);
+            rc = fs_make_dirs(tpm, 0700, err);
+        }
+        rc = rc < 0 ? rc : take_file(from, to, err);
     }
     return rc;
 }

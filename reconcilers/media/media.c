@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
-#include <unistd.h>
 
 #include "controller/loop/pool.h"
 #include "reconcilers/backend/backend.h"
@@ -15,6 +14,7 @@
 #include "reconcilers/image/image_content.h"
 #include "reconcilers/image/image_work.h"
 #include "reconcilers/media/disk.h"
+#include "reconcilers/media/disk_files.h"
 #include "reconcilers/media/identify.h"
 #include "reconcilers/media/keys.h"
 #include "reconcilers/media/seed.h"
@@ -516,8 +516,8 @@ static struct op *prepare(
     if (p->is_in_use) {
         keep_base(env, result);
     } else { /* a new disk gets the key of ours, whatever the old guest had */
-        cleanup_free char *trusted = vm_path(p, VM_HOST_KEY_TRUSTED);
-        (void)unlink(trusted);
+        cleanup_free char *dir = vm_path(p, VM_DIR);
+        (void)disk_files_forget(dir, &(struct error){.code = ERR_NONE});
     }
     p->stage = start_step(p, STEP_DIRECTORY);
     return &p->op;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "reconcilers/backend/backend.h"
+#include "reconcilers/media/disk_files.h"
 #include "reconcilers/media/media.h"
 #include "reconcilers/media/seed.h"
 #include "reconcilers/trash/trash.h"
@@ -36,6 +37,10 @@ int media_take_next(const struct vm_env *env, struct error *err)
         if (rc == 0 && rename(next_overlay, overlay) < 0) {
             rc = error_set_errno(err, ERR_IO, errno, "cannot replace '%s'", overlay);
         }
+    }
+    if (rc == 0) { /* of the old disk: killed before this, it is done again, as the rest */
+        cleanup_free char *vm_dir = paths_vm(paths, env->name, VM_DIR);
+        rc = disk_files_forget(vm_dir, err);
     }
     return rc < 0 ? rc : fs_sync_dir_of(overlay, err);
 }

@@ -3,15 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "controller/loop/child.h"
 #include "controller/loop/pool.h"
+#include "reconcilers/media/disk_files.h"
+#include "reconcilers/media/file_copy.h"
 #include "reconcilers/media/imported.h"
 #include "reconcilers/template/template_files.h"
 #include "reconcilers/trash/trash.h"
@@ -31,8 +31,8 @@
 struct snapshot_work {
     enum snapshot_verb verb;
     char *dir;      /* of the snapshots */
-    char *overlay;  /* the VM's disk … */
-    char *seed;     /* … and its seed, which it may not have */
+    char *vm_dir;   /* the VM's … */
+    char *overlay;  /* … and its disk */
     char *token;    /* names the files that are made */
     char *file;     /* of the snapshot that is restored or removed; NULL: of none; of a clone: its
                      * path */
@@ -58,110 +58,23 @@ static char *path_of(const struct snapshot_work *work, const char *file, const c
     return mem_printf("%s/%s%s", work->dir, file, ending);
 }
 
-/* ---- copying ---- */
-
-/* Only what is not a hole. */
-static int copy_data(
-    int from, int to, int64_t size, const atomic_bool *is_cancelled, struct error *err)
-{
-    enum { PIECE = 16 << 20 };
-    int64_t at = 0, end = 0;
-    int found = 0;
-    while ((found = fs_next_data(from, &at, &end)) > 0 && at < size) {
-        int64_t out = at;
-        while (at < end) {
-            size_t n = end - at < PIECE ? (size_t)(end - at) : PIECE;
-            ssize_t copied = copy_file_range(from, &at, to, &out, n, 0);
-            if (copied <= 0) {
-                return error_set_errno(err, ERR_IO, copied < 0 ? errno : EIO, "cannot copy");
-            }
-            if (atomic_load(is_cancelled)) {
-                return error_set(err, ERR_CANCELLED, "cancelled");
-            }
-        }
-    }
-    return found < 0 ? error_set_errno(err, ERR_IO, errno, "cannot copy") : 0;
-}
-
-static int copy_open(int from, int to, const atomic_bool *is_cancelled, struct error *err)
-{
-    struct stat st;
-    if (fstat(from, &st) < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot copy");
-    }
-    if (ioctl(to, FICLONE, from) < 0) { /* the file system shares no blocks */
-        enum { BLOCK = 512 };
-        if (!fs_has_room(to, (uint64_t)st.st_blocks * BLOCK)) {
-            return error_set(
-                err, ERR_NO_SPACE, "%lld MiB do not fit", (long long)st.st_blocks * BLOCK >> 20);
-        }
-        int rc = copy_data(from, to, st.st_size, is_cancelled, err);
-        if (rc < 0) {
-            return rc;
-        }
-    }
-    return ftruncate(to, st.st_size) < 0 || fsync(to) < 0
-               ? error_set_errno(err, ERR_IO, errno, "cannot copy")
-               : 0;
-}
-
-/* A complete copy that has no name yet; *ret_made is where it is. What cannot be finished is
- * removed. */
-static int copy_aside(const char *from_path, const char *to_path, char **ret_made,
-    const atomic_bool *is_cancelled, struct error *err)
-{
-    char unique[TEXT_ID_SIZE];
-    digest_random_id(unique);
-    cleanup_free char *made = mem_printf("%s.tmp-%s", to_path, unique);
-    cleanup_close int from = open(from_path, O_RDONLY | O_CLOEXEC);
-    if (from < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot open '%s'", from_path);
-    }
-    cleanup_close int to = open(made, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (to < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot create '%s'", made);
-    }
-    if (copy_open(from, to, is_cancelled, err) < 0) {
-        (void)unlink(made);
-        if (err->code == ERR_NO_SPACE) {
-            (void)error_help(err, "make room, then try again; see: df -h %.*s",
-                (int)(strrchr(to_path, '/') - to_path), to_path);
-        }
-        return error_wrap(err, "'%s' to '%s'", from_path, to_path);
-    }
-    *ret_made = TAKE_PTR(made);
-    return 0;
-}
-
-int snapshot_copy_file(
-    const char *from, const char *to, const atomic_bool *is_cancelled, struct error *err)
-{
-    cleanup_free char *made = NULL;
-    int rc = copy_aside(from, to, &made, is_cancelled, err);
-    if (rc == 0 && (rc = fs_publish(made, to, 0600, err)) < 0) {
-        (void)unlink(made);
-    }
-    return rc;
-}
-
 /* ---- on the pool ---- */
 
 static int remove_files(const struct snapshot_work *work, const char *file, struct error *err)
 {
-    cleanup_free char *disk = path_of(work, file, ".qcow2");
-    cleanup_free char *seed = path_of(work, file, ".iso");
+    cleanup_free char *disk = path_of(work, file, ".qcow2"), *stem = path_of(work, file, "");
     int rc = fs_remove_file(disk, err);
-    return rc < 0 ? rc : fs_remove_file(seed, err);
+    return rc < 0 ? rc : disk_files_remove(stem, err);
 }
 
 static int create(
     const struct snapshot_work *work, const atomic_bool *is_cancelled, struct error *err)
 {
     cleanup_free char *disk = path_of(work, work->token, ".qcow2");
-    cleanup_free char *seed = path_of(work, work->token, ".iso");
+    cleanup_free char *stem = path_of(work, work->token, "");
     struct error ignored = {.code = ERR_NONE};
-    int rc = fs_exists(work->seed) ? snapshot_copy_file(work->seed, seed, is_cancelled, err) : 0;
-    rc = rc < 0 ? rc : snapshot_copy_file(work->overlay, disk, is_cancelled, err);
+    int rc = disk_files_save(work->vm_dir, stem, is_cancelled, err);
+    rc = rc < 0 ? rc : file_copy(work->overlay, disk, is_cancelled, err);
     if (rc < 0) {
         (void)remove_files(work, work->token, &ignored);
     }
@@ -174,11 +87,11 @@ static int keep_present(
     const struct snapshot_work *work, const atomic_bool *is_cancelled, struct error *err)
 {
     cleanup_free char *disk = path_of(work, work->token, ".qcow2");
-    cleanup_free char *seed = path_of(work, work->token, ".iso");
+    cleanup_free char *stem = path_of(work, work->token, "");
     if (fs_exists(disk) || !fs_exists(work->overlay)) {
         return 0;
     }
-    int rc = fs_exists(work->seed) ? snapshot_copy_file(work->seed, seed, is_cancelled, err) : 0;
+    int rc = disk_files_save(work->vm_dir, stem, is_cancelled, err);
     if (rc == 0 && link(work->overlay, disk) < 0) {
         rc = error_set_errno(err, ERR_IO, errno, "cannot keep '%s'", work->overlay);
     }
@@ -262,22 +175,18 @@ static int restore(
     const struct snapshot_work *work, const atomic_bool *is_cancelled, struct error *err)
 {
     cleanup_free char *disk = path_of(work, work->file, ".qcow2");
-    cleanup_free char *seed = path_of(work, work->file, ".iso");
+    cleanup_free char *stem = path_of(work, work->file, "");
     cleanup_free char *kept = path_of(work, work->token, ".qcow2");
     cleanup_free char *made = NULL;
-    const char *slash = strrchr(work->overlay, '/');
-    cleanup_free char *vm_dir = mem_strndup(work->overlay, (size_t)(slash - work->overlay));
-    removal_sweep_temporary(vm_dir); /* the copy of one that was killed */
+    removal_sweep_temporary(work->vm_dir); /* the copy of one that was killed */
     bool is_swap = text_eq(work->file, work->stale);
     bool is_gone = is_swap && !fs_exists(disk);
     bool is_swapped = is_gone && fs_exists(kept) && !is_present_disk(work, kept);
     int rc = is_gone && !is_swapped ? refuse_file(work, disk, "is gone", err)
                                     : check_snapshot_file(work, disk, err);
-    rc = rc < 0 || is_swap ? rc : copy_aside(disk, work->overlay, &made, is_cancelled, err);
+    rc = rc < 0 || is_swap ? rc : file_copy_aside(disk, work->overlay, &made, is_cancelled, err);
     rc = rc < 0 ? rc : keep_present(work, is_cancelled, err);
-    if (rc == 0 && fs_exists(seed)) {
-        rc = snapshot_copy_file(seed, work->seed, is_cancelled, err);
-    }
+    rc = rc < 0 ? rc : disk_files_restore(work->vm_dir, stem, is_cancelled, err);
     if (rc == 0 && !is_swapped) {
         rc = fs_publish(is_swap ? disk : made, work->overlay, 0600, err);
     }
@@ -311,9 +220,9 @@ int snapshot_keep(const struct vm_env *env, const char *file, struct error *err)
     const struct paths *paths = env->host->paths;
     cleanup_free char *disk = snapshot_path(paths, env->name, file);
     cleanup_free char *dir = paths_in_vm(paths, env->name, "snapshots");
-    cleanup_free char *seed = mem_printf("%s/%s.iso", dir, file);
+    cleanup_free char *stem = fs_join(dir, file), *vm_dir = paths_vm(paths, env->name, VM_DIR);
     cleanup_free char *present_disk = paths_vm(paths, env->name, VM_OVERLAY);
-    cleanup_free char *present_seed = paths_vm(paths, env->name, VM_SEED);
+    const atomic_bool is_cancelled = false;
     char stamp[DIGEST_SIZE];
     bool is_next = env->status->replacement_stamp[0] && file_stamp(present_disk, stamp) &&
                    text_eq(stamp, env->status->replacement_stamp);
@@ -321,8 +230,8 @@ int snapshot_keep(const struct vm_env *env, const char *file, struct error *err)
         return 0;
     }
     int rc = fs_make_dirs(dir, 0700, err);
-    bool has_seed = fs_exists(present_seed) && !fs_exists(seed);
-    if (rc == 0 && ((has_seed && link(present_seed, seed) < 0) || link(present_disk, disk) < 0)) {
+    rc = rc < 0 ? rc : disk_files_save(vm_dir, stem, &is_cancelled, err);
+    if (rc == 0 && link(present_disk, disk) < 0) {
         rc = error_set_errno(err, ERR_IO, errno, "cannot keep '%s'", present_disk);
     }
     return rc < 0 ? rc : fs_sync_dir_of(disk, err);
@@ -333,7 +242,7 @@ static void free_snapshot_work(void *context)
     struct snapshot_work *work = context;
     free(work->dir);
     free(work->overlay);
-    free(work->seed);
+    free(work->vm_dir);
     free(work->token);
     free(work->file);
     free(work->recorded.vm);
@@ -454,7 +363,7 @@ struct op *snapshot_start(
     *work = (struct snapshot_work){.verb = order->verb,
         .dir = paths_in_vm(paths, env->name, "snapshots"),
         .overlay = paths_vm(paths, env->name, VM_OVERLAY),
-        .seed = paths_vm(paths, env->name, VM_SEED),
+        .vm_dir = paths_vm(paths, env->name, VM_DIR),
         .token = mem_strdup(order->token),
         .file = mem_strdup(meant ? meant->file : NULL),
         .stale = mem_strdup(stale ? stale->file : NULL)};
@@ -496,7 +405,7 @@ static int copy_snapshot(
     rc = rc < 0 ? rc
          : stat(work->file, &before) < 0
              ? error_set_errno(err, ERR_SNAPSHOT_NOT_FOUND, errno, "cannot copy '%s'", work->file)
-             : copy_aside(work->file, work->overlay, &made, is_cancelled, err);
+             : file_copy_aside(work->file, work->overlay, &made, is_cancelled, err);
     if (rc == 0 && (stat(work->file, &after) < 0 || after.st_ino != before.st_ino)) {
         rc = error_set(err, ERR_SNAPSHOT_NOT_FOUND, "'%s' is gone", work->file);
     }
@@ -511,7 +420,11 @@ static int do_clone(void *context, const atomic_bool *is_cancelled, struct error
     int rc = fs_make_dirs(work->dir, 0700, err);
     removal_sweep_temporary(work->dir);
     if (rc == 0) {
-        rc = work->is_taken ? take_passing(work, err) : copy_snapshot(work, is_cancelled, err);
+        cleanup_free char *stem = mem_strndup(work->file, strlen(work->file) - strlen(".qcow2"));
+        rc = disk_files_clone(work->vm_dir, stem, is_cancelled, err);
+        rc = rc < 0           ? rc
+             : work->is_taken ? take_passing(work, err)
+                              : copy_snapshot(work, is_cancelled, err);
     }
     return rc == -ERR_SNAPSHOT_NOT_FOUND
                ? error_help(err, "destroy the clone, and make it again: vmctl clone VM NEW")
@@ -531,6 +444,7 @@ struct op *snapshot_clone(
     struct snapshot_work *work = mem_new(struct snapshot_work);
     *work = (struct snapshot_work){.is_taken = origin->is_taken,
         .dir = paths_vm(paths, env->name, VM_DIR),
+        .vm_dir = paths_vm(paths, env->name, VM_DIR),
         .overlay = paths_vm(paths, env->name, VM_OVERLAY),
         .file = snapshot_path(paths, origin->vm, origin->snapshot.file)};
     take_record(work, paths, origin->vm, &origin->snapshot);

@@ -6,6 +6,7 @@
 
 #include "controller/loop/pool.h"
 #include "specs/image/image_inspect.h"
+#include "reconcilers/media/disk_files.h"
 #include "reconcilers/media/new_file.h"
 #include "reconcilers/media/snapshot.h"
 #include "reconcilers/trash/trash.h"
@@ -20,8 +21,8 @@
 struct live_work {
     char *dir;       /* of the snapshots */
     char *overlay;   /* the disk */
-    char *seed;      /* of the VM, which it may not have … */
-    char *seed_to;   /* … and of the snapshot */
+    char *vm_dir;    /* what belongs to the disk is copied from here … */
+    char *stem;      /* … to there */
     char *made;      /* the new overlay */
     bool is_partial; /* over nothing */
     char *path;      /* its name once it is complete */
@@ -32,8 +33,8 @@ static void free_live_work(void *context)
     struct live_work *work = context;
     free(work->dir);
     free(work->overlay);
-    free(work->seed);
-    free(work->seed_to);
+    free(work->vm_dir);
+    free(work->stem);
     free(work->made);
     free(work->path);
     free(work);
@@ -80,9 +81,7 @@ static int make_target(void *context, const atomic_bool *is_cancelled, struct er
     int rc = fs_make_dirs(work->dir, 0700, err);
     removal_sweep_temporary(work->dir);
     rc = rc < 0 ? rc : check_room_for_copy(work, err);
-    if (rc == 0 && fs_exists(work->seed)) {
-        rc = snapshot_copy_file(work->seed, work->seed_to, is_cancelled, err);
-    }
+    rc = rc < 0 ? rc : disk_files_save(work->vm_dir, work->stem, is_cancelled, err);
     return rc < 0 ? rc : make_overlay(work, is_cancelled, err);
 }
 
@@ -93,10 +92,10 @@ struct op *snapshot_make_target(struct reconciler_host *host, const char *vm_nam
     struct live_work *work = mem_new(struct live_work);
     *work = (struct live_work){.dir = paths_in_vm(paths, vm_name, "snapshots"),
         .overlay = paths_vm(paths, vm_name, VM_OVERLAY),
-        .seed = paths_vm(paths, vm_name, VM_SEED),
+        .vm_dir = paths_vm(paths, vm_name, VM_DIR),
         .made = mem_strdup(made),
         .is_partial = is_partial};
-    work->seed_to = mem_printf("%s/%s.iso", work->dir, token);
+    work->stem = fs_join(work->dir, token);
     return pool_start(host->pool, make_target, free_live_work, work, done, context);
 }
 

@@ -142,7 +142,7 @@ static int discard_entry(struct reconciler_host *host, const char *relative, con
 int removal_discard(struct reconciler_host *host, const char *vm_name, const char *uid,
     bool whole_dir, struct error *err)
 {
-    static const char *const files[] = {"seed.iso", "overlay.qcow2"};
+    static const char *const files[] = {"seed.iso", "overlay.qcow2", "uefi_vars.fd", "tpm"};
     cleanup_free char *dir = paths_vm(host->paths, vm_name, VM_DIR);
     cleanup_free char *flat = vm_name_flat(vm_name);
     cleanup_free char *relative = mem_printf("vms/%s", flat);

@@ -12,8 +12,8 @@ struct error;
 struct reconciler_host;
 struct vm_snapshot;
 
-/* Removes overlay and seed of a VM, or with `whole_dir` its directory; missing files are fine. Only
- * while no process uses them. */
+/* Removes overlay and seed of a VM, and what its firmware and TPM kept, or with `whole_dir` its
+ * directory; missing files are fine. Only while no process uses them. */
 int removal_discard(struct reconciler_host *host, const char *vm_name, const char *uid,
     bool whole_dir, struct error *err);
 

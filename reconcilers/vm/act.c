@@ -326,18 +326,7 @@ static int64_t act_record_cause(struct pass *pass)
 /* With the grace of any stop: a guest whose service hangs may still have files to write. */
 static int64_t act_end_unhealthy(struct pass *pass)
 {
-    char **last_message = &pass->patch->status->restart.last_message;
-    const struct vm_liveness *live = &pass->patch->status->probing.live;
-    const char *lost = pass->situation.is_share_lost ? pass->machine.lost_share : NULL;
-    enum exit_cause cause = lost ? EXIT_SHARE_LOST : EXIT_LIVENESS_FAILED;
-    cleanup_free char *why = lost ? mem_printf("the server of the shared folder %s ended", lost)
-                                  : mem_printf("failed %u times in a row: %s", live->failures,
-                                        live->failure ? live->failure : "?");
-    exit_hold(pass, cause);
-    begin_stop(pass, cause, pass_grace_ms(pass));
-    free(*last_message);
-    *last_message = mem_strdup(lost ? lost : live->failure);
-    vm_patch_event(pass->patch, true, lost ? REASON_SHARE_LOST : REASON_LIVENESS_FAILED, "%s", why);
+    begin_stop(pass, exit_hold_unhealthy(pass), pass_grace_ms(pass));
     return VERDICT_NOW;
 }
 

@@ -281,17 +281,13 @@ PREDICATE(has_reaching_failed, is_failure_of(pass, CONDITION_GUEST_REACHABLE))
 /* Not an error, however the last try ended: most of a boot is like that. */
 PREDICATE(is_booting, pass->vm->failure.action == ACTION_REACH &&
                           pass->vm->failure.error->code == ERR_SSH && pass->patch->status->ssh_port)
-MESSAGE(booting_message,
-    mem_printf("sshd does not answer yet (%s@%s:%u)", pass->env.spec->ssh.user,
-        pass->patch->status->ssh_host ? pass->patch->status->ssh_host : "127.0.0.1",
-        pass->patch->status->ssh_port))
 
 static const struct rule reachable_rules[] = {
     {is_not_running, .report = report_as_running},
     {needs_no_ssh, CONDITION_TRUE, REASON_NOT_REQUIRED, NULL, NULL},
     {is_reached, CONDITION_TRUE, REASON_SSH_READY, NULL, NULL},
-    {is_ssh_overdue, CONDITION_FALSE, REASON_SSH_TIMEOUT, failure_message, NULL},
-    {is_booting, CONDITION_FALSE, REASON_WAITING_FOR_SSH, booting_message, NULL},
+    {is_ssh_overdue, CONDITION_FALSE, REASON_SSH_TIMEOUT, pass_explain_silence, NULL},
+    {is_booting, CONDITION_FALSE, REASON_WAITING_FOR_SSH, pass_explain_silence, NULL},
     {has_reaching_failed, .report = report_failed},
     {NULL, CONDITION_FALSE, REASON_WAITING_FOR_SSH, NULL, NULL},
 };
@@ -498,8 +494,8 @@ static const struct condition *first_unmet(const struct pass *pass)
     for (size_t i = first; i < ARRAY_LEN(needed) - !has_sockets; i++) {
         const struct condition *condition = &pass->patch->status->conditions[needed[i]];
         bool is_of_some = needed[i] == CONDITION_MOUNTED || needed[i] == CONDITION_SHARED;
-        bool is_absent = is_of_some && condition->state == CONDITION_ABSENT;
-        if (condition->state != CONDITION_TRUE && !is_absent) {
+        if (condition->state != CONDITION_TRUE &&
+            !(is_of_some && condition->state == CONDITION_ABSENT)) {
             return condition;
         }
     }
@@ -517,13 +513,16 @@ static void report_unmet(struct pass *pass, enum condition_type type)
 
 PREDICATE(is_waiting_for_probes,
     pass->env.spec->checks[CHECK_READY].n_probes > 0 && !pass->patch->status->probing.is_passed)
-MESSAGE(waiting_for_probes_message, mem_strdup("its probes have not passed yet"))
+MESSAGE(no_probe_message, mem_strdup("its probes have not passed yet"))
 PREDICATE(are_probes_failing, is_waiting_for_probes(pass) && pass->patch->status->probing.failure)
 MESSAGE(probe_failure, mem_printf("ready: %s", pass->patch->status->probing.failure))
 
 PREDICATE(is_network_lost, pass->situation.is_alive && pass->machine.is_network_lost)
 MESSAGE(
     network_lost_message, mem_strdup("the switch of its network ended; another is being started"))
+
+PREDICATE(is_tpm_lost, pass->situation.is_alive && pass->machine.is_tpm_lost)
+MESSAGE(tpm_lost_message, mem_printf("its TPM (swtpm) ended: vmctl restart %s", pass->vm->name))
 
 static const struct rule ready_rules[] = {
     {is_deleting, CONDITION_FALSE, REASON_TERMINATING, NULL, NULL},
@@ -533,25 +532,23 @@ static const struct rule ready_rules[] = {
     {pass_is_being_replaced, CONDITION_FALSE, REASON_PREPARING, NULL, NULL},
     {is_any_unmet, .report = report_unmet},
     {is_network_lost, CONDITION_FALSE, REASON_NETWORK_LOST, network_lost_message, NULL},
+    {is_tpm_lost, CONDITION_FALSE, REASON_TPM_LOST, tpm_lost_message, NULL},
     {are_probes_failing, CONDITION_FALSE, REASON_PROBE_FAILED, probe_failure, NULL},
-    {is_waiting_for_probes, CONDITION_FALSE, REASON_WAITING_FOR_PROBE, waiting_for_probes_message,
-        NULL},
+    {is_waiting_for_probes, CONDITION_FALSE, REASON_WAITING_FOR_PROBE, no_probe_message, NULL},
     {NULL, CONDITION_TRUE, REASON_READY, NULL, NULL},
 };
 
-/* A check that finds no drift is not work; waiting for probes to pass is, also between two tries.
- */
+/* A check that finds no drift is not work; waiting for probes to pass is, between tries, too. */
 static void describe_reconciling(struct pass *pass)
 {
     enum action action = pass->decision.action;
     enum reason ready = pass->patch->status->conditions[CONDITION_READY].reason;
-    bool is_unready = ready == REASON_WAITING_FOR_PROBE || ready == REASON_PROBE_FAILED;
     bool is_checking = action == ACTION_PROBE || action == ACTION_IDENTIFY_IMAGE ||
                        (action == ACTION_APPLY && !hot_change_is_pending(pass));
     bool is_idle = action == ACTION_NONE || action == ACTION_HOLD || is_checking ||
                    action == ACTION_REFUSE_IMAGE ||
                    (action == ACTION_AWAIT_MACHINE && pass->situation.intent == INTENT_NONE);
-    bool is_settled = is_idle && !is_unready;
+    bool is_settled = is_idle && ready != REASON_WAITING_FOR_PROBE && ready != REASON_PROBE_FAILED;
     bool has_failed = action != ACTION_NONE && pass->vm->failure.action == action;
     bool is_retrying = action == ACTION_BACK_OFF || has_failed || ready == REASON_PROBE_FAILED;
     pass_set(pass, CONDITION_RECONCILING, is_settled ? CONDITION_ABSENT : CONDITION_TRUE,

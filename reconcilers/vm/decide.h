@@ -113,7 +113,8 @@ struct situation {
     bool has_appended;  /* steps were added behind those that were run; they are to run too */
     bool is_probe_due;  /* `ready` or `live` probes are to be tried, or are being tried */
     bool is_unhealthy;  /* the `live` probes failed as often as they may */
-    bool is_share_lost; /* a shared folder's server ended, and a new start brings it back */
+    bool is_share_lost; /* a shared folder's server, or its TPM's emulator, ended, and a new start
+                         * brings it back */
 };
 
 enum action {

@@ -49,7 +49,7 @@ static bool is_failure(enum exit_cause cause)
 {
     return cause == EXIT_GUEST_PANIC || cause == EXIT_INTERNAL_ERROR ||
            cause == EXIT_PROCESS_DIED || cause == EXIT_START_FAILED ||
-           cause == EXIT_LIVENESS_FAILED || cause == EXIT_SHARE_LOST;
+           cause == EXIT_LIVENESS_FAILED || cause == EXIT_SHARE_LOST || cause == EXIT_TPM_LOST;
 }
 
 void exit_hold(struct pass *pass, enum exit_cause cause)
@@ -106,6 +106,7 @@ static void exit_report(struct pass *pass, enum exit_cause cause)
         [EXIT_LIVENESS_FAILED] = {REASON_LIVENESS_FAILED,
             "stopped because its `live` probes failed"},
         [EXIT_SHARE_LOST] = {REASON_SHARE_LOST, "stopped to get back its shared folder"},
+        [EXIT_TPM_LOST] = {REASON_TPM_LOST, "stopped to get back its TPM"},
         [EXIT_SAVED] = {REASON_SUSPENDED, "its memory is on disk"},
     };
     bool has_more = is_failure(cause) || cause == EXIT_BY_USER || cause == EXIT_HOST_SHUTDOWN;
@@ -145,12 +146,37 @@ static const char *last_message(const struct pass *pass, enum exit_cause cause)
     const char *output = pass->machine.last_output;
     bool is_given_up = pass->view->status->instance.cause == EXIT_START_FAILED;
     bool is_stop = cause == EXIT_BY_USER || cause == EXIT_HOST_SHUTDOWN;
-    bool is_ended = cause == EXIT_LIVENESS_FAILED || cause == EXIT_SHARE_LOST;
+    bool is_ended =
+        cause == EXIT_LIVENESS_FAILED || cause == EXIT_SHARE_LOST || cause == EXIT_TPM_LOST;
     return is_stop       ? stop_message(pass)
            : is_ended    ? pass->view->status->restart.last_message
            : output      ? output
            : is_given_up ? pass->vm->backend->words->silence
                          : NULL;
+}
+
+enum exit_cause exit_hold_unhealthy(struct pass *pass)
+{
+    const struct vm_liveness *live = &pass->patch->status->probing.live;
+    char **last_message = &pass->patch->status->restart.last_message;
+    bool is_lost = pass->situation.is_share_lost;
+    const char *share = is_lost ? pass->machine.lost_share : NULL;
+    const char *failure = live->failure ? live->failure : "?";
+    cleanup_free char *why =
+        share     ? mem_printf("the server of the shared folder %s ended", share)
+        : is_lost ? mem_strdup("swtpm, which emulates its TPM, ended")
+                  : mem_printf("failed %u times in a row: %s", live->failures, failure);
+    enum exit_cause cause = share     ? EXIT_SHARE_LOST
+                            : is_lost ? EXIT_TPM_LOST
+                                      : EXIT_LIVENESS_FAILED;
+    enum reason reason = share     ? REASON_SHARE_LOST
+                         : is_lost ? REASON_TPM_LOST
+                                   : REASON_LIVENESS_FAILED;
+    exit_hold(pass, cause);
+    free(*last_message);
+    *last_message = mem_strdup(is_lost ? share : live->failure);
+    vm_patch_event(pass->patch, true, reason, "%s", why);
+    return cause;
 }
 
 /* Nothing of them is meant to be seen again; the next start makes them anyway. */

@@ -16,6 +16,10 @@ struct vm_restart;
  */
 void exit_hold(struct pass *pass, enum exit_cause cause);
 
+/* Of a guest that is to be stopped for it: which part its machine lost, or that its `live` probes
+ * failed; an event says it, and the cause is held. */
+enum exit_cause exit_hold_unhealthy(struct pass *pass);
+
 /*
  * Records the exit in the patch and clears the instance. A failure is counted once per instance id,
  * however often this is done; the next try waits by backoff. A guest that powered itself off is not

@@ -169,6 +169,9 @@ void pass_set(struct pass *pass, enum condition_type type, enum condition_state 
     enum reason reason, const char *message);
 /* The guest did not come up within its ssh timeout. */
 bool pass_is_reach_overdue(const struct pass *pass);
+/* Why a guest that boots, or is overdue, is not reached: what its firmware says of the disk, if it
+ * refuses that. free() it. */
+char *pass_explain_silence(const struct pass *pass);
 /* It has responded, and refused the login, for longer than a boot may take to set up its user. */
 bool pass_is_refused(const struct pass *pass);
 /* Its cloud-init did not end within SETUP_LIMIT_MINUTES. */

@@ -250,8 +250,8 @@ static void assess_observed(struct pass *pass)
     s->is_identity_due = pass->media.is_identity_due;
     bool is_unknown = pass->view->status->prepared.file_bytes &&
                       !text_eq(pass->media.disk_stamp, pass->vm->checked_disk_stamp);
-    s->is_share_lost = pass->machine.lost_share && pass->view->desired &&
-                       pass->view->desired->spec->restart != RESTART_NEVER;
+    s->is_share_lost = (pass->machine.lost_share || pass->machine.is_tpm_lost) &&
+                       pass->view->desired && pass->view->desired->spec->restart != RESTART_NEVER;
     s->disk = is_unknown && pass->vm->backend->media->check_disk && !s->is_alive &&
                       pass->media.disk != DISK_NONE
                   ? DISK_UNCHECKED

@@ -18,6 +18,7 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
+#include "specs/base/log_file.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
@@ -59,6 +60,39 @@ static void stall(struct pass *pass, enum reason reason, const struct error *err
     pass_report(pass, &pass->patch->status->blocker, error);
 }
 
+/* What the firmware prints (edk2, BdsDxe) stands at the end of the console as long as nothing
+ * boots.
+ */
+static bool is_boot_refused(const struct pass *pass)
+{
+    static const char *const refusals[] = {": Access Denied", ": Security Violation"};
+    enum { TAIL_SIZE = 2048 };
+    char tail[TAIL_SIZE];
+    bool is_refused = false;
+    if (pass->env.spec->firmware != FIRMWARE_UEFI_SECURE) {
+        return false;
+    }
+    cleanup_free char *log = paths_vm(pass->vm->host->paths, pass->vm->name, VM_CONSOLE_LOG);
+    ssize_t n = log_file_read_tail(log, tail, sizeof(tail));
+    for (size_t i = 0; n > 0 && i < ARRAY_LEN(refusals); i++) {
+        is_refused |= memmem(tail, (size_t)n, refusals[i], strlen(refusals[i])) != NULL;
+    }
+    return is_refused;
+}
+
+char *pass_explain_silence(const struct pass *pass)
+{
+    const struct vm_status *status = pass->patch->status;
+    if (is_boot_refused(pass)) {
+        return mem_strdup("its firmware refuses the disk's boot loader: it is not signed by whom "
+                          "secure boot trusts");
+    }
+    return pass_is_reach_overdue(pass)
+               ? mem_strdup(pass->vm->failure.error->message)
+               : mem_printf("sshd does not answer yet (%s@%s:%u)", pass->env.spec->ssh.user,
+                     status->ssh_host ? status->ssh_host : "127.0.0.1", status->ssh_port);
+}
+
 static bool stall_on_failure(struct pass *pass)
 {
     const struct vm_failure *failure = &pass->vm->failure;
@@ -73,9 +107,10 @@ static bool stall_on_failure(struct pass *pass)
     }
     struct error error = *failure->error;
     if (is_overdue && error.code == ERR_SSH) {
+        cleanup_free char *why = pass_explain_silence(pass);
         error = (struct error){.code = ERR_NONE};
         error_set(&error, ERR_SSH_TIMEOUT, "the guest did not answer on SSH within %u seconds: %s",
-            vm_spec_ssh_timeout_s(pass->env.spec), failure->error->message);
+            vm_spec_ssh_timeout_s(pass->env.spec), why);
     } else if (is_overdue && error.code == ERR_IP_TIMEOUT) {
         error = (struct error){.code = ERR_NONE};
         error_set(&error, ERR_IP_TIMEOUT,
@@ -127,7 +162,8 @@ static void report_crash_loop(struct pass *pass, const char *last)
         exit_cause_name(restart->last_cause), last[0] ? ": " : "", last);
     const char *log = pass->vm->backend->words->log;
     if (!log || restart->last_cause == EXIT_GUEST_SHUTDOWN ||
-        restart->last_cause == EXIT_LIVENESS_FAILED || restart->last_cause == EXIT_SHARE_LOST) {
+        restart->last_cause == EXIT_LIVENESS_FAILED || restart->last_cause == EXIT_SHARE_LOST ||
+        restart->last_cause == EXIT_TPM_LOST) {
         error_help(&error,
             "see the guest's output: vmctl log %s --console; once fixed: "
             "vmctl up --name %s",

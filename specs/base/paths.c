@@ -44,6 +44,9 @@ static const char *const vm_files[] = {
     [VM_MACHINE_STATE] = "/machine-state",
     [VM_SAVED_MEMORY] = "/saved-memory",
     [VM_VNC_SOCKET] = "/vnc.sock",
+    [VM_FIRMWARE_VARS] = "/uefi_vars.fd",
+    [VM_TPM_DIR] = "/tpm",
+    [VM_TPM_STATE] = "/tpm/tpm2-00.permall",
     [VM_GUARD] = "/guard",
     [VM_PIDFILE] = "/pidfile",
 };

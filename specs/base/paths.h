@@ -63,7 +63,10 @@ enum vm_file {
     VM_MACHINE_STATE,   /* … and the rest of its machine, once it is frozen */
     VM_SAVED_MEMORY,    /* of a guest that is suspended to disk, and the rest of its machine */
     VM_VNC_SOCKET,
-    VM_GUARD, /* see reconcilers/backend/qemu/guard.h */
+    VM_FIRMWARE_VARS, /* what UEFI firmware keeps, such as boot entries … */
+    VM_TPM_DIR,       /* … and what a TPM does: the directory of its emulator, … */
+    VM_TPM_STATE,     /* … and the file there that is all of it: reconcilers/backend/qemu/tpm.h */
+    VM_GUARD,         /* see reconcilers/backend/qemu/guard.h */
     VM_PIDFILE,
     VM_FILE_COUNT_
 };

@@ -138,6 +138,7 @@ enum reason {
     /* Shared */
     REASON_SHARED,
     REASON_SHARE_FAILED,
+    REASON_TPM_LOST,   /* of Ready: the emulator of its TPM ended; also of the exit that follows */
     REASON_SHARE_LOST, /* a folder's server ended; also of the exit that follows */
     /* Forwarded */
     REASON_FORWARDED,

@@ -107,6 +107,7 @@ static const struct vmfile_field {
     {"accel", "accel", DISPOSITION_RESTART, NULL},
     {"machine", "machine", DISPOSITION_RESTART, NULL},
     {"firmware", "firmware", DISPOSITION_RECREATE, NULL},
+    {"tpm", "tpm", DISPOSITION_RESTART, NULL},
     {"restart", "restart", DISPOSITION_LIVE, NULL},
     {"autostart", "autostart", DISPOSITION_LIVE, NULL},
     {"warm", "warm", DISPOSITION_LIVE, NULL},

@@ -39,6 +39,8 @@ const char *template_memory_obstacle(const struct vm_spec *spec)
         {spec->network.mode != NETWORK_USER, "a `network` other than \"user\""},
         {spec->n_further_networks > 0, "a second `network`"},
         {spec->firmware == FIRMWARE_UEFI, "firmware \"uefi\""},
+        {spec->firmware == FIRMWARE_UEFI_SECURE, "firmware \"uefi-secure\""},
+        {spec->has_tpm, "`tpm`"},
         {spec->n_shares > 0, "a `share`"},
         {spec->n_volumes > 0, "a `volume`"},
         {spec->n_disks > 0, "a further `disk`"},
@@ -118,6 +120,9 @@ char *template_key(const struct vm_spec *spec, const char *image_id)
     json_put_text(key, "image", image_id);
     json_put_int(key, "disk", spec->disk_gib);
     json_put_text(key, "firmware", enum_names_at(&firmware_words, spec->firmware));
+    if (spec->has_tpm) {
+        json_put_text(key, "tpm", "#true");
+    }
     json_put_text(key, "network", network_mode_name(spec->network.mode));
     for (size_t i = 0; i < spec->n_further_networks; i++) {
         cleanup_free char *name = mem_printf("network-%zu", i + 2);
@@ -155,7 +160,7 @@ static char *in_words(const json_t *value)
 char *template_key_difference(const char *before, const char *after)
 {
     static const char *const keys[] = {"kind", "format", "backend", "image", "disk", "firmware",
-        "network", "seed", "hostname", "user", "user-data", "raw", "user-data-2", "vcpus",
+        "tpm", "network", "seed", "hostname", "user", "user-data", "raw", "user-data-2", "vcpus",
         "max-vcpus", "memory", "max-memory", "machine", "accel", "layout"};
     cleanup_json json_t *a = json_loads(before, 0, NULL), *b = json_loads(after, 0, NULL);
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {

@@ -19,6 +19,8 @@ const struct vm_import_file vm_import_files[VM_IMPORT_FILES] = {
     {"ssh_host_ed25519_key.pub", VM_HOST_KEY_PUBLIC},
     {"ssh_host_key_trusted.pub", VM_HOST_KEY_TRUSTED},
     {"seed.iso", VM_SEED},
+    {"uefi-vars.fd", VM_FIRMWARE_VARS},
+    {"tpm2-state", VM_TPM_STATE},
     {VM_IMPORT_DISK, VM_OVERLAY},
 };
 

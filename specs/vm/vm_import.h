@@ -17,7 +17,7 @@ struct vm_import_file {
     enum vm_file file;
 };
 
-enum { VM_IMPORT_FILES = 7 };
+enum { VM_IMPORT_FILES = 9 };
 /* The disk last: that it is at its place says that all is. */
 extern const struct vm_import_file vm_import_files[VM_IMPORT_FILES];
 #define VM_IMPORT_DISK "disk.qcow2"

@@ -18,7 +18,7 @@
 DEFINE_WORDS(backend_kind, enum backend_kind, BACKEND_COUNT_, "qemu", "propolis", "noop")
 DEFINE_WORDS(image_kind, enum image_kind, IMAGE_KIND_COUNT_, "file", "url", "name")
 DEFINE_WORD_LIST(accel_mode, ACCEL_COUNT_, "auto", "kvm", "tcg")
-DEFINE_WORD_LIST(firmware, FIRMWARE_COUNT_, "bios", "uefi")
+DEFINE_WORD_LIST(firmware, FIRMWARE_COUNT_, "bios", "uefi", "uefi-secure")
 DEFINE_WORD_LIST(seed_bus, SEED_BUS_COUNT_, "scsi", "virtio", "ide")
 DEFINE_WORD_LIST(setup_policy, SETUP_POLICY_COUNT_, "fail", "warn")
 DEFINE_WORD_LIST(restart_policy, RESTART_COUNT_, "on-failure", "always", "never")
@@ -279,6 +279,7 @@ static const struct field spec_rows[] = {
     FIELD_ENUM(struct vm_spec, accel, "accel", &accel_mode_words),
     FIELD(struct vm_spec, machine, "machine"),
     FIELD_ENUM(struct vm_spec, firmware, "firmware", &firmware_words),
+    FIELD(struct vm_spec, has_tpm, "tpm", .omit_empty = true),
     FIELD_ENUM(struct vm_spec, restart, "restart", &restart_policy_words),
     FIELD_ENUM(struct vm_spec, autostart, "autostart", &autostart_words, .omit_empty = true),
     FIELD_ENUM(struct vm_spec, warm, "warm", &warm_words, .omit_empty = true),

@@ -34,7 +34,8 @@ enum network_mode {
 enum forward_protocol { FORWARD_TCP, FORWARD_UDP, FORWARD_PROTOCOL_COUNT_ };
 enum socket_direction { SOCKET_TO_GUEST, SOCKET_TO_HOST, SOCKET_DIRECTION_COUNT_ };
 enum accel_mode { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG, ACCEL_COUNT_ };
-enum firmware { FIRMWARE_BIOS, FIRMWARE_UEFI, FIRMWARE_COUNT_ };
+/* "uefi-secure": it starts only what is signed. */
+enum firmware { FIRMWARE_BIOS, FIRMWARE_UEFI, FIRMWARE_UEFI_SECURE, FIRMWARE_COUNT_ };
 enum seed_bus { SEED_SCSI, SEED_VIRTIO, SEED_IDE, SEED_BUS_COUNT_ };
 enum setup_policy { SETUP_FAIL, SETUP_WARN, SETUP_POLICY_COUNT_ };
 /* Whether a VM that ran when the host went down is started when the host is up again. */
@@ -244,6 +245,7 @@ struct vm_spec {
     enum accel_mode accel;
     char *machine; /* QEMU's machine type; NULL: the one the VM was first started with */
     enum firmware firmware;
+    bool has_tpm; /* a TPM 2.0 of its own */
     enum restart_policy restart;
     enum autostart autostart;
     enum warm warm;

@@ -23,7 +23,7 @@ DEFINE_OWN_WORDS(exit_cause, enum exit_cause,
     [EXIT_INTERNAL_ERROR] = "InternalError", [EXIT_PROCESS_DIED] = "ProcessDied",
     [EXIT_START_FAILED] = "StartFailed", [EXIT_HOST_REBOOT] = "HostReboot",
     [EXIT_HOST_SHUTDOWN] = "HostShutdown", [EXIT_LIVENESS_FAILED] = "LivenessFailed",
-    [EXIT_SHARE_LOST] = "ShareLost", [EXIT_SAVED] = "Saved")
+    [EXIT_SHARE_LOST] = "ShareLost", [EXIT_TPM_LOST] = "TpmLost", [EXIT_SAVED] = "Saved")
 DEFINE_WORD_LIST_(static, saved_phase, SAVED_PHASE_COUNT_, [SAVED_NONE] = "none",
     [SAVED_BEGUN] = "begun", [SAVED_WHOLE] = "whole", [SAVED_LOADED] = "loaded")
 DEFINE_OWN_WORDS(step_outcome, enum step_outcome,

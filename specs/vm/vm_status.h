@@ -40,6 +40,7 @@ enum exit_cause {
     EXIT_HOST_SHUTDOWN,   /* shut down with the host, in order */
     EXIT_LIVENESS_FAILED, /* its `live` probes failed: stopped to be started again */
     EXIT_SHARE_LOST,      /* the server of a shared folder ended: the same */
+    EXIT_TPM_LOST,        /* the emulator of its TPM: the same */
     EXIT_SAVED,           /* its memory is on disk, and it continues from there */
     EXIT_CAUSE_COUNT_
 };

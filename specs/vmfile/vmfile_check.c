@@ -62,10 +62,15 @@ static void check_network(struct vmfile_reader *reader, const struct vmfile_vm *
             "`propolis-server` goes with backend \"propolis\", not \"%s\"",
             backend_kind_name(spec->backend));
     }
-    if (spec->backend == BACKEND_PROPOLIS && (vm->seen[VM_VNC].line || vm->seen[VM_MACHINE].line)) {
-        bool is_vnc = vm->seen[VM_VNC].line != 0;
-        vmfile_report(reader, vm->seen[is_vnc ? VM_VNC : VM_MACHINE], "remove it",
-            "`%s` goes with backend \"qemu\", not \"propolis\"", is_vnc ? "vnc" : "machine");
+    static const struct {
+        int field;
+        const char *name;
+    } of_qemu[] = {{VM_VNC, "vnc"}, {VM_MACHINE, "machine"}, {VM_TPM, "tpm"}};
+    for (size_t i = 0; spec->backend == BACKEND_PROPOLIS && i < ARRAY_LEN(of_qemu); i++) {
+        if (vm->seen[of_qemu[i].field].line) {
+            vmfile_report(reader, vm->seen[of_qemu[i].field], "remove it",
+                "`%s` goes with backend \"qemu\", not \"propolis\"", of_qemu[i].name);
+        }
     }
     if (vm->seen[VM_FORWARD].line && !network_has_forwards(mode) && spec->n_further_networks > 0) {
         vmfile_report(reader, vm->seen[VM_FORWARD],

@@ -55,16 +55,26 @@ void vmfile_read_label(struct vmfile_reader *reader, const struct kdl_node *node
 }
 
 /* Alone it is #true. */
-void vmfile_read_protect(struct vmfile_reader *reader, const struct kdl_node *node, void *target)
+static void read_switch(struct vmfile_reader *reader, const struct kdl_node *node, bool *ret)
 {
-    static const struct vmfile_shape shape = {"protect", 0, 1, NULL, 0, false};
+    const struct vmfile_shape shape = {node->name, 0, 1, NULL, 0, false};
     struct vmfile_field field;
     vmfile_read_node(reader, node, &shape, NULL, NULL);
     bool has_value = vmfile_argument(node, 0, &field);
     if (has_value && field.value->kind != KDL_BOOL) {
-        vmfile_report(
-            reader, field.value->pos, "write: protect", "`protect` must be #true or #false");
+        cleanup_free char *hint = mem_printf("write: %s", node->name);
+        vmfile_report(reader, field.value->pos, hint, "`%s` must be #true or #false", node->name);
         return;
     }
-    ((struct vmfile_vm *)target)->spec->is_protected = !has_value || field.value->boolean;
+    *ret = !has_value || field.value->boolean;
+}
+
+void vmfile_read_protect(struct vmfile_reader *reader, const struct kdl_node *node, void *target)
+{
+    read_switch(reader, node, &((struct vmfile_vm *)target)->spec->is_protected);
+}
+
+void vmfile_read_tpm(struct vmfile_reader *reader, const struct kdl_node *node, void *target)
+{
+    read_switch(reader, node, &((struct vmfile_vm *)target)->spec->has_tpm);
 }

@@ -76,6 +76,7 @@ static const struct vmfile_rule rules[VM_FIELD_COUNT_] = {
         .hint = "write for example: machine \"pc-q35-7.2\""},
     [VM_FIRMWARE] = {"firmware", "firmware \"uefi\"", .kind = VMFILE_WORD, SPEC(firmware),
         .words = &firmware_words},
+    [VM_TPM] = {"tpm", "tpm", .read_node = vmfile_read_tpm},
     [VM_AUTOSTART] = {"autostart", "autostart #false", .read_value = read_autostart},
     [VM_WARM] = {"warm", "warm \"disk\"", .kind = VMFILE_WORD, SPEC(warm), .words = &warm_words},
     [VM_STOP_TIMEOUT] = {"stop-timeout", "stop-timeout 30", .kind = VMFILE_SECONDS,

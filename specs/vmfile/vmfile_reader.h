@@ -58,6 +58,7 @@ enum vm_field {
     VM_ACCEL,
     VM_MACHINE,
     VM_FIRMWARE,
+    VM_TPM,
     VM_AUTOSTART,
     VM_WARM,
     VM_STOP_TIMEOUT,
@@ -312,6 +313,7 @@ void vmfile_read_depends_on(
 
 void vmfile_read_label(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_protect(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
+void vmfile_read_tpm(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 
 /* --- vmfile_read_place.c --- */
 

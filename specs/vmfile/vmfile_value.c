@@ -236,6 +236,8 @@ static const char *find_meant(const struct enum_names *words, const char *word)
         {"no", "never"},
         {"ovmf", "uefi"},
         {"seabios", "bios"},
+        {"secure-boot", "uefi-secure"},
+        {"uefi-secure-boot", "uefi-secure"},
     };
     for (size_t i = 0; i < ARRAY_LEN(synonyms); i++) {
         if (text_eq(synonyms[i].theirs, word) && enum_names_find(words, synonyms[i].ours) >= 0) {

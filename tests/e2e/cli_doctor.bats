@@ -82,6 +82,25 @@ result() { awk -v check="$1" '$1 == check { print $2 }' <<<"$output"; }
     says "virtiofsd is not installed on this host"
 }
 
+@test "UEFI firmware and swtpm that are missing are told, with their packages" {
+    VMCTL_SWTPM=/nowhere/swtpm VMCTL_FIRMWARE=/nowhere run vmctl doctor
+    [ "$status" -eq 0 ]
+    [ "$(result tpm)" = WARN ]
+    [ "$(result uefi-secure)" = WARN ]
+    says "cannot find the program '/nowhere/swtpm' (from VMCTL_SWTPM)" "apt-get install swtpm" \
+        "cannot find UEFI firmware with secure boot" "apt-get install ovmf"
+    mkdir "$work/firmware"
+    touch "$work/code.fd" "$work/vars.fd"
+    jq -n --arg dir "$work" '{"interface-types": ["uefi"], features: ["secure-boot", "enrolled-keys"],
+        targets: [{architecture: "x86_64", machines: ["pc-q35-*"]}],
+        mapping: {device: "flash", executable: {filename: "\($dir)/code.fd", format: "raw"},
+            "nvram-template": {filename: "\($dir)/vars.fd", format: "raw"}}}' >"$work/firmware/1.json"
+    VMCTL_SWTPM=/bin/true VMCTL_FIRMWARE=$work/firmware run vmctl doctor
+    [ "$(result tpm)" = OK ]
+    [ "$(result uefi-secure)" = OK ]
+    says "UEFI with secure boot: $work/code.fd"
+}
+
 @test "a QEMU without the devices is a failure" {
     printf '#!/bin/sh\necho QEMU 99\n' >"$work/qemu"
     chmod +x "$work/qemu"

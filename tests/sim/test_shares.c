@@ -80,6 +80,43 @@ static void one_that_must_not_be_started_again_runs_on(void **state)
     sim_wait(sim, "web", sim_is_ready, 10 * MINUTE_MS);
 }
 
+/* The same of the emulator of its TPM, which no condition of its own stands for. */
+static void a_guest_whose_tpm_ended_is_started_again(void **state)
+{
+    struct sim *sim = *state;
+    sim_bring_up(sim, sim_spec("web"));
+    size_t before = sim_count_events(sim, "web", REASON_RUNNING);
+    sim_edit_machine(sim, "web", "isTpmLost", json_true());
+    sim_kill(sim);
+    sim_start(sim);
+    sim_advance(sim, 10 * MINUTE_MS);
+    assert_true(sim_is_ready(sim, "web"));
+    assert_int_equal(sim_count_events(sim, "web", REASON_RUNNING), before + 1);
+    assert_true(sim_count_events(sim, "web", REASON_TPM_LOST) > 0);
+}
+
+static bool is_without_tpm(struct sim *sim, const char *name)
+{
+    return sim_reason(sim, name, CONDITION_READY) == REASON_TPM_LOST;
+}
+
+static void one_that_must_not_be_started_again_is_unready_without_it(void **state)
+{
+    struct sim *sim = *state;
+    struct vm_spec *spec = sim_spec("web");
+    spec->restart = RESTART_NEVER;
+    sim_bring_up(sim, spec);
+    sim_edit_machine(sim, "web", "isTpmLost", json_true());
+    sim_kill(sim);
+    sim_start(sim);
+    sim_wait(sim, "web", is_without_tpm, MINUTE_MS);
+    sim_advance(sim, 10 * MINUTE_MS);
+    assert_true(sim_is_alive(sim, "web"));
+    assert_int_equal(sim_count_events(sim, "web", REASON_TPM_LOST), 0);
+    (void)sim_change(sim, &(struct change){.name = "web", .restarts = true});
+    sim_wait(sim, "web", sim_is_ready, 10 * MINUTE_MS);
+}
+
 /* As one whose processes die: with a growing pause. */
 static void a_server_that_always_ends_is_a_crash_loop(void **state)
 {
@@ -101,6 +138,8 @@ int main(void)
         SIM_TEST(a_guest_whose_server_ended_is_started_again),
         SIM_TEST(one_that_must_not_be_started_again_runs_on),
         SIM_TEST(a_server_that_always_ends_is_a_crash_loop),
+        SIM_TEST(a_guest_whose_tpm_ended_is_started_again),
+        SIM_TEST(one_that_must_not_be_started_again_is_unready_without_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,6 +66,7 @@ static const struct field state_rows[] = {
     FIELD(struct state_file, state.n_resets, "resets"),
     FIELD(struct state_file, state.is_changed, "isChanged"),
     FIELD(struct state_file, state.is_share_lost, "isShareLost"),
+    FIELD(struct state_file, state.is_tpm_lost, "isTpmLost"),
     FIELD(struct state_file, state.is_network_lost, "isNetworkLost"),
     FIELD(struct state_file, boot_id, "bootId"),
 };

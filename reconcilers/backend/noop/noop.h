@@ -15,8 +15,8 @@
  *   noop/ruined           memory was loaded onto a disk on which a guest had run: never
  *
  * "resets" counts the guest's resets; "isChanged" stands for a change that boot() reverts,
- * "isShareLost" for the end of a shared folder's server, "isNetworkLost" for that of its network's
- * switch, which boot() repairs.
+ * "isShareLost" for the end of a shared folder's server, "isTpmLost", "isNetworkLost" for that of
+ * its network's switch, which boot() repairs.
  */
 #pragma once
 
@@ -32,6 +32,7 @@ struct noop_state {
     uint32_t n_resets;
     bool is_changed;
     bool is_share_lost;
+    bool is_tpm_lost;
     bool is_network_lost;
 };
 

@@ -70,6 +70,7 @@ static void noop_observe(
         .is_cut_off = state.is_network_lost,
         .is_network_lost = state.is_network_lost,
         .lost_share = state.is_share_lost ? "/work" : NULL,
+        .is_tpm_lost = state.is_tpm_lost,
         .exit_status = -1,
         .agent = noop_script_flag(machine->host, machine->name, "agent") ? "noop" : NULL,
     };

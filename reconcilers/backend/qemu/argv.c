@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "reconcilers/backend/qemu/firmware.h"
 #include "reconcilers/network/switch/port.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -103,8 +104,9 @@ static void add_machine(struct words *words, const struct qemu_config *config)
 {
     bool is_shared = config->has_virtiofs && config->spec->n_shares > 0;
     bool is_named = is_shared || config->memory;
-    option(words, "-machine", "%s%s%s", config->machine,
-        config->firmware_code ? ",pflash0=firmware-code,pflash1=firmware-vars" : "",
+    option(words, "-machine", "%s%s%s%s", config->machine,
+        config->firmware ? ",pflash0=firmware-code,pflash1=firmware-vars" : "",
+        config->firmware && config->firmware->needs_smm ? ",smm=on" : "",
         is_named ? ",memory-backend=ram" : "");
     if (is_shared) { /* the servers read and write it */
         option(words, "-object", "memory-backend-memfd,id=ram,size=%uM,share=on",
@@ -128,17 +130,36 @@ static void add_machine(struct words *words, const struct qemu_config *config)
     add_memory(words, spec);
 }
 
+/* Only code in SMM may change the variables of a build that needs it. It does not come back from
+ * ACPI S3 (edk2, OvmfPkg/README). */
 static void add_firmware(struct words *words, const struct qemu_config *config)
 {
-    if (!config->firmware_code) {
+    const struct firmware_build *build = config->firmware;
+    if (!build) {
         return;
     }
-    cleanup_free char *code = escape(config->firmware_code);
+    cleanup_free char *code = escape(build->code);
     cleanup_free char *vars = escape(config->firmware_vars);
     option(words, "-blockdev",
-        "driver=raw,node-name=firmware-code,read-only=on,file.driver=file,file.filename=%s", code);
+        "driver=%s,node-name=firmware-code,read-only=on,file.driver=file,file.filename=%s",
+        build->code_format, code);
     option(words, "-blockdev",
-        "driver=raw,node-name=firmware-vars,file.driver=file,file.filename=%s", vars);
+        "driver=%s,node-name=firmware-vars,file.driver=file,file.filename=%s", build->vars_format,
+        vars);
+    if (build->needs_smm) {
+        option(words, "-global", "driver=cfi.pflash01,property=secure,value=on");
+        option(words, "-global", "ICH9-LPC.disable_s3=1");
+    }
+}
+
+static void add_tpm(struct words *words, const struct qemu_config *config)
+{
+    if (!config->spec->has_tpm) {
+        return;
+    }
+    option(words, "-chardev", "socket,id=tpm,fd=%d", QEMU_FD_TPM);
+    option(words, "-tpmdev", "emulator,id=tpm0,chardev=tpm");
+    option(words, "-device", "tpm-crb,tpmdev=tpm0");
 }
 
 static void add_monitors_and_console(struct words *words, const struct qemu_config *config)
@@ -359,6 +380,7 @@ char **qemu_argv(const struct qemu_config *config)
     add_shares(&words, config);
     add_further_networks(&words, config);
     add_agent(&words, config);
+    add_tpm(&words, config);
     push(&words, NULL);
     return words.items;
 }

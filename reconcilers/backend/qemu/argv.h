@@ -10,6 +10,7 @@
 
 #include "specs/vm/vm_spec.h"
 
+struct firmware_build;
 struct paths;
 
 /* The descriptors that QEMU inherits, by the numbers they have there. */
@@ -29,6 +30,7 @@ enum qemu_fd {
     /* Of each further network, what QEMU_FD_TAP or QEMU_FD_NETWORK are of the first. */
     QEMU_FD_FURTHER,
     QEMU_FD_AGENT = QEMU_FD_FURTHER + NETWORKS_MAX - 1,
+    QEMU_FD_TPM, /* only of a spec with `tpm`: to its emulator */
     QEMU_FD_END_,
 };
 
@@ -61,8 +63,8 @@ struct qemu_config {
     const char *seed; /* NULL: none */
     const char *console_log;
     const char *pidfile;
-    const char *firmware_code; /* both NULL: BIOS */
-    const char *firmware_vars;
+    const struct firmware_build *firmware; /* NULL: BIOS */
+    const char *firmware_vars;             /* the VM's own */
     /* Of a machine that is frozen or woken: where its memory is; NULL: nowhere. Written to there,
      * or else the machine waits to be given the rest of it, and keeps to itself what it writes. */
     const char *memory;

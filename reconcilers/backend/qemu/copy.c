@@ -29,6 +29,7 @@
 #include "reconcilers/backend/qemu/argv.h"
 #include "reconcilers/backend/qemu/machine.h"
 #include "reconcilers/backend/qemu/monitor.h"
+#include "reconcilers/media/disk_files.h"
 #include "reconcilers/media/snapshot.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -102,10 +103,10 @@ static void copy_cancel(struct op *op)
 static void copy_finish(struct copy *copy, const struct error *err)
 {
     if (err) {
-        cleanup_free char *seed =
-            mem_printf("%.*s.iso", (int)(strlen(copy->path) - strlen(".qcow2")), copy->path);
+        struct error ignored = {.code = ERR_NONE};
+        cleanup_free char *stem = mem_strndup(copy->path, strlen(copy->path) - strlen(".qcow2"));
         (void)unlink(copy->made);
-        (void)unlink(seed);
+        (void)disk_files_remove(stem, &ignored);
     }
     copy->result->is_thawed = copy->is_freezing && copy->is_thawed;
     copy->is_begun = copy->is_begun && err; /* then copy_cancel() ends the job, too */

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
@@ -18,16 +17,7 @@
 
 #define GUARD_LIBRARY "vmctl-qemu-guard.so"
 
-enum { FIRMWARE_VARS_MAX = 16 << 20, OVERFLOW_ID = 65534 /* `nobody` on Debian */ };
-
-const struct firmware_files host_firmware_files[] = {
-    {"/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"}, /* Debian, Ubuntu */
-    {"/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"},
-    {"/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"},     /* Fedora */
-    {"/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"}, /* Arch */
-    {"/usr/share/qemu/edk2-x86_64-code.fd", "/usr/share/qemu/edk2-i386-vars.fd"},   /* QEMU's own */
-};
-const size_t host_n_firmware_files = ARRAY_LEN(host_firmware_files);
+enum { OVERFLOW_ID = 65534 /* `nobody` on Debian */ };
 
 int host_find_qemu(char **ret_path, struct error *err)
 {
@@ -130,28 +120,4 @@ unsigned host_privileged_ports_end(void)
         (void)fclose(file);
     }
     return end;
-}
-
-int host_find_firmware(const struct firmware_files *candidates, size_t n,
-    const struct firmware_files **ret, struct error *err)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (access(candidates[i].code, R_OK) == 0 && access(candidates[i].vars, R_OK) == 0) {
-            *ret = &candidates[i];
-            return 0;
-        }
-    }
-    (void)error_set(err, ERR_QEMU_SPAWN, "cannot find UEFI firmware (OVMF) on this host");
-    return error_help(err, "install it: apt-get install ovmf; or use firmware \"bios\"");
-}
-
-int host_make_firmware_vars(
-    const struct firmware_files *firmware, const char *vars_path, struct error *err)
-{
-    if (fs_exists(vars_path)) {
-        return 0;
-    }
-    cleanup_buf struct buf bytes = BUF_INIT(FIRMWARE_VARS_MAX);
-    int rc = fs_read_file(firmware->vars, &bytes, err);
-    return rc < 0 ? rc : fs_write_file(vars_path, bytes.data, bytes.len, 0600, err);
 }

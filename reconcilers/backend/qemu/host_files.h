@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Files that must be installed on the host: the QEMU program, and UEFI firmware for VMs with it. */
+/* Files that must be installed on the host: the QEMU program, and what vmctl adds to it. */
 #pragma once
 
 #include <stddef.h>
@@ -27,21 +27,3 @@ int host_find_qemu_user(char **ret_user, struct error *err);
 
 /* Ports below this one are bound by root alone: mostly 1024. */
 unsigned host_privileged_ports_end(void);
-
-struct firmware_files {
-    const char *code; /* read-only, shared by all VMs */
-    const char *vars; /* template of a VM's own copy */
-};
-
-/* Where distributions install OVMF. */
-extern const struct firmware_files host_firmware_files[];
-extern const size_t host_n_firmware_files;
-
-/* The first complete pair (borrowed). ERR_QEMU_SPAWN with the package's name when there is none. */
-int host_find_firmware(const struct firmware_files *candidates, size_t n,
-    const struct firmware_files **ret, struct error *err);
-
-/* Copies the template to `vars_path` unless that exists: it holds the guest firmware's variables,
- * such as boot entries. */
-int host_make_firmware_vars(
-    const struct firmware_files *firmware, const char *vars_path, struct error *err);

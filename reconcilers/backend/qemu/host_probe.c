@@ -2,9 +2,12 @@
 #include "reconcilers/backend/qemu/host_probe.h"
 
 #include "controller/loop/loop.h"
+#include "reconcilers/backend/qemu/argv.h"
+#include "reconcilers/backend/qemu/firmware.h"
 #include "reconcilers/backend/qemu/host_files.h"
 #include "reconcilers/backend/qemu/kvm_probe.h"
 #include "reconcilers/backend/qemu/share.h"
+#include "reconcilers/backend/qemu/tpm.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 
@@ -37,18 +40,29 @@ static void shares_probed(void *context, const struct share_program *program, co
     came(probe);
 }
 
-static json_t *find_qemu(void)
+static json_t *path_or_error(int rc, const char *path, const struct error *err)
+{
+    json_t *json = json_object();
+    json_put_text(json, rc == 0 ? "path" : "error", rc == 0 ? path : err->message);
+    json_put_text(json, "help", rc == 0 ? NULL : error_help_text(err));
+    return json;
+}
+
+static json_t *find_program(int (*find)(char **ret_path, struct error *err))
 {
     struct error err = {.code = ERR_NONE};
     cleanup_free char *path = NULL;
-    json_t *json = json_object();
-    if (host_find_qemu(&path, &err) == 0) {
-        json_put_text(json, "path", path);
-    } else {
-        json_put_text(json, "error", err.message);
-        json_put_text(json, "help", error_help_text(&err));
-    }
-    return json;
+    int rc = find(&path, &err);
+    return path_or_error(rc, path, &err);
+}
+
+static json_t *find_uefi(enum firmware kind)
+{
+    struct error err = {.code = ERR_NONE};
+    const struct firmware_wanted wanted = {kind, "x86_64", QEMU_NEWEST_MACHINE, "/nonexistent"};
+    cleanup_with(firmware_build_clear) struct firmware_build build = {.code = NULL};
+    int rc = firmware_find(firmware_directories(), &wanted, &build, &err);
+    return path_or_error(rc, build.code, &err);
 }
 
 int host_probe_run(json_t **ret, struct error *err)
@@ -66,7 +80,10 @@ int host_probe_run(json_t **ret, struct error *err)
     loop_free(probe.loop);
     json_t *json = json_object();
     json_put(json, "kvm", probe.kvm);
-    json_put(json, "qemu", find_qemu());
+    json_put(json, "qemu", find_program(host_find_qemu));
+    json_put(json, "uefi", find_uefi(FIRMWARE_UEFI));
+    json_put(json, "uefi-secure", find_uefi(FIRMWARE_UEFI_SECURE));
+    json_put(json, "tpm", find_program(tpm_find_program));
     json_put(json, "shares", probe.shares);
     *ret = json;
     return 0;

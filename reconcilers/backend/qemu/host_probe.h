@@ -2,7 +2,7 @@
 /*
  * What vmctld would find on this host, for `vmctl doctor`, which links none of it: an object
  *   {"kvm": {"usable": true, "reason": ""}, "qemu": {"path": "/usr/bin/qemu-system-x86_64"},
- *    "shares": {"path": "/usr/libexec/virtiofsd"}}
+ *    "shares": {"path": "/usr/libexec/virtiofsd"}, "uefi": {…}, "uefi-secure": {…}, "tpm": {…}}
  * with "error" and "help" in place of a path where there is none that works; "shares" has no help.
  * Needs no data directory.
  */

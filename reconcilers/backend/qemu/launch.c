@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* The launch operation: chooses the accelerator, which may need a probe, and the server of shared
- * folders, the same, makes a tap device for each network "tap", which may need a helper program,
- * then creates the process. */
+ * folders, the same, finds UEFI firmware, makes a tap device for each network "tap", which may need
+ * a helper program, then creates the process. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "reconcilers/backend/qemu/accel.h"
 #include "reconcilers/backend/qemu/argv.h"
+#include "reconcilers/backend/qemu/firmware.h"
 #include "reconcilers/backend/qemu/machine.h"
 #include "reconcilers/backend/qemu/share.h"
 #include "reconcilers/backend/qemu/spawn.h"
@@ -33,6 +34,7 @@ struct launch {
     struct vm_instance *instance; /* borrowed until done */
     struct op *under_way;         /* the choices, then the tap helper; NULL: none of them */
     struct share_program share_program;
+    struct firmware_build firmware;
     char *share_user;
     const char *accel;         /* static text; NULL until chosen */
     int tap_fds[NETWORKS_MAX]; /* of each network; -1: none (yet) */
@@ -51,6 +53,7 @@ static void launch_cancel(struct op *op)
     free(launch->machine_type);
     free(launch->memory);
     free(launch->share_user);
+    firmware_build_clear(&launch->firmware);
     free(launch);
 }
 
@@ -78,6 +81,7 @@ static int make_process(struct launch *launch, struct error *err)
         .tap_fds = launch->tap_fds,
         .share_program = &launch->share_program,
         .share_user = launch->share_user,
+        .firmware = launch->firmware.code ? &launch->firmware : NULL,
         .memory = launch->memory,
         .is_woken = launch->is_woken,
         .has_agent = launch->has_agent,
@@ -154,6 +158,32 @@ static void make_taps(struct launch *launch)
     launch_finish(launch, &err);
 }
 
+static void firmware_prepared(void *context, const struct error *why)
+{
+    struct launch *launch = context;
+    launch->under_way = NULL;
+    if (why) {
+        struct error err = *why;
+        launch_finish(launch, &err);
+    } else {
+        make_taps(launch);
+    }
+}
+
+static void find_firmware(struct launch *launch)
+{
+    const struct reconciler_host *host = launch->machine->host;
+    if (launch->spec->firmware == FIRMWARE_BIOS) {
+        make_taps(launch);
+        return;
+    }
+    cleanup_free char *vars = paths_vm(host->paths, launch->machine->vm_name, VM_FIRMWARE_VARS);
+    const struct firmware_wanted wanted = {
+        launch->spec->firmware, "x86_64", launch->machine_type, vars};
+    launch->under_way =
+        firmware_prepare(host->pool, &wanted, &launch->firmware, firmware_prepared, launch);
+}
+
 static void shares_probed(void *context, const struct share_program *program, const char *fault)
 {
     struct launch *launch = context;
@@ -161,7 +191,7 @@ static void shares_probed(void *context, const struct share_program *program, co
     launch->share_program = *program;
     free(launch->instance->no_virtiofs);
     launch->instance->no_virtiofs = mem_strdup(fault);
-    make_taps(launch);
+    find_firmware(launch);
 }
 
 static void accel_chosen(void *context, const char *accel, const struct error *why)
@@ -177,7 +207,7 @@ static void accel_chosen(void *context, const char *accel, const struct error *w
         cleanup_free char *dir = paths_vm(machine->host->paths, machine->vm_name, VM_DIR);
         launch->under_way = share_probe_start(machine->host->loop, dir, shares_probed, launch);
     } else {
-        make_taps(launch);
+        find_firmware(launch);
     }
 }
 

@@ -294,13 +294,14 @@ static void observe_alive(
         open_monitor(machine, instance->instance_id);
     }
     find_answering_process(machine, instance);
-    if (!machine->shares && spec && spec->n_shares > 0) {
+    if (!machine->shares && spec && (spec->n_shares > 0 || spec->has_tpm)) {
         cleanup_free char *dir = paths_vm(machine->host->paths, machine->vm_name, VM_DIR);
         machine->shares = share_watch_new(machine->host->loop, dir, spec, report_changed, machine);
     }
     bool is_searched = spec && spec->network.mode == NETWORK_TAP && !env->status->was_reached;
     agent_watch_find_address(machine->agent, is_searched ? env->status->mac : NULL);
     ret->lost_share = share_watch_lost(machine->shares);
+    ret->is_tpm_lost = share_watch_is_tpm_lost(machine->shares);
     ret->run_state = monitor_run_state(machine->monitor);
     ret->silent_ms = monitor_silent_ms(machine->monitor);
     ret->n_resets = monitor_resets(machine->monitor);

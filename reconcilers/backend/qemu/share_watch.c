@@ -8,20 +8,21 @@
 
 #include "controller/loop/loop.h"
 #include "reconcilers/backend/qemu/share.h"
+#include "reconcilers/backend/qemu/tpm.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "specs/vm/vm_spec.h"
 
 struct watched {
-    char *guest;
-    int fd; /* -1: its pipe is not there, so nothing is known */
+    char *guest; /* NULL: it is the TPM's */
+    int fd;      /* -1: its pipe is not there, so nothing is known */
     bool is_lost;
     struct loop_io *io;
     struct share_watch *watch;
 };
 
 struct share_watch {
-    struct watched all[SHARES_MAX];
+    struct watched all[SHARES_MAX + 1];
     size_t count;
     void (*changed)(void *context);
     void *context;
@@ -41,23 +42,33 @@ static void pipe_ready(void *context, int fd, unsigned ready)
     }
 }
 
+static void watch_pipe(
+    struct share_watch *watch, struct loop *loop, const char *path, const char *guest)
+{
+    struct watched *watched = &watch->all[watch->count++];
+    char byte;
+    *watched = (struct watched){.guest = mem_strdup(guest),
+        .fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW),
+        .watch = watch};
+    if (watched->fd >= 0) {
+        watched->is_lost = read(watched->fd, &byte, 1) >= 0;
+        watched->io =
+            loop_io_new(loop, watched->fd, watched->is_lost ? 0 : LOOP_READ, pipe_ready, watched);
+    }
+}
+
 struct share_watch *share_watch_new(struct loop *loop, const char *vm_dir,
     const struct vm_spec *spec, void (*changed)(void *context), void *context)
 {
     struct share_watch *watch = mem_new(struct share_watch);
-    *watch = (struct share_watch){.count = spec->n_shares, .changed = changed, .context = context};
-    for (size_t i = 0; i < watch->count; i++) {
-        struct watched *watched = &watch->all[i];
+    *watch = (struct share_watch){.changed = changed, .context = context};
+    for (size_t i = 0; i < spec->n_shares; i++) {
         cleanup_free char *path = share_alive_path(vm_dir, spec->shares[i].tag);
-        char byte;
-        *watched = (struct watched){.guest = mem_strdup(spec->shares[i].guest),
-            .fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW),
-            .watch = watch};
-        if (watched->fd >= 0) {
-            watched->is_lost = read(watched->fd, &byte, 1) >= 0;
-            watched->io = loop_io_new(
-                loop, watched->fd, watched->is_lost ? 0 : LOOP_READ, pipe_ready, watched);
-        }
+        watch_pipe(watch, loop, path, spec->shares[i].guest);
+    }
+    if (spec->has_tpm) {
+        cleanup_free char *path = tpm_alive_path(vm_dir);
+        watch_pipe(watch, loop, path, NULL);
     }
     return watch;
 }
@@ -75,9 +86,15 @@ void share_watch_free(struct share_watch *watch)
 const char *share_watch_lost(const struct share_watch *watch)
 {
     for (size_t i = 0; watch && i < watch->count; i++) {
-        if (watch->all[i].is_lost) {
+        if (watch->all[i].is_lost && watch->all[i].guest) {
             return watch->all[i].guest;
         }
     }
     return NULL;
+}
+
+bool share_watch_is_tpm_lost(const struct share_watch *watch)
+{
+    const struct watched *last = watch && watch->count > 0 ? &watch->all[watch->count - 1] : NULL;
+    return last && !last->guest && last->is_lost;
 }

@@ -16,11 +16,13 @@
 
 #include "reconcilers/backend/instance_id.h"
 #include "reconcilers/backend/qemu/argv.h"
+#include "reconcilers/backend/qemu/firmware.h"
 #include "reconcilers/backend/qemu/host_files.h"
 #include "reconcilers/backend/qemu/qemu_log.h"
 #include "reconcilers/backend/qemu/share.h"
 #include "reconcilers/backend/qemu/spawn_detached.h"
 #include "reconcilers/backend/qemu/switch_link.h"
+#include "reconcilers/backend/qemu/tpm.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -42,6 +44,7 @@ struct inheritance {
     int start_pipe;
     struct share_server servers[SHARES_MAX];
     size_t n_servers;
+    struct tpm_emulator tpm;
 };
 
 static void inheritance_clear(struct inheritance *inheritance)
@@ -54,6 +57,7 @@ static void inheritance_clear(struct inheritance *inheritance)
     for (size_t i = 0; i < inheritance->n_servers; i++) {
         share_clear(&inheritance->servers[i]);
     }
+    tpm_clear(&inheritance->tpm);
 }
 
 static char *vm_path(const struct spawn_request *request, enum vm_file file)
@@ -111,6 +115,19 @@ static int prepare_shares(
     return rc;
 }
 
+static int prepare_tpm(
+    const struct spawn_request *request, struct inheritance *inheritance, struct error *err)
+{
+    cleanup_free char *user = NULL;
+    if (!request->spec->has_tpm) {
+        return 0;
+    }
+    int rc = host_find_qemu_user(&user, err);
+    return rc < 0 ? rc
+                  : tpm_prepare(request->paths, request->spec->name, user, &inheritance->tpm,
+                        &inheritance->fds[QEMU_FD_TPM - QEMU_FD_LOCK], err);
+}
+
 /* The lock comes first: its holder owns the sockets' paths. */
 static int open_descriptors(
     const struct spawn_request *request, struct inheritance *inheritance, struct error *err)
@@ -131,25 +148,8 @@ static int open_descriptors(
         rc = sockets[i].is_wanted ? fs_listen_unix(path, fd, err) : 0;
     }
     rc = rc < 0 ? rc : open_files(request, inheritance, err);
+    rc = rc < 0 ? rc : prepare_tpm(request, inheritance, err);
     return rc < 0 ? rc : prepare_shares(request, inheritance, err);
-}
-
-static int prepare_firmware(const struct spawn_request *request, const char *vars_path,
-    struct qemu_config *config, struct error *err)
-{
-    if (request->spec->firmware != FIRMWARE_UEFI) {
-        return 0;
-    }
-    const struct firmware_files *firmware = NULL;
-    int rc = host_find_firmware(host_firmware_files, host_n_firmware_files, &firmware, err);
-    if (rc == 0) {
-        rc = host_make_firmware_vars(firmware, vars_path, err);
-    }
-    if (rc == 0) {
-        config->firmware_code = firmware->code;
-        config->firmware_vars = vars_path;
-    }
-    return rc;
 }
 
 /* Empty, whatever the instance before left there. Nobody misses it after a power cut, so it is not
@@ -198,8 +198,7 @@ static int build_argv(const struct spawn_request *request, char ***ret_argv, str
     cleanup_free char *seed = vm_path(request, VM_SEED);
     cleanup_free char *console_log = vm_path(request, VM_CONSOLE_LOG);
     cleanup_free char *pidfile = vm_path(request, VM_PIDFILE);
-    cleanup_free char *dir = vm_path(request, VM_DIR);
-    cleanup_free char *firmware_vars = fs_join(dir, "uefi_vars.fd");
+    cleanup_free char *firmware_vars = vm_path(request, VM_FIRMWARE_VARS);
     struct qemu_config config = {.paths = request->paths,
         .spec = request->spec,
         .binary = binary,
@@ -212,13 +211,14 @@ static int build_argv(const struct spawn_request *request, char ***ret_argv, str
         .seed = fs_exists(seed) ? seed : NULL,
         .console_log = console_log,
         .pidfile = pidfile,
+        .firmware = request->firmware,
+        .firmware_vars = request->firmware ? firmware_vars : NULL,
         .memory = request->memory,
         .is_woken = request->is_woken,
         .has_agent = request->has_agent,
         .has_virtiofs = request->spec->n_shares > 0 && request->share_program->path};
     memcpy(config.macs, request->macs, sizeof(config.macs));
-    rc = prepare_firmware(request, firmware_vars, &config, err);
-    rc = rc < 0 ? rc : make_scratch_disks(request, err);
+    rc = make_scratch_disks(request, err);
     if (rc == 0) {
         *ret_argv = qemu_argv(&config);
     }
@@ -274,13 +274,22 @@ struct child_plan {
     int fds[QEMU_FD_END_ - QEMU_FD_LOCK]; /* to become QEMU_FD_LOCK, …; -1: stays closed */
     const struct share_server *servers;
     size_t n_servers;
+    const struct tpm_emulator *tpm;
     int log_fd;
     int start_pipe; /* the child's end */
 };
 
 /* Descriptors are first moved to PARKING and above, past every number assigned below, so that none
  * is overwritten before it has its own. */
-enum { START_FD = QEMU_FD_END_, SERVERS_FD, PARKING = SERVERS_FD + 2 * SHARES_MAX };
+enum {
+    OF_SERVER = 2,
+    OF_TPM = 3,
+    OF_COMPANIONS = OF_SERVER * SHARES_MAX + OF_TPM,
+    START_FD = QEMU_FD_END_,
+    TPM_FD,
+    SERVERS_FD = TPM_FD + OF_TPM,
+    PARKING = TPM_FD + OF_COMPANIONS
+};
 
 enum { EXIT_SETUP = 126, EXIT_EXEC = 127 }; /* as shells use them */
 
@@ -323,16 +332,19 @@ static void place(int parked, int number)
  */
 static void arrange_descriptors(const struct child_plan *plan)
 {
-    int parked[ARRAY_LEN(plan->fds)], of_servers[2 * SHARES_MAX];
+    int parked[ARRAY_LEN(plan->fds)], companions[OF_COMPANIONS];
     int log_fd = park(plan->log_fd);
     int start_pipe = park(plan->start_pipe);
     int null_fd = park(open("/dev/null", O_RDWR | O_CLOEXEC));
     for (size_t i = 0; i < ARRAY_LEN(parked); i++) {
         parked[i] = park(plan->fds[i]);
     }
+    companions[0] = park(plan->tpm->directory_fd);
+    companions[1] = park(plan->tpm->control_fd);
+    companions[2] = park(plan->tpm->alive_fd);
     for (size_t i = 0; i < plan->n_servers; i++) {
-        of_servers[2 * i] = park(plan->servers[i].listen_fd);
-        of_servers[2 * i + 1] = park(plan->servers[i].alive_fd);
+        companions[OF_TPM + OF_SERVER * i] = park(plan->servers[i].listen_fd);
+        companions[OF_TPM + OF_SERVER * i + 1] = park(plan->servers[i].alive_fd);
     }
     if (close_range(QEMU_FD_LOCK, PARKING - 1, 0) < 0) {
         die(EXIT_SETUP, "cannot close the controller's descriptors");
@@ -344,9 +356,9 @@ static void arrange_descriptors(const struct child_plan *plan)
         place(parked[i], QEMU_FD_LOCK + (int)i);
     }
     place(start_pipe, START_FD);
-    unsigned end = SERVERS_FD + 2 * (unsigned)plan->n_servers;
-    for (unsigned i = SERVERS_FD; i < end; i++) {
-        place(of_servers[i - SERVERS_FD], (int)i);
+    unsigned end = SERVERS_FD + OF_SERVER * (unsigned)plan->n_servers;
+    for (unsigned i = TPM_FD; i < end; i++) {
+        place(companions[i - TPM_FD], (int)i);
     }
     if (close_range(START_FD, end - 1, CLOSE_RANGE_CLOEXEC) < 0 ||
         close_range(PARKING, ~0U, 0) < 0) {
@@ -400,7 +412,7 @@ static void start_servers(const struct child_plan *plan)
     }
     for (size_t i = 0; i < plan->n_servers; i++) {
         struct share_server server = plan->servers[i];
-        server.listen_fd = SERVERS_FD + 2 * (int)i;
+        server.listen_fd = SERVERS_FD + OF_SERVER * (int)i;
         server.alive_fd = server.listen_fd + 1;
         pid_t pid = fork();
         if (pid == 0) {
@@ -408,6 +420,19 @@ static void start_servers(const struct child_plan *plan)
         }
         if (pid < 0) {
             die(EXIT_SETUP, server.refusal);
+        }
+    }
+    if (plan->tpm->directory_fd >= 0) {
+        struct tpm_emulator tpm = *plan->tpm;
+        tpm.directory_fd = TPM_FD;
+        tpm.control_fd = TPM_FD + 1;
+        tpm.alive_fd = TPM_FD + 2;
+        pid_t pid = fork();
+        if (pid == 0) {
+            tpm_run(&tpm, parent);
+        }
+        if (pid < 0) {
+            die(EXIT_SETUP, "cannot emulate a TPM");
         }
     }
 }
@@ -456,6 +481,7 @@ static int start_child(const struct spawn_request *request, char *const *argv,
         .password_file = request->spec->vnc.port > 0 ? request->spec->vnc.password_file : NULL,
         .servers = inheritance->servers,
         .n_servers = inheritance->n_servers,
+        .tpm = &inheritance->tpm,
         .log_fd = inheritance->log_fd,
         .start_pipe = inheritance->start_pipe};
     memcpy(plan.fds, inheritance->fds, sizeof(plan.fds));
@@ -499,8 +525,9 @@ int spawn_qemu(const struct spawn_request *request, struct spawned *ret, struct 
     if (rc < 0 || (rc = build_environment(request, &environment, err)) < 0) {
         return rc;
     }
-    cleanup_with(inheritance_clear) struct inheritance inheritance = {
-        .log_fd = -1, .start_pipe = -1};
+    cleanup_with(inheritance_clear) struct inheritance inheritance = {.log_fd = -1,
+        .start_pipe = -1,
+        .tpm = {.directory_fd = -1, .control_fd = -1, .alive_fd = -1}};
     memset(inheritance.fds, -1, sizeof(inheritance.fds)); /* all bits one is -1 */
     rc = open_descriptors(request, &inheritance, err);
     if (rc == 0) {

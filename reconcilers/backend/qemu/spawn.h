@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 struct error;
+struct firmware_build;
 struct paths;
 struct share_program;
 struct vm_spec;
@@ -29,6 +30,7 @@ struct spawn_request {
     const int *tap_fds;  /* borrowed, of NETWORKS_MAX networks; -1: that is not "tap" */
     const struct share_program *share_program; /* what serves shares; its path NULL: QEMU, by 9p */
     const char *share_user;                    /* as vm_status.share_user; NULL: not known */
+    const struct firmware_build *firmware;     /* as in qemu_config; its variables are there */
     const char *memory;                        /* as in qemu_config … */
     bool is_woken;
     bool has_agent;

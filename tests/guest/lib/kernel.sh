@@ -50,7 +50,8 @@ unpack_kernel() {
 
 # add_modules KERNEL TREE MODULE...: those that this kernel has as files (others
 # are built in, or not there in this flavour), and the index for modprobe.
-# Stripping also drops the signatures, which the guest would spend time on.
+# Stripping also drops the signatures, which the guest would spend time on: but for
+# one that is `signed`, whose kernel takes no module without.
 add_modules() {
     local kernel=$1 tree=$2 version folder name file
     shift 2
@@ -59,7 +60,11 @@ add_modules() {
     mkdir -p "$folder"
     for name in "$@"; do
         file=$(find "$kernel/lib/modules" -name "$name.ko" -print -quit)
-        [[ -z $file ]] || strip --strip-debug -o "$folder/$name.ko" "$file"
+        if [[ -n $file ]] && ((signed)); then
+            cp "$file" "$folder/$name.ko"
+        elif [[ -n $file ]]; then
+            strip --strip-debug -o "$folder/$name.ko" "$file"
+        fi
     done
     busybox depmod -b "$tree" "$version"
 }

@@ -135,6 +135,11 @@ static void change_accel(struct vm_spec *s)
 {
     s->accel = ACCEL_TCG;
 }
+static void change_tpm(struct vm_spec *s)
+{
+    s->has_tpm = true;
+}
+
 static void change_firmware(struct vm_spec *s)
 {
     s->firmware = FIRMWARE_UEFI;
@@ -256,6 +261,7 @@ static const struct {
     {change_depends_on, "depends-on", DISPOSITION_LIVE},
     {change_accel, "accel", DISPOSITION_RESTART},
     {change_firmware, "firmware", DISPOSITION_RECREATE},
+    {change_tpm, "tpm", DISPOSITION_RESTART},
     {change_machine, "machine", DISPOSITION_RESTART},
     {change_vnc, "vnc", DISPOSITION_RESTART},
     {change_services, "host-services", DISPOSITION_RESTART},

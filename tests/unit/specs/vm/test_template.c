@@ -71,6 +71,11 @@ static void change_disk(struct vm_spec *spec)
 {
     spec->disk_gib = 20;
 }
+static void change_tpm(struct vm_spec *spec)
+{
+    spec->has_tpm = true;
+}
+
 static void change_firmware(struct vm_spec *spec)
 {
     spec->firmware = FIRMWARE_UEFI;
@@ -121,6 +126,7 @@ static const struct {
 } in_key[] = {
     {change_disk, "disk 10 -> 20"},
     {change_firmware, "firmware bios -> uefi"},
+    {change_tpm, "tpm (none) -> #true"},
     {change_network, "network user -> tap"},
     {change_seed, "seed scsi -> ide"},
     {change_hostname, "hostname (none) -> h"},
@@ -217,7 +223,12 @@ static void the_key_of_memory_has_the_machine(void **state)
     spec->warm = WARM_AUTO;
     assert_string_equal(template_memory_obstacle(spec), "firmware \"uefi\"");
     assert_false(template_has_memory(spec));
+    spec->firmware = FIRMWARE_UEFI_SECURE;
+    assert_string_equal(template_memory_obstacle(spec), "firmware \"uefi-secure\"");
     spec->firmware = FIRMWARE_BIOS;
+    spec->has_tpm = true;
+    assert_string_equal(template_memory_obstacle(spec), "`tpm`");
+    spec->has_tpm = false;
     spec->steps[0].is_per_vm = true;
     assert_true(template_is_wanted(spec));
     spec->network.mode = NETWORK_TAP; /* as with "disk": what can be had is taken */

@@ -190,7 +190,8 @@ static void the_added_nodes_are_read(void **state)
         "forward host=\"0.0.0.0:8000-8001\" guest=\"90-91\"\nforward host=\"127.0.0.1:9\" "
         "guest=9\naccel \"tcg\"\n"
         "label \"tier\" \"web\"\nlabel \"n\" 1\nprotect\n"
-        "firmware \"uefi\"\nautostart #false\nwarm \"disk\"\nstop-timeout 5\nbackend \"noop\"\n"
+        "firmware \"uefi\"\ntpm\nautostart #false\nwarm \"disk\"\nstop-timeout 5\nbackend "
+        "\"noop\"\n"
         "network \"user\" { host-services 5432 6379 }\n"
         "vnc port=5901 password-file=\"p\"\nmachine \"pc-q35-7.2\"\n"
         "cloud-init { seed \"ide\"; on-error \"warn\"; user-data \"u.yaml\"; vendor-data \"v\"; "
@@ -216,6 +217,7 @@ static void the_added_nodes_are_read(void **state)
     assert_string_equal(spec->machine, "pc-q35-7.2");
     assert_int_equal(spec->accel, ACCEL_TCG);
     assert_int_equal(spec->firmware, FIRMWARE_UEFI);
+    assert_true(spec->has_tpm);
     assert_int_equal(spec->autostart, AUTOSTART_OFF);
     assert_int_equal(spec->warm, WARM_DISK);
     assert_int_equal(spec->n_labels, 2);

@@ -203,7 +203,7 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
             "`cloud-init`, "
             "`ssh`, `provision`, `restart`, `forward`, `ready`, `live`, `depends-on`, `label`, "
             "`protect`, `accel`, "
-            "`machine`, `firmware`, "
+            "`machine`, `firmware`, `tpm`, "
             "`autostart`, `warm`, `stop-timeout`, `backend`, `propolis-server`, `node`\n"},
         {"vm a { image i; ssh { zzz 1 } }",
             "1:23+3 unknown node `zzz` in `ssh` | known here: `user`, `private-key`, `timeout`\n"},
@@ -820,8 +820,17 @@ static void words_and_durations_are_those_of_the_format(void **state)
             "1:25+3 `restart` must be \"on-failure\", \"always\" or \"never\", not \"nat\"\n"},
         {"vm a { image i; accel hvf }",
             "1:23+3 `accel` must be \"auto\", \"kvm\" or \"tcg\", not \"hvf\"\n"},
-        {"vm a { image i; firmware efi }",
-            "1:26+3 `firmware` must be \"bios\" or \"uefi\", not \"efi\" | did you mean `uefi`?\n"},
+        {"vm a { image i; firmware efi }", "1:26+3 `firmware` must be \"bios\", \"uefi\" or "
+                                           "\"uefi-secure\", not \"efi\" | did you mean "
+                                           "`uefi`?\n"},
+        {"vm a { image i; firmware secure-boot }",
+            "1:26+11 `firmware` must be \"bios\", \"uefi\" or \"uefi-secure\", not \"secure-boot\" "
+            "| did you mean `uefi-secure`?\n"},
+        {"vm a { image i; tpm 2 }", "1:21+1 `tpm` must be #true or #false | write: tpm\n"},
+        {"vm a { image i; tpm; tpm }",
+            "1:22+3 `tpm` occurs a second time | the first one is on line 1\n"},
+        {"vm a { image i; tpm; backend propolis }",
+            "1:17+3 `tpm` goes with backend \"qemu\", not \"propolis\" | remove it\n"},
         {"vm a { image i; cloud-init; warm memory }",
             "1:34+6 `warm` must be \"never\", \"disk\", \"auto\" or \"require\", not \"memory\"\n"},
         {"vm a { image i; warm disk }",

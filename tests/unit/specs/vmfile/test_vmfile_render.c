@@ -184,7 +184,7 @@ static void codes_a_terminal_would_obey_are_shown_as_text(void **state)
         "`max-memory`, `disk`, `volume`, `share`, `network`, `vnc`, `cloud-init`, `ssh`, "
         "`provision`, "
         "`restart`, `forward`, `ready`, `live`, `depends-on`, `label`, `protect`, `accel`, "
-        "`machine`, `firmware`, "
+        "`machine`, `firmware`, `tpm`, "
         "`autostart`, `warm`, `stop-timeout`, `backend`, `propolis-server`, `node`\n");
 }
 

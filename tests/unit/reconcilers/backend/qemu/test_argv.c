@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "reconcilers/backend/instance_id.h"
+#include "reconcilers/backend/qemu/firmware.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -249,9 +250,22 @@ static void without_a_mac_qemu_chooses_one(void **state)
 static void uefi_firmware_is_two_flash_devices(void **state)
 {
     struct qemu_config *config = *state;
-    config->firmware_code = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+    struct firmware_build build = {.code = (char *)"/usr/share/OVMF/OVMF_CODE_4M.fd",
+        .code_format = (char *)"raw",
+        .vars_format = (char *)"raw"};
+    config->firmware = &build;
     config->firmware_vars = "/data/vms/web/uefi_vars.fd";
     expect_golden("uefi", config);
+    build.needs_smm = true;
+    build.vars_format = (char *)"qcow2";
+    expect_golden("uefi-secure", config);
+}
+
+static void a_tpm_comes_last_and_moves_no_other_device(void **state)
+{
+    struct qemu_config *config = *state;
+    spec_of(config)->has_tpm = true;
+    expect_golden("tpm", config);
 }
 
 static void a_screen_with_a_port_has_a_password_and_still_a_socket(void **state)
@@ -328,6 +342,7 @@ int main(void)
         TEST(no_network_means_no_card),
         TEST(without_a_mac_qemu_chooses_one),
         TEST(uefi_firmware_is_two_flash_devices),
+        TEST(a_tpm_comes_last_and_moves_no_other_device),
         TEST(a_screen_with_a_port_has_a_password_and_still_a_socket),
         TEST(roots_qemu_becomes_another_user_of_an_old_machine),
         TEST(commas_in_paths_are_doubled),

@@ -94,45 +94,6 @@ static void the_environment_names_another_qemu(void **state)
     unsetenv("VMCTL_QEMU");
 }
 
-static void the_first_complete_pair_of_firmware_files_is_taken(void **state)
-{
-    struct fixture *f = *state;
-    cleanup_free char *code = make_file(f, "code.fd", "code", 0644);
-    cleanup_free char *vars = make_file(f, "vars.fd", "vars", 0644);
-    const struct firmware_files candidates[] = {{code, "/nonexistent"}, {code, vars}};
-    const struct firmware_files *found = NULL;
-    struct error err = {0};
-    assert_int_equal(host_find_firmware(candidates, 2, &found, &err), 0);
-    assert_ptr_equal(found, &candidates[1]);
-}
-
-static void missing_firmware_is_told_with_the_packages_name(void **state)
-{
-    (void)state;
-    const struct firmware_files *found = NULL;
-    struct error err = {0};
-    assert_int_equal(host_find_firmware(NULL, 0, &found, &err), -ERR_QEMU_SPAWN);
-    assert_non_null(strstr(error_help_text(&err), "apt-get install ovmf"));
-}
-
-static void a_vms_firmware_variables_are_copied_once(void **state)
-{
-    struct fixture *f = *state;
-    cleanup_free char *vars = make_file(f, "vars.fd", "template", 0644);
-    cleanup_free char *copy = fs_join(f->dir, "copy.fd");
-    const struct firmware_files firmware = {"", vars};
-    struct error err = {0};
-    assert_int_equal(host_make_firmware_vars(&firmware, copy, &err), 0);
-    struct stat st;
-    assert_int_equal(stat(copy, &st), 0);
-    assert_int_equal(st.st_mode & 0777, 0600);
-    assert_int_equal(fs_write_file(copy, "changed by the guest", 20, 0600, &err), 0);
-    assert_int_equal(host_make_firmware_vars(&firmware, copy, &err), 0);
-    cleanup_buf struct buf text = BUF_INIT(0);
-    assert_int_equal(fs_read_file(copy, &text, &err), 0);
-    assert_string_equal(text.data, "changed by the guest");
-}
-
 static void qemus_run_states_become_ours(void **state)
 {
     (void)state;
@@ -158,9 +119,6 @@ int main(void)
         TEST(qemu_is_found_in_path),
         TEST(a_file_that_is_not_executable_is_not_qemu),
         TEST(the_environment_names_another_qemu),
-        TEST(the_first_complete_pair_of_firmware_files_is_taken),
-        TEST(missing_firmware_is_told_with_the_packages_name),
-        TEST(a_vms_firmware_variables_are_copied_once),
         cmocka_unit_test(qemus_run_states_become_ours),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
