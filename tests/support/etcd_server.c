@@ -151,12 +151,15 @@ static void member_start(struct etcd_server *server, size_t i)
 static void run_ctl(const struct etcd_server *server, size_t first, size_t end, const char *words)
 {
     cleanup_buf struct buf line = BUF_INIT(0);
-    buf_add_str(&line, "ETCDCTL_API=3 etcdctl --command-timeout=20s --dial-timeout=20s");
+    size_t n = 0;
+    buf_add_str(&line, "ETCDCTL_API=3 timeout 60 etcdctl --command-timeout=20s --dial-timeout=20s");
     for (size_t i = first; i < end; i++) {
         if (server->members[i].pid > 0) {
             buf_printf(&line, " --endpoints=%s", server->members[i].url);
+            n++;
         }
     }
+    assert_true(n > 0); /* without any, it would ask the host's own */
     if (!server->is_plain) {
         buf_printf(&line, " --cacert=%s/tls/ca.pem --cert=%s/tls/root.pem --key=%s/tls/root.key",
             server->dir, server->dir, server->dir);

@@ -95,8 +95,7 @@ static void without_a_majority_only_stale_reads_are_answered(void **state)
 {
     struct fixture *f = *state;
     SKIP_WITHOUT(f)
-    (void)put(f, "vm/a", "1");
-    watch_on(f, f->engine, "vm/", 1);
+    watch_on(f, f->engine, "vm/", put(f, "vm/a", "1"));
     etcd_server_kill(f->server, 0);
     etcd_server_kill(f->server, 1);
     f->engine->timeout_ms = 2000;
