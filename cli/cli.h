@@ -42,7 +42,8 @@ struct cli {
     char *scope;              /* cli/request/scope.h: the project; NULL: none, … */
     bool has_given_scope;     /* … as --project or $VMCTL_PROJECT says */
     bool knows_scope;
-    bool is_for_here; /* of the VMFile's VMs those of other nodes are not meant */
+    struct strings fleet_nodes; /* all of the fleet that this host is in */
+    bool is_for_here;           /* of the VMFile's VMs those of other nodes are not meant */
 };
 
 /* Of which hosts the VMs may be that it means: see cli/nodes/spread.h. The values of all but

@@ -59,6 +59,7 @@ const struct command *const cli_commands[] = {
     &command_controller,
     &command_serve,
     &command_node,
+    &command_fleet,
     &command_doctor,
     &command_explain,
     &command_completion,

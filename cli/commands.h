@@ -25,6 +25,7 @@ extern const struct command command_down;
 extern const struct command command_events;
 extern const struct command command_exec;
 extern const struct command command_explain;
+extern const struct command command_fleet;
 extern const struct command command_fmt;
 extern const struct command command_get;
 extern const struct command command_image;

@@ -10,6 +10,7 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/fleet/fleet_view.h"
 #include "cli/nodes/route.h"
 #include "cli/nodes/spread.h"
 #include "cli/request/power.h"
@@ -320,6 +321,8 @@ static int run_parsed(struct cli *cli, const struct command *command, void *valu
     cli->use_color = wants_color(global->color, STDERR_FILENO);
     cli->use_color_stdout = wants_color(global->color, STDOUT_FILENO);
     bool is_done = false;
+    paths_find(&cli->paths, global->data_dir); /* a fleet's nodes are known by it */
+    fleet_learn_nodes(cli);
     int rc = set_output(cli, global->output, err);
     rc = rc == 0 ? check_color(global->color, err) : rc;
     rc = rc == 0 ? scope_take_given(cli, global->project, err) : rc;
@@ -333,6 +336,7 @@ static int run_parsed(struct cli *cli, const struct command *command, void *valu
         result_begin(cli);
     }
     if (rc == 0 && !command->needs_no_store) {
+        paths_clear(&cli->paths);
         rc = paths_init(&cli->paths, global->data_dir, err);
         if (rc < 0) {
             err->code = ERR_STORE; /* whichever system call failed */
@@ -499,6 +503,7 @@ int main(int argc, char **argv)
     store_close(cli.store);
     strings_clear(&cli.given);
     strings_clear(&cli.cut_words);
+    strings_clear(&cli.fleet_nodes);
     free(cli.scope);
     paths_clear(&cli.paths);
     proxies_free(cli.proxies);

@@ -14,6 +14,7 @@
 
 #include "controller/controller.h"
 #include "controller/data_watch.h"
+#include "controller/fleet_child.h"
 #include "controller/loop/loop.h"
 #include "controller/loop/orphan_reaper.h"
 #include "controller/loop/pool.h"
@@ -44,6 +45,7 @@ struct daemon {
     struct store_writer *writer;
     struct controller *controller;
     struct data_watch *data_watch;
+    struct fleet_child *fleet; /* NULL: this host is in none */
     struct loop_timer *reserve_timer;
     struct error failure; /* what ended it; ERR_NONE: a signal */
 };
@@ -245,7 +247,11 @@ static int start_controller(struct daemon *daemon, plug_in_fn *plug_in, struct e
     if (secrets_listen(controller_host(daemon->controller), &failure) < 0) {
         log_error("controller", "it cannot be handed secrets: %s", failure.message);
     }
-    return controller_start(daemon->controller, err); /* which says that it serves: last */
+    int rc = controller_start(daemon->controller, err); /* which says that it serves: last */
+    if (rc == 0) {
+        daemon->fleet = fleet_child_new(daemon->loop, &daemon->paths);
+    }
+    return rc;
 }
 
 static int daemon_start(struct daemon *daemon, const struct daemon_options *options,
@@ -263,6 +269,7 @@ static int daemon_start(struct daemon *daemon, const struct daemon_options *opti
  * last, so that the next vmctld finds a store nobody writes. */
 static void end(struct daemon *daemon)
 {
+    fleet_child_free(daemon->fleet);
     if (daemon->controller) {
         controller_stop(daemon->controller);
     }

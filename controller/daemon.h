@@ -14,6 +14,7 @@ struct error;
 struct daemon_options {
     const char *data_dir; /* NULL: the environment's answer */
     bool is_foreground;   /* keeps the working directory */
+    bool is_messenger;    /* it is not vmctld that is run, but fleet_process_run() */
 };
 
 /* Adds the reconcilers: controller_add(). */

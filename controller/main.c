@@ -7,6 +7,7 @@
 
 #include "controller/controller.h"
 #include "controller/daemon.h"
+#include "controller/fleet/process/fleet_process.h"
 #include "controller/source/source_watch.h"
 #include "reconcilers/backend/qemu/host_probe.h"
 #include "reconcilers/image/image_requests.h"
@@ -23,7 +24,7 @@ enum { EXIT_UNUSABLE = 5 };
 
 static const char usage[] =
     "Usage: vmctld [--data-dir DIR] [--foreground]\n"
-    "       vmctld --probe\n"
+    "       vmctld --probe | --fleet [--data-dir DIR] | --fleet-ask VERB FILE\n"
     "\n"
     "Keeps the VMs of a data directory in the state that vmctl recorded. vmctl\n"
     "starts it by itself; SIGTERM ends it and leaves the VMs running.\n"
@@ -31,6 +32,8 @@ static const char usage[] =
     "  --data-dir DIR  the data directory [default: $XDG_DATA_HOME/vmctl, ~/.local/share/vmctl]\n"
     "  --foreground    stay in the working directory, for a terminal or a service manager\n"
     "  --probe         print as JSON what this host offers, as vmctl doctor asks\n"
+    "  --fleet         be the messenger of the fleet that was joined: vmctld starts it\n"
+    "  --fleet-ask VERB  ask the etcd of the settings in FILE, as vmctl fleet does\n"
     "  --version       print the version\n"
     "  --help          print this\n"
     "\n"
@@ -77,6 +80,8 @@ static int read_options(int argc, char **argv, struct daemon_options *options)
         {"data-dir", required_argument, NULL, 'd'},
         {"foreground", no_argument, NULL, 'f'},
         {"probe", no_argument, NULL, 'p'},
+        {"fleet", no_argument, NULL, 'F'},
+        {"fleet-ask", required_argument, NULL, 'a'},
         {"version", no_argument, NULL, 'V'},
         {"help", no_argument, NULL, 'h'},
         {0},
@@ -92,6 +97,13 @@ static int read_options(int argc, char **argv, struct daemon_options *options)
             break;
         case 'p':
             return print_probe();
+        case 'F':
+            options->is_messenger = true;
+            break;
+        case 'a':
+            log_init(LOG_ERROR);
+            return optind + 1 == argc ? fleet_process_ask(optarg, argv[optind])
+                                      : main_refuse("a file is missing after", optarg);
         case 'V':
             puts("vmctld " VMCTL_VERSION);
             return EXIT_SUCCESS;
@@ -127,6 +139,13 @@ int main(int argc, char **argv)
     }
     log_init(LOG_INFO);
     struct error err = {0};
+    if (options.is_messenger) {
+        if (fleet_process_run(options.data_dir, &err) < 0) {
+            print_error(&err);
+            return EXIT_UNUSABLE;
+        }
+        return EXIT_SUCCESS;
+    }
     if (daemon_run(&options, plug_in, &err) < 0) {
         print_error(&err);
         return EXIT_UNUSABLE;

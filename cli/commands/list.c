@@ -168,6 +168,9 @@ static int list_all_nodes(struct cli *cli, const struct list_values *values,
         output_print(cli, array);
     } else if (rc == 0) {
         print_text(cli, &source, has_any_name(values, words));
+        if (vms.summary && cli->output != OUTPUT_NAME) {
+            cli_note(cli, "%s", vms.summary);
+        }
     }
     return rc;
 }

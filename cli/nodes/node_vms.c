@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "cli/cli.h"
+#include "cli/fleet/fleet_view.h"
 #include "cli/nodes/nodes.h"
 #include "cli/nodes/parts.h"
 #include "cli/show/output.h"
@@ -17,6 +18,8 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/fleet/fleet_config.h"
+#include "specs/fleet/fleet_keys.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_status.h"
 
@@ -142,12 +145,14 @@ static void add_lost(
         is_known ? "; its VMs are those of its last answer" : "; it never answered");
 }
 
-static int add_own(struct cli *cli, struct node_vms *vms, struct error *err)
+static int add_own(
+    struct cli *cli, const struct fleet_view *view, struct node_vms *vms, struct error *err)
 {
+    const char *here = view->config ? view->config->node : NODE_HERE;
     struct vm_list list = {.count = 0};
     int rc = store_list(cli->store, &list, err);
     for (size_t i = 0; rc == 0 && i < list.count; i++) {
-        struct node_vm *vm = add(vms, NODE_HERE);
+        struct node_vm *vm = add(vms, here);
         vm->record = list.records[i];
         list.records[i] = (struct vm_record){.name = NULL};
     }
@@ -155,12 +160,88 @@ static int add_own(struct cli *cli, struct node_vms *vms, struct error *err)
     return rc;
 }
 
+/* ---- of a fleet: from the rows that are kept here ---- */
+
+static void add_fleet_vm(
+    const struct fleet_view *view, struct node_vms *vms, const struct fleet_key *key)
+{
+    struct node_vm *vm = add(vms, key->first);
+    bool is_current;
+    int64_t lost_ms;
+    vm->record = fleet_view_record(view, key->first, key->second, &is_current);
+    bool is_heard = fleet_view_hears(view, key->first, &lost_ms);
+    vm->is_lost = !is_heard || (vm->record.status && !is_current);
+    vm->asked_ms = is_heard ? 0 : lost_ms;
+}
+
+/* Node by node, as the rows are in the order of their keys; a VM has one of two kinds, or both. */
+static void add_fleet(const struct fleet_view *view, struct node_vms *vms)
+{
+    const char *row;
+    json_t *value;
+    json_object_foreach(view->rows, row, value)
+    {
+        struct fleet_key key = fleet_row_parse(row);
+        bool is_vm = key.kind == FLEET_KIND_VM || key.kind == FLEET_KIND_STATUS;
+        bool is_other = is_vm && !text_eq(key.first, view->config->node);
+        cleanup_free char *status =
+            is_other ? fleet_row(FLEET_KIND_STATUS, key.first, key.second) : NULL;
+        bool comes_again = key.kind == FLEET_KIND_VM && status && fleet_view_row(view, status);
+        if (is_other && !comes_again) {
+            add_fleet_vm(view, vms, &key);
+        }
+        fleet_key_clear(&key);
+    }
+}
+
+static int compare_node_vms(const void *a, const void *b)
+{
+    const struct node_vm *x = a, *y = b;
+    int order = strcmp(x->node, y->node);
+    return order ? order : vm_rows_compare_names(x->record.name, y->record.name);
+}
+
+/* Of a name that the file and the fleet have, the fleet's counts: it costs nothing. */
+static void drop_fleets(const struct fleet_view *view, struct nodes *nodes)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < nodes->count; i++) {
+        cleanup_free char *row = fleet_row(FLEET_KIND_NODE, nodes->items[i].name, NULL);
+        if (fleet_view_row(view, row)) {
+            free(nodes->items[i].name);
+            free(nodes->items[i].address);
+            free(nodes->items[i].data_dir);
+            free(nodes->items[i].program);
+        } else {
+            nodes->items[kept++] = nodes->items[i];
+        }
+    }
+    nodes->count = kept;
+}
+
+static int add_known(struct cli *cli, struct node_vms *vms, struct nodes *nodes, struct error *err)
+{
+    cleanup_with(fleet_view_clear) struct fleet_view view = {.config = NULL};
+    int rc = fleet_view_read(cli, &view, err);
+    rc = rc == 0 ? add_own(cli, &view, vms, err) : rc;
+    if (rc == 0 && view.config) {
+        size_t n_own = vms->count;
+        drop_fleets(&view, nodes);
+        add_fleet(&view, vms);
+        if (vms->count > n_own) {
+            qsort(vms->items + n_own, vms->count - n_own, sizeof(*vms->items), compare_node_vms);
+        }
+        vms->summary = fleet_view_summary(&view);
+    }
+    return rc;
+}
+
 int node_vms_ask(struct cli *cli, struct node_vms *ret, struct error *err)
 {
     static const char *const words[] = {"list", "-o", "json", NULL};
     cleanup_with(nodes_clear) struct nodes nodes = {.count = 0};
-    int rc = nodes_load(cli, &nodes, err);
-    rc = rc == 0 ? add_own(cli, ret, err) : rc;
+    int rc = nodes_load_named(cli, &nodes, err);
+    rc = rc == 0 ? add_known(cli, ret, &nodes, err) : rc;
     if (rc != 0) {
         return rc;
     }
@@ -193,6 +274,7 @@ void node_vms_clear(struct node_vms *vms)
         json_decref(vms->items[i].json);
     }
     free(vms->items);
+    free(vms->summary);
     *vms = (struct node_vms){.count = 0};
 }
 

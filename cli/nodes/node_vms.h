@@ -20,9 +20,11 @@ struct node_vm {
 struct node_vms {
     struct node_vm *items; /* node by node: this host's first */
     size_t count;
+    char *summary; /* of the fleet that this host is in, a line; NULL: it is in none */
 };
 
-/* Asks all at once. A node that does not answer costs at most three seconds, half a second while it
+/* Of a fleet's nodes what is known here is taken (cli/fleet/fleet_view.h), and the others are asked
+ * at once. A node that does not answer costs at most three seconds, half a second while it
  * did not answer within the last minute, and a note; its VMs are those of its last answer, which
  * are kept in the data directory. Returns as nodes_load() does. */
 int node_vms_ask(struct cli *cli, struct node_vms *ret, struct error *err);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/fleet/fleet_view.h"
 #include "cli/nodes/parts.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -40,14 +41,34 @@ static int read_nodes(
     return error_exit_status(ERR_VMFILE_INVALID);
 }
 
-int nodes_load(const struct cli *cli, struct nodes *ret, struct error *err)
+int nodes_load_named(const struct cli *cli, struct nodes *ret, struct error *err)
 {
     cleanup_free char *path = nodes_path();
     cleanup_buf struct buf text = BUF_INIT(NODES_MAX_BYTES);
     return read_nodes(cli, path, &text, ret, err);
 }
 
-int nodes_load_one(const struct cli *cli, const char *name, struct nodes *ret_nodes,
+int nodes_load(struct cli *cli, struct nodes *ret, struct error *err)
+{
+    cleanup_with(fleet_view_clear) struct fleet_view view = {.config = NULL};
+    int rc = nodes_load_named(cli, ret, err);
+    if (rc != 0 || !fleet_is_joined(cli)) {
+        return rc;
+    }
+    rc = fleet_view_read(cli, &view, err);
+    if (rc == 0) {
+        fleet_view_add_nodes(&view, ret);
+    }
+    return rc;
+}
+
+bool nodes_exist(const struct cli *cli)
+{
+    cleanup_free char *path = nodes_path();
+    return fs_exists(path) || fleet_is_joined(cli);
+}
+
+int nodes_load_one(struct cli *cli, const char *name, struct nodes *ret_nodes,
     const struct node **ret, struct error *err)
 {
     int rc = nodes_load(cli, ret_nodes, err);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/fleet/fleet_view.h"
 #include "cli/guest/relay.h"
 #include "cli/nodes/nodes.h"
 #include "cli/nodes/parts.h"
@@ -104,7 +105,7 @@ static int run_attached(const struct cli *cli, struct part *part, struct error *
 static int check_delegable(const struct command *command, struct error *err)
 {
     bool is_for_here =
-        command->needs_no_store || text_has_word("node watch unwatch", command->name);
+        command->needs_no_store || text_has_word("node fleet watch unwatch", command->name);
     if (!is_for_here || text_eq(command->name, "version")) {
         return 0;
     }
@@ -167,7 +168,9 @@ int route(struct cli *cli, const struct command *command, const void *values,
     const char *const here[] = {global->node, global->data_dir};
     const struct node *node;
     *ret_is_done = false;
-    cli->is_for_here = text_eq(global->node, NODE_HERE);
+    cleanup_free char *own = fleet_own_node(cli);
+    cli->is_for_here =
+        global->node && (text_eq(global->node, NODE_HERE) || text_eq(global->node, own));
     if (!global->node || cli->is_for_here) {
         return 0;
     }

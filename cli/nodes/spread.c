@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/fleet/fleet_view.h"
 #include "cli/nodes/route.h"
 #include "cli/options.h"
 #include "cli/request/project.h"
@@ -24,6 +25,7 @@ static void spread_clear(struct spread *spread)
         strings_clear(&spread->items[i].names);
     }
     free(TAKE_PTR(spread->items));
+    free(TAKE_PTR(spread->here));
     vmfile_load_clear(&spread->load);
     nodes_clear(&spread->nodes);
 }
@@ -35,13 +37,17 @@ static void load_file(struct spread *spread)
     cleanup_free char *path = NULL;
     cleanup_with(strings_clear) struct strings overrides = {.count = 0}, shown = {.count = 0};
     const struct arg_strings *files = &spread->which->files;
-    const struct vmfile_inputs inputs = {
-        .given = &spread->cli->given, .uses_environment = true, .overrides = &overrides};
+    const struct vmfile_inputs inputs = {.given = &spread->cli->given,
+        .uses_environment = true,
+        .fleet_nodes = &spread->cli->fleet_nodes,
+        .overrides = &overrides};
     bool is_valid = project_path(spread->cli, files, &path, &ignored) == 0 &&
                     project_overrides(files, &overrides, &shown, &ignored) == 0 &&
                     vmfile_load(path, path, &inputs, &spread->load, &ignored) == 0 &&
                     spread->load.file->n_diagnostics == 0;
-    if (!is_valid) {
+    if (is_valid) {
+        fleet_resolve_places(spread->cli, spread->load.file);
+    } else {
         vmfile_load_clear(&spread->load);
     }
 }
@@ -61,6 +67,7 @@ static bool is_any_elsewhere(const struct vmfile *file)
 static int add(struct spread *spread, const char *place, const char *name, struct error *err)
 {
     struct share_of_node *item = NULL;
+    place = place && text_eq(place, spread->here) ? NULL : place;
     for (size_t i = 0; i < spread->count && !item; i++) {
         item = text_eq(spread->items[i].place, place) ? &spread->items[i] : NULL;
     }
@@ -97,7 +104,8 @@ static int find_place(struct spread *spread, const char *word, char **ret, struc
 {
     const char *slash = strchr(word, '/');
     cleanup_free char *first = mem_strndup(word, (size_t)(slash - word));
-    bool is_node = nodes_find(&spread->nodes, first) != NULL || strchr(slash + 1, '/'), is = false;
+    bool is_named = nodes_find(&spread->nodes, first) || text_eq(first, spread->here);
+    bool is_node = is_named || strchr(slash + 1, '/'), is = false;
     int rc = 0;
     if (!is_node || project_name_is_valid(first)) {
         rc = strchr(slash + 1, '/') ? 0 : is_project(spread, first, &is, err);
@@ -188,9 +196,8 @@ int spread_find_one(struct cli *cli, const struct which_values *which, const cha
 {
     static const struct command one = {.reach = REACH_ONE};
     cleanup_with(arg_strings_clear) struct arg_strings words = {.count = 0};
-    cleanup_free char *path = nodes_path();
     *ret = NULL;
-    if (!fs_exists(path)) {
+    if (!nodes_exist(cli)) {
         return 0;
     }
     if (word) {
@@ -199,6 +206,7 @@ int spread_find_one(struct cli *cli, const struct which_values *which, const cha
     }
     cleanup_with(spread_clear) struct spread spread = {
         .cli = cli, .command = &one, .which = which, .words = &words, .nodes = *nodes};
+    spread.here = fleet_own_node(cli);
     load_file(&spread);
     int rc = choose(&spread, err);
     if (rc == 0 && spread.count > 0) {
@@ -212,17 +220,17 @@ int spread_find_one(struct cli *cli, const struct which_values *which, const cha
 int spread(const struct spread *request, bool *ret_is_done, struct error *err)
 {
     cleanup_with(spread_clear) struct spread spread = *request;
-    cleanup_free char *path = nodes_path();
     *ret_is_done = false;
-    if (spread.command->reach == REACH_HERE || spread.global->node || !fs_exists(path)) {
+    if (spread.command->reach == REACH_HERE || spread.global->node || !nodes_exist(spread.cli)) {
         return 0;
     }
     load_file(&spread);
     int rc = nodes_load(spread.cli, &spread.nodes, err);
+    spread.here = fleet_own_node(spread.cli);
     rc = rc == 0 ? choose(&spread, err) : rc;
     bool is_elsewhere = false;
     for (size_t i = 0; i < spread.count; i++) {
-        is_elsewhere |= spread.items[i].place != NULL;
+        is_elsewhere |= spread.items[i].node != NULL;
     }
     if (rc != 0 || !is_elsewhere) {
         spread.cli->is_for_here = spread.load.file != NULL;

@@ -42,6 +42,7 @@ struct spread {
     struct nodes nodes;
     struct share_of_node *items; /* in the order in which they are first named */
     size_t count;
+    char *here;       /* this host's name in its fleet; NULL: it is in none */
     bool is_of_names; /* given on the command line; else all VMs of the VMFile are meant */
 };
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/fleet/fleet_view.h"
 #include "cli/request/part_files.h"
 #include "cli/show/result.h"
 #include "specs/base/buf.h"
@@ -239,6 +240,7 @@ static int load_found(struct cli *cli, const struct found *found, const struct a
     const struct vmfile_inputs inputs = {
         .given = &cli->given,
         .uses_environment = true,
+        .fleet_nodes = &cli->fleet_nodes,
         .text = ret->is_stdin ? &text : NULL,
         .text_path = override,
         .base_dir = base_dir,
@@ -270,6 +272,7 @@ int project_load_whole(
         return rc;
     }
     project.file = project.load.file;
+    fleet_resolve_places(cli, project.file);
     *ret = project;
     return 0;
 }

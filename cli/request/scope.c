@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/fleet/fleet_view.h"
 #include "cli/completion_takes.h"
 #include "cli/options.h"
 #include "cli/request/project.h"
@@ -113,8 +114,10 @@ static int read_scope(struct cli *cli, const struct arg_strings *files, struct e
     cleanup_free char *path = NULL;
     cleanup_with(vmfile_load_clear) struct vmfile_load load = {.path = NULL};
     cleanup_with(strings_clear) struct strings overrides = {.count = 0}, shown = {.count = 0};
-    const struct vmfile_inputs inputs = {
-        .given = &cli->given, .uses_environment = true, .overrides = &overrides};
+    const struct vmfile_inputs inputs = {.given = &cli->given,
+        .uses_environment = true,
+        .fleet_nodes = &cli->fleet_nodes,
+        .overrides = &overrides};
     if (project_is_stdin(files) || project_path(cli, files, &path, &ignored) < 0) {
         return 0; /* the one is read once, by the command; of the other not even a directory is
                      there */
@@ -155,7 +158,10 @@ int scope_name(struct cli *cli, const struct arg_strings *files, const char *wor
 {
     static const char here[] = NODE_HERE "/";
     const char *project = NULL;
-    word += text_starts_with(word, here) ? strlen(here) : 0;
+    const char *slash = strchr(word, '/');
+    cleanup_free char *own = slash ? fleet_own_node(cli) : NULL;
+    bool is_own = own && strlen(own) == (size_t)(slash - word) && text_starts_with(word, own);
+    word += text_starts_with(word, here) ? strlen(here) : is_own ? strlen(own) + 1 : 0;
     int rc = strchr(word, '/') ? 0 : scope_find(cli, files, &project, err);
     if (rc == 0) {
         *ret = vm_name_in(project, word);

@@ -302,7 +302,8 @@ static int help_to_bring_up(
     struct error ignored = {.code = ERR_NONE};
     cleanup_with(vmfile_load_clear) struct vmfile_load load = {.path = NULL};
     cleanup_free char *path = NULL;
-    const struct vmfile_inputs inputs = {.given = &cli->given, .uses_environment = true};
+    const struct vmfile_inputs inputs = {
+        .given = &cli->given, .uses_environment = true, .fleet_nodes = &cli->fleet_nodes};
     bool is_valid = project_path(cli, NULL, &path, &ignored) == 0 &&
                     vmfile_load(path, path, &inputs, &load, &ignored) == 0 &&
                     load.file->n_diagnostics == 0;

@@ -368,7 +368,7 @@ static void add_nodes(struct exposition *to, const struct cli *cli)
     cleanup_with(nodes_clear) struct nodes nodes = {.count = 0};
     cleanup_with(error_clear) struct error ignored = {.code = ERR_NONE};
     exposition_family(to, "vmctl_nodes", METRIC_GAUGE, "Other hosts that vmctl node has named.");
-    if (nodes_load(cli, &nodes, &ignored) == 0) {
+    if (nodes_load_named(cli, &nodes, &ignored) == 0) {
         exposition_sample(to, NULL, NULL, (double)nodes.count);
     }
 }

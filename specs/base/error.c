@@ -58,7 +58,7 @@ static const struct {
         "compact and defragment it, then: etcdctl alarm disarm"},
     [ERR_FLEET_LEASE] = {"vmctl::fleet::lease_lost", 5, "it is taken again by itself"},
     [ERR_FLEET_CONFIG] = {"vmctl::fleet::config", 2,
-        "join one: vmctl fleet join --node NAME --etcd URL --cert FILE --key FILE --ca FILE"},
+        "join one: vmctl fleet join --as NODE --etcd URL --cert FILE --key FILE --ca FILE"},
     [ERR_FLEET_FROZEN] = {"vmctl::fleet::frozen", 5,
         "VMs run on, and nothing is done for the fleet; see: vmctl fleet status"},
     [ERR_FLEET_NO_NODE] = {"vmctl::fleet::no_node", 1, "see: vmctl node list"},

@@ -62,23 +62,29 @@ const char *paths_home(void)
     return user && user->pw_dir && user->pw_dir[0] == '/' ? user->pw_dir : "/";
 }
 
-int paths_init(struct paths *paths, const char *data_dir, struct error *err)
+void paths_find(struct paths *paths, const char *data_dir)
 {
     const char *xdg = getenv("XDG_DATA_HOME");
-    cleanup_free char *dir = NULL;
+    free(paths->data_dir);
     if (data_dir) {
         cleanup_free char *cwd = getcwd(NULL, 0);
-        dir = fs_resolve(data_dir, cwd ? cwd : "/", paths_home());
+        paths->data_dir = fs_resolve(data_dir, cwd ? cwd : "/", paths_home());
     } else if (xdg && xdg[0] == '/') { /* the XDG specification: ignore relative values */
-        dir = mem_printf("%s/vmctl", xdg);
+        paths->data_dir = mem_printf("%s/vmctl", xdg);
     } else {
-        dir = mem_printf("%s/.local/share/vmctl", paths_home());
+        paths->data_dir = mem_printf("%s/.local/share/vmctl", paths_home());
     }
-    int rc = fs_make_dirs(dir, 0700, err);
-    if (rc < 0) {
+}
+
+int paths_init(struct paths *paths, const char *data_dir, struct error *err)
+{
+    struct paths found = {.data_dir = NULL};
+    paths_find(&found, data_dir);
+    if (fs_make_dirs(found.data_dir, 0700, err) < 0) {
+        paths_clear(&found);
         return error_help(err, "choose another one: --data-dir DIR, or set XDG_DATA_HOME");
     }
-    paths->data_dir = TAKE_PTR(dir);
+    *paths = found;
     return 0;
 }
 

@@ -75,7 +75,10 @@ enum vm_file {
  * checked by data_trust.h: one that leads elsewhere would let vmctl delete what is there. */
 extern const char *const paths_folders[];
 
-/* `data_dir` from --data-dir; NULL: from the environment. Makes the directory. */
+/* `data_dir` from --data-dir; NULL: from the environment. Makes nothing. What was found before is
+ * freed. */
+void paths_find(struct paths *paths, const char *data_dir);
+/* Of a zeroed struct; makes the directory, too. */
 int paths_init(struct paths *paths, const char *data_dir, struct error *err);
 void paths_clear(struct paths *paths);
 

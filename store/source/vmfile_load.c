@@ -152,6 +152,19 @@ static int read_nodes(struct nodes *ret, struct error *err)
     return 0;
 }
 
+/* Only their names count here. */
+static void add_fleet_nodes(struct vmfile_load *load)
+{
+    struct nodes *nodes = &load->nodes;
+    for (size_t i = 0; load->fleet_nodes && i < load->fleet_nodes->count; i++) {
+        if (!nodes_find(nodes, load->fleet_nodes->items[i])) {
+            mem_grow(nodes->items, nodes->count);
+            nodes->items[nodes->count++] = (struct node){
+                .name = mem_strdup(load->fleet_nodes->items[i]), .address = mem_strdup("")};
+        }
+    }
+}
+
 static const struct nodes *other_nodes(void *context, struct error *err)
 {
     struct vmfile_load *load = context;
@@ -162,7 +175,11 @@ static const struct nodes *other_nodes(void *context, struct error *err)
         return NULL;
     }
     bool is_read = load->nodes.problems && load->nodes.problems->n_diagnostics == 0;
-    return is_read || read_nodes(&load->nodes, err) == 0 ? &load->nodes : NULL;
+    if (!is_read && read_nodes(&load->nodes, err) < 0) {
+        return NULL;
+    }
+    add_fleet_nodes(load);
+    return &load->nodes;
 }
 
 static const char *read_include(void *context, const char *path, struct buf *ret)
@@ -251,8 +268,9 @@ static int read_texts(struct vmfile_load *load, const char *path, const char *sh
 int vmfile_load(const char *path, const char *shown, const struct vmfile_inputs *inputs,
     struct vmfile_load *ret, struct error *err)
 {
-    struct vmfile_load load = {
-        .text = BUF_INIT(VMFILE_LOAD_MAX), .names_nodes = inputs->uses_environment};
+    struct vmfile_load load = {.text = BUF_INIT(VMFILE_LOAD_MAX),
+        .names_nodes = inputs->uses_environment,
+        .fleet_nodes = inputs->fleet_nodes};
     int rc = read_texts(&load, path, shown, inputs, err);
     if (rc < 0) {
         vmfile_load_clear(&load);

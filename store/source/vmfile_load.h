@@ -29,6 +29,7 @@ struct vmfile_load {
     struct error images_failure; /* … or why it cannot be had */
     struct nodes nodes;          /* of nodes.kdl, once one was named: it has `problems` then */
     bool names_nodes;            /* vmfile_inputs.uses_environment */
+    const struct strings *fleet_nodes; /* the inputs' */
 };
 
 /* What a VMFile takes from outside: values ("tag=13", "vm.web.memory=4G"; NULL: none), and whether
@@ -38,6 +39,8 @@ struct vmfile_load {
 struct vmfile_inputs {
     const struct strings *given;
     bool uses_environment;
+    const struct strings *fleet_nodes; /* names of nodes besides those of nodes.kdl; they live as
+                                        * long as what is loaded; NULL: none */
     /* In place of the file's, of VMFILE_LOAD_MAX bytes at most; NULL: none. Of `overrides` those
      * whose path is `text_path`; NULL: of the VMFile. */
     const struct buf *text;

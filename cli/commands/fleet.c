@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl fleet: several hosts with one list of VMs, which they share in etcd. */
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/doctor/command_output.h"
+#include "cli/fleet/fleet_view.h"
+#include "cli/options.h"
+#include "cli/request/verbs.h"
+#include "cli/show/output.h"
+#include "cli/show/table.h"
+#include "cli/wait/controller_process.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/fleet/fleet_ask.h"
+#include "specs/fleet/fleet_config.h"
+#include "specs/fleet/fleet_keys.h"
+#include "specs/vmfile/nodes_file.h"
+#include "store/batch.h"
+#include "store/store.h"
+
+enum { ASK_MS = 60 * 1000, ANSWER_MAX = 1 << 20 };
+
+struct fleet_values {
+    const char *fleet, *node, *ssh;
+    struct arg_strings endpoints;
+    const char *ca, *cert, *key;
+};
+
+static const struct arg_option options[] = {
+    {"fleet", 0, ARG_TEXT, offsetof(struct fleet_values, fleet), "NAME",
+        "init, join: the fleet's name [default: home]"},
+    {"as", 0, ARG_TEXT, offsetof(struct fleet_values, node), "NODE",
+        "init, join: this host's name in it [default: its hostname]"},
+    {"etcd", 0, ARG_REPEATED, offsetof(struct fleet_values, endpoints), "URL",
+        "init, join: a member of etcd, https://a.lan:2379; repeat it for each"},
+    {"ca", 0, ARG_TEXT, offsetof(struct fleet_values, ca), "FILE",
+        "init, join: the certificate that etcd's is signed with"},
+    {"cert", 0, ARG_TEXT, offsetof(struct fleet_values, cert), "FILE",
+        "init, join: this node's certificate"},
+    {"key", 0, ARG_TEXT, offsetof(struct fleet_values, key), "FILE", "init, join: its key"},
+    {"ssh", 0, ARG_TEXT, offsetof(struct fleet_values, ssh), "USER@HOST",
+        "init, join: how the other nodes reach this one [default: you, and its hostname]"},
+    OPTIONS_END,
+};
+
+/* ---- etcd, which vmctld asks: vmctl has no connection of its own ---- */
+
+static int ask_etcd(struct cli *cli, const char *verb, const struct fleet_config *config,
+    json_t **ret, struct error *err)
+{
+    cleanup_free char *program = cli_program_beside("vmctld");
+    cleanup_free char *directory = paths_path(&cli->paths, "fleet");
+    cleanup_free char *path = paths_path(&cli->paths, "fleet/config.new");
+    cleanup_json json_t *settings = fleet_config_to_json(config);
+    cleanup_free char *text = json_dumps(settings, JSON_COMPACT);
+    cleanup_free char *word = mem_strdup(verb);
+    char option[] = "--fleet-ask";
+    char *const argv[] = {program, option, word, path, NULL};
+    cleanup_buf struct buf out = BUF_INIT(ANSWER_MAX);
+    struct error ignored = {.code = ERR_NONE};
+    int rc = fs_make_dirs(directory, 0700, err);
+    rc = rc == 0 ? fs_write_file(path, text, strlen(text), 0600, err) : rc;
+    if (rc < 0) {
+        return rc;
+    }
+    (void)command_output(argv, ASK_MS, &out);
+    (void)fs_remove_file(path, &ignored);
+    *ret = json_loadb(buf_str(&out), out.len, 0, NULL);
+    return *ret ? fleet_answer_error(*ret, err)
+                : error_set(err, ERR_CONTROLLER, "'%s' did not say what etcd answers", program);
+}
+
+/* ---- joining ---- */
+
+/* "me@host"; free() it. */
+static char *own_address(const char *host)
+{
+    const struct passwd *user = getpwuid(geteuid());
+    return mem_printf("%s@%s", user ? user->pw_name : "root", host);
+}
+
+static int take_file(const char *option, const char *given, char **ret, struct error *err)
+{
+    if (!given) {
+        return 0;
+    }
+    *ret = realpath(given, NULL);
+    return *ret ? 0 : error_set_errno(err, ERR_FLEET_CONFIG, errno, "--%s '%s'", option, given);
+}
+
+static int check_config(const struct fleet_config *config, struct error *err)
+{
+    cleanup_json json_t *json = fleet_config_to_json(config);
+    cleanup_free char *text = json_dumps(json, JSON_COMPACT);
+    if (config->n_endpoints == 0) {
+        (void)error_set(err, ERR_USAGE, "no member of etcd is given");
+        return error_help(err, "such as: --etcd https://a.lan:2379");
+    }
+    struct fleet_config *read = fleet_config_read(text, strlen(text), err);
+    fleet_config_free(read);
+    return read ? 0 : -(int)err->code;
+}
+
+static int config_of(
+    const struct fleet_values *values, struct fleet_config *config, struct error *err)
+{
+    char host[65] = "";
+    (void)gethostname(host, sizeof(host) - 1);
+    cleanup_free char *label = mem_strndup(host, strcspn(host, "."));
+    config->fleet = mem_strdup(values->fleet ? values->fleet : "home");
+    config->node = mem_strdup(values->node ? values->node : label);
+    config->ssh = values->ssh ? mem_strdup(values->ssh) : own_address(host);
+    for (size_t i = 0; i < values->endpoints.count; i++) {
+        mem_grow(config->endpoints, config->n_endpoints);
+        config->endpoints[config->n_endpoints++] = mem_strdup(values->endpoints.items[i]);
+    }
+    int rc = take_file("ca", values->ca, &config->ca, err);
+    rc = rc == 0 ? take_file("cert", values->cert, &config->cert, err) : rc;
+    rc = rc == 0 ? take_file("key", values->key, &config->key, err) : rc;
+    return rc == 0 ? check_config(config, err) : rc;
+}
+
+/* What was seen of a fleet before, of this one too: it is accepted as it is now. */
+static int forget_rows(struct cli *cli, struct error *err)
+{
+    cleanup_json json_t *rows = NULL;
+    struct store_batch *batch = store_batch_new();
+    const char *row;
+    json_t *value;
+    int rc = cli_open_store(cli, err);
+    rc = rc == 0 ? store_list_json(cli->store, STORE_FLEET, &rows, err) : rc;
+    json_object_foreach(rows, row, value)
+    {
+        store_batch_put_json(batch, STORE_FLEET, row, NULL);
+    }
+    rc = rc == 0 && !store_batch_is_empty(batch) ? store_commit(cli->store, batch, err) : rc;
+    store_batch_free(batch);
+    return rc;
+}
+
+static int refuse_other(struct cli *cli, const struct fleet_config *config, struct error *err)
+{
+    struct fleet_config *before = NULL;
+    int rc = fleet_config_load(&cli->paths, &before, err);
+    if (rc == 0 && before &&
+        (!text_eq(before->fleet, config->fleet) || !text_eq(before->node, config->node))) {
+        (void)error_set(err, ERR_VM_CONFLICT, "this host is node '%s' of fleet '%s'", before->node,
+            before->fleet);
+        rc = error_help(err, "leave that first: vmctl fleet leave");
+    }
+    fleet_config_free(before);
+    return rc;
+}
+
+/* The messenger is started by a vmctld that finds the settings when it starts. */
+static int enter(struct cli *cli, const void *values, const char *verb, struct error *err)
+{
+    struct fleet_config *config = fleet_config_new();
+    cleanup_json json_t *answer = NULL;
+    int rc = config_of(values, config, err);
+    rc = rc == 0 ? refuse_other(cli, config, err) : rc;
+    rc = rc == 0 ? ask_etcd(cli, verb, config, &answer, err) : rc;
+    if (rc == 0) {
+        config->uid = json_copy_text(answer, "uid");
+        rc = controller_end(cli, err);
+    }
+    rc = rc == 0 ? forget_rows(cli, err) : rc;
+    rc = rc == 0 ? fleet_config_save(&cli->paths, config, err) : rc;
+    rc = rc == 0 ? cli_ensure_controller(cli, err) : rc;
+    if (rc == 0) {
+        cli_note(cli, "this host is node '%s' of fleet '%s' now, reached by: ssh %s", config->node,
+            config->fleet, config->ssh);
+    }
+    fleet_config_free(config);
+    return rc;
+}
+
+static int fleet_init(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
+{
+    (void)words;
+    return enter(cli, values, "init", err);
+}
+
+static int fleet_join(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
+{
+    (void)words;
+    return enter(cli, values, "join", err);
+}
+
+/* ---- leaving ---- */
+
+static int load_joined(struct cli *cli, struct fleet_config **ret, struct error *err)
+{
+    int rc = fleet_config_load(&cli->paths, ret, err);
+    return rc == 0 && !*ret ? error_set(err, ERR_FLEET_CONFIG, "this host has joined no fleet")
+                            : rc;
+}
+
+/* Without a messenger, which would register the node again. */
+static int fleet_leave(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
+{
+    (void)values;
+    (void)words;
+    struct fleet_config *config = NULL;
+    struct error again = {.code = ERR_NONE};
+    cleanup_json json_t *answer = NULL;
+    cleanup_free char *settings = paths_path(&cli->paths, FLEET_CONFIG_FILE);
+    cleanup_free char *contact = paths_path(&cli->paths, FLEET_CONTACT_FILE);
+    int rc = load_joined(cli, &config, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = controller_end(cli, err);
+    rc = rc == 0 ? ask_etcd(cli, "leave", config, &answer, err) : rc;
+    rc = rc == 0 ? fs_remove_file(settings, err) : rc;
+    rc = rc == 0 ? forget_rows(cli, err) : rc;
+    if (rc == 0) {
+        (void)fs_remove_file(contact, &again);
+        cli_note(cli, "node '%s' has left fleet '%s'; its VMs stay as they are", config->node,
+            config->fleet);
+    }
+    error_clear(&again);
+    if (cli_ensure_controller(cli, rc == 0 ? err : &again) < 0 && rc == 0) {
+        rc = -(int)err->code;
+    }
+    fleet_config_free(config);
+    return rc;
+}
+
+/* ---- showing ---- */
+
+static unsigned count_vms(const struct fleet_view *view, const char *node)
+{
+    const char *row;
+    json_t *value;
+    unsigned count = 0;
+    json_object_foreach(view->rows, row, value)
+    {
+        struct fleet_key key = fleet_row_parse(row);
+        count += key.kind == FLEET_KIND_STATUS && text_eq(key.first, node);
+        fleet_key_clear(&key);
+    }
+    return count;
+}
+
+static json_t *node_to_json(const struct fleet_view *view, const char *name, const json_t *node)
+{
+    json_t *json = json_deep_copy(node);
+    int64_t lost_ms;
+    bool is_heard = fleet_view_hears(view, name, &lost_ms);
+    json_put_text(json, "name", name);
+    json_put_flag(json, "ready", is_heard);
+    json_put_int(json, "vms", count_vms(view, name));
+    if (!is_heard && lost_ms) {
+        json_put_time(json, "lostAt", lost_ms);
+    }
+    return json;
+}
+
+/* Sorted by name; caller owns. */
+static json_t *nodes_to_json(const struct fleet_view *view)
+{
+    json_t *nodes = json_array();
+    const char *row;
+    void *next;
+    json_t *value;
+    cleanup_free char *text = json_dumps(view->rows, JSON_SORT_KEYS);
+    cleanup_json json_t *sorted = json_loads(text, 0, NULL);
+    json_object_foreach_safe(sorted, next, row, value)
+    {
+        struct fleet_key key = fleet_row_parse(row);
+        if (key.kind == FLEET_KIND_NODE && json_is_object(value)) {
+            (void)json_array_append_new(nodes, node_to_json(view, key.first, value));
+        }
+        fleet_key_clear(&key);
+    }
+    return nodes;
+}
+
+static void print_nodes(const struct cli *cli, const struct fleet_view *view, const json_t *nodes)
+{
+    static const char *const titles[] = {
+        "NODE", "ADDRESS", "VERSION", "VCPUS", "MEM", "VMS", "STATE"};
+    cleanup_with(table_clear) struct table table;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    size_t i;
+    const json_t *node;
+    table_begin(&table, titles, ARRAY_LEN(titles));
+    table.use_color = cli->use_color_stdout;
+    table_fit_terminal(&table);
+    json_array_foreach(nodes, i, node)
+    {
+        const char *name = json_text(node, "name"), *ssh = json_text(node, "ssh");
+        const char *version = json_text(node, "version");
+        char vcpus[24], mem[24], vms[24], age[DURATION_SIZE];
+        int64_t lost_ms;
+        bool is_heard = fleet_view_hears(view, name, &lost_ms);
+        duration_format(clock_wall_ms(clock_system()) - lost_ms, age);
+        cleanup_free char *lost = lost_ms ? mem_printf("lost %s ago", age) : mem_strdup("lost");
+        (void)snprintf(vcpus, sizeof(vcpus), "%lld", (long long)json_int(node, "vcpus", 0));
+        (void)snprintf(mem, sizeof(mem), "%lld", (long long)json_int(node, "memMib", 0));
+        (void)snprintf(vms, sizeof(vms), "%lld", (long long)json_int(node, "vms", 0));
+        table_add(&table, name);
+        table_add(&table, ssh ? ssh : "-");
+        table_add(&table, version ? version : "-");
+        table_add(&table, vcpus);
+        table_add(&table, mem);
+        table_add(&table, vms);
+        table_add(&table, is_heard ? "ready" : lost);
+    }
+    table_print(&table, &out);
+    fputs(buf_str(&out), stdout);
+}
+
+static int fleet_status(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
+{
+    (void)values;
+    (void)words;
+    cleanup_with(fleet_view_clear) struct fleet_view view = {.config = NULL};
+    struct fleet_config *config = NULL;
+    int rc = load_joined(cli, &config, err);
+    fleet_config_free(config);
+    rc = rc == 0 ? fleet_view_read(cli, &view, err) : rc;
+    if (rc < 0) {
+        return rc;
+    }
+    cleanup_json json_t *nodes = nodes_to_json(&view);
+    bool is_fresh = fleet_view_is_fresh(&view);
+    const json_t *link = fleet_view_row(&view, "link");
+    if (output_is_data(cli)) {
+        cleanup_json json_t *json = json_object();
+        json_put_text(json, "fleet", view.config->fleet);
+        json_put_text(json, "node", view.config->node);
+        json_put_text(json, "state", is_fresh ? "up" : json_text(link, "state"));
+        json_put_flag(json, "ready", is_fresh);
+        json_put_text(json, "message", json_text(link, "message"));
+        json_put_time(json, "contact", view.contact_ms);
+        json_put(json, "nodes", json_incref(nodes));
+        output_print(cli, json);
+    } else {
+        cleanup_free char *summary = fleet_view_summary(&view);
+        print_nodes(cli, &view, nodes);
+        cli_note(cli, "%s", summary);
+        if (!is_fresh && json_text(link, "message")) {
+            cli_note(cli, "%s", json_text(link, "message"));
+        }
+        controller_note_absent(cli);
+    }
+    return is_fresh ? 0 : error_exit_status(ERR_FLEET_UNREACHABLE);
+}
+
+/* Each member of etcd by itself. */
+static int fleet_check(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
+{
+    (void)values;
+    (void)words;
+    struct fleet_config *config = NULL;
+    cleanup_json json_t *answer = NULL;
+    size_t i;
+    const json_t *member;
+    bool is_well = true;
+    int rc = load_joined(cli, &config, err);
+    rc = rc == 0 ? ask_etcd(cli, "check", config, &answer, err) : rc;
+    if (rc == 0 && !text_eq(json_text(answer, "uid"), config->uid)) {
+        rc = error_set(err, ERR_FLEET_FROZEN,
+            "etcd has another fleet of the name '%s' than the one that was joined", config->fleet);
+    }
+    fleet_config_free(config);
+    json_array_foreach(json_object_get(answer, "members"), i, member)
+    {
+        const char *fault = json_text(member, "error"), *version = json_text(member, "version");
+        bool is_full = json_flag(member, "full", false);
+        bool has_leader = json_flag(member, "hasLeader", false);
+        is_well = is_well && !fault && !is_full && has_leader;
+        if (output_is_data(cli)) {
+            continue;
+        }
+        printf("%s: ", json_text(member, "endpoint"));
+        if (fault) {
+            printf("%s\n", fault);
+        } else {
+            printf("etcd %s%s, %lld KiB%s\n", version,
+                json_flag(member, "leader", false) ? ", leader" : "",
+                (long long)json_int(member, "bytes", 0) / 1024,
+                is_full       ? ", full: compact and defragment it, then disarm the alarm"
+                : !has_leader ? ", without a leader"
+                              : "");
+        }
+    }
+    if (answer && output_is_data(cli)) {
+        output_print(cli, answer);
+    }
+    return rc < 0 ? rc : is_well ? 0 : error_exit_status(ERR_FLEET_UNREACHABLE);
+}
+
+static const struct verb items[] = {
+    {"init", "", 0, 0, fleet_init},
+    {"join", "", 0, 0, fleet_join},
+    {"status", "", 0, 0, fleet_status},
+    {"check", "", 0, 0, fleet_check},
+    {"leave", "", 0, 0, fleet_leave},
+};
+static const struct verbs verbs = {
+    "fleet", items, ARRAY_LEN(items), "init, join, status, check, leave", "nothing", NULL, 0};
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
+{
+    return verb_run(&verbs, cli, values, words, err);
+}
+
+const struct command command_fleet = {
+    .name = "fleet",
+    .summary = "Several hosts with one list of VMs, shared in etcd",
+    .usage = "init | join | status | check | leave",
+    .details =
+        "A fleet is several hosts that share in etcd (version 3.4 or newer, one member or three)\n"
+        "which VMs there are. init makes it, on the first host; join takes another host in; both\n"
+        "start the controller again, which leaves VMs alone. From then on `vmctl list -A` shows\n"
+        "the VMs of all nodes at once, `vmctl --node b` and a VMFile's `node \"b\"` know each "
+        "node,\n"
+        "and what was a host's own VM before stays that. A host whose etcd is gone keeps all its\n"
+        "VMs running, and healing; it only no longer learns of others.\n"
+        "status shows the nodes as they are known here, check asks each member of etcd, leave\n"
+        "takes this host out. Certificates are necessary but for an etcd on 127.0.0.1.",
+    .examples =
+        "  vmctl fleet init --etcd https://a.lan:2379 --ca ca.pem --cert a.pem --key a.key\n"
+        "  vmctl fleet join --etcd https://a.lan:2379 --ca ca.pem --cert b.pem --key b.key --as b\n"
+        "  vmctl fleet status\n"
+        "  vmctl list -A",
+    .options = options,
+    .values_size = sizeof(struct fleet_values),
+    .run = run,
+};

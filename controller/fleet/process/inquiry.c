@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* fleet_process_ask(): one question to etcd, without a store. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller/fleet/engine.h"
+#include "controller/fleet/etcd/etcd.h"
+#include "controller/fleet/process/fleet_process.h"
+#include "controller/loop/loop.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/digest.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/json.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/fleet/fleet_ask.h"
+#include "specs/fleet/fleet_config.h"
+#include "specs/fleet/fleet_keys.h"
+
+enum { INPUT_MAX = 64 * 1024, LIMIT_MS = 8000 };
+
+struct inquiry {
+    struct loop *loop;
+    struct engine *engine;
+    const struct fleet_config *config;
+    json_t *answer;
+    struct error err;
+    struct engine_status status;
+    struct engine_rows rows;
+    struct engine_result result;
+};
+
+static void on_answer(void *context, const struct error *err)
+{
+    struct inquiry *inquiry = context;
+    if (err) {
+        inquiry->err = *err;
+    }
+    loop_stop(inquiry->loop);
+}
+
+/* Each member for itself: one that does not answer is no error of the whole. */
+static void ask_members(struct inquiry *inquiry)
+{
+    struct engine *engine = inquiry->engine;
+    json_t *members = json_array();
+    for (size_t i = 0; i < inquiry->config->n_endpoints; i++) {
+        const char *endpoint = inquiry->config->endpoints[i];
+        json_t *member = json_object();
+        inquiry->err = (struct error){.code = ERR_NONE};
+        (void)engine->ops->status(engine, endpoint, &inquiry->status, on_answer, inquiry);
+        loop_run(inquiry->loop);
+        json_put_text(member, "endpoint", endpoint);
+        json_put_text(member, "error", inquiry->err.code ? inquiry->err.message : NULL);
+        if (!inquiry->err.code) {
+            json_put_text(member, "version", inquiry->status.version);
+            json_put_int(member, "bytes", inquiry->status.size_bytes);
+            json_put_flag(member, "full", inquiry->status.is_full);
+            json_put_flag(member, "leader", inquiry->status.leader == inquiry->status.member);
+            json_put_flag(member, "hasLeader", inquiry->status.leader != 0);
+        }
+        (void)json_array_append_new(members, member);
+    }
+    json_put(inquiry->answer, "members", members);
+}
+
+/* The row of the fleet; *ret is NULL: there is none. Caller owns. */
+static int read_fleet(struct inquiry *inquiry, const char *key, json_t **ret)
+{
+    struct engine *engine = inquiry->engine;
+    const struct engine_range range = {.key = key};
+    inquiry->err = (struct error){.code = ERR_NONE};
+    (void)engine->ops->range(engine, &range, &inquiry->rows, on_answer, inquiry);
+    loop_run(inquiry->loop);
+    const struct engine_row *row = inquiry->err.code ? NULL : engine_rows_find(&inquiry->rows, key);
+    *ret = row ? json_loads(row->value.data, 0, NULL) : NULL;
+    return -(int)inquiry->err.code;
+}
+
+static int make_fleet(struct inquiry *inquiry, const char *key, char *ret_uid)
+{
+    struct engine *engine = inquiry->engine;
+    cleanup_json json_t *json = json_object();
+    digest_random_id(ret_uid);
+    json_put_int(json, "v", FLEET_FORMAT);
+    json_put_text(json, "uid", ret_uid);
+    json_put_text(json, "name", inquiry->config->fleet);
+    cleanup_free char *text = json_dumps(json, JSON_COMPACT);
+    const struct engine_compare compare = {.condition = ENGINE_IF_ABSENT, .key = key};
+    const struct engine_write write = {
+        .kind = ENGINE_PUT, .key = key, .value = {text, strlen(text)}};
+    const struct engine_txn txn = {
+        .compares = &compare, .n_compares = 1, .writes = &write, .n_writes = 1};
+    (void)engine->ops->txn(engine, &txn, &inquiry->result, on_answer, inquiry);
+    loop_run(inquiry->loop);
+    if (!inquiry->err.code && inquiry->result.outcome != ENGINE_SUCCEEDED) {
+        (void)error_set(&inquiry->err, ERR_VM_CONFLICT, "fleet '%s' was just made by another host",
+            inquiry->config->fleet);
+    }
+    return -(int)inquiry->err.code;
+}
+
+static int find_fleet(struct inquiry *inquiry, bool makes)
+{
+    cleanup_free char *prefix = fleet_prefix(inquiry->config->fleet);
+    cleanup_free char *key = mem_printf("%sfleet", prefix);
+    cleanup_json json_t *fleet = NULL;
+    char uid[TEXT_ID_SIZE];
+    int rc = read_fleet(inquiry, key, &fleet);
+    if (rc < 0) {
+        return rc;
+    }
+    if (makes && fleet) {
+        (void)error_set(&inquiry->err, ERR_VM_CONFLICT, "there is a fleet '%s' in that etcd",
+            inquiry->config->fleet);
+        return error_help(&inquiry->err, "join it: vmctl fleet join, with the same options");
+    }
+    if (makes) {
+        rc = make_fleet(inquiry, key, uid);
+        json_put_text(inquiry->answer, "uid", rc == 0 ? uid : NULL);
+        return rc;
+    }
+    if (!fleet) {
+        (void)error_set(&inquiry->err, ERR_FLEET_CONFIG, "there is no fleet '%s' in that etcd",
+            inquiry->config->fleet);
+        return error_help(
+            &inquiry->err, "on the first node: vmctl fleet init; its name: --fleet NAME");
+    }
+    if (json_int(fleet, "v", INT32_MAX) > FLEET_FORMAT) {
+        return error_set(&inquiry->err, ERR_FLEET_CONFIG,
+            "fleet '%s' is of a newer vmctl: upgrade this one", inquiry->config->fleet);
+    }
+    json_put_text(inquiry->answer, "uid", json_text(fleet, "uid"));
+    return 0;
+}
+
+/* A node that has VMs of the fleet does not leave it. */
+static int check_unused(struct inquiry *inquiry, const char *prefix)
+{
+    struct engine *engine = inquiry->engine;
+    cleanup_free char *vms = mem_printf("%svm/%s/", prefix, inquiry->config->node);
+    const struct engine_range range = {
+        .key = vms, .is_prefix = true, .limit = 1, .has_keys_only = true};
+    engine_rows_clear(&inquiry->rows);
+    (void)engine->ops->range(engine, &range, &inquiry->rows, on_answer, inquiry);
+    loop_run(inquiry->loop);
+    if (!inquiry->err.code && inquiry->rows.n > 0) {
+        (void)error_set(&inquiry->err, ERR_VM_INVALID_STATE, "node '%s' has VMs of the fleet: '%s'",
+            inquiry->config->node, inquiry->rows.rows[0].key + strlen(vms));
+        return error_help(&inquiry->err, "destroy them first; all VMs: vmctl list");
+    }
+    return -(int)inquiry->err.code;
+}
+
+static int remove_node(struct inquiry *inquiry)
+{
+    enum { ROWS = 4 };
+    struct engine *engine = inquiry->engine;
+    const char *node = inquiry->config->node;
+    cleanup_free char *prefix = fleet_prefix(inquiry->config->fleet);
+    cleanup_free char *node_key = mem_printf("%snode/%s", prefix, node);
+    cleanup_free char *alive_key = mem_printf("%salive/%s", prefix, node);
+    cleanup_free char *reg_key = mem_printf("%sreg/%s", prefix, node);
+    cleanup_free char *status_key = mem_printf("%sst/%s/", prefix, node);
+    const struct engine_write writes[ROWS] = {
+        {.kind = ENGINE_DELETE, .key = node_key},
+        {.kind = ENGINE_DELETE, .key = alive_key},
+        {.kind = ENGINE_DELETE, .key = reg_key},
+        {.kind = ENGINE_DELETE_PREFIX, .key = status_key},
+    };
+    const struct engine_txn txn = {.writes = writes, .n_writes = ROWS};
+    int rc = check_unused(inquiry, prefix);
+    if (rc == 0) {
+        (void)engine->ops->txn(engine, &txn, &inquiry->result, on_answer, inquiry);
+        loop_run(inquiry->loop);
+    }
+    return -(int)inquiry->err.code;
+}
+
+static int inquire(struct inquiry *inquiry, const char *verb)
+{
+    const struct etcd_config etcd = {
+        .endpoints = (const char *const *)inquiry->config->endpoints,
+        .n_endpoints = inquiry->config->n_endpoints,
+        .ca = inquiry->config->ca,
+        .certificate = inquiry->config->cert,
+        .key = inquiry->config->key,
+    };
+    int rc = loop_new(&inquiry->loop, &inquiry->err);
+    rc = rc == 0 ? etcd_new(inquiry->loop, &etcd, &inquiry->engine, &inquiry->err) : rc;
+    if (rc < 0) {
+        return rc;
+    }
+    inquiry->engine->timeout_ms = LIMIT_MS / 2;
+    ask_members(inquiry);
+    inquiry->err = (struct error){.code = ERR_NONE};
+    rc = find_fleet(inquiry, text_eq(verb, "init"));
+    return rc == 0 && text_eq(verb, "leave") ? remove_node(inquiry) : rc;
+}
+
+int fleet_process_ask(const char *verb, const char *path)
+{
+    struct inquiry inquiry = {.answer = json_object()};
+    cleanup_buf struct buf text = BUF_INIT(INPUT_MAX);
+    struct fleet_config *config = NULL;
+    signal(SIGPIPE, SIG_IGN);
+    int rc = fs_read_regular(path, &text, &inquiry.err);
+    if (rc == 0) {
+        config = fleet_config_read(buf_str(&text), text.len, &inquiry.err);
+        inquiry.config = config;
+        rc = config ? inquire(&inquiry, verb) : -(int)inquiry.err.code;
+    }
+    if (rc < 0) {
+        cleanup_json json_t *error = fleet_answer_of_error(NULL, NULL, &inquiry.err);
+        json_put(inquiry.answer, "error", json_incref(json_object_get(error, "error")));
+    }
+    cleanup_free char *out = json_dumps(inquiry.answer, JSON_COMPACT);
+    puts(out);
+    engine_rows_clear(&inquiry.rows);
+    engine_result_clear(&inquiry.result);
+    engine_close(inquiry.engine);
+    loop_free(inquiry.loop);
+    fleet_config_free(config);
+    json_decref(inquiry.answer);
+    return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
