@@ -17,6 +17,7 @@ setup() {
     export OTHER=local # both VMs of two-boxes on this host
 }
 teardown() {
+    [ ! -e "${work:-}/fleet" ] || "$examples/fleet/etcd" stop "$work/fleet"
     local vm
     [ -z "${work:-}" ] || for vm in $(vmctl list -o name); do vmctl destroy -q "$vm" || true; done
     cli_teardown
@@ -125,6 +126,27 @@ take_protection_out() {
         head -n 1 "$script" | grep -q '^#!' || { echo "$script: no interpreter"; return 1; }
         "$(head -n 1 "$script" | grep -q bash && echo bash || echo sh)" -n "$script"
     done < <(find "$examples" -type f -perm -u+x)
+}
+
+@test "fleet: members of etcd that serve, lose one, and go back to a snapshot" {
+    type -P etcd etcdctl openssl >/dev/null || skip "no etcd (packages etcd-server, etcd-client)"
+    local etcd=$examples/fleet/etcd store=$work/fleet
+    export PORT=$((RANDOM % 9000 + 20000))
+    "$etcd" start "$store" 3>&-
+    "$etcd" user "$store" a
+    "$etcd" ctl "$store" put /vmctl/x kept
+    "$etcd" save "$store" "$work/snapshot"
+    "$etcd" kill "$store" 1
+    until "$etcd" ctl "$store" put /vmctl/x lost; do :; done # it may have been the leader
+    "$etcd" restore "$store" "$work/snapshot" 3>&-
+    run "$etcd" ctl "$store" get /vmctl/x
+    says kept
+    export ETCDCTL_API=3 ETCDCTL_CACERT=$store/tls/ca.pem ETCDCTL_CERT=$store/tls/a.pem ETCDCTL_KEY=$store/tls/a.key
+    etcdctl --endpoints "https://127.0.0.1:$PORT" put /vmctl/y by-a
+    run etcdctl --endpoints "https://127.0.0.1:$PORT" put /other by-a
+    [ "$status" -ne 0 ]
+    says "permission denied"
+    "$etcd" stop "$store"
 }
 
 @test "every folder of the examples says what it shows" {
