@@ -3,7 +3,8 @@
 # chaos.sh [KILLS [BACKEND]]: ten VMs are brought up, changed, stopped and destroyed without a pause
 # while vmctld is killed with SIGKILL at random moments, KILLS times. No guest that nobody wanted
 # stopped may get another process, and nothing may be left at the end. BACKEND: qemu (with
-# tests/support/fakeqemu.c in QEMU's place) or noop. CHAOS_SEED=N repeats a run's choices.
+# tests/support/fakeqemu.c in QEMU's place), nets (the same on two project networks, whose switches
+# are killed, too) or noop. CHAOS_SEED=N repeats a run's choices.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/scenario.bash"
@@ -23,7 +24,10 @@ pause() { read -rt "$1" <> <(:) || :; }
 # The five even ones live through all of it and are never asked to stop; the odd ones come and go.
 write_project() { # MEMORY
     local i more='network "none"; accel "tcg"'
-    [ "$backend" = qemu ] || more='backend "noop"'
+    case $backend in
+    noop) more='backend "noop"' ;;
+    nets) more='network "project"; network "project" name="back"; accel "tcg"' ;;
+    esac
     for ((i = 0; i < N_VMS; i++)); do
         printf 'vm "vm%d" { image "%s"; memory %d; %s; }\n' $i "$work/image" $((i % 2 ? $1 : 512)) "$more"
     done >VMFile.new
@@ -49,6 +53,13 @@ churn() {
 
 controller_pid() { vmctl controller status -o json 2>/dev/null | sed -n 's/.*"pid": \([0-9]*\).*/\1/p'; }
 
+switches() { find /proc/[0-9]*/cwd -lname "$data/networks/*" 2>/dev/null | cut -d/ -f3; }
+kill_a_switch() {
+    local pids
+    mapfile -t pids < <(switches)
+    [ ${#pids[@]} = 0 ] || kill -9 "${pids[RANDOM % ${#pids[@]}]}" 2>/dev/null
+}
+
 # One that is just starting is hit as well as one at work.
 kill_controllers() {
     local n=0 pid
@@ -57,6 +68,7 @@ kill_controllers() {
         if [ -n "$pid" ]; then
             pause "0.$((RANDOM % 2))$((RANDOM % 10))$((RANDOM % 10))"
             kill -9 "$pid" 2>/dev/null && n=$((n + 1))
+            [ "$backend" != nets ] || [ $((RANDOM % 2)) = 0 ] || kill_a_switch
         fi
         vmctl controller start >>"$work/out.start" 2>&1
     done

@@ -8,7 +8,7 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 # Not `warm`: where a template cannot be made, the image is taken instead, and that is no other error.
-LIVES=${LIVES:-noop qemu watch disks volumes saved}
+LIVES=${LIVES:-noop qemu watch disks volumes saved renamed project nets tunnel agent}
 . "$here/scenario.bash"
 ERRORS="ENOSPC EIO EMFILE ENOMEM EAGAIN"
 

@@ -13,17 +13,23 @@
 #   life=warm   noop VMs with a template: made by a builder, frozen, and two are woken from it
 #   life=renamed  a noop VM of a VMFile that is given another name there, after `vmctl rename`
 #   life=saved  a noop VM that is suspended to disk, and continues; and is given up there
+#   life=project  a noop VM of a project, renamed as above
+#   life=nets   a VM of the QEMU backend, as above, on two networks of its project: their switches
+#   life=tunnel  a noop VM with a socket forwarded over SSH, and `forward "auto"`
+#   life=agent  a noop VM whose agent freezes its file systems for a snapshot, and for one that is
+#               suspended to disk
 # LIVES="watch" chooses among them.
 BIN=${VMCTL_BIN:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/build-test/bin}
 PATH=$BIN:$PATH
 SHIM=$BIN/libfault.so
-LIVES=${LIVES:-noop qemu watch disks volumes warm saved renamed}
+LIVES=${LIVES:-noop qemu watch disks volumes warm saved renamed project nets tunnel agent}
 # The sanitizers' library comes after the shim, and that is meant.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1}:verify_asan_link_order=0
 
 # scratch DIRECTORY LIFE: the project and the data directory, empty
 scratch() {
-    work=$1 life=$2 patience=60s vm=web
+    work=$1 patience=60s vm=web
+    export life=$2
     data=$work/data/vmctl
     export XDG_DATA_HOME=$work/data HOME=$work/home NO_COLOR=1
     unset VMCTL_FILE VMCTL_LOG FAULT_DO FAULT_AT FAULT_STICKY FAULT_LOG LD_PRELOAD
@@ -34,12 +40,15 @@ scratch() {
     case $life in
     noop) STEPS=(up append change down again destroy) ;;
     watch) STEPS=(watch edit replace break repair unwatch destroy) ;;
-    renamed) STEPS=(up down rename again destroy) ;;
+    renamed | project) STEPS=(up down rename again destroy) ;;
+    tunnel) STEPS=(up another-socket down again destroy); script '{"guestPort": 18082}' ;;
+    agent) STEPS=(up snapshot save resume unsnapshot down again destroy); script '{"agent": true}' ;;
     saved) STEPS=(up save resume save again save down destroy) ;;
     warm) STEPS=(up another recreate down again destroy untemplate) ;;
-    qemu | disks | volumes)
+    qemu | disks | volumes | nets)
         STEPS=(up change recreate down again destroy)
         [ "$life" != disks ] || STEPS=(up down snapshot restore unsnapshot clone unclone destroy)
+        [ "$life" != nets ] || STEPS=(up change down again destroy)
         [ "$life" != volumes ] || STEPS=(up attach detach down again destroy unvolume)
         qemu-img create -q -f qcow2 "$work/image" 64M
         printf '#!/bin/sh\necho "$$" >>"%s/launches"\nexec "%s/fakeqemu" "$@"\n' "$work" "$BIN" >"$work/qemu"
@@ -53,6 +62,9 @@ scratch() {
 # Marked, so that processes() finds what comes of it and nothing else.
 vmctl() { VMCTL_FAULT_WORK=$work command vmctl "$@"; }
 
+# What the noop machines do (tests/support/noop_script.c).
+script() { mkdir -p "$work/data" && mkdir -m 700 "$data" "$data/noop" && echo "$1" >"$data/noop/default.json"; }
+
 vmfile_text() { # MEMORY [STOP-TIMEOUT | STEPS]
     local more='network "none"'
     case $life in
@@ -62,6 +74,12 @@ vmfile_text() { # MEMORY [STOP-TIMEOUT | STEPS]
   provision "shell" { inline "false || true"; }
   '${2:-} ;;
     volumes) more='network "none"; volume "data" size=1' ;;
+    nets) more='network "project"; network "project" name="back" { isolate }' ;;
+    tunnel)
+        more="backend \"noop\"; cloud-init; forward \"auto\"
+  forward socket=\"$work/${2:-one}\" guest=\"/run/one\""
+        ;;
+    agent) more='backend "noop"; network "none"' ;;
     warm)
         more='backend "noop"; cloud-init; warm "auto"
   provision "shell" { inline "true"; }
@@ -70,7 +88,8 @@ vmfile_text() { # MEMORY [STOP-TIMEOUT | STEPS]
     saved) more='backend "noop"; cloud-init' ;;
     watch) more="backend \"noop\"; stop-timeout ${2:-5}" ;;
     esac
-    [ "$life" != renamed ] || more='backend "noop"; cloud-init; forward host=18081 guest=80'
+    [ "$life" != renamed ] && [ "$life" != project ] || more='backend "noop"; cloud-init; forward host=18081 guest=80'
+    [ "$life" != project ] || echo 'project "shop"'
     printf 'vm "%s" {\n  image "%s"; accel "tcg"; memory %s\n  %s\n}\n' "${vm:-web}" "$work/image" "$1" "$more"
 }
 
@@ -83,6 +102,7 @@ step() {
     case $1 in
     up) vmfile 512; vmctl up -q --timeout "$patience" ;;
     append) vmfile 512 "$appended"; vmctl up -q --timeout "$patience" ;;
+    another-socket) vmfile 512 two; vmctl up -q --timeout "$patience" ;;
     change) vmfile 768 "$appended"; vmctl up -q --restart --timeout "$patience" ;;
     recreate) vmctl reload -q --timeout "$patience" ;;
     down) vmctl down -q --timeout "$patience" ;;
@@ -162,7 +182,7 @@ world() {
     vmctl list -o name 2>&1
     sed -E "s#$work#WORK#g"'
         s/: [0-9]{13},?$/: TIME/; /": "[0-9T:-]+Z",?$/d; s/template [0-9a-f]{12}/template DIGEST/; s/"(pid|startTicks|startDeadline|stopDeadline|revision)": [0-9]+/"\1": N/
-        s/"reason": "Adopted"/"reason": "Running"/; /"message": "the guest shut down"/d; /"(observer|fileBytes|lastExitStatus|lastMessage|durationMs|imageSha256|imageSize)":/d' <<<"$status"
+        s/"reason": "Adopted"/"reason": "Running"/; /"message": "the guest shut down"/d; /"(observer|fileBytes|filesInode|crashConsistent|lastExitStatus|lastMessage|durationMs|imageSha256|imageSize)":/d' <<<"$status"
     dump "$data" | sed "s#$work#WORK#g"
     (cd "$data" && find . -mindepth 1 -printf '%p %m\n' | grep -vF "${passing:-no such file}" |
         sed -E 's#(images|templates)/[0-9a-f]{64}#\1/DIGEST#; s#snapshots/[0-9a-f]{32}#snapshots/ID#' |
@@ -172,7 +192,10 @@ world() {
 # Ids, digests, addresses and the ports we choose (others use the host, too) by the order in which
 # they appear, so that it still shows whether one stayed what it was: number_ids <WORLDS
 number_ids() {
-    perl -pe 's/"recreated-\d{8}-\d{6}"/"recreated-TIME"/; s/"(~?[0-9a-f-]{32,64}|52:54:00:[0-9a-f:]{8})"/"#" . ($known{$1} ||= ++$n)/ge;
+    perl -pe 's/\bproject-[0-9a-f]{8}\b/project-ID/g; s/^lease mac\/[0-9a-f:]{17}/lease mac\/MAC/; s/\b10(\.\d{1,3}){3}\b/"10.#" . ($known{$&} ||= ++$n)/ge;
+        s/"recreated-\d{8}-\d{6}"/"recreated-TIME"/; s/"(~?[0-9a-f-]{32,64}|52:54:00:[0-9a-f:]{8})"/"#" . ($known{$1} ||= ++$n)/ge;
+        # the switches of several runs do listen there
+        s/("sshPort": |lease tcp\/)10\d{3}\b/$1PORT/ if $ENV{life} eq "nets";
         s/("sshPort": |lease tcp\/)(10\d{3})\b/"$1#" . ($known{$2} ||= ++$n)/ge;
         s/("\w*[gG]eneration": )(\d+)/"$1#" . ($known{"generation $2"} ||= ++$n)/ge'
 }
@@ -180,8 +203,9 @@ number_ids() {
 # What vmctl has started in this directory and still lives.
 processes() {
     local entry
-    for entry in $(grep -lsz "^VMCTL_FAULT_WORK=$work\$" /proc/[0-9]*/environ); do
-        entry=${entry%/environ}
+    # a switch has an environment of its own, and its network's directory
+    for entry in $(grep -lsz "^VMCTL_FAULT_WORK=$work\$" /proc/[0-9]*/environ; find /proc/[0-9]*/cwd -lname "$data/networks/*" 2>/dev/null); do
+        entry=${entry%/*}
         printf '%s %s\n' "${entry#/proc/}" "$(tr '\0' ' ' <"$entry/cmdline" | cut -c1-120)"
     done 2>/dev/null
 }

@@ -155,6 +155,15 @@ static int write_port(const struct switch_link *link, const struct switch_wanted
     return fs_write_file(path, text, strlen(text), 0644, err);
 }
 
+/* "web.port.tmp-123": what a vmctld that was killed had begun to write. */
+static void remove_unfinished(void *context, int dir_fd, const char *name)
+{
+    const char *begin = context;
+    if (strncmp(name, begin, strlen(begin)) == 0) {
+        (void)unlinkat(dir_fd, name, 0);
+    }
+}
+
 void switch_leave(const struct paths *paths, const char *network, const char *vm_name)
 {
     struct error ignored = {0};
@@ -167,6 +176,9 @@ void switch_leave(const struct paths *paths, const char *network, const char *vm
         return;
     }
     (void)unlink(socket);
+    cleanup_free char *directory = network_path(paths, network, NULL, "");
+    cleanup_free char *unfinished = mem_printf("%s" SWITCH_PORT_SUFFIX ".tmp-", port);
+    fs_each_entry(directory, remove_unfinished, unfinished);
     /* It would find out by itself, half a second later; a lost line costs no more than that. */
     if (fs_connect_unix(control, &fd, &ignored) == 0) {
         (void)send(fd, "apply -\n", 8, MSG_DONTWAIT | MSG_NOSIGNAL);
