@@ -412,7 +412,8 @@ void fabric_from_port(
     struct fabric *fabric, struct fabric_port *port, const uint8_t *frame, size_t n)
 {
     struct packet packet;
-    if (!packet_parse(frame, n, &packet) || is_forged(fabric, port, &packet)) {
+    if (!packet_parse(frame, n, &packet) || is_forged(fabric, port, &packet) ||
+        packet_is_of_router(frame, n)) {
         return;
     }
     bool is_udp = packet.payload != NULL;

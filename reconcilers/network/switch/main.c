@@ -45,6 +45,8 @@
 #include "specs/vm/network_usage.h"
 
 enum { TICK_MS = 500, LINGER_MS = 2000, CLIENTS_MAX = 512, QUEUE_MAX = 512, TURN_MAX = 64 };
+/* Of those that stand still, a guest that floods the others fills so much each. */
+enum { QUEUE_BYTES_MAX = 1 << 20 };
 
 /* A frame that waits because QEMU has not read those before it. */
 struct waiting {
@@ -56,7 +58,7 @@ struct waiting {
 /* What a port has besides its addresses: fabric_port.owner. */
 struct uplink {
     struct waiting *first, **end;
-    size_t n_waiting;
+    size_t n_waiting, waiting_bytes;
     bool is_connected;
     struct world_forwards forwards;
     bool is_listed; /* its file was seen in this round */
@@ -115,7 +117,7 @@ static void drop_waiting(struct uplink *uplink)
         free(gone);
     }
     uplink->end = &uplink->first;
-    uplink->n_waiting = 0;
+    uplink->n_waiting = uplink->waiting_bytes = 0;
 }
 
 /* False: QEMU has to read first. A frame that cannot be sent is lost, as on a wire. */
@@ -143,7 +145,8 @@ static void to_port(void *context, struct fabric_port *port, const uint8_t *fram
 {
     struct uplink *uplink = port->owner;
     (void)context;
-    if ((!uplink->first && send_frame(port, frame, n)) || uplink->n_waiting == QUEUE_MAX) {
+    if ((!uplink->first && send_frame(port, frame, n)) || uplink->n_waiting == QUEUE_MAX ||
+        uplink->waiting_bytes + n > QUEUE_BYTES_MAX) {
         return;
     }
     struct waiting *waiting = mem_calloc(1, sizeof(*waiting) + n);
@@ -152,6 +155,7 @@ static void to_port(void *context, struct fabric_port *port, const uint8_t *fram
     *uplink->end = waiting;
     uplink->end = &waiting->next;
     uplink->n_waiting++;
+    uplink->waiting_bytes += n;
 }
 
 static void send_waiting(const struct fabric_port *port)
@@ -162,6 +166,7 @@ static void send_waiting(const struct fabric_port *port)
         uplink->first = sent->next;
         uplink->end = uplink->first ? uplink->end : &uplink->first;
         uplink->n_waiting--;
+        uplink->waiting_bytes -= sent->n;
         free(sent);
     }
 }

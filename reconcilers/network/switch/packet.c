@@ -53,6 +53,60 @@ static bool parse_ipv4(const uint8_t *ip, size_t n, struct packet *ret)
     return true;
 }
 
+/* ---- IPv6 ---- */
+
+/* The protocol behind the extension headers, and where; NULL: it cannot be seen. */
+static const uint8_t *find_inner6(const uint8_t *ip, size_t n, uint8_t *ret_protocol)
+{
+    enum { HEADER = 40, HOP_BY_HOP = 0, ROUTING = 43, FRAGMENT = 44, DESTINATION = 60, UNIT = 8 };
+    const uint8_t *at = ip + HEADER, *end = ip + n;
+    if (n < HEADER) {
+        return NULL;
+    }
+    for (*ret_protocol = ip[6]; *ret_protocol == HOP_BY_HOP || *ret_protocol == ROUTING ||
+                                *ret_protocol == FRAGMENT || *ret_protocol == DESTINATION;) {
+        if (end - at < UNIT) {
+            return NULL;
+        }
+        size_t length = *ret_protocol == FRAGMENT ? UNIT : ((size_t)at[1] + 1) * UNIT;
+        *ret_protocol = at[0];
+        if ((size_t)(end - at) < length) {
+            return NULL;
+        }
+        at += length;
+    }
+    return at;
+}
+
+static bool is_of_router6(const uint8_t *ip, size_t n)
+{
+    enum { ICMP6 = 58, ADVERTISEMENT = 134, REDIRECT = 137, SERVER_PORT = 547 };
+    uint8_t protocol;
+    const uint8_t *inner = find_inner6(ip, n, &protocol);
+    size_t left = inner ? n - (size_t)(inner - ip) : 0;
+    return (left > 0 && protocol == ICMP6 && (inner[0] == ADVERTISEMENT || inner[0] == REDIRECT)) ||
+           (left >= 2 && protocol == IP_UDP && get_u16(inner) == SERVER_PORT);
+}
+
+bool packet_is_of_router(const uint8_t *frame, size_t n)
+{
+    enum { SERVER_PORT = 67 };
+    struct packet packet;
+    if (!packet_parse(frame, n, &packet)) {
+        return false;
+    }
+    return packet.ether_type == ETHERNET_IPV6
+               ? is_of_router6(frame + ETHERNET_HEADER, n - ETHERNET_HEADER)
+               : packet.payload && packet.from_port == SERVER_PORT;
+}
+
+/* Linux takes it for what it holds; a number of a VLAN is for those that are on it. */
+static bool is_tagged_for_none(uint16_t ether_type, const uint8_t *inner, size_t n)
+{
+    bool is_tagged = ether_type == ETHERNET_VLAN || ether_type == ETHERNET_VLAN_S;
+    return is_tagged && (n < 2 || (get_u16(inner) & 0x0fff) == 0);
+}
+
 bool packet_parse(const uint8_t *frame, size_t n, struct packet *ret)
 {
     if (n < ETHERNET_HEADER) {
@@ -62,6 +116,9 @@ bool packet_parse(const uint8_t *frame, size_t n, struct packet *ret)
         .to_mac = frame, .from_mac = frame + MAC_SIZE, .ether_type = get_u16(frame + 2 * MAC_SIZE)};
     const uint8_t *inner = frame + ETHERNET_HEADER;
     size_t n_inner = n - ETHERNET_HEADER;
+    if (is_tagged_for_none(ret->ether_type, inner, n_inner)) {
+        return false;
+    }
     return ret->ether_type == ETHERNET_ARP    ? parse_arp(inner, n_inner, ret)
            : ret->ether_type == ETHERNET_IPV4 ? parse_ipv4(inner, n_inner, ret)
                                               : true;

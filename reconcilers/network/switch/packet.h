@@ -8,7 +8,13 @@
 #include <stdint.h>
 
 enum { MAC_SIZE = 6, ETHERNET_HEADER = 14, FRAME_MAX = 65535 + ETHERNET_HEADER };
-enum { ETHERNET_IPV4 = 0x0800, ETHERNET_ARP = 0x0806 };
+enum {
+    ETHERNET_IPV4 = 0x0800,
+    ETHERNET_ARP = 0x0806,
+    ETHERNET_IPV6 = 0x86dd,
+    ETHERNET_VLAN = 0x8100,   /* IEEE 802.1Q … */
+    ETHERNET_VLAN_S = 0x88a8, /* … and 802.1ad */
+};
 enum { IP_TCP = 6, IP_UDP = 17 };
 enum { TCP_SYN = 0x02, TCP_ACK = 0x10 };
 
@@ -26,8 +32,13 @@ struct packet {
 };
 
 /* False for a frame without an Ethernet header, and for ARP and IPv4 that is cut off, contradicts
- * itself, or is ARP of other than IPv4 on Ethernet: no one is to get it. */
+ * itself, is ARP of other than IPv4 on Ethernet, or is tagged for no VLAN (which its receiver reads
+ * as if it had no tag, so that nothing in it is looked at here): no one is to get it. */
 bool packet_parse(const uint8_t *frame, size_t n, struct packet *ret);
+
+/* What only a router or a server of DHCP says: router advertisements and redirects of IPv6, also
+ * behind its extension headers, and answers of DHCP. */
+bool packet_is_of_router(const uint8_t *frame, size_t n);
 
 static inline bool mac_is_group(const uint8_t *mac) /* broadcast and multicast */
 {

@@ -155,6 +155,69 @@ static void test_no_guest_claims_anothers_addresses(void **state)
     assert_string_equal(arp(bench, bench->web, everyone, WEB), "");
 }
 
+/* A frame to everyone, of IPv6 with these headers. */
+static const char *ipv6(struct bench *bench, uint8_t next, const uint8_t *inner, size_t n)
+{
+    uint8_t frame[ETHERNET_HEADER + 40 + 64] = {0};
+    memcpy(frame, (uint8_t[]){0x33, 0x33, 0, 0, 0, 1}, MAC_SIZE);
+    memcpy(frame + MAC_SIZE, bench->web->mac, MAC_SIZE);
+    put_u16(frame + 12, ETHERNET_IPV6);
+    frame[ETHERNET_HEADER] = 0x60;
+    frame[ETHERNET_HEADER + 6] = next;
+    memcpy(frame + ETHERNET_HEADER + 40, inner, n);
+    return sent(bench, bench->web, frame, ETHERNET_HEADER + 40 + n);
+}
+#define IPV6(next, ...)                                                                            \
+    ipv6(bench, next, (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
+
+static void test_no_guest_is_the_others_router(void **state)
+{
+    enum { HOP = 0, ROUTING = 43, FRAGMENT = 44, ICMP6 = 58, DESTINATION = 60 };
+    struct bench *bench = *state;
+    assert_string_equal(IPV6(ICMP6, 135, 0, 0, 0), "db lone"); /* a neighbour is asked for */
+    assert_string_equal(IPV6(ICMP6, 133, 0, 0, 0), "db lone"); /* and a router */
+    assert_string_equal(IPV6(ICMP6, 134, 0, 0, 0), "");
+    assert_string_equal(IPV6(ICMP6, 137, 0, 0, 0), "");
+    assert_string_equal(IPV6(HOP, ICMP6, 0, 0, 0, 0, 0, 0, 0, 134, 0, 0, 0), "");
+    assert_string_equal(
+        IPV6(DESTINATION, ROUTING, 0, 0, 0, 0, 0, 0, 0, ICMP6, 0, 0, 0, 0, 0, 0, 0, 134, 0, 0, 0),
+        "");
+    assert_string_equal(IPV6(FRAGMENT, ICMP6, 99, 0, 1, 0, 0, 0, 0, 134, 0, 0, 0), "");
+    assert_string_equal(IPV6(HOP, ICMP6, 9, 0, 0), "db lone"); /* cut off: nobody reads it */
+    assert_string_equal(IPV6(HOP, ICMP6), "db lone");
+    assert_string_equal(IPV6(IP_UDP, 2, 35, 2, 34, 0, 8, 0, 0), ""); /* a server of DHCPv6 */
+    assert_string_equal(IPV6(IP_UDP, 2, 34, 2, 35, 0, 8, 0, 0), "db lone");
+}
+
+static void test_no_guest_answers_for_dhcp(void **state)
+{
+    struct bench *bench = *state;
+    uint8_t frame[200];
+    struct datagram_way way = {bench->web->mac, bench->db->mac, WEB, DB, 67, 68};
+    size_t n = packet_write_udp(frame, sizeof(frame), &way, (const uint8_t *)"x", 1);
+    assert_string_equal(sent(bench, bench->web, frame, n), "");
+}
+
+/* Linux looks into a frame that is tagged for VLAN 0 as if it had no tag. */
+static void test_a_tag_hides_nothing(void **state)
+{
+    struct bench *bench = *state;
+    uint8_t frame[ETHERNET_HEADER + 4 + 28] = {0};
+    memcpy(frame, everyone, MAC_SIZE);
+    memcpy(frame + MAC_SIZE, bench->web->mac, MAC_SIZE);
+    put_u16(frame + 12, ETHERNET_VLAN);
+    put_u16(frame + 14, 0xe000);
+    put_u16(frame + 16, ETHERNET_ARP);
+    memcpy(frame + 18, (uint8_t[]){0, 1, 8, 0, 6, 4, 0, 2}, 8);
+    put_u32(frame + 18 + 14, GATEWAY);
+    assert_string_equal(sent(bench, bench->web, frame, sizeof(frame)), "");
+    put_u16(frame + 12, ETHERNET_VLAN_S);
+    assert_string_equal(sent(bench, bench->web, frame, sizeof(frame)), "");
+    assert_string_equal(sent(bench, bench->web, frame, ETHERNET_HEADER + 1), "");
+    put_u16(frame + 14, 0xe007);
+    assert_string_equal(sent(bench, bench->web, frame, sizeof(frame)), "db lone");
+}
+
 static void test_a_guests_further_mac_addresses_are_learned_up_to_a_bound(void **state)
 {
     struct bench *bench = *state;
@@ -302,6 +365,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_frames_go_where_they_are_addressed),
         TEST(test_no_guest_claims_anothers_addresses),
+        TEST(test_no_guest_is_the_others_router),
+        TEST(test_no_guest_answers_for_dhcp),
+        TEST(test_a_tag_hides_nothing),
         TEST(test_a_guests_further_mac_addresses_are_learned_up_to_a_bound),
         TEST(test_names_of_the_network_are_answered_here),
         TEST(test_a_further_network_gives_names_and_no_way_out),
