@@ -380,22 +380,31 @@ static void settle_lists(const struct cli *cli, struct vm_spec *spec)
         cli_note(cli, "%s: without share '%s', a directory of the host it came from", spec->name,
             spec->shares[i].host);
     }
-    if (spec->n_further_networks > 0) {
-        cli_note(
-            cli, "%s: on its first network only, of %zu", spec->name, spec->n_further_networks + 1);
-    }
-    SWAP_LIST(spec, bare, further_networks, n_further_networks);
     SWAP_LIST(spec, bare, steps, n_steps);
     SWAP_LIST(spec, bare, shares, n_shares);
     SWAP_LIST(spec, bare, depends_on, n_depends_on);
     vm_spec_free(bare);
 }
 
-/* A guest gets no further than it got where it was, and reaches nothing of this host. */
-static void settle_network(const struct cli *cli, struct vm_spec *spec)
+/* One of a project, which is this VM's alone. */
+static void settle_project(struct vm_spec *spec, struct spec_network *network, size_t i)
 {
-    struct spec_network *network = &spec->network;
-    if (network->mode == NETWORK_PROJECT && (network->is_isolated || network->n_egress > 0)) {
+    cleanup_free char *port = vm_name_of_socket(spec->name);
+    free(network->project);
+    free(network->network);
+    network->project = mem_strdup(vm_name_plain(spec->name));
+    network->network = mem_printf("import-%s.%zu", port, i);
+}
+
+/* A guest gets no further than it got where it was, and reaches nothing of this host. */
+static void settle_network(const struct cli *cli, struct vm_spec *spec, size_t i)
+{
+    struct spec_network *network = i == 0 ? &spec->network : &spec->further_networks[i - 1];
+    if (network->mode == NETWORK_PROJECT && spec->n_further_networks > 0) {
+        cli_note(cli, "%s: on network %zu of its own, not its project's", spec->name, i + 1);
+        settle_project(spec, network, i);
+    } else if (network->mode == NETWORK_PROJECT &&
+               (network->is_isolated || network->n_egress > 0)) {
         cli_note(cli, "%s: without a network: its project's let it out nowhere, or to few places",
             spec->name);
         network->mode = NETWORK_NONE;
@@ -436,5 +445,7 @@ void manifest_settle_spec(
     spec->cloud_init.ssh_key.digest[0] = spec->cloud_init.user_data.digest[0] = '\0';
     spec->cloud_init.vendor_data.digest[0] = spec->cloud_init.network_config.digest[0] = '\0';
     spec->warm = WARM_NEVER;
-    settle_network(cli, spec);
+    for (size_t i = 0; i <= spec->n_further_networks; i++) {
+        settle_network(cli, spec, i);
+    }
 }

@@ -204,7 +204,7 @@ void network_config_write(const struct vm_spec *spec, struct buf *out)
 {
     const struct spec_network *network;
     for (size_t i = 0; (network = vm_spec_network(spec, i)); i++) {
-        if (spec->n_further_networks == 0 || !network->mac) {
+        if (spec->n_further_networks == 0 || !network->mac || network->mode == NETWORK_VNIC) {
             return;
         }
     }

@@ -168,6 +168,10 @@ static void check_pair(struct vmfile_reader *reader, const struct vmfile_vm *vm,
     if (network->mode == NETWORK_USER && other->mode == NETWORK_USER) {
         vmfile_report(reader, node->pos, "remove one; for a second network: network \"project\"",
             "VM \"%s\" has network \"user\" twice", vm->spec->name);
+    } else if (network->mode == NETWORK_VNIC && other->mode == NETWORK_VNIC &&
+               text_eq(network->vnic, other->vnic)) {
+        vmfile_report(reader, node->pos, "name another VNIC, or remove it",
+            "VM \"%s\" has VNIC \"%s\" twice", vm->spec->name, network->vnic);
     } else if (network->mode == NETWORK_PROJECT && other->mode == NETWORK_PROJECT &&
                text_eq(network->network, other->network)) {
         vmfile_report(reader, name ? node->name : node->pos,
@@ -190,8 +194,12 @@ void vmfile_check_networks(struct vmfile_reader *reader, const struct vmfile_vm 
             check_pair(reader, vm, i, k);
         }
     }
-    if (vm->n_networks > 1 && vm->spec->backend == BACKEND_PROPOLIS) {
-        vmfile_report(reader, vm->networks[1].pos, "remove it",
-            "a second `network` goes with backend \"qemu\", not \"propolis\"");
+    bool is_propolis = vm->n_networks > 1 && vm->spec->backend == BACKEND_PROPOLIS;
+    for (size_t i = 0; is_propolis && (network = vm_spec_network(vm->spec, i)); i++) {
+        if (network->mode != NETWORK_VNIC) {
+            vmfile_report(reader, vm->networks[i].pos, "write: network \"vnic\" { name \"vnic0\" }",
+                "network \"%s\" goes with backend \"qemu\", not \"propolis\"",
+                network_mode_name(network->mode));
+        }
     }
 }

@@ -95,7 +95,7 @@ state() {
 
 @test "every request is one of the published interface" {
     "$is_described" || skip "there is no VMCTL_PROPOLIS_API, or no python3-jsonschema"
-    propolis_file 'network "vnic" { name "vnic0"; address "127.0.0.1"; }; cloud-init { }; vcpus 3'
+    propolis_file 'network "vnic" { name "vnic0"; address "127.0.0.1"; }; network "vnic" { name "vnic7"; }; cloud-init { }; vcpus 3'
     vmctl up -q --detach
     await grep -q '"Run"' "$illumos/requests-web"
     await grep -q 'GET /instance/state-monitor {"gen":3}' "$illumos/requests-web"

@@ -287,7 +287,7 @@ static struct op *machine_launch(struct machine *machine, const struct vm_env *e
     memcpy(machine->instance_id, env->status->instance.instance_id, TEXT_ID_SIZE);
     machine->is_launching = true;
     const struct zone_request request = {
-        .name = machine->name, .wanted = ZONE_UP, .vnic = env->spec->network.vnic};
+        .name = machine->name, .wanted = ZONE_UP, .spec = env->spec};
     launch->boot = zone_start(machine->host->loop, &request, &launch->zone, on_booted, launch);
     return &launch->op;
 }

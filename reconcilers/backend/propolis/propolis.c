@@ -35,7 +35,7 @@ static bool has_tools(void)
 static int check_spec(const struct vm_spec *spec, struct error *err)
 {
     enum { VCPUS_MAX = 255 }; /* board.cpus of propolis-server is a byte */
-    enum network_mode mode = spec->network.mode;
+    const struct spec_network *network;
     if (!has_tools()) {
         return error_set(err, ERR_BACKEND_UNAVAILABLE,
             "vm '%s' needs backend \"propolis\", which this host does not support", spec->name);
@@ -44,17 +44,14 @@ static int check_spec(const struct vm_spec *spec, struct error *err)
         return error_set(err, ERR_BACKEND_UNAVAILABLE,
             "vm '%s' is of a project, and backend \"propolis\" has none", spec->name);
     }
-    if (mode != NETWORK_VNIC && mode != NETWORK_NONE) {
+    for (size_t i = 0; (network = vm_spec_network(spec, i)); i++) {
+        if (network->mode == NETWORK_VNIC || network->mode == NETWORK_NONE) {
+            continue;
+        }
         error_set(err, ERR_BACKEND_UNAVAILABLE,
             "vm '%s' needs network \"%s\", which backend \"propolis\" does not support", spec->name,
-            network_mode_name(mode));
+            network_mode_name(network->mode));
         return error_help(err, "write: network \"vnic\" { name \"vnic0\" }, or network \"none\"");
-    }
-    if (spec->n_further_networks > 0) {
-        error_set(err, ERR_BACKEND_UNAVAILABLE,
-            "vm '%s' has several networks, which backend \"propolis\" does not support",
-            spec->name);
-        return error_help(err, "leave one of its `network` nodes");
     }
     if (spec->vcpus > VCPUS_MAX) {
         error_set(err, ERR_BACKEND_UNAVAILABLE,

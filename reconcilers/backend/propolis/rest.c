@@ -10,6 +10,7 @@
 #include "reconcilers/backend/instance_id.h"
 #include "specs/base/base64.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/digest.h"
 #include "specs/base/error.h"
 #include "specs/base/json.h"
 #include "specs/base/mem.h"
@@ -240,12 +241,25 @@ static void add_pci_device(
     add_component(components, name, type, device);
 }
 
+/* A card's own id: the first one's is that of the instance. */
+static void card_uuid(const char *uuid, size_t i, char ret[IID_UUID_SIZE])
+{
+    char digest[DIGEST_SIZE];
+    cleanup_free char *seed = mem_printf("%s/nic%zu", uuid, i);
+    digest_text(seed, digest);
+    digest[TEXT_ID_SIZE - 1] = '\0';
+    if (i == 0 || !instance_id_to_uuid(digest, ret)) {
+        (void)snprintf(ret, IID_UUID_SIZE, "%s", uuid);
+    }
+}
+
 /* Slots as Oxide's control plane gives them out: the guest finds its devices where images made for
  * it expect them. */
 static json_t *components_of(
     const struct vm_env *env, const char *disk_path, const char *seed, const char *uuid)
 {
     enum { NIC_SLOT = 8, DISK_SLOT = 16, SEED_SLOT = 24 };
+    _Static_assert(NIC_SLOT + NETWORKS_MAX <= DISK_SLOT, "each card has a slot");
     json_t *all = json_object();
     add_pci_device(all, "disk0", "virtio_disk", DISK_SLOT, json_object());
     add_component(all, "disk0-backend", "file_storage_backend",
@@ -255,11 +269,18 @@ static json_t *components_of(
         add_component(all, "seed-backend", "blob_storage_backend",
             json_pack("{s:s, s:b}", "base64", seed, "readonly", 1));
     }
-    if (env->spec->network.mode == NETWORK_VNIC) {
-        add_pci_device(
-            all, "nic0", "virtio_nic", NIC_SLOT, json_pack("{s:s}", "interface_id", uuid));
-        add_component(all, "nic0-backend", "virtio_network_backend",
-            json_pack("{s:s}", "vnic_name", env->spec->network.vnic));
+    const struct spec_network *network;
+    for (size_t i = 0; (network = vm_spec_network(env->spec, i)); i++) {
+        char card[IID_UUID_SIZE];
+        cleanup_free char *name = mem_printf("nic%zu", i);
+        cleanup_free char *link = mem_printf("%s-backend", name);
+        if (network->mode == NETWORK_VNIC) {
+            card_uuid(uuid, i, card);
+            add_pci_device(all, name, "virtio_nic", NIC_SLOT + (int)i,
+                json_pack("{s:s}", "interface_id", card));
+            add_component(all, link, "virtio_network_backend",
+                json_pack("{s:s}", "vnic_name", network->vnic));
+        }
     }
     add_component(all, "com1", "serial_port", json_pack("{s:s}", "num", "com1"));
     add_component(
@@ -292,9 +313,12 @@ static char *unversioned_body(
             properties, "disks", "name", "disk0", "slot", 0, "read_only", 0, "device", "virtio",
             "volume_construction_request", "type", "file", "id", uuid, "block_size", 512, "path",
             disk_path, "nics");
-    if (env->spec->network.mode == NETWORK_VNIC) {
-        json_array_append_new(json_object_get(body, "nics"),
-            json_pack("{s:s, s:i}", "name", env->spec->network.vnic, "slot", 0));
+    const struct spec_network *network;
+    for (size_t i = 0; (network = vm_spec_network(env->spec, i)); i++) {
+        if (network->mode == NETWORK_VNIC) {
+            json_array_append_new(json_object_get(body, "nics"),
+                json_pack("{s:s, s:i}", "name", network->vnic, "slot", (int)i));
+        }
     }
     json_put_text(body, "cloud_init_bytes", seed[0] ? seed : NULL);
     return json_canonical(body);

@@ -12,6 +12,7 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/vm/vm_spec.h"
 
 static struct zone_facts parse_line(char *id, char *state)
 {
@@ -45,15 +46,26 @@ struct zone_net {
     char address[INET6_ADDRSTRLEN];
 };
 
-static void take_net(const struct zone_net *net, const char *vnic, struct zone_facts *ret)
+static bool is_guests(const struct zone_net *net, const struct vm_spec *spec)
 {
-    bool is_guests = vnic && text_eq(net->link, vnic);
+    const struct spec_network *network;
+    for (size_t i = 0; (network = vm_spec_network(spec, i)); i++) {
+        if (network->vnic && text_eq(net->link, network->vnic)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void take_net(const struct zone_net *net, const struct vm_spec *spec, struct zone_facts *ret)
+{
+    bool is_first = spec->network.vnic && text_eq(net->link, spec->network.vnic);
     if (!net->address[0]) {
         return;
     }
-    if (is_guests && !ret->guest[0]) {
+    if (is_first && !ret->guest[0]) {
         memcpy(ret->guest, net->address, sizeof(net->address));
-    } else if (!is_guests && !ret->server[0]) {
+    } else if (!is_guests(net, spec) && !ret->server[0]) {
         bool is_ipv6 = strchr(net->address, ':') != NULL;
         (void)snprintf(ret->server, sizeof(ret->server), "%s%s%s", is_ipv6 ? "[" : "", net->address,
             is_ipv6 ? "]" : "");
@@ -71,7 +83,7 @@ static void read_address(const char *text, struct zone_net *net)
     }
 }
 
-void zone_parse_net(const char *info, const char *vnic, struct zone_facts *ret)
+void zone_parse_net(const char *info, const struct vm_spec *spec, struct zone_facts *ret)
 {
     cleanup_free char *copy = mem_strdup(info);
     char *rest = copy;
@@ -79,7 +91,7 @@ void zone_parse_net(const char *info, const char *vnic, struct zone_facts *ret)
     ret->server[0] = ret->guest[0] = '\0';
     for (char *line; (line = strsep(&rest, "\n"));) {
         if (text_starts_with(line, "net")) { /* "net:"; its properties are indented */
-            take_net(&net, vnic, ret);
+            take_net(&net, spec, ret);
             net = (struct zone_net){.link = ""};
         }
         char *value = strchr(line, ':');
@@ -95,7 +107,7 @@ void zone_parse_net(const char *info, const char *vnic, struct zone_facts *ret)
             (void)snprintf(net.link, sizeof(net.link), "%s", value);
         }
     }
-    take_net(&net, vnic, ret);
+    take_net(&net, spec, ret);
 }
 
 /* Reads the state, changes it if necessary, reads it again: a second call only reads. After a kill,
@@ -103,7 +115,7 @@ void zone_parse_net(const char *info, const char *vnic, struct zone_facts *ret)
 struct zone_work {
     char *name;
     enum zone_wanted wanted;
-    char *vnic; /* of the guest; NULL: it has none */
+    struct vm_spec *spec; /* NULL: its addresses are not read */
     enum { BEGINNING, READING, ACTING, READING_AGAIN, READING_NET } stage;
     struct zone_facts *ret; /* borrowed from the caller, until `done` */
 };
@@ -112,7 +124,7 @@ static void free_work(void *context)
 {
     struct zone_work *work = context;
     free(work->name);
-    free(work->vnic);
+    vm_spec_free(work->spec);
     free(work);
 }
 
@@ -156,7 +168,7 @@ static int zone_next(void *context, const char *output, struct script_step *ret,
         return 0;
     }
     if (work->stage == READING_NET) {
-        zone_parse_net(output, work->vnic, work->ret);
+        zone_parse_net(output, work->spec, work->ret);
         return 0;
     }
     return handle_state(work, output, ret, err);
@@ -168,7 +180,7 @@ struct op *zone_start(struct loop *loop, const struct zone_request *request, str
     struct zone_work *work = mem_new(struct zone_work);
     work->name = mem_strdup(request->name);
     work->wanted = request->wanted;
-    work->vnic = mem_strdup(request->vnic);
+    work->spec = request->spec ? vm_spec_copy(request->spec) : NULL;
     work->ret = ret;
     return script_start(loop, request->name, zone_next, free_work, work, done, context);
 }

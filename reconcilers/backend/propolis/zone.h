@@ -9,6 +9,7 @@
 #include "controller/loop/op.h"
 
 struct loop;
+struct vm_spec;
 
 struct zone_facts {
     bool is_known;     /* it is configured */
@@ -24,10 +25,10 @@ struct zone_facts {
 /* Reads the output of `zoneadm list -cp`: id:name:state:path:… one zone a line. */
 struct zone_facts zone_parse(const char *list, const char *name);
 
-/* Reads the output of `zonecfg info net`: the guest's address is that of the net whose link is
- * `vnic` (NULL: the guest has none), the zone's own the first of another. Writes `server` and
- * `guest` of *ret. */
-void zone_parse_net(const char *info, const char *vnic, struct zone_facts *ret);
+/* Reads the output of `zonecfg info net`: the guest's address is that of the net whose link is the
+ * VNIC of its first network, the zone's own the first of a link that is none of the guest's. Writes
+ * `server` and `guest` of *ret. */
+void zone_parse_net(const char *info, const struct vm_spec *spec, struct zone_facts *ret);
 
 struct zone_request {
     const char *name;
@@ -36,7 +37,7 @@ struct zone_request {
         ZONE_UP,       /* booted unless it runs; its addresses are read as well */
         ZONE_DOWN,     /* halted unless it is down */
     } wanted;
-    const char *vnic; /* of the guest; NULL: it has none */
+    const struct vm_spec *spec; /* with ZONE_UP: whose VNICs are the guest's */
 };
 
 /* `request` is copied. ERR_BACKEND_UNAVAILABLE: there is no such zone to boot. */

@@ -148,6 +148,36 @@ static void an_imported_guest_reaches_no_more_than_where_it_was(void **state)
     vm_spec_free(spec);
 }
 
+static void it_keeps_its_networks_but_shares_them_with_nobody(void **state)
+{
+    const struct cli cli = {.is_quiet = true};
+    const struct manifest manifest = {.n_members = 0};
+    struct vm_spec *spec = vm_spec_new("shop/web");
+    (void)state;
+    spec->further_networks = mem_calloc(2, sizeof(*spec->further_networks));
+    spec->n_further_networks = 2;
+    spec->network = (struct spec_network){
+        .mode = NETWORK_PROJECT, .network = mem_strdup("shop-1"), .is_isolated = true};
+    spec->further_networks[0] = (struct spec_network){
+        .mode = NETWORK_PROJECT, .network = mem_strdup("shop-1.lan"), .is_isolated = true};
+    spec->further_networks[1] = (struct spec_network){.mode = NETWORK_USER};
+    spec->further_networks[0].services = mem_calloc(1, sizeof(*spec->network.services));
+    spec->further_networks[0].n_services = 1;
+    manifest_settle_spec(&cli, &manifest, spec);
+    assert_int_equal(spec->n_further_networks, 2);
+    for (size_t i = 0; i < 2; i++) {
+        const struct spec_network *network = vm_spec_network(spec, i);
+        assert_int_equal(network->mode, NETWORK_PROJECT);
+        assert_true(network->is_isolated);
+        assert_int_equal(network->n_services, 0);
+        assert_string_equal(network->project, "web");
+        assert_int_equal(strncmp(network->network, "import-web+", 11), 0);
+    }
+    assert_string_not_equal(spec->network.network, spec->further_networks[0].network);
+    assert_int_equal(spec->further_networks[1].mode, NETWORK_USER);
+    vm_spec_free(spec);
+}
+
 /* Of a disk that is none. */
 static void what_was_written_is_unpacked_and_looked_at(void **state)
 {
@@ -231,6 +261,7 @@ int main(void)
         cmocka_unit_test(the_disk_of_a_backup_has_a_name_in_its_directory),
         cmocka_unit_test(what_a_manifest_says_of_the_other_host_is_forgotten),
         cmocka_unit_test(an_imported_guest_reaches_no_more_than_where_it_was),
+        cmocka_unit_test(it_keeps_its_networks_but_shares_them_with_nobody),
         cmocka_unit_test(what_was_written_is_unpacked_and_looked_at),
         cmocka_unit_test(members_that_are_none_of_a_vm_are_refused),
         cmocka_unit_test(a_manifest_that_is_not_of_this_vmctl_is_refused),

@@ -451,8 +451,12 @@ static void the_networks_of_a_vm_go_together(void **state)
         {"vm a { image i; network tap; network user; forward host=1 guest=1 }",
             "1:44+7 `forward` goes with the first network, which is \"tap\" | remove it, or put "
             "network \"user\" or \"project\" first\n"},
-        {"vm a { image i; backend propolis; network vnic name=v0; network vnic name=v1 }",
-            "1:57+7 a second `network` goes with backend \"qemu\", not \"propolis\" | remove it\n"},
+        {"vm a { image i; backend propolis; network vnic name=v0; network vnic name=v1 }", ""},
+        {"vm a { image i; backend propolis; network vnic name=v0; network vnic name=v0 }",
+            "1:57+7 VM \"a\" has VNIC \"v0\" twice | name another VNIC, or remove it\n"},
+        {"vm a { image i; backend propolis; network vnic name=v0; network user }",
+            "1:57+7 network \"user\" goes with backend \"qemu\", not \"propolis\" | write: network "
+            "\"vnic\" { name \"vnic0\" }\n"},
         {"vm a { image i; network tap; network tap; network tap; network tap; network tap; "
          "network tap; network tap; network tap; network tap; network tap }",
             "1:121+7 VM \"a\" has more than 8 networks | remove one\n"},

@@ -579,6 +579,48 @@ static void every_error_of_the_server_is_outlasted_or_told(void **state)
 
 /* ---- where the server is ---- */
 
+static void add_vnic(struct vm_spec *spec, const char *name)
+{
+    mem_grow(spec->further_networks, spec->n_further_networks);
+    spec->further_networks[spec->n_further_networks++] =
+        (struct spec_network){.mode = NETWORK_VNIC, .vnic = mem_strdup(name)};
+}
+
+static void each_network_is_a_card(void **state)
+{
+    struct fixture *f = *state;
+    add_vnic(f->spec, "vnic1");
+    add_vnic(f->spec, "vnic2");
+    start(f);
+    cleanup_json json_t *body = body_of_put(f, false);
+    const json_t *nics[3];
+    for (int i = 0; i < 3; i++) {
+        cleanup_free char *name = mem_printf("nic%d", i);
+        cleanup_free char *vnic = mem_printf("vnic%d", i);
+        nics[i] = component(body, name, "virtio_nic");
+        const json_t *link =
+            component(body, json_text(nics[i], "backend_id"), "virtio_network_backend");
+        assert_string_equal(json_text(link, "vnic_name"), vnic);
+        assert_int_equal(json_int(json_object_get(nics[i], "pci_path"), "device", 0), 8 + i);
+        assert_int_equal(strlen(json_text(nics[i], "interface_id")), 36);
+    }
+    assert_string_not_equal(json_text(nics[0], "interface_id"), json_text(nics[1], "interface_id"));
+    assert_string_not_equal(json_text(nics[1], "interface_id"), json_text(nics[2], "interface_id"));
+}
+
+static void an_old_server_gets_each_too(void **state)
+{
+    struct fixture *f = *state;
+    add_vnic(f->spec, "vnic1");
+    f->has_no_versions = true;
+    start(f);
+    cleanup_json json_t *body = body_of_put(f, true);
+    const json_t *nics = json_object_get(body, "nics");
+    assert_int_equal(json_array_size(nics), 2);
+    assert_string_equal(json_text(json_array_get(nics, 1), "name"), "vnic1");
+    assert_int_equal(json_int(json_array_get(nics, 1), "slot", 0), 1);
+}
+
 static void addresses_are_those_of_the_zones_network(void **state)
 {
     (void)state;
@@ -587,15 +629,24 @@ static void addresses_are_those_of_the_zones_network(void **state)
         "net:\n\tallowed-address: fd00::5/64,10.0.0.5/24\n\tphysical: ctl0\n"
         "net 'x':\n\taddress: 10.0.0.6\n\tphysical: ctl1\n";
     struct zone_facts zone = {.id = 1};
-    zone_parse_net(info, "vnic0", &zone);
+    struct vm_spec *spec = vm_spec_new("web");
+    spec->network.vnic = mem_strdup("vnic0");
+    zone_parse_net(info, spec, &zone);
     assert_string_equal(zone.guest, "10.0.0.9");
     assert_string_equal(zone.server, "[fd00::5]");
-    zone_parse_net(info, NULL, &zone);
-    assert_string_equal(zone.guest, "");
-    assert_string_equal(zone.server, "10.0.0.9");
-    zone_parse_net("net:\n\taddress: nonsense\n\tphysical: a0\n garbage : : :\n:", "vnic0", &zone);
+    add_vnic(spec, "ctl0"); /* the guest's second: not the zone's own */
+    zone_parse_net(info, spec, &zone);
+    assert_string_equal(zone.guest, "10.0.0.9");
+    assert_string_equal(zone.server, "10.0.0.6");
+    zone_parse_net("net:\n\taddress: nonsense\n\tphysical: a0\n garbage : : :\n:", spec, &zone);
     assert_string_equal(zone.guest, "");
     assert_string_equal(zone.server, "");
+    vm_spec_free(spec);
+    spec = vm_spec_new("web");
+    zone_parse_net(info, spec, &zone);
+    assert_string_equal(zone.guest, "");
+    assert_string_equal(zone.server, "10.0.0.9");
+    vm_spec_free(spec);
 }
 
 static void the_server_of_each_vm_is_its_own(void **state)
@@ -762,6 +813,8 @@ int main(void)
         TEST(a_server_of_an_older_version_is_spoken_to_in_the_oldest),
         TEST(a_server_of_before_all_versions_gets_the_body_it_knows),
         TEST(every_error_of_the_server_is_outlasted_or_told),
+        TEST(each_network_is_a_card),
+        TEST(an_old_server_gets_each_too),
         cmocka_unit_test(addresses_are_those_of_the_zones_network),
         TEST(the_server_of_each_vm_is_its_own),
         TEST(a_start_done_twice_boots_and_makes_once),
