@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MPL-2.0
+# What a fleet's store costs: a record put to one etcd on this machine, by TLS, and seen by another's
+# watch, beside the same committed to LMDB; and many of them read at once.
+source "$(dirname "$0")/common.bash"
+etcd=$(dirname "$0")/../../examples/fleet/etcd
+if ! has etcd etcdctl openssl; then
+    skip 22 'a record put to etcd' 'no etcd (packages etcd-server, etcd-client)'
+    exit 0
+fi
+export PORT=$((RANDOM % 9000 + 20000))
+end_etcd() {
+    "$etcd" stop "$work/store"
+    finish
+}
+trap end_etcd EXIT
+"$etcd" start "$work/store" 1 >&2
+"$etcd" user "$work/store" a >&2
+url=https://127.0.0.1:$PORT
+"$bin/measure_fleet" put "$((runs * 10))" "$url" "$work/store/tls" "$work/lmdb" >"$work/put"
+for column in 1 2 3; do cut -d' ' -f$column "$work/put" >"$work/put.$column"; done
+row 22 'a record put to etcd' ms "$work/put.1" 8 'committed to LMDB' "$work/put.3"
+row 22 'until a watch has it' ms "$work/put.2" 1.5 'until the put is answered' "$work/put.1"
+"$bin/measure_fleet" list "$runs" 10000 "$url" "$work/store/tls" >"$work/list"
+row 22 '10,000 records read' ms "$work/list" 200
