@@ -105,7 +105,7 @@ static char *name_member(const struct archive *archive, size_t i)
     return own ? vm_import_volume_member(own) : mem_strdup(member);
 }
 
-static int check_volumes(const struct cli *cli, const struct archive *archive, struct error *err)
+int archive_check_volumes(const struct cli *cli, const struct archive *archive, struct error *err)
 {
     for (size_t i = 0; i < archive->manifest.n_members; i++) {
         cleanup_free char *member = name_member(archive, i);
@@ -166,7 +166,12 @@ static int check_qcow2(
 int archive_note_disk(struct archive *archive, size_t i, struct error *err)
 {
     const char *name = archive->manifest.members[i].tar.name;
-    return check_qcow2(archive->files[i].fd, name, archive->title, &archive->disk_bytes, err);
+    uint64_t bytes = 0;
+    int rc = check_qcow2(archive->files[i].fd, name, archive->title, &bytes, err);
+    if (rc == 0 && strcmp(name, VM_IMPORT_DISK) == 0) {
+        archive->disk_bytes = bytes;
+    }
+    return rc;
 }
 
 static int read_member(const struct cli *cli, struct archive *ret, size_t i,
@@ -186,12 +191,8 @@ static int read_member(const struct cli *cli, struct archive *ret, size_t i,
     rc = rc < 0 ? rc : unnamed_open(cli->paths.data_dir, 0600, &ret->files[i], err);
     rc = rc < 0 ? rc : unpack(reader, member, ret->files[i].fd, title, progress, err);
     cleanup_free char *volume = vm_import_volume_name(member->tar.name);
-    uint64_t bytes = 0;
-    if (rc == 0 && volume) {
-        rc = check_qcow2(ret->files[i].fd, member->tar.name, title, &bytes, err);
-    }
     bool is_disk = strcmp(member->tar.name, VM_IMPORT_DISK) == 0;
-    return rc == 0 && is_disk ? archive_note_disk(ret, i, err) : rc;
+    return rc == 0 && (is_disk || volume) ? archive_note_disk(ret, i, err) : rc;
 }
 
 static int check_nothing_follows(const struct archive *archive, struct error *err)
@@ -214,7 +215,7 @@ int archive_open(int fd, const char *title, struct archive *ret, struct error *e
 int archive_unpack_all(const struct cli *cli, struct archive *archive, struct error *err)
 {
     int rc = check_room(cli, &archive->manifest, err);
-    rc = rc < 0 ? rc : check_volumes(cli, archive, err);
+    rc = rc < 0 ? rc : archive_check_volumes(cli, archive, err);
     struct progress progress = progress_begin(cli, archive->manifest.vm, "unpacking");
     progress.total = (double)manifest_bytes(&archive->manifest);
     for (size_t i = 0; rc == 0 && i < archive->manifest.n_members; i++) {

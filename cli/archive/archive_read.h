@@ -34,8 +34,10 @@ int archive_open(int fd, const char *title, struct archive *ret, struct error *e
 /* All else. -ERR_ARCHIVE, -ERR_NO_SPACE, -ERR_VM_CONFLICT: it brings a volume whose name is taken.
  */
 int archive_unpack_all(const struct cli *cli, struct archive *archive, struct error *err);
-/* That unpacked member is the disk: it must lead to no other file. -ERR_ARCHIVE. */
+/* That unpacked member is the disk, or a volume: it must lead to no other file. -ERR_ARCHIVE. */
 int archive_note_disk(struct archive *archive, size_t i, struct error *err);
+/* -ERR_VM_CONFLICT: a member is a volume whose name is taken. */
+int archive_check_volumes(const struct cli *cli, const struct archive *archive, struct error *err);
 int archive_publish(const struct cli *cli, struct archive *archive, struct error *err);
 /* Removes what was published and is not to become a VM's. */
 void archive_withdraw(const struct cli *cli, const struct archive *archive);

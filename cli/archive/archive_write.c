@@ -205,7 +205,9 @@ void archive_note_left_out(const struct cli *cli, const struct manifest *manifes
         cleanup_free char *path = volume_path(&cli->paths, name);
         if (!manifest_has_volume(manifest, name)) {
             cli_note(cli, "%s: without volume '%s'%s", manifest->vm, name,
-                fs_exists(path) ? ": stop the VM, and give --with-volumes" : ", which has no file");
+                !fs_exists(path)      ? ", which has no file"
+                : manifest->disk.file ? ": give --with-volumes"
+                                      : ": stop the VM, and give --with-volumes");
         }
     }
     for (size_t i = 0; i < spec->n_disks; i++) {

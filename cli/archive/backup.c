@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -47,11 +48,17 @@ static int read_settings(const char *path, struct manifest *ret, struct error *e
     return rc;
 }
 
-/* Of a disk's file. free() it. */
-static char *settings_of(const char *directory, const char *file)
+char *backup_disk_name(const char *stem, const char *volume)
 {
-    return mem_printf(
-        "%s/%.*s%s", directory, (int)(strlen(file) - strlen(BACKUP_DISK)), file, BACKUP_SETTINGS);
+    return mem_printf("%s%s%s" BACKUP_DISK, stem, volume ? "." : "", volume ? volume : "");
+}
+
+/* Of the file of a disk, or of that volume. free() it. */
+static char *settings_of(const char *directory, const char *file, const char *volume)
+{
+    cleanup_free char *ending = backup_disk_name("", volume);
+    size_t n = text_ends_with(file, ending) ? strlen(file) - strlen(ending) : 0;
+    return mem_printf("%s/%.*s%s", directory, (int)n, file, BACKUP_SETTINGS);
 }
 
 /* ---- the last ---- */
@@ -200,10 +207,10 @@ static int check_header(int fd, const char *path, const char *parent, struct err
                : refuse_backup(path, "it is on another file than its manifest says", err);
 }
 
-static int check_file(const struct cli *cli, const char *path, const struct manifest *manifest,
-    bool reads_all, struct error *err)
+/* `vm` is for the progress that is shown. */
+static int check_file(const struct cli *cli, const char *path, const char *vm,
+    const struct manifest_disk *disk, bool reads_all, struct error *err)
 {
-    const struct manifest_disk *disk = &manifest->disk;
     char sha256[DIGEST_SIZE];
     struct stat st;
     cleanup_close int fd =
@@ -217,7 +224,7 @@ static int check_file(const struct cli *cli, const char *path, const struct mani
     int rc = check_header(fd, path, disk->parent, err);
     if (rc == 0 && reads_all) {
         cleanup_free char *open_file = mem_printf("/proc/self/fd/%d", fd);
-        struct progress progress = progress_begin(cli, manifest->vm, "checking its backup");
+        struct progress progress = progress_begin(cli, vm, "checking its backup");
         progress_show(&progress, 0, 1);
         rc = digest_file(open_file, NULL, sha256, err);
         progress_end(&progress);
@@ -227,34 +234,36 @@ static int check_file(const struct cli *cli, const char *path, const struct mani
                : refuse_backup(path, "it has another SHA-256 than its manifest says", err);
 }
 
-static int check_parent(
-    const char *directory, const struct manifest *child, struct manifest *ret, struct error *err)
+/* The settings of the file that it is on. */
+static int check_parent(const char *directory, const char *parent, const char *volume,
+    struct manifest *ret, struct error *err)
 {
-    cleanup_free char *settings = settings_of(directory, child->disk.parent);
+    cleanup_free char *settings = settings_of(directory, parent, volume);
     int rc = read_settings(settings, ret, err);
-    if (rc == 0 && !text_eq(ret->disk.file, child->disk.parent)) {
+    const struct manifest_disk *disk = rc == 0 ? manifest_disk_of(ret, volume) : NULL;
+    if (rc == 0 && !(disk && text_eq(disk->file, parent))) {
         rc = refuse_backup(settings, "it is of another disk", err);
     }
     return rc;
 }
 
 static int check_chain(const struct cli *cli, const char *directory, const struct manifest *newest,
-    bool reads_all, size_t *ret_length, struct error *err)
+    const char *volume, bool reads_all, size_t *ret_length, struct error *err)
 {
     struct manifest below = {.n_members = 0};
-    const struct manifest *at = newest;
+    const struct manifest_disk *at = manifest_disk_of(newest, volume);
     size_t length = 0;
     int rc = 0;
     while (rc == 0 && at) {
-        cleanup_free char *path = fs_join(directory, at->disk.file);
+        cleanup_free char *path = fs_join(directory, at->file);
         struct manifest next = {.n_members = 0};
         rc = ++length > BACKUP_CHAIN_MAX ? refuse_backup(path, "it is on too many files", err)
-                                         : check_file(cli, path, at, reads_all, err);
-        bool has_parent = rc == 0 && at->disk.parent;
-        rc = has_parent ? check_parent(directory, at, &next, err) : rc;
+                                         : check_file(cli, path, newest->vm, at, reads_all, err);
+        bool has_parent = rc == 0 && at->parent;
+        rc = has_parent ? check_parent(directory, at->parent, volume, &next, err) : rc;
         manifest_clear(&below);
         below = next;
-        at = has_parent ? &below : NULL;
+        at = has_parent && rc == 0 ? manifest_disk_of(&below, volume) : NULL;
     }
     manifest_clear(&below);
     if (rc == 0 && ret_length) {
@@ -263,24 +272,30 @@ static int check_chain(const struct cli *cli, const char *directory, const struc
     return rc;
 }
 
-int backup_check(const struct cli *cli, const struct backup *backup, bool reads_all,
+int backup_check(const struct cli *cli, const struct backup *backup, const char *volume,
     size_t *ret_length, struct error *err)
 {
-    return check_chain(cli, backup->directory, &backup->manifest, reads_all, ret_length, err);
+    return check_chain(cli, backup->directory, &backup->manifest, volume, false, ret_length, err);
 }
 
 /* ---- importing ---- */
 
-int backup_unpack_disk(
-    const struct cli *cli, const char *directory, struct archive *archive, struct error *err)
+static int unpack_file(const struct cli *cli, const char *directory, const char *volume,
+    struct archive *archive, struct error *err)
 {
     struct manifest *manifest = &archive->manifest;
     size_t i = manifest->n_members;
-    cleanup_free char *path = fs_join(directory, manifest->disk.file);
-    if (i == MANIFEST_MEMBERS_MAX) {
-        return refuse_backup(path, "it has too many files", err);
+    cleanup_free char *path = fs_join(directory, manifest_disk_of(manifest, volume)->file);
+    cleanup_free char *member =
+        volume ? vm_import_volume_member(volume) : mem_strdup(VM_IMPORT_DISK);
+    bool is_twice = i == MANIFEST_MEMBERS_MAX;
+    for (size_t k = 0; k < i; k++) {
+        is_twice |= text_eq(manifest->members[k].tar.name, member);
     }
-    int rc = check_chain(cli, directory, manifest, true, NULL, err);
+    if (is_twice) {
+        return refuse_backup(path, "it has too many files, or one twice", err);
+    }
+    int rc = check_chain(cli, directory, manifest, volume, true, NULL, err);
     if (rc < 0) {
         return error_help(err,
             "nothing was imported; another backup of it may be whole: ls %s/%s-*%s", directory,
@@ -291,11 +306,23 @@ int backup_unpack_disk(
         return rc;
     }
     struct manifest_member *disk = &manifest->members[manifest->n_members++];
-    memcpy(disk->tar.name, VM_IMPORT_DISK, sizeof(VM_IMPORT_DISK));
-    struct progress progress = progress_begin(cli, manifest->vm, "reading its disk");
+    (void)snprintf(disk->tar.name, sizeof(disk->tar.name), "%s", member);
+    rc = archive_check_volumes(cli, archive, err);
+    struct progress progress =
+        progress_begin(cli, manifest->vm, volume ? "reading a volume" : "reading its disk");
     const struct qemu_img_target target = {
         archive->files[i].fd, cli->paths.data_dir, path, &progress};
-    rc = flatten(path, &target, err);
+    rc = rc < 0 ? rc : flatten(path, &target, err);
     progress_end(&progress);
     return rc < 0 ? rc : archive_note_disk(archive, i, err);
+}
+
+int backup_unpack_disk(
+    const struct cli *cli, const char *directory, struct archive *archive, struct error *err)
+{
+    int rc = unpack_file(cli, directory, NULL, archive, err);
+    for (size_t i = 0; rc == 0 && i < archive->manifest.n_volumes; i++) {
+        rc = unpack_file(cli, directory, archive->manifest.volumes[i].volume, archive, err);
+    }
+    return rc;
 }

@@ -21,14 +21,23 @@
 #include "specs/vm/vm_import.h"
 #include "specs/vm/vm_spec.h"
 
+static void disk_clear(struct manifest_disk *disk)
+{
+    free(disk->volume);
+    free(disk->file);
+    free(disk->parent);
+}
+
 void manifest_clear(struct manifest *manifest)
 {
     free(manifest->vm);
     free(manifest->mac);
     vm_spec_free(manifest->spec);
     fields_free(&vm_snapshot_fields, manifest->snapshot);
-    free(manifest->disk.file);
-    free(manifest->disk.parent);
+    disk_clear(&manifest->disk);
+    for (size_t i = 0; i < manifest->n_volumes; i++) {
+        disk_clear(&manifest->volumes[i]);
+    }
     *manifest = (struct manifest){.n_members = 0};
 }
 
@@ -45,11 +54,20 @@ uint64_t manifest_bytes(const struct manifest *manifest)
 bool manifest_has_volume(const struct manifest *manifest, const char *volume)
 {
     cleanup_free char *member = vm_import_volume_member(volume);
-    bool is_there = false;
+    bool is_there = manifest_disk_of(manifest, vm_name_plain(volume)) != NULL;
     for (size_t i = 0; i < manifest->n_members; i++) {
         is_there |= text_eq(manifest->members[i].tar.name, member);
     }
     return is_there;
+}
+
+const struct manifest_disk *manifest_disk_of(const struct manifest *manifest, const char *volume)
+{
+    const struct manifest_disk *found = NULL;
+    for (size_t i = 0; volume && !found && i < manifest->n_volumes; i++) {
+        found = text_eq(manifest->volumes[i].volume, volume) ? &manifest->volumes[i] : NULL;
+    }
+    return volume || !manifest->disk.file ? found : &manifest->disk;
 }
 
 /* ---- writing ---- */
@@ -57,6 +75,7 @@ bool manifest_has_volume(const struct manifest *manifest, const char *volume)
 static json_t *disk_to_json(const struct manifest_disk *disk)
 {
     json_t *json = json_object();
+    json_put_text(json, "name", disk->volume);
     json_put_text(json, "file", disk->file);
     json_put_int(json, "bytes", (int64_t)disk->bytes);
     json_put_text(json, "sha256", disk->sha256);
@@ -85,6 +104,15 @@ void manifest_write(const struct manifest *manifest, struct buf *out)
     json_put(json, "members", members);
     if (manifest->disk.file) {
         json_put(json, "disk", disk_to_json(&manifest->disk));
+    }
+    json_t *volumes = json_array();
+    for (size_t i = 0; i < manifest->n_volumes; i++) {
+        (void)json_array_append_new(volumes, disk_to_json(&manifest->volumes[i]));
+    }
+    if (manifest->n_volumes > 0) {
+        json_put(json, "volumes", volumes);
+    } else {
+        json_decref(volumes);
     }
     json_put(json, "spec", vm_spec_to_json(manifest->spec));
     json_put(json, "snapshot", fields_to_json(&vm_snapshot_fields, manifest->snapshot));
@@ -122,27 +150,50 @@ static bool is_disk_name(const char *name)
            strlen(name) < NAME_MAX;
 }
 
-static int read_disk(const json_t *json, const char *title, struct manifest *ret, struct error *err)
+static int read_disk_file(
+    const json_t *disk, const char *title, struct manifest_disk *ret, struct error *err)
 {
-    const json_t *disk = json_object_get(json, "disk");
     const char *file = json_text(disk, "file"), *parent = json_text(disk, "parent");
     const char *sha256 = json_text(disk, "sha256"), *uid = json_text(disk, "uid");
     const char *bitmap = json_text(disk, "bitmap");
     int64_t bytes = json_int(disk, "bytes", -1);
-    if (!disk) {
-        return 0;
-    }
     if (!file || !is_disk_name(file) || (parent && !is_disk_name(parent)) || !is_digest(sha256) ||
         bytes < 0 || !uid || strlen(uid) >= TEXT_ID_SIZE || !bitmap ||
         strlen(bitmap) >= SNAPSHOT_NAME_SIZE) {
         return refuse_manifest(title, "its manifest does not say what its disk is", err);
     }
-    ret->disk = (struct manifest_disk){
+    *ret = (struct manifest_disk){
         .file = mem_strdup(file), .bytes = (uint64_t)bytes, .parent = mem_strdup(parent)};
-    (void)snprintf(ret->disk.sha256, DIGEST_SIZE, "%s", sha256);
-    (void)snprintf(ret->disk.bitmap, SNAPSHOT_NAME_SIZE, "%s", bitmap);
-    (void)snprintf(ret->disk.uid, TEXT_ID_SIZE, "%s", uid);
+    (void)snprintf(ret->sha256, DIGEST_SIZE, "%s", sha256);
+    (void)snprintf(ret->bitmap, SNAPSHOT_NAME_SIZE, "%s", bitmap);
+    (void)snprintf(ret->uid, TEXT_ID_SIZE, "%s", uid);
     return 0;
+}
+
+/* Those of a backup; of an export none. */
+static int read_disks(
+    const json_t *json, const char *title, struct manifest *ret, struct error *err)
+{
+    const json_t *disk = json_object_get(json, "disk"), *volumes = json_object_get(json, "volumes");
+    size_t n = json_array_size(volumes);
+    int rc = disk ? read_disk_file(disk, title, &ret->disk, err) : 0;
+    if (rc == 0 && n > 0 && (!disk || n > VOLUMES_MAX)) {
+        return refuse_manifest(title, "its manifest lists too many volumes", err);
+    }
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        const json_t *volume = json_array_get(volumes, i);
+        const char *name = json_text(volume, "name");
+        if (!name || !vm_name_is_plain(name) || !volume_name_is_valid(name) ||
+            manifest_disk_of(ret, name)) {
+            return refuse_manifest(title, "its manifest lists no volume, or one twice", err);
+        }
+        rc = read_disk_file(volume, title, &ret->volumes[i], err);
+        if (rc == 0) {
+            ret->volumes[i].volume = mem_strdup(name);
+            ret->n_volumes++;
+        }
+    }
+    return rc;
 }
 
 static int add_member(
@@ -300,7 +351,7 @@ int manifest_read(
     }
     ret->created_ms = json_int(json, "created", 0);
     ret->mac = json_copy_text(json, "mac");
-    int rc = read_disk(json, title, ret, err);
+    int rc = read_disks(json, title, ret, err);
     rc = rc < 0 ? rc : read_members(json, title, ret, err);
     rc = rc < 0 ? rc : read_spec(json, title, ret, err);
     return rc < 0 ? rc : read_snapshot(json, title, ret, err);

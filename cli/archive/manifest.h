@@ -12,12 +12,12 @@
 #include "cli/archive/tar_header.h"
 #include "specs/base/digest.h"
 #include "specs/base/json.h"
+#include "specs/vm/vm_spec.h"
 #include "specs/vm/vm_status.h"
 
 struct buf;
 struct cli;
 struct error;
-struct vm_spec;
 
 #define MANIFEST_NAME "manifest.json"
 enum {
@@ -31,9 +31,11 @@ struct manifest_member {
     char sha256[DIGEST_SIZE];
 };
 
-/* Of a backup, whose disk is a file of its own beside the archive: specs as in backup.h. */
+/* Of a backup, whose disk, and each volume of a VM that ran, is a file of its own beside the
+ * archive: backup.h. */
 struct manifest_disk {
-    char *file; /* its name, in the same directory; NULL: the disk is a member, or nothing yet */
+    char *volume; /* its name, without a project; NULL: the VM's disk */
+    char *file;   /* its name, in the same directory; NULL: the disk is a member, or nothing yet */
     uint64_t bytes;
     char sha256[DIGEST_SIZE];
     char *parent;                    /* the file that it is on; NULL: it has all of the disk */
@@ -50,10 +52,15 @@ struct manifest {
     struct manifest_member members[MANIFEST_MEMBERS_MAX]; /* in their order in the archive */
     size_t n_members;
     struct manifest_disk disk;
+    struct manifest_disk volumes[VOLUMES_MAX]; /* those that are files of their own */
+    size_t n_volumes;
 };
 
 void manifest_clear(struct manifest *manifest);
+/* As a member, or a file of its own. */
 bool manifest_has_volume(const struct manifest *manifest, const char *volume);
+/* The disk of a backup, or that volume, which is a file of its own; NULL: it is none. Borrowed. */
+const struct manifest_disk *manifest_disk_of(const struct manifest *manifest, const char *volume);
 /* All members' together; UINT64_MAX if they are more. */
 uint64_t manifest_bytes(const struct manifest *manifest);
 

@@ -40,7 +40,7 @@ static const struct arg_option options[] = {
     {"full", 0, ARG_FLAG, offsetof(struct backup_values, is_full), NULL,
         "all of the disk, on no backup before it"},
     {"with-volumes", 0, ARG_FLAG, offsetof(struct backup_values, with_volumes), NULL,
-        "its volumes, too, all of each: of a VM that is stopped all the while"},
+        "its volumes, too: of a VM that runs as the disk; else all of each"},
     {"timeout", 0, ARG_DURATION, offsetof(struct backup_values, follow.timeout_ms), "DURATION",
         "wait so long for a copy of its disk [default: 1h]"},
     OPTIONS_END,
@@ -48,25 +48,43 @@ static const struct arg_option options[] = {
 
 static const struct backup_values defaults = {.follow.timeout_ms = INT64_C(3600) * 1000};
 
+/* The disk, or a volume of a VM that runs: a file of its own. */
+struct part {
+    const char *volume;               /* its name, NULL: the disk; borrowed */
+    const struct manifest_disk *last; /* what it can be on, NULL: nothing; borrowed */
+    const char *why_whole; /* why it is on nothing, to be said; NULL: need not be; borrowed */
+    struct error last_err; /* … in its words */
+    struct origin origin;
+    struct unnamed file;
+};
+
 struct job {
     struct cli *cli;
     const char *vm;
     bool with_volumes;
+    bool is_full;
     char *directory;
     int lock_fd;
-    struct backup last;    /* what this one can be on; path NULL: nothing */
-    int64_t last_ms;       /* when the one before was made, by the clock of then; 0: none was */
-    const char *why_whole; /* why it is on nothing, to be said; NULL: need not be */
-    struct error last_err; /* … in its words */
-    struct origin origin;
-    struct unnamed disk;
+    struct backup last; /* the one before; path NULL: none was found */
+    int64_t last_ms;    /* when it was made, by the clock of then; 0: none was */
+    struct part disk;
+    struct part volumes[VOLUMES_MAX];
+    size_t n_volumes;
     char *stem; /* of its files, with the directory */
 };
 
+static void part_clear(struct part *part)
+{
+    unnamed_clear(&part->file);
+    origin_clear(&part->origin);
+}
+
 static void job_clear(struct job *job)
 {
-    unnamed_clear(&job->disk);
-    origin_clear(&job->origin);
+    part_clear(&job->disk);
+    for (size_t i = 0; i < job->n_volumes; i++) {
+        part_clear(&job->volumes[i]);
+    }
     backup_clear(&job->last);
     cleanup_close_(&job->lock_fd);
     free(job->directory);
@@ -93,45 +111,100 @@ static int open_directory(struct job *job, const char *word, struct error *err)
     return rc;
 }
 
-static void give_last_up(struct job *job, const char *why)
+static void give_last_up(struct part *part, const char *why)
 {
-    job->why_whole = why;
-    free(TAKE_PTR(job->last.path));
+    part->why_whole = why;
+    part->last = NULL;
 }
 
-/* What is not there whole, or cannot be read, is nothing to build on. */
-static void find_last(struct job *job, bool is_full)
+static const char *plain_volume(const struct part *part)
 {
-    struct error *why = &job->last_err;
+    return part->volume ? vm_name_plain(part->volume) : NULL;
+}
+
+/* What is not there whole, or cannot be read, is nothing to build on; nor are backups of another VM
+ * of that name: bitmaps do not show whose they are, and a clone has those of its source. */
+static void choose_last(struct job *job, struct part *part, const char *uid)
+{
     size_t length = 0;
-    int rc = backup_find_last(job->directory, job->vm, &job->last, why);
-    job->last_ms = job->last.path ? job->last.manifest.created_ms : 0;
-    if (is_full) {
-        give_last_up(job, NULL); /* as was asked for */
-    } else if (rc < 0 ||
-               (job->last.path && backup_check(job->cli, &job->last, false, &length, why) < 0)) {
-        give_last_up(job, why->message);
-    } else if (length == BACKUP_CHAIN_MAX) {
-        give_last_up(job, "the one before is on as many as may be");
+    bool is_there = job->last.path != NULL;
+    part->last = is_there ? manifest_disk_of(&job->last.manifest, plain_volume(part)) : NULL;
+    if (!part->last) {
+        return;
     }
-}
-
-/* Bitmaps do not show whose they are: a clone has those of its source. */
-static void check_owner(struct job *job, const struct vm_record *record)
-{
-    const struct vm_status *status = record_status(record);
-    if (job->last.path && !(status && text_eq(job->last.manifest.disk.uid, status->uid))) {
-        give_last_up(job, "the ones before are of another VM of that name");
+    if (job->is_full) {
+        give_last_up(part, NULL); /* as was asked for */
+    } else if (!text_eq(part->last->uid, uid)) {
+        give_last_up(part, "the ones before are of another VM of that name");
+    } else if (backup_check(job->cli, &job->last, plain_volume(part), &length, &part->last_err) <
+               0) {
+        give_last_up(part, part->last_err.message);
+    } else if (length == BACKUP_CHAIN_MAX) {
+        give_last_up(part, "the one before is on as many as may be");
     }
 }
 
 /* Before what has changed since the last one is asked for. */
-static int check_last(struct job *job, struct error *err)
+static int find_last(struct job *job, struct error *err)
 {
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
-    int rc = job->last.path ? store_get(job->cli->store, job->vm, &record, err) : 0;
+    struct error *why = &job->disk.last_err;
+    int rc = backup_find_last(job->directory, job->vm, &job->last, why);
+    job->last_ms = job->last.path ? job->last.manifest.created_ms : 0;
+    if (rc < 0) {
+        free(TAKE_PTR(job->last.path));
+        give_last_up(&job->disk, job->is_full ? NULL : why->message);
+        return 0;
+    }
+    rc = job->last.path ? store_get(job->cli->store, job->vm, &record, err) : 0;
+    const struct vm_status *status = rc == 0 && record.desired ? record_status(&record) : NULL;
     if (rc == 0) {
-        check_owner(job, &record);
+        choose_last(job, &job->disk, status ? status->uid : "");
+    }
+    return rc;
+}
+
+/* What can be built on is known only when it was copied: which VM that was, and what its machine
+ * recorded. */
+static void settle_last(struct part *part)
+{
+    const struct vm_snapshot *snapshot = &part->origin.of.snapshot;
+    if (part->last && !text_eq(part->last->uid, part->origin.record.status->uid)) {
+        give_last_up(part, "the ones before are of another VM of that name");
+    }
+    if (part->last && snapshot->was_used && !snapshot->since[0]) {
+        give_last_up(
+            part, snapshot->whole_because ? snapshot->whole_because : "it was begun as one");
+    }
+}
+
+/* A copy of it, as it is at that moment. */
+static int copy_part(
+    struct job *job, struct part *part, const struct follow_values *follow, struct error *err)
+{
+    int rc = origin_back_up(job->cli, job->vm, part->volume, part->last ? part->last->bitmap : "",
+        follow, &part->origin, err);
+    if (rc == 0 && !text_eq(part->origin.of.snapshot.volume, part->volume)) {
+        (void)error_set(err, ERR_CONTROLLER, "the controller that runs copies no volumes");
+        return error_help(err, "end it, VMs keep running, then try again: vmctl controller stop");
+    }
+    if (rc == 0) {
+        settle_last(part);
+    }
+    return rc;
+}
+
+/* The machine's, one after the other: each is as it was at a moment of its own. */
+static int copy_volumes(struct job *job, const struct follow_values *follow, struct error *err)
+{
+    const struct vm_status *status = job->disk.origin.record.status;
+    const struct vm_spec *running = vm_status_running_spec(status);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && running && i < running->n_volumes && i < VOLUMES_MAX; i++) {
+        struct part *part = &job->volumes[job->n_volumes++];
+        *part = (struct part){.volume = running->volumes[i].name, .file.fd = -1};
+        choose_last(job, part, status->uid);
+        rc = copy_part(job, part, follow, err);
     }
     return rc;
 }
@@ -191,10 +264,10 @@ static int put_on(const char *parent, const struct qemu_img_target *target, stru
 }
 
 /* Of a VM that was stopped nothing recorded what changed: that is what differs. */
-static int write_difference(const struct job *job, const char *copy,
+static int write_difference(const struct job *job, const char *last, const char *copy,
     const struct qemu_img_target *target, struct error *err)
 {
-    cleanup_free char *parent = fs_join(job->directory, job->last.manifest.disk.file);
+    cleanup_free char *parent = fs_join(job->directory, last);
     const char *const create[] = {"qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b",
         copy, QEMU_IMG_TARGET, NULL};
     const char *const rebase[] = {"qemu-img", "rebase", "-p", "-f", "qcow2", "-F", "qcow2", "-b",
@@ -203,25 +276,27 @@ static int write_difference(const struct job *job, const char *copy,
     return rc < 0 ? rc : qemu_img_run(rebase, target, err);
 }
 
-static int write_disk(struct job *job, struct error *err)
+static int write_part(struct job *job, struct part *part, struct error *err)
 {
-    const struct vm_snapshot *snapshot = &job->origin.of.snapshot;
-    const char *parent = job->last.path ? job->last.manifest.disk.file : NULL;
+    const struct vm_snapshot *snapshot = &part->origin.of.snapshot;
+    const char *parent = part->last ? part->last->file : NULL;
     cleanup_free char *dir = paths_in_vm(&job->cli->paths, job->vm, "snapshots");
     cleanup_free char *copy = mem_printf("%s/%s.qcow2", dir, snapshot->file);
-    cleanup_free char *what = mem_printf("the disk of vm '%s'", job->vm);
+    cleanup_free char *what = part->volume ? mem_printf("volume '%s'", part->volume)
+                                           : mem_printf("the disk of vm '%s'", job->vm);
     if (snapshot->since[0] && !parent) {
         (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' was replaced meanwhile", job->vm);
         return error_help(err, "try again");
     }
-    int rc = unnamed_open(job->directory, 0600, &job->disk, err);
+    int rc = unnamed_open(job->directory, 0600, &part->file, err);
     if (rc < 0) {
         return rc;
     }
-    struct progress progress = progress_begin(job->cli, job->vm, "writing its backup");
-    const struct qemu_img_target target = {job->disk.fd, job->directory, what, &progress};
+    struct progress progress = progress_begin(
+        job->cli, job->vm, part->volume ? "writing a volume's backup" : "writing its backup");
+    const struct qemu_img_target target = {part->file.fd, job->directory, what, &progress};
     rc = snapshot->since[0] ? copy_file(copy, &target, err)
-         : parent           ? write_difference(job, copy, &target, err)
+         : parent           ? write_difference(job, parent, copy, &target, err)
                             : flatten(copy, &target, err);
     progress_end(&progress);
     return rc < 0 || !parent ? rc : put_on(parent, &target, err);
@@ -243,38 +318,80 @@ static void choose_stem(struct job *job, int64_t created_ms)
         cleanup_free char *more = n > 1 ? mem_printf("-%u", n) : mem_strdup("");
         free(job->stem);
         job->stem = mem_printf(
-            "%s/%s-%s%s-%s", job->directory, flat, date, more, job->last.path ? "inc" : "full");
+            "%s/%s-%s%s-%s", job->directory, flat, date, more, job->disk.last ? "inc" : "full");
         cleanup_free char *disk = mem_printf("%s" BACKUP_DISK, job->stem);
         cleanup_free char *settings = mem_printf("%s" BACKUP_SETTINGS, job->stem);
         is_taken = user_path_stat(disk, &st) == 0 || user_path_stat(settings, &st) == 0;
+        for (size_t i = 0; i < job->n_volumes; i++) { /* of one that was killed */
+            cleanup_free char *volume = backup_disk_name(job->stem, plain_volume(&job->volumes[i]));
+            is_taken = is_taken || user_path_stat(volume, &st) == 0;
+        }
+    }
+}
+
+static char *path_of_part(const struct job *job, const struct part *part)
+{
+    return backup_disk_name(job->stem, plain_volume(part));
+}
+
+static int describe_part(
+    const struct job *job, const struct part *part, struct manifest_disk *ret, struct error *err)
+{
+    cleanup_free char *path = path_of_part(job, part);
+    cleanup_free char *open_file = mem_printf("/proc/self/fd/%d", part->file.fd);
+    ret->volume = mem_strdup(plain_volume(part));
+    ret->file = mem_strdup(strrchr(path, '/') + 1);
+    ret->bytes = (uint64_t)fs_size(open_file);
+    ret->parent = mem_strdup(part->last ? part->last->file : NULL);
+    memcpy(ret->bitmap, part->origin.of.snapshot.name, sizeof(ret->bitmap));
+    memcpy(ret->uid, part->origin.record.status->uid, sizeof(ret->uid));
+    return digest_file(open_file, NULL, ret->sha256, err);
+}
+
+static int publish_part(const struct job *job, struct part *part, struct error *err)
+{
+    cleanup_free char *path = path_of_part(job, part);
+    return unnamed_publish(&part->file, path, err);
+}
+
+/* Nobody would ever look at it. What another made in its place has other names (choose_stem()). */
+static void withdraw(const struct job *job, size_t n_volumes, bool has_disk)
+{
+    for (size_t i = 0; i < n_volumes; i++) {
+        cleanup_free char *path = path_of_part(job, &job->volumes[i]);
+        (void)unlink(path);
+    }
+    cleanup_free char *disk = path_of_part(job, &job->disk);
+    if (has_disk) {
+        (void)unlink(disk);
     }
 }
 
 /* The settings last: with them it is one. */
 static int publish(struct job *job, struct archive_parts *parts, struct error *err)
 {
-    cleanup_free char *disk_path = mem_printf("%s" BACKUP_DISK, job->stem);
     cleanup_free char *settings_path = mem_printf("%s" BACKUP_SETTINGS, job->stem);
-    cleanup_free char *open_file = mem_printf("/proc/self/fd/%d", job->disk.fd);
     cleanup_with(unnamed_clear) struct unnamed settings = {.fd = -1};
-    struct manifest_disk *disk = &parts->manifest.disk;
-    const struct vm_snapshot *snapshot = &job->origin.of.snapshot;
-    disk->file = mem_strdup(strrchr(disk_path, '/') + 1);
-    disk->bytes = (uint64_t)fs_size(open_file);
-    disk->parent = mem_strdup(job->last.path ? job->last.manifest.disk.file : NULL);
-    memcpy(disk->bitmap, snapshot->name, sizeof(disk->bitmap));
-    memcpy(disk->uid, job->origin.record.status->uid, sizeof(disk->uid));
-    int rc = digest_file(open_file, NULL, disk->sha256, err);
+    struct manifest *manifest = &parts->manifest;
+    size_t n = 0;
+    int rc = describe_part(job, &job->disk, &manifest->disk, err);
+    for (size_t i = 0; rc == 0 && i < job->n_volumes; i++) {
+        rc = describe_part(job, &job->volumes[i], &manifest->volumes[manifest->n_volumes++], err);
+    }
     rc = rc < 0 ? rc : unnamed_open(job->directory, 0600, &settings, err);
     rc = rc < 0 ? rc : archive_write(job->cli, parts, settings.fd, err);
-    rc = rc < 0 ? rc : unnamed_publish(&job->disk, disk_path, err);
+    while (rc == 0 && n < job->n_volumes && (rc = publish_part(job, &job->volumes[n], err)) == 0) {
+        n++;
+    }
+    rc = rc < 0 ? rc : publish_part(job, &job->disk, err);
     if (rc < 0) {
+        withdraw(job, n, false);
         return rc;
     }
-    rc = fs_sync_dir_of(disk_path, err);
+    rc = fs_sync_dir_of(settings_path, err);
     rc = rc < 0 ? rc : unnamed_publish(&settings, settings_path, err);
     if (rc < 0) {
-        (void)unlink(disk_path); /* nobody would ever look at it */
+        withdraw(job, n, true);
         return rc;
     }
     return fs_sync_dir_of(settings_path, err);
@@ -295,14 +412,14 @@ static json_t *volumes_to_json(const struct manifest *manifest)
 static void report(const struct job *job, const struct manifest *manifest)
 {
     const struct manifest_disk *disk = &manifest->disk;
-    cleanup_free char *path = mem_printf("%s" BACKUP_DISK, job->stem);
+    cleanup_free char *path = path_of_part(job, &job->disk);
     if (output_is_data(job->cli)) {
         cleanup_json json_t *json = json_object();
         json_put_text(json, "vm", job->vm);
         json_put_text(json, "file", path);
         json_put_int(json, "bytes", (int64_t)disk->bytes);
         json_put_text(json, "parent", disk->parent);
-        json_put_text(json, "wholeBecause", job->why_whole);
+        json_put_text(json, "wholeBecause", job->disk.why_whole);
         json_put(json, "volumes", volumes_to_json(manifest));
         output_print(job->cli, json);
     } else if (job->cli->output == OUTPUT_NAME) {
@@ -314,17 +431,6 @@ static void report(const struct job *job, const struct manifest *manifest)
 }
 
 /* ---- the command ---- */
-
-/* What can be built on is known only now: which VM was copied, and what its machine recorded. */
-static void settle_last(struct job *job)
-{
-    const struct vm_snapshot *snapshot = &job->origin.of.snapshot;
-    check_owner(job, &job->origin.record);
-    if (job->last.path && snapshot->was_used && !snapshot->since[0]) {
-        give_last_up(
-            job, snapshot->whole_because ? snapshot->whole_because : "it was begun as one");
-    }
-}
 
 /* A write that failed says neither where nor what for. */
 static int explain_no_room(const struct job *job, struct error *err)
@@ -342,44 +448,67 @@ static int explain_no_room(const struct job *job, struct error *err)
         job->directory);
 }
 
+static void note_whole(const struct job *job, const struct part *part)
+{
+    if (part->why_whole && part->volume) {
+        cli_note(job->cli, "%s: all of volume '%s': %s", job->vm, part->volume, part->why_whole);
+    } else if (part->why_whole) {
+        cli_note(job->cli, "%s: a full backup: %s", job->vm, part->why_whole);
+    }
+}
+
 static int write_backup(struct job *job, struct error *err)
 {
     cleanup_with(archive_parts_clear) struct archive_parts parts = {.manifest.n_members = 0};
-    settle_last(job);
+    const struct vm_snapshot *snapshot = &job->disk.origin.of.snapshot;
     /* First: the snapshot goes after an hour, and its disk, open by then, may take longer. */
-    const struct archive_content content = {.volumes = job->with_volumes};
-    int rc = archive_collect(job->cli, &job->origin, content, &parts, err);
+    const struct archive_content content = {.volumes = job->with_volumes && !snapshot->was_used};
+    int rc = archive_collect(job->cli, &job->disk.origin, content, &parts, err);
     if (rc < 0) {
         return rc;
     }
-    int64_t now_ms = job->origin.of.snapshot.created_ms;
+    int64_t now_ms = snapshot->created_ms;
     /* Behind the one before, though the clock was ahead then: the last one is what is imported. */
     parts.manifest.created_ms = now_ms > job->last_ms ? now_ms : job->last_ms + 1;
-    rc = write_disk(job, err);
+    rc = write_part(job, &job->disk, err);
+    for (size_t i = 0; rc == 0 && i < job->n_volumes; i++) {
+        rc = write_part(job, &job->volumes[i], err);
+    }
     choose_stem(job, now_ms);
     rc = rc < 0 ? rc : publish(job, &parts, err);
     if (rc < 0) {
         return explain_no_room(job, err);
     }
-    if (job->why_whole) {
-        cli_note(job->cli, "%s: a full backup: %s", job->vm, job->why_whole);
+    note_whole(job, &job->disk);
+    for (size_t i = 0; i < job->n_volumes; i++) {
+        note_whole(job, &job->volumes[i]);
     }
     archive_note_left_out(job->cli, &parts.manifest);
     report(job, &parts.manifest);
     return 0;
 }
 
+/* Until one is removed no other can be requested: all at the end. */
+static void release(struct job *job)
+{
+    for (size_t i = 0; i < job->n_volumes; i++) {
+        origin_release(job->cli, &job->volumes[i].origin);
+    }
+    origin_release(job->cli, &job->disk.origin);
+}
+
 static int back_up(struct job *job, const struct backup_values *values, struct error *err)
 {
-    find_last(job, values->is_full);
-    int rc = check_last(job, err);
-    const char *since = job->last.path ? job->last.manifest.disk.bitmap : "";
-    rc = rc < 0 ? rc : origin_back_up(job->cli, job->vm, since, &values->follow, &job->origin, err);
+    int rc = find_last(job, err);
+    rc = rc < 0 ? rc : copy_part(job, &job->disk, &values->follow, err);
     if (rc != 0) {
         return rc;
     }
-    rc = write_backup(job, err);
-    origin_release(job->cli, &job->origin);
+    if (job->with_volumes && job->disk.origin.of.snapshot.was_used) {
+        rc = copy_volumes(job, &values->follow, err);
+    }
+    rc = rc != 0 ? rc : write_backup(job, err);
+    release(job);
     return rc;
 }
 
@@ -393,8 +522,12 @@ static int run(
     const struct backup_values *values = context;
     const char *vm = words->items[0];
     cleanup_free char *usual = mem_printf("%s-backup", vm);
-    cleanup_with(job_clear) struct job job = {
-        .cli = cli, .vm = vm, .with_volumes = values->with_volumes, .lock_fd = -1, .disk.fd = -1};
+    cleanup_with(job_clear) struct job job = {.cli = cli,
+        .vm = vm,
+        .with_volumes = values->with_volumes,
+        .is_full = values->is_full,
+        .lock_fd = -1,
+        .disk.file.fd = -1};
     int rc = origin_check_archivable(cli, vm, err);
     rc = rc != 0 ? rc : open_directory(&job, words->count > 1 ? words->items[1] : usual, err);
     return rc != 0 ? rc : back_up(&job, values, err);
@@ -418,8 +551,10 @@ const struct command command_backup = {
         "at a time: in another one a full one begins, too. Remove a full one only with all that\n"
         "are on it. vmctl import DIRECTORY makes a VM of the last one.\n"
         "\n"
-        "Volumes are not in it, and that is said; with --with-volumes the .vmctl has all of each,\n"
-        "compressed, of a VM that is stopped all the while, and import brings them back.",
+        "Volumes are not in it, and that is said, without --with-volumes. Of a VM that runs each\n"
+        "is a file beside the disk's, NAME-DATE-full.VOLUME.qcow2, all of it or what has changed,\n"
+        "as it was at a moment of its own shortly after the disk's; of one that is stopped, all\n"
+        "the while, the .vmctl has all of each, compressed. import brings them back.",
     .examples = "  vmctl backup web /mnt/backups\n"
                 "  vmctl backup web /mnt/backups --full\n"
                 "  vmctl import /mnt/backups --name web2",

@@ -109,11 +109,12 @@ int origin_find(struct cli *cli, const char *word, const struct follow_values *f
     return rc;
 }
 
-int origin_back_up(struct cli *cli, const char *vm, const char *since,
+int origin_back_up(struct cli *cli, const char *vm, const char *volume, const char *since,
     const struct follow_values *follow, struct origin *ret, struct error *err)
 {
     struct snapshot_order order = {.verb = SNAPSHOT_CREATE, .begins_bitmap = true};
     (void)snprintf(order.since, sizeof(order.since), "%s", since);
+    (void)snprintf(order.volume, sizeof(order.volume), "%s", volume ? volume : "");
     ret->vm = mem_strdup(vm);
     int rc = origin_check(cli, vm, err);
     rc = rc == 0 ? snapshot_present(cli, ret, follow, &order, err) : rc;

@@ -29,8 +29,8 @@ int origin_check(struct cli *cli, const char *name, struct error *err);
 /* … and one whose disk can be exported and backed up: -ERR_BACKEND_UNAVAILABLE. */
 int origin_check_archivable(struct cli *cli, const char *name, struct error *err);
 /* For a backup of the present disk, of a running VM with what was written `since` (vm_snapshot.h;
- * "": all); as origin_find(). */
-int origin_back_up(struct cli *cli, const char *vm, const char *since,
+ * "": all), or of that volume of one that runs, NULL: the disk; as origin_find(). */
+int origin_back_up(struct cli *cli, const char *vm, const char *volume, const char *since,
     const struct follow_values *follow, struct origin *ret, struct error *err);
 /* Removes a snapshot that is_taken. Until that is done no other can be requested. */
 void origin_release(struct cli *cli, const struct origin *origin);

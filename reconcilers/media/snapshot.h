@@ -21,9 +21,10 @@ int snapshot_keep(const struct vm_env *env, const char *file, struct error *err)
 /* ---- of a disk in use: the hypervisor copies it to an overlay that is made here ---- */
 
 /* Makes an empty overlay `made` over what the disk is over, or with `is_partial` over nothing, and
- * the snapshot's seed. `token`: the order's. */
+ * the snapshot's seed; of the order's volume, over nothing and without a seed. */
 struct op *snapshot_make_target(struct reconciler_host *host, const char *vm_name,
-    const char *token, const char *made, bool is_partial, op_done_fn *done, void *context);
+    const struct snapshot_order *order, const char *made, bool is_partial, op_done_fn *done,
+    void *context);
 /* Gives it its name, durably. */
 struct op *snapshot_publish(struct reconciler_host *host, const char *made, const char *path,
     op_done_fn *done, void *context);

@@ -16,13 +16,14 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/image/qcow2.h"
+#include "specs/image/volume_file.h"
 
 /* What pool work may touch. */
 struct live_work {
     char *dir;       /* of the snapshots */
-    char *overlay;   /* the disk */
+    char *overlay;   /* the disk, or a volume */
     char *vm_dir;    /* what belongs to the disk is copied from here … */
-    char *stem;      /* … to there */
+    char *stem;      /* … to there; NULL: nothing is */
     char *made;      /* the new overlay */
     bool is_partial; /* over nothing */
     char *path;      /* its name once it is complete */
@@ -81,21 +82,23 @@ static int make_target(void *context, const atomic_bool *is_cancelled, struct er
     int rc = fs_make_dirs(work->dir, 0700, err);
     removal_sweep_temporary(work->dir);
     rc = rc < 0 ? rc : check_room_for_copy(work, err);
-    rc = rc < 0 ? rc : disk_files_save(work->vm_dir, work->stem, is_cancelled, err);
+    rc = rc < 0 || !work->stem ? rc : disk_files_save(work->vm_dir, work->stem, is_cancelled, err);
     return rc < 0 ? rc : make_overlay(work, is_cancelled, err);
 }
 
 struct op *snapshot_make_target(struct reconciler_host *host, const char *vm_name,
-    const char *token, const char *made, bool is_partial, op_done_fn *done, void *context)
+    const struct snapshot_order *order, const char *made, bool is_partial, op_done_fn *done,
+    void *context)
 {
     const struct paths *paths = host->paths;
+    const char *volume = order->volume[0] ? order->volume : NULL;
     struct live_work *work = mem_new(struct live_work);
     *work = (struct live_work){.dir = paths_in_vm(paths, vm_name, "snapshots"),
-        .overlay = paths_vm(paths, vm_name, VM_OVERLAY),
+        .overlay = volume ? volume_path(paths, volume) : paths_vm(paths, vm_name, VM_OVERLAY),
         .vm_dir = paths_vm(paths, vm_name, VM_DIR),
         .made = mem_strdup(made),
         .is_partial = is_partial};
-    work->stem = fs_join(work->dir, token);
+    work->stem = volume ? NULL : fs_join(work->dir, order->token);
     return pool_start(host->pool, make_target, free_live_work, work, done, context);
 }
 

@@ -248,6 +248,7 @@ static void record_part(
         memcpy(made->since, order->since, sizeof(made->since));
     }
     made->whole_because = TAKE_PTR(result->whole_because);
+    made->volume = order->volume[0] ? mem_strdup(order->volume) : NULL;
 }
 
 bool pass_record_snapshot(struct pass *pass, const struct error *error)
@@ -299,6 +300,9 @@ bool pass_record_snapshot(struct pass *pass, const struct error *error)
     if (!text_starts_with(order->name, SNAPSHOT_PASSING)) {
         vm_patch_event(pass->patch, false, REASON_SNAPSHOT, "snapshot '%s' %s%s", order->name,
             done[order->verb], as);
+    } else if (order->volume[0]) {
+        vm_patch_event(pass->patch, false, REASON_SNAPSHOT,
+            "volume '%s' was copied, for a backup%s", order->volume, as);
     } else if (order->verb == SNAPSHOT_CREATE) {
         vm_patch_event(pass->patch, false, REASON_SNAPSHOT,
             "its disk was copied, for a clone, an export or a backup%s", as);
@@ -317,6 +321,10 @@ static int check_order(const struct pass *pass, struct error *err)
     if (pass->situation.is_alive && order->verb != SNAPSHOT_REMOVE && !can_copy) {
         (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' was started meanwhile", name);
         return error_help(err, "stop it, and try again: vmctl stop %s", name);
+    }
+    if (order->volume[0] && !pass->situation.is_alive) {
+        (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' was stopped meanwhile", name);
+        return error_help(err, "try again: its volumes are read where they are then");
     }
     if (!backend->media->snapshot) {
         (void)error_set(err, ERR_BACKEND_UNAVAILABLE, "backend \"%s\" has no snapshots of a disk",

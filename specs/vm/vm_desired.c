@@ -18,6 +18,7 @@ static const struct field order_rows[] = {
     FIELD(struct snapshot_order, keep_ms, "keep", .omit_empty = true),
     FIELD(struct snapshot_order, begins_bitmap, "beginsBitmap", .omit_empty = true),
     FIELD(struct snapshot_order, since, "since", .omit_empty = true),
+    FIELD(struct snapshot_order, volume, "volume", .omit_empty = true),
 };
 static const struct fields order_fields = {FIELDS_OF(order_rows, struct snapshot_order)};
 

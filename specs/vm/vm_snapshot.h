@@ -11,6 +11,7 @@
 
 #include "specs/base/enum_names.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 
 enum { SNAPSHOT_NAME_SIZE = 64, SNAPSHOTS_MAX = 100 };
 
@@ -35,6 +36,8 @@ struct snapshot_order {
     /* … Of a disk in use only what was written since that bitmap began, as far as it is whole; "":
      * all of it. */
     char since[SNAPSHOT_NAME_SIZE];
+    /* … Of this volume of the running machine, in place of the VM's disk; "": of that. */
+    char volume[VM_FULL_NAME_MAX + 1];
 };
 
 /* Before the name of a snapshot that is nobody's but a clone's that is about to be made. */

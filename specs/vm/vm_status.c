@@ -225,6 +225,7 @@ static const struct field snapshot_rows[] = {
     FIELD(struct vm_snapshot, was_frozen, "filesystemConsistent", .omit_empty = true),
     FIELD(struct vm_snapshot, since, "since", .omit_empty = true),
     FIELD(struct vm_snapshot, whole_because, "wholeBecause"),
+    FIELD(struct vm_snapshot, volume, "volume"),
     FIELD_STRUCT(struct vm_snapshot, prepared, "prepared", &prepared_fields),
     FIELD_STRUCT(struct vm_snapshot, provision, "provision", &provision_fields),
 };

@@ -191,6 +191,7 @@ struct vm_snapshot {
     char since[SNAPSHOT_NAME_SIZE]; /* as in the order: its disk has only what was written since
                                      * that one; "": all of it … */
     char *whole_because;            /* … though less was asked for; NULL: it was not */
+    char *volume;                   /* it is of that, as in the order; NULL: of the VM's disk */
     struct vm_prepared prepared;
     struct vm_provision provision;
 };

@@ -5,6 +5,7 @@
 #include "specs/base/text.h"
 #include "specs/vm/backend_traits.h"
 #include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_spec.h"
 #include "specs/vm/vm_status.h"
 #include "store/desired/impact.h"
 #include "store/store.h"
@@ -21,6 +22,14 @@ bool snapshot_is_under_way(const struct vm_record *record, const struct snapshot
     const struct snapshot_order *asked = &record->desired->snapshot;
     return any_is_under_way(record) && asked->verb == order->verb &&
            text_eq(asked->name, order->name);
+}
+
+/* A copy of a volume is made by the machine that has it: otherwise its file is not in use. */
+static bool has_volume(const struct vm_record *record, const char *volume)
+{
+    const struct vm_status *status = record_status(record);
+    const struct vm_spec *running = status ? vm_status_running_spec(status) : NULL;
+    return running && vm_spec_volume(running, volume);
 }
 
 int snapshot_check(const struct vm_record *record, const struct snapshot_order *order,
@@ -45,6 +54,10 @@ int snapshot_check(const struct vm_record *record, const struct snapshot_order *
             "vm '%s' is %s: its snapshots are made and restored while it is stopped", vm_name,
             power_name(record->desired->power));
         return error_help(err, "stop it first: vmctl stop %s", vm_name);
+    }
+    if (order->volume[0] && !has_volume(record, order->volume)) {
+        return error_set(err, ERR_VM_INVALID_STATE, "vm '%s' does not run with volume '%s'",
+            vm_name, order->volume);
     }
     if (order->verb != SNAPSHOT_CREATE) {
         return is_there ? 0

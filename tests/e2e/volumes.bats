@@ -166,6 +166,40 @@ is_free() { [ "$(volume late inUse)" = false ]; }
     sed -i 's/volume "data" size=1/volume "data" size=2/' VMFile.kdl
 }
 
+@test "backups of the running guest have its volume, all of it and then what has changed" {
+    local last pid
+    guest 'head -c 3000000 /dev/urandom >/data/first; sync'
+    fails 0 vmctl backup box backups
+    says "without volume 'data': give --with-volumes"
+    vmctl -q backup box backups --with-volumes
+    guest 'head -c 300000 /dev/urandom >/data/changed; sync'
+    vmctl -q suspend box # nothing writes to it
+    last=$(vmctl -q backup box backups --with-volumes -o name)
+    qemu-img compare -q -U "$DATA/volumes/data/volume.qcow2" "${last%.qcow2}.data.qcow2"
+    qemu-img compare -q -U "$DATA/vms/box/overlay.qcow2" "$last"
+    [ "$(stat -c %s "${last%.qcow2}.data.qcow2")" -lt 2500000 ]
+    cp "$DATA/volumes/data/volume.qcow2" then.qcow2
+    echo "${last%.qcow2}.vmctl" >second
+    vmctl -q resume box
+    fails 6 vmctl import backups --name other
+    says "there is a volume 'data' already"
+    pid=$(pid_of box)
+    kill -9 "$pid"
+    await eval '[[ $(pid_of box) =~ ^[0-9]+$ && $(pid_of box) != '"$pid"' ]]'
+    vmctl -q wait box --ready
+    sed -i 's/volume "data" size=2/volume "data" size=3/' VMFile.kdl
+    vmctl -q up # though that QEMU left its bitmap unfinished
+    [ "$(volume data size)" -eq $((3 << 30)) ]
+    vmctl backup box elsewhere --with-volumes # which begins anew
+    fails 0 vmctl backup box backups --with-volumes --full
+    refute grep -q 'all of volume' <<<"$output"
+    fails 0 vmctl backup box backups --with-volumes
+    says "what has changed since the one before"
+    rm elsewhere/*.data.qcow2
+    fails 0 vmctl backup box elsewhere --with-volumes
+    says "all of volume 'data': " "a full backup: "
+}
+
 @test "one that is gone or lost its data is refused, and made anew only when asked for" {
     local file=$DATA/volumes/data/volume.qcow2
     vmctl -q stop
@@ -173,7 +207,7 @@ is_free() { [ "$(volume late inUse)" = false ]; }
     fails 1 vmctl start
     says "volume 'data': '$file' is gone" "vmctl volume rm data"
     [ ! -e "$file" ]
-    qemu-img create -q -f qcow2 "$file" 2G
+    qemu-img create -q -f qcow2 "$file" 3G
     fails 1 vmctl start
     says "'$file' was replaced: it is empty"
     rm "$file"
@@ -209,4 +243,8 @@ is_free() { [ "$(volume late inUse)" = false ]; }
     vmctl volume rm data
     [ "$(vmctl volume list -o json)" = "[]" ]
     [ -z "$(ls "$DATA/volumes")" ]
+    vmctl -q import "$(cat second)" --name back
+    qemu-img compare -q then.qcow2 "$DATA/volumes/data/volume.qcow2"
+    vmctl destroy -q back
+    vmctl volume rm data
 }

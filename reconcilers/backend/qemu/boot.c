@@ -261,32 +261,15 @@ static void resized(void *context, const json_t *value, const struct error *err)
     check_volumes(boot);
 }
 
-/* Bitmaps of backups that a QEMU which died did not write: of no use, and a disk that has one is
- * not resized. */
-static void drop_bitmaps(struct boot *boot, const json_t *bitmaps)
-{
-    struct error ignored = {.code = ERR_NONE};
-    for (size_t i = 0; i < json_array_size(bitmaps); i++) {
-        const json_t *bitmap = json_array_get(bitmaps, i);
-        if (json_flag(bitmap, "inconsistent", false)) {
-            json_t *arguments = json_object();
-            json_put_text(arguments, "node", QEMU_DISK_NODE);
-            json_put_text(arguments, "name", json_text(bitmap, "name"));
-            (void)monitor_execute(boot->machine->monitor, "block-dirty-bitmap-remove", arguments,
-                NULL, NULL, &ignored);
-        }
-    }
-}
-
 static void nodes_arrived(void *context, const json_t *value, const struct error *err)
 {
     struct boot *boot = context;
-    const json_t *disk = machine_find_disk(value);
+    const json_t *disk = machine_find_node(value, QEMU_DISK_NODE);
     int64_t size = json_int(json_object_get(disk, "image"), "virtual-size", -1);
     if (err) {
         boot_fail(boot, err);
     } else if (size >= 0 && size < boot->disk_bytes) {
-        drop_bitmaps(boot, json_object_get(disk, "dirty-bitmaps"));
+        machine_drop_bitmaps(boot->machine, disk);
         json_t *arguments = json_object();
         json_put_text(arguments, "node-name", QEMU_DISK_NODE);
         json_put_int(arguments, "size", boot->disk_bytes);

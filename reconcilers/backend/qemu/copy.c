@@ -38,6 +38,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
+#include "specs/base/vm_name.h"
 #include "specs/image/qcow2.h"
 
 enum { LOOK_MS = 100, STALL_MS = 120 * 1000, FREEZE_MS = 10000, THAW_MS = 5000 };
@@ -52,6 +53,7 @@ struct copy {
     struct loop_timer *timer;
     struct snapshot_order order;
     struct snapshot_made *result; /* borrowed from the caller */
+    char *node;                   /* of the disk that is copied: the VM's, or a volume's */
     char *made, *path;            /* the overlay, before and after it is complete */
     json_t *stale;                /* bitmaps to be removed; NULL: none were looked at */
     bool is_partial;
@@ -93,6 +95,7 @@ static void copy_cancel(struct op *op)
         agent_watch_order(copy->machine->agent, AGENT_ORDER_THAW);
     }
     loop_timer_free(copy->timer);
+    free(copy->node);
     free(copy->made);
     free(copy->path);
     free(copy->whole_because);
@@ -129,7 +132,12 @@ static void copy_fail(struct copy *copy, const struct error *why)
         (void)error_help(&err, "make room, then try again; see: df -h %.*s",
             (int)(strrchr(copy->path, '/') - copy->path), copy->path);
     }
-    (void)error_wrap(&err, "cannot copy the disk of vm '%s'", copy->machine->vm_name);
+    if (copy->order.volume[0]) {
+        (void)error_wrap(
+            &err, "cannot copy volume '%s' of vm '%s'", copy->order.volume, copy->machine->vm_name);
+    } else {
+        (void)error_wrap(&err, "cannot copy the disk of vm '%s'", copy->machine->vm_name);
+    }
     copy_finish(copy, &err);
 }
 
@@ -316,13 +324,12 @@ static json_t *action(const char *type, json_t *data_take)
 static void begin_job(struct copy *copy)
 {
     const struct snapshot_order *order = &copy->order;
-    json_t *job =
-        json_pack("{s:s, s:s, s:s, s:s, s:b}", "job-id", COPY_ID, "device", QEMU_DISK_NODE,
-            "target", COPY_ID, "sync", copy->is_partial ? "bitmap" : "top", "auto-dismiss", 0);
+    json_t *job = json_pack("{s:s, s:s, s:s, s:s, s:b}", "job-id", COPY_ID, "device", copy->node,
+        "target", COPY_ID, "sync", copy->is_partial ? "bitmap" : "top", "auto-dismiss", 0);
     json_t *actions = json_array();
     if (order->begins_bitmap) {
-        json_t *bitmap = json_pack("{s:s, s:s, s:b, s:i}", "node", QEMU_DISK_NODE, "name",
-            order->name, "persistent", 1, "granularity", QCOW2_CLUSTER);
+        json_t *bitmap = json_pack("{s:s, s:s, s:b, s:i}", "node", copy->node, "name", order->name,
+            "persistent", 1, "granularity", QCOW2_CLUSTER);
         (void)json_array_append_new(actions, action("block-dirty-bitmap-add", bitmap));
     }
     if (copy->is_partial) {
@@ -386,8 +393,8 @@ static void overlay_made(void *context, const struct error *err)
 static void make_overlay(struct copy *copy)
 {
     const struct machine *machine = copy->machine;
-    copy->stage = snapshot_make_target(machine->host, machine->vm_name, copy->order.token,
-        copy->made, copy->is_partial, overlay_made, copy);
+    copy->stage = snapshot_make_target(machine->host, machine->vm_name, &copy->order, copy->made,
+        copy->is_partial, overlay_made, copy);
 }
 
 /* ---- bitmaps ---- */
@@ -402,7 +409,7 @@ static void bitmap_removed(void *context, const json_t *value, const struct erro
         make_overlay(copy);
         return;
     }
-    json_t *arguments = json_pack("{s:s, s:s}", "node", QEMU_DISK_NODE, "name", next);
+    json_t *arguments = json_pack("{s:s, s:s}", "node", copy->node, "name", next);
     (void)json_array_remove(copy->stale, 0);
     copy_next(copy, "block-dirty-bitmap-remove", arguments, bitmap_removed);
 }
@@ -439,7 +446,14 @@ static void nodes_arrived(void *context, const json_t *value, const struct error
         return;
     }
     copy->stale = json_array();
-    choose_bitmap(copy, json_object_get(machine_find_disk(value), "dirty-bitmaps"));
+    const json_t *disk = machine_find_node(value, copy->node);
+    if (!disk && copy->order.volume[0]) {
+        static const struct error gone = {
+            .code = ERR_QMP_COMMAND, .message = "QEMU does not have it any more"};
+        copy_fail(copy, &gone);
+        return;
+    }
+    choose_bitmap(copy, json_object_get(disk, "dirty-bitmaps"));
     bitmap_removed(copy, NULL, NULL);
 }
 
@@ -512,6 +526,8 @@ struct op *machine_snapshot(struct machine *machine, const struct vm_env *env,
         .machine = machine,
         .order = *order,
         .result = result,
+        .node = order->volume[0] ? mem_printf(QEMU_VOLUME "%s", vm_name_plain(order->volume))
+                                 : mem_strdup(QEMU_DISK_NODE),
         .path = snapshot_path(machine->host->paths, env->name, order->token)};
     copy->made = mem_printf("%s.tmp-live", copy->path);
     copy->timer = loop_timer_new(machine->host->loop, look_at_jobs, copy);

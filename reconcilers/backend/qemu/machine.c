@@ -394,15 +394,31 @@ static void machine_command(
     }
 }
 
-const json_t *machine_find_disk(const json_t *nodes)
+const json_t *machine_find_node(const json_t *nodes, const char *name)
 {
     for (size_t i = 0; i < json_array_size(nodes); i++) {
         const json_t *node = json_array_get(nodes, i);
-        if (text_eq(json_text(node, "node-name"), QEMU_DISK_NODE)) {
+        if (text_eq(json_text(node, "node-name"), name)) {
             return node;
         }
     }
     return NULL;
+}
+
+void machine_drop_bitmaps(struct machine *machine, const json_t *node)
+{
+    const json_t *bitmaps = json_object_get(node, "dirty-bitmaps");
+    struct error ignored = {.code = ERR_NONE};
+    for (size_t i = 0; machine->monitor && i < json_array_size(bitmaps); i++) {
+        const json_t *bitmap = json_array_get(bitmaps, i);
+        if (json_flag(bitmap, "inconsistent", false)) {
+            json_t *arguments = json_object();
+            json_put_text(arguments, "node", json_text(node, "node-name"));
+            json_put_text(arguments, "name", json_text(bitmap, "name"));
+            (void)monitor_execute(
+                machine->monitor, "block-dirty-bitmap-remove", arguments, NULL, NULL, &ignored);
+        }
+    }
 }
 
 const struct machine_ops qemu_machine_ops = {

@@ -49,8 +49,11 @@ extern const struct machine_ops qemu_machine_ops;
 int machine_take_child(struct machine *machine, const char *instance_id,
     struct spawned *spawned_take, struct error *err);
 
-/* The VM's disk among the nodes of query-named-block-nodes; NULL: it is not there. Borrowed. */
-const json_t *machine_find_disk(const json_t *nodes);
+/* The node of that name among those of query-named-block-nodes; NULL: it is not there. Borrowed. */
+const json_t *machine_find_node(const json_t *nodes, const char *name);
+/* Removes the bitmaps of backups from that node that a QEMU which died did not write: of no use,
+ * and a disk that has one is not resized. Sent before what is sent next. */
+void machine_drop_bitmaps(struct machine *machine, const json_t *node);
 
 /* The operations, each in a file of its own. */
 struct op *machine_launch(struct machine *machine, const struct vm_env *env,

@@ -321,6 +321,7 @@ static void nodes_arrived(void *context, const json_t *value, const struct error
         if (!node) {
             add_node(plug);
         } else if (bytes < (int64_t)volume->size_gib << 30) {
+            machine_drop_bitmaps(plug->machine, node);
             plug_grow(plug, volume);
         } else if (!has_device(plug, vm_name_plain(volume->name))) {
             try_port(plug);

@@ -63,6 +63,12 @@ static void make_backup(const char *stem, const char *parent, int64_t created_ms
     manifest->disk.parent = mem_strdup(parent);
     strcpy(manifest->disk.bitmap, "~1");
     strcpy(manifest->disk.uid, "u");
+    manifest->volumes[manifest->n_volumes++] = (struct manifest_disk){.volume = mem_strdup("data"),
+        .file = backup_disk_name(stem, "data"),
+        .bytes = 2,
+        .bitmap = "~2",
+        .uid = "u"};
+    digest_text("y", manifest->volumes[0].sha256);
     if (archive_write(&cli, &parts, fd, &err) < 0) {
         fail_msg("%s", err.message);
     }
@@ -80,6 +86,15 @@ static void assert_last(const char *stem)
         }
         assert_non_null(last.path);
         assert_string_equal(last.manifest.disk.file, file);
+        const struct manifest_disk *volume = manifest_disk_of(&last.manifest, "data");
+        cleanup_free char *of_volume = mem_printf("%s.data" BACKUP_DISK, stem);
+        assert_non_null(volume);
+        assert_string_equal(volume->file, of_volume);
+        assert_null(volume->parent);
+        assert_string_equal(volume->bitmap, "~2");
+        assert_true(manifest_has_volume(&last.manifest, "shop/data"));
+        assert_null(manifest_disk_of(&last.manifest, "other"));
+        assert_ptr_equal(manifest_disk_of(&last.manifest, NULL), &last.manifest.disk);
     }
 }
 

@@ -12,6 +12,7 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_spec.h"
 #include "specs/vm/vm_status.h"
 #include "store/store.h"
 
@@ -60,11 +61,35 @@ static void what_was_carried_out_is_not_under_way(void **state)
     assert_int_equal(snapshot_check(&vm, &order, "web", &err), -ERR_VM_CONFLICT);
 }
 
+/* What is stopped is read where it is. */
+static void a_volume_is_copied_by_the_machine_that_has_it(void **state)
+{
+    const struct snapshot_order order = {
+        .verb = SNAPSHOT_CREATE, .name = "two", .volume = "shop/data"};
+    cleanup_with(vm_record_clear) struct vm_record vm = a_vm();
+    struct error err = {.code = ERR_NONE};
+    (void)state;
+    memcpy(vm.status->handled_snapshot_token, TOKEN, sizeof(TOKEN));
+    assert_int_equal(snapshot_check(&vm, &order, "web", &err), -ERR_VM_INVALID_STATE);
+    error_clear(&err);
+    vm.desired->power = POWER_RUNNING;
+    struct vm_spec *spec = vm_spec_new("web");
+    mem_grow(spec->volumes, spec->n_volumes);
+    spec->volumes[spec->n_volumes++] = (struct spec_volume){.name = mem_strdup("shop/data")};
+    vm_status_set_applied_spec(vm.status, spec);
+    vm_spec_free(spec);
+    assert_int_equal(snapshot_check(&vm, &order, "web", &err), -ERR_VM_INVALID_STATE);
+    error_clear(&err);
+    strcpy(vm.status->instance.instance_id, "iid");
+    assert_int_equal(snapshot_check(&vm, &order, "web", &err), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_the_very_same_request_is_under_way),
         cmocka_unit_test(what_was_carried_out_is_not_under_way),
+        cmocka_unit_test(a_volume_is_copied_by_the_machine_that_has_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
