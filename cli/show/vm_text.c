@@ -348,7 +348,7 @@ void vm_text_add_desired(struct buf *out, const struct vm_record *record)
             (unsigned long long)(record->status->saved.bytes / 1000000));
     }
     if (record->status && !record->status->instance.instance_id[0] &&
-        record->status->prepared.is_crash_consistent) {
+        record->status->saved.phase == SAVED_NONE && record->status->prepared.is_crash_consistent) {
         vm_text_field(
             out, "Disk state:", "crash-consistent: its guest was ended without a shutdown");
     }

@@ -54,6 +54,25 @@ teardown_file() { leave_data_dir; }
     fails 2 vmctl exec --agent --tty alone -- true
 }
 
+@test "a volume that the guest has mounted is unmounted by the agent before it is detached" {
+    vmctl -q volume attach alone data --size 1
+    in_guest sh -c 'for s in /sys/block/*/serial; do [ "$(cat $s)" = data ] && d=${s%/serial}; done
+        (mkfs.ext4 -q -F /dev/${d##*/} || mke2fs /dev/${d##*/}) >/dev/null 2>&1
+        mkdir -p /byhand && mount /dev/${d##*/} /byhand && echo kept >/byhand/file
+        cd /byhand && { setsid sleep 600 >/dev/null 2>&1 </dev/null & echo $! >/tmp/holder; }'
+    fails 1 vmctl volume detach alone data --timeout 60
+    says "volume 'data' stays in vm 'alone': it cannot be unmounted from /byhand"
+    in_guest grep -q byhand /proc/mounts
+    in_guest sh -c 'kill $(cat /tmp/holder)'
+    vmctl -q volume detach alone data
+    refute in_guest grep -q byhand /proc/mounts
+    vmctl -q volume attach alone data
+    in_guest sh -c 'for s in /sys/block/*/serial; do [ "$(cat $s)" = data ] && d=${s%/serial}; done
+        mount /dev/${d##*/} /byhand && grep -qx kept /byhand/file && umount /byhand'
+    vmctl -q volume detach alone data
+    vmctl volume rm data
+}
+
 @test "a signal ends the command in the guest" {
     vmctl -q exec --agent alone -- sleep 1234 3>&- &
     local pid=$! status=0
