@@ -16,6 +16,7 @@
 #include "cli/show/output.h"
 #include "cli/show/table.h"
 #include "cli/wait/controller_process.h"
+#include "cli/wait/wait_loop.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
@@ -35,6 +36,7 @@ enum { ASK_MS = 60 * 1000, ANSWER_MAX = 1 << 20 };
 struct fleet_values {
     const char *fleet, *node, *ssh;
     struct arg_strings endpoints;
+    struct arg_strings labels;
     const char *ca, *cert, *key;
 };
 
@@ -50,6 +52,8 @@ static const struct arg_option options[] = {
     {"cert", 0, ARG_TEXT, offsetof(struct fleet_values, cert), "FILE",
         "init, join: this node's certificate"},
     {"key", 0, ARG_TEXT, offsetof(struct fleet_values, key), "FILE", "init, join: its key"},
+    {"label", 0, ARG_REPEATED, offsetof(struct fleet_values, labels), "KEY=VALUE",
+        "init, join: of this node, for a VMFile's node \"any:KEY=VALUE\"; repeatable"},
     {"ssh", 0, ARG_TEXT, offsetof(struct fleet_values, ssh), "USER@HOST",
         "init, join: how the other nodes reach this one [default: you, and its hostname]"},
     OPTIONS_END,
@@ -100,6 +104,21 @@ static int take_file(const char *option, const char *given, char **ret, struct e
     return *ret ? 0 : error_set_errno(err, ERR_FLEET_CONFIG, errno, "--%s '%s'", option, given);
 }
 
+static int take_labels(
+    const struct arg_strings *given, struct fleet_config *config, struct error *err)
+{
+    cleanup_buf struct buf labels = BUF_INIT(0);
+    for (size_t i = 0; i < given->count; i++) {
+        const char *word = given->items[i], *equals = strchr(word, '=');
+        if (!equals || equals == word || !equals[1] || strchr(word, ',')) {
+            return error_set(err, ERR_USAGE, "--label '%s' is not KEY=VALUE", word);
+        }
+        buf_printf(&labels, "%s%s", i ? "," : "", word);
+    }
+    config->labels = labels.len > 0 ? mem_strdup(buf_str(&labels)) : NULL;
+    return 0;
+}
+
 static int check_config(const struct fleet_config *config, struct error *err)
 {
     cleanup_json json_t *json = fleet_config_to_json(config);
@@ -126,7 +145,8 @@ static int config_of(
         mem_grow(config->endpoints, config->n_endpoints);
         config->endpoints[config->n_endpoints++] = mem_strdup(values->endpoints.items[i]);
     }
-    int rc = take_file("ca", values->ca, &config->ca, err);
+    int rc = take_labels(&values->labels, config, err);
+    rc = rc == 0 ? take_file("ca", values->ca, &config->ca, err) : rc;
     rc = rc == 0 ? take_file("cert", values->cert, &config->cert, err) : rc;
     rc = rc == 0 ? take_file("key", values->key, &config->key, err) : rc;
     return rc == 0 ? check_config(config, err) : rc;
@@ -164,6 +184,37 @@ static int refuse_other(struct cli *cli, const struct fleet_config *config, stru
     return rc;
 }
 
+static int check_link(void *context, bool *ret_is_done, struct error *err)
+{
+    struct cli *cli = context;
+    cleanup_json json_t *link = NULL;
+    int rc = store_get_json(cli->store, STORE_FLEET, "link", &link, err);
+    *ret_is_done = rc == 0 && link != NULL;
+    return rc;
+}
+
+static int give_up(void *context, struct error *err)
+{
+    (void)err;
+    cli_note(context, "etcd does not answer the messenger yet; see: vmctl fleet status");
+    return 0;
+}
+
+/* So that the next command finds the fleet. */
+static int await_link(struct cli *cli, struct error *err)
+{
+    enum { LINK_MS = 10 * 1000 };
+    struct wait_loop loop = {.cli = cli,
+        .needs_controller = true,
+        .check = check_link,
+        .time_out = give_up,
+        .context = cli};
+    wait_loop_open(&loop, LINK_MS);
+    int rc = wait_loop_run(&loop, err);
+    wait_loop_close(&loop);
+    return rc;
+}
+
 /* The messenger is started by a vmctld that finds the settings when it starts. */
 static int enter(struct cli *cli, const void *values, const char *verb, struct error *err)
 {
@@ -179,6 +230,7 @@ static int enter(struct cli *cli, const void *values, const char *verb, struct e
     rc = rc == 0 ? forget_rows(cli, err) : rc;
     rc = rc == 0 ? fleet_config_save(&cli->paths, config, err) : rc;
     rc = rc == 0 ? cli_ensure_controller(cli, err) : rc;
+    rc = rc == 0 ? await_link(cli, err) : rc;
     if (rc == 0) {
         cli_note(cli, "this host is node '%s' of fleet '%s' now, reached by: ssh %s", config->node,
             config->fleet, config->ssh);

@@ -51,7 +51,7 @@ void fleet_resolve_places(const struct cli *cli, struct vmfile *file)
     }
 }
 
-static int64_t contact_of(const struct cli *cli)
+int64_t fleet_view_contact(const struct cli *cli)
 {
     cleanup_free char *path = paths_path(&cli->paths, FLEET_CONTACT_FILE);
     struct stat file;
@@ -68,7 +68,7 @@ int fleet_view_read(struct cli *cli, struct fleet_view *ret, struct error *err)
     rc = data_trust_check(&cli->paths, err);
     rc = rc == 0 ? cli_open_store(cli, err) : rc;
     rc = rc == 0 ? store_list_json(cli->store, STORE_FLEET, &ret->rows, err) : rc;
-    ret->contact_ms = contact_of(cli);
+    ret->contact_ms = fleet_view_contact(cli);
     return rc;
 }
 
@@ -209,6 +209,7 @@ void fleet_learn_nodes(struct cli *cli)
         return;
     }
     strings_add(&cli->fleet_nodes, own);
+    strings_add(&cli->fleet_nodes, NODE_ANY);
     json_object_foreach(rows, row, value)
     {
         strings_add(&cli->fleet_nodes, row + strlen("node/"));

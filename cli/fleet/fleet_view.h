@@ -33,6 +33,9 @@ struct fleet_view {
     int64_t contact_ms;          /* wall: when the messenger heard of the fleet last; 0: never */
 };
 
+/* When the messenger heard of the fleet last, wall; 0: never. */
+int64_t fleet_view_contact(const struct cli *cli);
+
 int fleet_view_read(struct cli *cli, struct fleet_view *ret, struct error *err);
 void fleet_view_clear(struct fleet_view *view);
 

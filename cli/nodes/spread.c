@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/fleet/fleet_vms.h"
 #include "cli/fleet/fleet_view.h"
 #include "cli/nodes/route.h"
 #include "cli/options.h"
@@ -64,12 +65,59 @@ static bool is_any_elsewhere(const struct vmfile *file)
 
 /* ---- which VMs, and where ---- */
 
-static int add(struct spread *spread, const char *place, const char *name, struct error *err)
+/* All of the fleet's VMs are one share. */
+static void add_fleets(struct spread *spread, const char *name)
+{
+    struct share_of_node *item = NULL;
+    for (size_t i = 0; i < spread->count && !item; i++) {
+        item = spread->items[i].is_fleets ? &spread->items[i] : NULL;
+    }
+    if (!item) {
+        mem_grow(spread->items, spread->count);
+        item = &spread->items[spread->count++];
+        *item = (struct share_of_node){.is_fleets = true};
+    }
+    strings_add(&item->names, name);
+}
+
+static int add_to_share(
+    struct spread *spread, const char *place, const char *name, struct error *err);
+
+/* A VM of which not the VMFile says where it is: the fleet may know it. `is_chosen`: its `node`
+ * leaves that to the fleet. */
+static int add_found(struct spread *spread, const char *name, bool is_chosen, struct error *err)
+{
+    cleanup_free char *node = NULL;
+    bool is_fleets;
+    int rc = fleet_find_vm(spread->cli, name, &node, &is_fleets, err);
+    if (rc < 0) {
+        return rc;
+    }
+    /* What runs here can be started and stopped without etcd, too: that becomes the fleet's. */
+    bool is_for_host =
+        is_fleets && !node && text_has_word("start stop restart", spread->command->name);
+    if ((is_fleets || is_chosen) && spread_asks_fleet(spread->command) && !is_for_host) {
+        add_fleets(spread, name);
+        return 0;
+    }
+    if (is_chosen && !is_fleets) {
+        (void)error_set(err, ERR_VM_NOT_FOUND, "there is no vm '%s' in the fleet yet", name);
+        return error_help(err, "make it: vmctl up %s", name);
+    }
+    return add_to_share(spread, node, name, err);
+}
+
+static int add_to_share(
+    struct spread *spread, const char *place, const char *name, struct error *err)
 {
     struct share_of_node *item = NULL;
     place = place && text_eq(place, spread->here) ? NULL : place;
+    if (node_is_any(place)) {
+        return add_found(spread, name, true, err);
+    }
     for (size_t i = 0; i < spread->count && !item; i++) {
-        item = text_eq(spread->items[i].place, place) ? &spread->items[i] : NULL;
+        bool is_same = !spread->items[i].is_fleets && text_eq(spread->items[i].place, place);
+        item = is_same ? &spread->items[i] : NULL;
     }
     if (!item) {
         const struct node *node = place ? nodes_find(&spread->nodes, place) : NULL;
@@ -135,14 +183,15 @@ static int add_named(struct spread *spread, const char *word, struct error *err)
     cleanup_free char *name = vm_name_in(project, word);
     spread->is_of_names = true;
     if (rc != 0 || place) {
-        return rc != 0 ? rc : add(spread, text_eq(place, NODE_HERE) ? NULL : place, name, err);
+        return rc != 0 ? rc
+                       : add_to_share(spread, text_eq(place, NODE_HERE) ? NULL : place, name, err);
     }
     for (size_t i = 0; file && i < file->n_vms; i++) {
         if (text_eq(file->vms[i]->name, name)) {
-            return add(spread, file->places[i], name, err);
+            return add_to_share(spread, file->places[i], name, err);
         }
     }
-    return add(spread, NULL, name, err);
+    return add_found(spread, name, false, err);
 }
 
 static int add_all(struct spread *spread, struct error *err)
@@ -158,7 +207,7 @@ static int add_all(struct spread *spread, struct error *err)
     }
     for (size_t i = 0; rc == 0 && i < file->n_vms; i++) {
         if (selector_matches(&selector, file->vms[i])) {
-            rc = add(spread, file->places[i], file->vms[i]->name, err);
+            rc = add_to_share(spread, file->places[i], file->vms[i]->name, err);
         }
     }
     return rc;
@@ -230,7 +279,7 @@ int spread(const struct spread *request, bool *ret_is_done, struct error *err)
     rc = rc == 0 ? choose(&spread, err) : rc;
     bool is_elsewhere = false;
     for (size_t i = 0; i < spread.count; i++) {
-        is_elsewhere |= spread.items[i].node != NULL;
+        is_elsewhere |= spread.items[i].node || spread.items[i].is_fleets;
     }
     if (rc != 0 || !is_elsewhere) {
         spread.cli->is_for_here = spread.load.file != NULL;

@@ -27,7 +27,8 @@ struct which_values;
 /* What a command means on one node. */
 struct share_of_node {
     const char *place;       /* borrowed; NULL: this host */
-    const struct node *node; /* of `nodes`; NULL: this host */
+    const struct node *node; /* of `nodes`; NULL: this host, or the fleet */
+    bool is_fleets;          /* its VMs are the fleet's, and changed there (spread_fleet.c) */
     struct strings names;
 };
 
@@ -59,6 +60,15 @@ int spread_find_one(struct cli *cli, const struct which_values *which, const cha
 
 /* How many of the words are names of VMs: the first ones. */
 size_t spread_name_words(const struct spread *spread);
+
+/* spread_fleet.c: whether the command changes VMs of the fleet by a request; does so, and follows
+ * it: as run() of a command. */
+bool spread_asks_fleet(const struct command *command);
+int spread_run_fleet(
+    const struct spread *spread, const struct share_of_node *item, struct error *err);
+
+/* What the VMFile of this host is called on another one. free() it. */
+char *spread_project_of(const char *path);
 
 /* spread_run.c: runs it on every node, once all is chosen. The status is the worst. */
 int spread_run(const struct spread *spread, struct error *err);

@@ -104,7 +104,7 @@ static void words_for(
 /* ---- a VMFile of ours, on another node ---- */
 
 /* What distinguishes this host from others of its name. */
-static char *project_of(const char *path)
+char *spread_project_of(const char *path)
 {
     char host[65] = "", digest[DIGEST_SIZE];
     struct error ignored = {.code = ERR_NONE};
@@ -227,7 +227,7 @@ static int add_part(const struct spread *spread, const struct share_of_node *ite
 static int run_parts(const struct spread *spread, struct error *err)
 {
     struct part *parts = mem_calloc(spread->count, sizeof(*parts));
-    cleanup_free char *project = project_of(spread->load.path ? spread->load.path : "/");
+    cleanup_free char *project = spread_project_of(spread->load.path ? spread->load.path : "/");
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < spread->count; i++) {
         rc = add_part(spread, &spread->items[i], project, &parts[i], err);
@@ -302,8 +302,31 @@ static int run_there(const struct spread *spread, struct error *err)
     return route_run(spread->cli, spread->command, spread->items[0].node, words.items, err);
 }
 
+/* Those of the fleet; then the others, without them. The status is the worst. */
+static int run_with_fleet(const struct spread *spread, size_t at, struct error *err)
+{
+    struct spread others = *spread;
+    cleanup_free struct share_of_node *items = mem_calloc(spread->count, sizeof(*items));
+    others.items = items;
+    others.count = 0;
+    int rc = confirm_all(spread, err);
+    rc = rc == 0 ? spread_run_fleet(spread, &spread->items[at], err) : rc;
+    for (size_t i = 0; i < spread->count; i++) {
+        if (i != at) {
+            items[others.count++] = spread->items[i];
+        }
+    }
+    int more = rc >= 0 && others.count > 0 ? run_parts(&others, err) : 0;
+    return more < 0 || (rc >= 0 && more > rc) ? more : rc;
+}
+
 int spread_run(const struct spread *spread, struct error *err)
 {
+    for (size_t i = 0; i < spread->count; i++) {
+        if (spread->items[i].is_fleets) {
+            return run_with_fleet(spread, i, err);
+        }
+    }
     if (spread->count == 1 && (spread->command->reach == REACH_ONE || !takes_file(spread))) {
         return run_there(spread, err);
     }

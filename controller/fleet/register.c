@@ -71,7 +71,23 @@ static char *uid_of_node(const struct member *member)
     return mem_strndup(digest, 32);
 }
 
-/* What others have set of it (labels, cordoned) stays. free() it. */
+/* "ssd=yes,site=x" as an object. */
+static json_t *labels_of(const char *text)
+{
+    json_t *labels = json_object();
+    while (text && *text) {
+        size_t n = strcspn(text, ","), n_key = strcspn(text, "=");
+        if (n_key > 0 && n_key < n) {
+            cleanup_free char *key = mem_strndup(text, n_key);
+            cleanup_free char *value = mem_strndup(text + n_key + 1, n - n_key - 1);
+            json_put_text(labels, key, value);
+        }
+        text += n + (text[n] == ',');
+    }
+    return labels;
+}
+
+/* What others have set of it (cordoned) stays. free() it. */
 static char *text_of_node(const struct registration *registration)
 {
     const struct member *member = registration->member;
@@ -85,6 +101,7 @@ static char *text_of_node(const struct registration *registration)
     json_put_text(json, "version", VMCTL_VERSION);
     json_put_int(json, "vcpus", sysconf(_SC_NPROCESSORS_ONLN));
     json_put_int(json, "memMib", pages * (page / 1024) / 1024);
+    json_put(json, "labels", labels_of(member->config->labels));
     json_put_flag(json, "kvm", access("/dev/kvm", R_OK | W_OK) == 0);
     return json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
 }

@@ -20,7 +20,15 @@ char *nodes_path(void)
 
 bool node_name_is_valid(const char *name)
 {
-    return vm_spec_name_is_valid(name) && !text_eq(name, NODE_HERE);
+    return vm_spec_name_is_valid(name) && !text_eq(name, NODE_HERE) && !text_eq(name, NODE_ANY);
+}
+
+bool node_is_any(const char *place)
+{
+    static const char begin[] = NODE_ANY ":";
+    const char *label = place && text_starts_with(place, begin) ? place + strlen(begin) : NULL;
+    const char *equals = label ? strchr(label, '=') : NULL;
+    return text_eq(place, NODE_ANY) || (equals && equals > label && equals[1]);
 }
 
 bool node_address_is_valid(const char *address)

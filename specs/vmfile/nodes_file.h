@@ -37,7 +37,11 @@ struct nodes {
 /* Where it is: below $XDG_CONFIG_HOME, else below ~/.config. free() it. */
 char *nodes_path(void);
 
-/* As a VM's name, and not NODE_HERE. */
+/* … and what leaves the choice to the fleet: "any", or "any:ssd=yes", a node with that label. */
+#define NODE_ANY "any"
+bool node_is_any(const char *place); /* NULL is fine: it is not */
+
+/* As a VM's name, and neither NODE_HERE nor NODE_ANY. */
 bool node_name_is_valid(const char *name);
 /* "host", "user@host", "ssh://user@host:port": visible characters, and no option of ssh's. */
 bool node_address_is_valid(const char *address);

@@ -86,7 +86,9 @@ static void report_unknown(struct vmfile_reader *reader, const struct vmfile_fie
     }
     const char *nearest = text_nearest(name, names, nodes->count);
     cleanup_free char *hint =
-        nearest     ? mem_printf("did you mean `%s`?", nearest)
+        text_eq(name, NODE_ANY)
+            ? mem_strdup("the fleet chooses, on a host that is in one: vmctl fleet join")
+        : nearest   ? mem_printf("did you mean `%s`?", nearest)
         : known.len ? mem_printf("%s; another: vmctl node add %s USER@HOST", buf_str(&known), name)
                     : mem_printf("name it first: vmctl node add %s USER@HOST", name);
     vmfile_report(reader, field->value->pos, hint, "there is no node \"%s\"", name);
@@ -101,7 +103,9 @@ void vmfile_read_place(struct vmfile_reader *reader, const struct vmfile_field *
     if (!name || text_eq(name, NODE_HERE)) {
         return;
     }
-    if (!node_name_is_valid(name)) {
+    if (node_is_any(name)) {
+        name = NODE_ANY; /* which a host that is in a fleet has among its nodes */
+    } else if (!node_name_is_valid(name)) {
         vmfile_report(reader, field->value->pos,
             "letters, digits, '.', '_' and '-'; \"" NODE_HERE "\" is this host",
             "\"%s\" cannot be the name of a node", name);

@@ -78,7 +78,7 @@ static void read_scalars(const json_t *json, struct change *change)
 int change_from_json(const json_t *json, struct change_copy *ret, struct error *err)
 {
     const json_t *spec = json_object_get(json, "spec");
-    cleanup_free char *text = spec ? json_dumps(spec, JSON_COMPACT) : NULL;
+    cleanup_free char *text = spec ? json_dumps(spec, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
     *ret = (struct change_copy){.name = json_copy_text(json, "name")};
     ret->source = json_copy_text(json, "source");
     if (!ret->name || !vm_name_is_valid(ret->name)) {

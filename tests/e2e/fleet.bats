@@ -1,42 +1,9 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MPL-2.0
-# A fleet of this host, a, and two others that are reached by ssh on loopback, on an etcd of one member.
-load nodes
-
-setup() {
-    command -v etcd etcdctl >/dev/null || skip "no etcd (packages etcd-server etcd-client)"
-    nodes_setup
-    etcd_start
-}
-
-teardown() {
-    [ -z "${etcd_pid:-}" ] || kill -9 "$etcd_pid" 2>/dev/null || true
-    nodes_teardown
-}
-
-etcd_start() {
-    etcd_url=${etcd_url:-http://127.0.0.1:$(free_port)}
-    peer_url=${peer_url:-http://127.0.0.1:$(free_port)}
-    etcd --data-dir "$work/etcd" --listen-client-urls "$etcd_url" --advertise-client-urls "$etcd_url" \
-        --listen-peer-urls "$peer_url" --initial-advertise-peer-urls "$peer_url" \
-        --initial-cluster "default=$peer_url" >"$work/etcd.log" 2>&1 3>&- &
-    etcd_pid=$!
-    await env ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" endpoint health
-}
-
-# joined [NODE...] : a makes the fleet, the others are up and join it, with a short lease
-joined() {
-    local node
-    vmctl -q fleet init --as a --etcd "$etcd_url" --ssh me@a.invalid
-    for node in "$@"; do
-        node_up "$node"
-        at "$node" vmctl -q fleet join --as "$node" --etcd "$etcd_url" --ssh "ssh://$(id -un)@127.0.0.1:$node_port"
-    done
-    for node in "$@"; do await knows "$node"; done
-}
-
-knows() { [ "$(vmctl fleet status -o json | jq -r ".nodes[] | select(.name == \"$1\").ready")" = true ]; }
-shows() { [[ "$(vmctl list -A 2>&1)" =~ $1 ]]; }
+# A fleet on a real etcd: one list, VMs that it places, and its processes.
+load fleet
+setup() { fleet_setup; }
+teardown() { fleet_teardown; }
 
 @test "a fleet: one list without asking anybody, and each node is known to the others" {
     fails 2 vmctl fleet status
@@ -83,38 +50,6 @@ shows() { [[ "$(vmctl list -A 2>&1)" =~ $1 ]]; }
     fails 3 vmctl --node b status nobody
 }
 
-@test "a fleet: a node that is lost is unknown, etcd that is gone stops nothing, and one that was wiped freezes it" {
-    joined b
-    sed -i 's/"ttl": 15/"ttl": 5/' "$work/b/data/vmctl/fleet/config.json"
-    at b vmctl controller stop
-    at b vmctl -q create --name db --backend noop --image "$work/image" --start
-    await shows 'b +db +noop .* Ready'
-    at b vmctl controller stop
-    await shows 'b +db +noop .* Unknown \(was Ready\)'
-    says_status=$(vmctl fleet status)
-    [[ "$says_status" =~ b\ .*lost\ [0-9]+s\ ago ]]
-
-    kill -9 "$etcd_pid"
-    await bash -c '! vmctl fleet status'
-    fails 5 vmctl fleet status
-    says "etcd was heard of"
-    vmctl -q create --name own --backend noop --image "$work/image" --start
-    [ "$(vmctl list -o json | jq -r '.[0].display')" = Ready ]
-    run vmctl list -A
-    [ "$status" -eq 0 ]
-    [[ "$output" =~ b\ +db ]]
-
-    rm -rf "$work/etcd"
-    etcd_start
-    await bash -c 'vmctl fleet status -o json | jq -e ".state == \"frozen\""'
-    fails 5 vmctl fleet status
-    says "it was emptied"
-    [ -z "$(ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" get --prefix / --keys-only)" ]
-    [ "$(vmctl list -o name)" = own ]
-    vmctl -q fleet init --as a --etcd "$etcd_url" --ssh me@a.invalid
-    await knows a
-}
-
 @test "a fleet: a messenger that is killed is started again, and vmctld is unaffected" {
     joined
     local vmctld messenger
@@ -127,4 +62,46 @@ shows() { [[ "$(vmctl list -A 2>&1)" =~ $1 ]]; }
     [ "$(vmctl controller status -o json | jq .pid)" = "$vmctld" ]
     kill -9 "$vmctld" # it ends with it
     await bash -c "[ ! -d /proc/$messenger ]"
+}
+
+@test "a fleet places VMs, and any node changes them" {
+    cd "$work"
+    of_fleet early
+    fails 2 vmctl up
+    says 'there is no node "any"'
+    rm VMFile.kdl
+    joined b
+    of_fleet web any:node=b
+    printf 'vm "own" {\n    image "%s"\n    backend "noop"\n}\n' "$work/image" >>VMFile.kdl
+    run vmctl up
+    [ "$status" -eq 0 ]
+    says "web: created (node b)" "web: ready (node b)" "own: ready"
+    [ "$(at b vmctl list -o name)" = web ]
+    run vmctl up
+    says "web: unchanged (node b)"
+    fails 2 vmctl up --recreate
+    says "--recreate is not for VMs of the fleet"
+
+    # by its name, from a directory without the VMFile, and from its own node
+    cd /
+    vmctl -q stop web
+    await shows 'b +web +noop .* Stopped'
+    at b vmctl -q start web
+    await shows 'b +web +noop .* Ready'
+    run at b vmctl destroy -y nobody
+    [ "$status" -eq 3 ]
+    vmctl status web | grep -q Ready # over there
+
+    # files stay here
+    cd "$work"
+    rm VMFile.kdl
+    echo true >step.sh
+    of_fleet filed any $'    provision "shell" { script "step.sh" }\n'
+    fails 2 vmctl up
+    says "is sent without files"
+
+    vmctl -q destroy -y web
+    await bash -c '! vmctl list -A | grep -q web'
+    [ -z "$(ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" get --prefix /vmctl/1/home/name --keys-only)" ]
+    fails 3 vmctl destroy -y web
 }

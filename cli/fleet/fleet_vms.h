@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The VMs of a fleet: where one is, or shall be (fleet_place.c), and changes of those that the
+ * fleet has (fleet_request.c): a request to this host's messenger (specs/fleet/fleet_ask.h), which
+ * writes them to etcd, and their following by what the VMs' nodes publish. Nothing is asked of the
+ * nodes: what is meant for one that is off is done when it is back.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cli/wait/goal.h"
+#include "specs/base/json.h"
+#include "store/desired/change_decide.h"
+
+struct cli;
+struct error;
+struct fleet_view;
+struct vm_spec;
+
+/*
+ * Of a VM that the VMFile does not name: its node, as *ret_node, free() it; NULL: this host, or
+ * nobody knows it. *ret_is_fleets: it is the fleet's (it has a row `name/`), not its node's alone.
+ * -ERR_USAGE: several nodes have a VM of that name. Of a host without a fleet one system call.
+ */
+int fleet_find_vm(
+    struct cli *cli, const char *name, char **ret_node, bool *ret_is_fleets, struct error *err);
+
+/*
+ * A node for a VM whose `node` is `place` ("any", "any:ssd=yes"): one that is heard of, takes new
+ * VMs, has the label (its own name is the label "node") and most memory that no VM has taken, at
+ * least the VM's. `promised`, {node: MiB}, is what was chosen before by this command, and is added
+ * to. free() it. NULL and -ERR_FLEET_NO_NODE: why not, node by node.
+ */
+char *fleet_choose_node(const struct fleet_view *view, const char *place,
+    const struct vm_spec *spec, json_t *promised, struct error *err);
+
+struct fleet_order {
+    struct change change; /* borrows */
+    const char *node;     /* for a VM that is not there yet; NULL: it has to be there */
+    struct goal goal;
+    const char *done; /* "destroyed": printed in the end; NULL: nothing */
+};
+
+/* Returns an exit status, the worst, with all errors printed; negative: nothing was done. */
+int fleet_request_run(struct cli *cli, const struct fleet_order *orders, size_t count,
+    bool is_detached, int64_t timeout_ms, struct error *err);

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The VMs that a command means and that the fleet has: changed by a request to it, wherever they
+ * are (cli/fleet/fleet_vms.h). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/fleet/fleet_vms.h"
+#include "cli/fleet/fleet_view.h"
+#include "cli/nodes/spread.h"
+#include "cli/options.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/fleet/fleet_keys.h"
+#include "specs/vm/vm_spec.h"
+
+bool spread_asks_fleet(const struct command *command)
+{
+    return text_has_word("up apply down destroy start stop restart", command->name);
+}
+
+static const void *option_of(const struct spread *spread, const char *name)
+{
+    for (const struct arg_option *o = spread->command->options; o && o->name; o++) {
+        if (text_eq(o->name, name)) {
+            return (const char *)spread->values + o->offset;
+        }
+    }
+    return NULL;
+}
+
+static bool has_flag(const struct spread *spread, const char *name)
+{
+    const bool *flag = option_of(spread, name);
+    return flag && *flag;
+}
+
+/* What is decided by what only the VM's host knows, or is about a whole VMFile on one host. */
+static int check_options(const struct spread *spread, struct error *err)
+{
+    static const char allowed[] = "file name selector all detach no-wait timeout yes force "
+                                  "no-provision adopt destroy no-deps";
+    for (const struct arg_option *o = spread->command->options; o && o->name; o++) {
+        if (!text_has_word(allowed, o->name) && arg_is_given(o, spread->values)) {
+            (void)error_set(err, ERR_USAGE, "--%s is not for VMs of the fleet", o->name);
+            return error_help(err, "give it on the VM's node: vmctl --node NODE %s --%s …",
+                spread->command->name, o->name);
+        }
+    }
+    return 0;
+}
+
+/* Only the VMFile goes to the fleet. NULL: it names no file that would have to go along. */
+static const char *file_of(const struct vm_spec *spec)
+{
+    const struct spec_cloud_init *seed = &spec->cloud_init;
+    const char *const paths[] = {seed->ssh_key.path, seed->user_data.path, seed->vendor_data.path,
+        seed->network_config.path, spec->ssh.private_key};
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        if (paths[i]) {
+            return paths[i];
+        }
+    }
+    for (size_t i = 0; i < spec->n_steps; i++) {
+        if (spec->steps[i].file.path || spec->steps[i].n_secrets > 0) {
+            return spec->steps[i].file.path ? spec->steps[i].file.path
+                                            : spec->steps[i].secrets[0].name;
+        }
+    }
+    return seed->n_further_user_data > 0 ? seed->further_user_data[0].path : NULL;
+}
+
+static int check_spec(const struct vm_spec *spec, struct error *err)
+{
+    const char *file = file_of(spec);
+    if (!file) {
+        return 0;
+    }
+    (void)error_set(err, ERR_USAGE,
+        "vm '%s' names '%s', and a VM of the fleet is sent without files", spec->name, file);
+    return error_help(err, "write it into the VMFile (provision \"shell\" { inline … }), or name a "
+                           "node: node \"b\"");
+}
+
+static const struct vm_spec *spec_of(const struct spread *spread, const char *name, size_t *ret)
+{
+    const struct vmfile *file = spread->load.file;
+    for (size_t i = 0; file && i < file->n_vms; i++) {
+        if (text_eq(file->vms[i]->name, name)) {
+            *ret = i;
+            return file->vms[i];
+        }
+    }
+    return NULL;
+}
+
+/* `down` stops, or destroys; `start` and the like set the power. */
+static void set_power(const struct spread *spread, struct fleet_order *order)
+{
+    const char *command = spread->command->name;
+    struct change *change = &order->change;
+    bool deletes = text_eq(command, "destroy") || has_flag(spread, "destroy");
+    bool stops = !deletes && (text_eq(command, "stop") || text_eq(command, "down"));
+    change->deletes = deletes;
+    change->sets_power = !deletes && !text_eq(command, "restart");
+    change->power = stops ? POWER_STOPPED : POWER_RUNNING;
+    change->restarts = text_eq(command, "restart");
+    order->goal.kind = deletes ? GOAL_DELETED : stops ? GOAL_STOPPED : GOAL_READY;
+    order->goal.allows_drift = true;
+    order->done = deletes ? "destroyed" : stops ? "stopped" : NULL;
+}
+
+static void set_spec(const struct spread *spread, struct fleet_order *order)
+{
+    struct change *change = &order->change;
+    bool starts = text_eq(spread->command->name, "up");
+    change->sets_power = starts;
+    change->power = POWER_RUNNING;
+    change->retries = starts;
+    change->takes_over = has_flag(spread, "adopt");
+    change->provision = has_flag(spread, "no-provision") ? PROVISION_SKIP
+                        : starts                         ? PROVISION_ON_START
+                                                         : PROVISION_KEEP;
+    order->goal.kind = starts ? GOAL_READY : GOAL_SETTLED;
+    order->goal.allows_drift = true;
+    order->goal.ignores_steps = has_flag(spread, "no-provision");
+}
+
+struct orders {
+    struct fleet_order *items;
+    char **nodes; /* those chosen; owned */
+    size_t count;
+    char *source;
+};
+
+static void orders_clear(struct orders *orders)
+{
+    for (size_t i = 0; i < orders->count; i++) {
+        free(orders->nodes[i]);
+    }
+    free(orders->nodes);
+    free(orders->items);
+    free(orders->source);
+}
+
+static bool has_owner(const struct fleet_view *view, const char *name)
+{
+    cleanup_free char *row = fleet_row(FLEET_KIND_NAME, name, NULL);
+    return fleet_view_row(view, row) != NULL;
+}
+
+/* One that is there already stays where it is. */
+static int choose_node(const struct spread *spread, const struct fleet_view *view, size_t index,
+    const struct vm_spec *spec, json_t *promised, char **ret, struct error *err)
+{
+    if (has_owner(view, spec->name)) {
+        return 0;
+    }
+    *ret = fleet_choose_node(view, spread->load.file->places[index], spec, promised, err);
+    return *ret ? 0 : -(int)err->code;
+}
+
+static int make_orders(const struct spread *spread, const struct share_of_node *item,
+    struct orders *ret, struct error *err)
+{
+    cleanup_with(fleet_view_clear) struct fleet_view view = {.config = NULL};
+    cleanup_json json_t *promised = json_object();
+    bool needs_spec = text_has_word("up apply", spread->command->name);
+    int rc = fleet_view_read(spread->cli, &view, err);
+    ret->items = mem_calloc(item->names.count, sizeof(*ret->items));
+    ret->nodes = mem_calloc(item->names.count, sizeof(*ret->nodes));
+    ret->source = spread_project_of(spread->load.path ? spread->load.path : "/");
+    for (size_t i = 0; rc == 0 && i < item->names.count; i++) {
+        size_t index = 0;
+        if (text_eq(spread->command->name, "down") && !has_owner(&view, item->names.items[i])) {
+            continue; /* it is down */
+        }
+        struct fleet_order *order = &ret->items[ret->count++];
+        const struct vm_spec *spec = spec_of(spread, item->names.items[i], &index);
+        order->change.name = item->names.items[i];
+        if (!needs_spec) {
+            set_power(spread, order);
+            continue;
+        }
+        if (!spec) {
+            return error_set(
+                err, ERR_VM_NOT_FOUND, "there is no vm '%s' in the VMFile", order->change.name);
+        }
+        set_spec(spread, order);
+        order->change.spec = spec;
+        order->change.source = ret->source;
+        rc = check_spec(spec, err);
+        char **node = &ret->nodes[ret->count - 1];
+        rc = rc == 0 ? choose_node(spread, &view, index, spec, promised, node, err) : rc;
+        order->node = *node;
+    }
+    return rc;
+}
+
+int spread_run_fleet(
+    const struct spread *spread, const struct share_of_node *item, struct error *err)
+{
+    cleanup_with(orders_clear) struct orders orders = {.count = 0};
+    const int64_t *timeout_ms =
+        text_eq(spread->command->name, "stop") ? NULL : option_of(spread, "timeout");
+    int rc = check_options(spread, err);
+    rc = rc == 0 ? make_orders(spread, item, &orders, err) : rc;
+    return rc < 0 || orders.count == 0
+               ? rc
+               : fleet_request_run(spread->cli, orders.items, orders.count,
+                     has_flag(spread, "detach"), timeout_ms ? *timeout_ms : FOLLOW_TIMEOUT_MS, err);
+}

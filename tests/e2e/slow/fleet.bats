@@ -1,0 +1,83 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+# A fleet on a real etcd whose nodes and etcd go away.
+load ../fleet
+setup() { fleet_setup; }
+teardown() { fleet_teardown; }
+
+@test "a fleet: a node that is lost is unknown, etcd that is gone stops nothing, and one that was wiped freezes it" {
+    joined b
+    sed -i 's/"ttl": 15/"ttl": 5/' "$work/b/data/vmctl/fleet/config.json"
+    at b vmctl controller stop
+    at b vmctl -q create --name db --backend noop --image "$work/image" --start
+    await shows 'b +db +noop .* Ready'
+    at b vmctl controller stop
+    await shows 'b +db +noop .* Unknown \(was Ready\)'
+    says_status=$(vmctl fleet status)
+    [[ "$says_status" =~ b\ .*lost\ [0-9]+s\ ago ]]
+
+    kill -9 "$etcd_pid"
+    await bash -c '! vmctl fleet status'
+    fails 5 vmctl fleet status
+    says "etcd was heard of"
+    vmctl -q create --name own --backend noop --image "$work/image" --start
+    [ "$(vmctl list -o json | jq -r '.[0].display')" = Ready ]
+    run vmctl list -A
+    [ "$status" -eq 0 ]
+    [[ "$output" =~ b\ +db ]]
+
+    rm -rf "$work/etcd"
+    etcd_start
+    await bash -c 'vmctl fleet status -o json | jq -e ".state == \"frozen\""'
+    fails 5 vmctl fleet status
+    says "it was emptied"
+    [ -z "$(ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" get --prefix / --keys-only)" ]
+    [ "$(vmctl list -o name)" = own ]
+    vmctl -q fleet init --as a --etcd "$etcd_url" --ssh me@a.invalid
+    await knows a
+}
+
+@test "what is asked of a node of the fleet that is off waits for it" {
+    joined b
+    sed -i 's/"ttl": 15/"ttl": 5/' "$work/b/data/vmctl/fleet/config.json"
+    at b vmctl controller stop
+    at b vmctl -q controller start
+    await knows b
+
+    cd "$work"
+    of_fleet web any:node=b
+    vmctl -q up
+    at b vmctl controller stop
+    await shows 'b +web +noop .* Unknown'
+    run vmctl stop -d web
+    [ "$status" -eq 0 ]
+    cd "$work"
+    rm VMFile.kdl
+    of_fleet other any:node=b
+    of_fleet large any $'    memory 16777216\n'
+    fails 1 vmctl up other
+    says "no node can take vm 'other'" "a: not node=b" "b: not heard of"
+    fails 1 vmctl up large
+    says "MiB of memory left"
+    at b vmctl -q controller start
+    await shows 'b +web +noop .* Stopped'
+}
+
+@test "a VM of the fleet is stopped on its node without etcd, and that counts when it is back" {
+    cd "$work"
+    joined
+    of_fleet web
+    vmctl -q up
+    kill -9 "$etcd_pid"
+    await bash -c '! vmctl fleet status'
+    vmctl -q stop web
+    [ "$(vmctl list -o json | jq -r '.[0].display')" = Stopped ]
+    fails 5 vmctl destroy -y web
+    [ "$(vmctl list -o name)" = web ]
+    etcd_start
+    await knows a
+    await bash -c "ETCDCTL_API=3 etcdctl --endpoints $etcd_url get --print-value-only /vmctl/1/home/vm/a/web | jq -e '.power == \"stopped\"'"
+    vmctl -q down --destroy -y
+    [ -z "$(vmctl list -o name)" ]
+    vmctl -q fleet leave
+}
