@@ -275,7 +275,7 @@ static int find_image(struct cli *cli, const char *word, json_t **ret, struct er
         json_put_text(image, "path", word);
         struct image_found checked;
         int rc = image_header_read(word, image, err);
-        rc = rc < 0 ? rc : image_check_file(word, &checked, err);
+        rc = rc < 0 ? rc : image_check_file(word, NULL, &checked, err);
         *ret = rc < 0 ? NULL : TAKE_PTR(image);
         return rc;
     }

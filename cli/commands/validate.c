@@ -40,7 +40,7 @@ static int check_images(const struct vmfile *file, struct error *err)
             continue;
         }
         checked = spec->image.location;
-        if (image_check_file(checked, &found, err) < 0) {
+        if (image_check_file(checked, arch_machine(spec->image.arch), &found, err) < 0) {
             if (err->code == ERR_IMAGE_FORMAT || err->code == ERR_IMAGE_DECOMPRESS) {
                 return error_wrap(err, "vm '%s'", spec->name);
             }

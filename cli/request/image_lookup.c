@@ -60,8 +60,12 @@ static json_t *describe_named(const struct named_image *image, const json_t *rec
     return item;
 }
 
+/* Those for other processors when they are asked for: "+aarch64". */
 static bool is_searched(const struct named_image *image, const char *word)
 {
+    if (image->arch != ARCH_HOST && !(word && strchr(word, '+'))) {
+        return false;
+    }
     bool is_it = !word || strcasestr(image->about ? image->about : "", word);
     for (size_t i = 0; i < image->names.count; i++) {
         is_it |= word && strcasestr(image->names.items[i], word);

@@ -547,6 +547,7 @@ static struct image_fill *find_or_start(struct image_cache *cache, const struct 
     fill->image.kind = image->kind;
     fill->image.location = mem_strdup(image->location);
     fill->image.sha256 = mem_strdup(image->sha256);
+    fill->image.arch = image->arch;
     fill->proxies = proxies_copy(order->proxies);
     fill->total = -1;
     fill->next = cache->fills;

@@ -107,7 +107,7 @@ int image_file_link(
 static int check_content(
     const char *file, const struct image_source *source, struct image_info *info, struct error *err)
 {
-    if (image_inspect_base(file, source->title, info, err) < 0) {
+    if (image_inspect_base(file, source->machine, source->title, info, err) < 0) {
         return -(int)err->code;
     }
     if (info->has_backing) {

@@ -25,6 +25,7 @@ struct image_source {
     const char *path;
     const char *name;       /* its end says what compression to expect */
     const char *title;      /* for messages */
+    const char *machine;    /* the processor that it has to be for; NULL: the host's */
     const char *key;        /* names the temporary file */
     const char *sha256;     /* of the bytes as they are, or of the unpacked image; NULL: not said */
     const char *digest;     /* sha256 of the bytes as they are, or, with `sha512`, what leads to

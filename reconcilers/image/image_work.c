@@ -38,6 +38,7 @@ struct image_work *image_work_new(
     work->image.kind = image->kind;
     work->image.location = mem_strdup(image->location);
     work->image.sha256 = mem_strdup(image->sha256);
+    work->image.arch = image->arch;
     work->boot_id = mem_strdup(boot_id);
     image_work_key(image, work->key);
     return work;
@@ -229,6 +230,7 @@ static int run_remote(struct image_work *work, const struct remote *remote,
         .name = remote->name,
         .title = title,
         .key = work->key,
+        .machine = arch_machine(work->image.arch),
         .sha256 = work->image.sha256,
         .digest = remote->digest,
         .sha512 = remote->sha512,
@@ -257,6 +259,7 @@ static int find_named(struct image_work *work, struct error *err)
         error_set(err, ERR_IMAGE_NOT_FOUND, "the catalogue has no image '%s'", name);
         return error_help(err, "see what it has: vmctl image search; add it in %s", names.own_path);
     }
+    work->image.arch = image->arch;
     work->from = mem_strdup(image->url);
     work->sums = mem_strdup(image->sums);
     work->next = IMAGE_NEXT_LAYER;
@@ -330,6 +333,7 @@ static int run_file_url(struct image_work *work, const atomic_bool *is_cancelled
         .name = path,
         .title = path,
         .key = work->key,
+        .machine = arch_machine(work->image.arch),
         .sha256 = work->image.sha256,
     };
     image_url_digest(work->image.location, source.link);
@@ -365,7 +369,7 @@ static int run_local(struct image_work *work, const atomic_bool *is_cancelled, s
     if (!has_stamp && errno == ETIMEDOUT) {
         return image_silent_error(path, err);
     }
-    int rc = image_check_file(path, &found, err);
+    int rc = image_check_file(path, arch_machine(work->image.arch), &found, err);
     if (rc < 0) {
         return rc;
     }
@@ -376,8 +380,12 @@ static int run_local(struct image_work *work, const atomic_bool *is_cancelled, s
         work->info = found.info;
         return use_local(work, is_cancelled, err);
     }
-    struct image_source source = {
-        .path = path, .name = path, .title = path, .key = work->key, .sha256 = work->image.sha256};
+    struct image_source source = {.path = path,
+        .name = path,
+        .title = path,
+        .key = work->key,
+        .machine = arch_machine(work->image.arch),
+        .sha256 = work->image.sha256};
     memcpy(source.link, work->stamp, sizeof(source.link));
     char *cached = image_file_by_source(&work->paths, source.link);
     bool is_known = cached && (!work->image.sha256 || text_eq(work->verified_id, work->stamp));

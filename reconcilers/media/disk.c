@@ -319,7 +319,7 @@ static int check_length(const struct disk_check *check, struct error *err)
         return 0;
     }
     struct error cut = {0};
-    if (image_inspect_base(check->overlay_path, check->overlay_path, &info, &cut) == 0) {
+    if (image_inspect_whole(check->overlay_path, check->overlay_path, &info, &cut) == 0) {
         return disk_has_no_data(check->overlay_path)
                    ? refuse_disk(check, "was replaced: it is empty", err)
                    : 0; /* restored from a backup */

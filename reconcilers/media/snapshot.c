@@ -144,7 +144,7 @@ static int check_snapshot_file(
         return 0;
     }
     int rc = is_known ? image_inspect(path, &info, &cause)
-                      : image_inspect_base(path, path, &info, &cause);
+                      : image_inspect_whole(path, path, &info, &cause);
     if (rc < 0 || info.format != IMAGE_QCOW2) {
         return refuse_file(work, path, "was replaced or damaged: it is no whole qcow2 file", err);
     }

@@ -56,10 +56,10 @@ static enum fault find_fault(const struct paths *paths, const char *name, uint64
     if (used == 0 || (size >= 0 && (uint64_t)size >= used)) {
         return VOLUME_WHOLE;
     }
-    return size < 0                                          ? VOLUME_GONE
-           : image_inspect_base(path, path, &info, &cut) < 0 ? VOLUME_CUT
-           : disk_has_no_data(path)                          ? VOLUME_EMPTY
-                                                             : VOLUME_WHOLE;
+    return size < 0                                           ? VOLUME_GONE
+           : image_inspect_whole(path, path, &info, &cut) < 0 ? VOLUME_CUT
+           : disk_has_no_data(path)                           ? VOLUME_EMPTY
+                                                              : VOLUME_WHOLE;
 }
 
 static bool is_right(const struct paths *paths, const struct spec_volume *volume)

@@ -55,7 +55,8 @@ static int check_complete(const char *path, const struct image_info *info, struc
     return error_help(err, "flatten it: qemu-img convert -O qcow2 %s NEW.qcow2", path);
 }
 
-int image_check_file(const char *path, struct image_found *ret, struct error *err)
+int image_check_file(
+    const char *path, const char *machine, struct image_found *ret, struct error *err)
 {
     *ret = (struct image_found){.compression = COMPRESSION_NONE};
     if (compression_of_file(path, path, &ret->compression, err) < 0 ||
@@ -63,11 +64,11 @@ int image_check_file(const char *path, struct image_found *ret, struct error *er
         return -(int)err->code;
     }
     if (ret->compression != COMPRESSION_NONE) {
-        return image_inspect_packed(path, err);
+        return image_inspect_packed(path, machine, err);
     }
     if (ret->foreign) {
         return 0;
     }
-    int rc = image_inspect_base(path, path, &ret->info, err);
+    int rc = image_inspect_base(path, machine, path, &ret->info, err);
     return rc < 0 ? rc : check_complete(path, &ret->info, err);
 }

@@ -11,7 +11,8 @@ struct image_found {
     struct image_info info; /* zero of one that is compressed or foreign: see what it becomes */
 };
 
-/* Blocks, and reads an image's tables, never its data. -ERR_IMAGE_NOT_FOUND, -ERR_IO,
- * -ERR_IMAGE_FORMAT (also an image that stands on another user's file, or whose data is in another
- * file), -ERR_IMAGE_DECOMPRESS. */
-int image_check_file(const char *path, struct image_found *ret, struct error *err);
+/* `machine`: the processor it has to be for, NULL: the host's. Blocks, and reads an image's tables,
+ * never its data. -ERR_IMAGE_NOT_FOUND, -ERR_IO, -ERR_IMAGE_FORMAT (also an image that stands on
+ * another user's file, or whose data is in another file), -ERR_IMAGE_DECOMPRESS. */
+int image_check_file(
+    const char *path, const char *machine, struct image_found *ret, struct error *err);

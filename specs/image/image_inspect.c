@@ -149,8 +149,21 @@ static int check_qcow2_end(
     return rc < 0 || is_in_last_sector ? rc : check_end("it", size, end, err);
 }
 
-static int inspect_qcow2(struct user_file *file, const uint8_t *head, size_t n, bool is_base,
-    struct image_info *ret, struct error *err)
+/* What comes from elsewhere. */
+struct base_check {
+    bool is_any;         /* for whichever processor it is … */
+    const char *machine; /* … else for this one; NULL: the host's */
+};
+
+static int check_machine(struct user_file *file, const struct qcow2_header *qcow2,
+    const struct base_check *base, struct error *err)
+{
+    return base->is_any ? 0 : image_machine_check(file, qcow2, base->machine, "it", err);
+}
+
+/* `base` NULL: an overlay of ours. */
+static int inspect_qcow2(struct user_file *file, const uint8_t *head, size_t n,
+    const struct base_check *base, struct image_info *ret, struct error *err)
 {
     struct qcow2_header header;
     int rc = qcow2_parse(head, n, &header, err);
@@ -175,23 +188,23 @@ static int inspect_qcow2(struct user_file *file, const uint8_t *head, size_t n, 
         (ssize_t)header.backing_size) {
         return error_set(err, ERR_IMAGE_FORMAT, "the qcow2 header is cut off");
     }
-    if (is_base && (check_qcow2_end(file, &header, err) < 0 ||
-                       image_machine_check(file, &header, "it", err) < 0)) {
+    if (base &&
+        (check_qcow2_end(file, &header, err) < 0 || check_machine(file, &header, base, err) < 0)) {
         return -(int)err->code;
     }
     *ret = info;
     return 0;
 }
 
-static int inspect_raw(struct user_file *file, const uint8_t *head, size_t n, bool is_base,
-    struct image_info *ret, struct error *err)
+static int inspect_raw(struct user_file *file, const uint8_t *head, size_t n,
+    const struct base_check *base, struct image_info *ret, struct error *err)
 {
     const struct image_foreign *foreign = image_foreign_format(head, n);
     if (foreign) {
         error_set(err, ERR_IMAGE_FORMAT, "it is a %s image", foreign->name);
         return error_help(err, "convert it: qemu-img convert -O qcow2 IMAGE NEW.qcow2");
     }
-    if (image_stranger_check(file, "it", is_base, err) < 0) {
+    if (image_stranger_check(file, "it", base != NULL, err) < 0) {
         return -(int)err->code;
     }
     if (file->size == 0 || file->size % IMAGE_SECTOR_SIZE != 0) {
@@ -199,15 +212,15 @@ static int inspect_raw(struct user_file *file, const uint8_t *head, size_t n, bo
             "neither a qcow2 header nor the size of a raw disk (%llu bytes are not whole sectors)",
             (unsigned long long)file->size);
     }
-    if (is_base && image_machine_check(file, NULL, "it", err) < 0) {
+    if (base && check_machine(file, NULL, base, err) < 0) {
         return -(int)err->code;
     }
     *ret = (struct image_info){.format = IMAGE_RAW, .virtual_size = file->size};
     return 0;
 }
 
-static int inspect(
-    const char *path, const char *title, bool is_base, struct image_info *ret, struct error *err)
+static int inspect(const char *path, const char *title, const struct base_check *base,
+    struct image_info *ret, struct error *err)
 {
     cleanup_with(user_file_close) struct user_file file = USER_FILE_INIT;
     uint8_t head[IMAGE_HEAD_SIZE];
@@ -216,26 +229,32 @@ static int inspect(
         read_head(&file, path, head, sizeof(head), &n, err) < 0) {
         return -(int)err->code;
     }
-    int rc = qcow2_has_magic(head, n) ? inspect_qcow2(&file, head, n, is_base, ret, err)
-                                      : inspect_raw(&file, head, n, is_base, ret, err);
+    int rc = qcow2_has_magic(head, n) ? inspect_qcow2(&file, head, n, base, ret, err)
+                                      : inspect_raw(&file, head, n, base, ret, err);
     return rc < 0 ? error_wrap(err, "image '%s'", title) : 0;
 }
 
 int image_inspect(const char *path, struct image_info *ret, struct error *err)
 {
-    return inspect(path, path, false, ret, err);
+    return inspect(path, path, NULL, ret, err);
 }
 
-int image_inspect_base(
+int image_inspect_base(const char *path, const char *machine, const char *title,
+    struct image_info *ret, struct error *err)
+{
+    return inspect(path, title, &(struct base_check){.machine = machine}, ret, err);
+}
+
+int image_inspect_whole(
     const char *path, const char *title, struct image_info *ret, struct error *err)
 {
-    return inspect(path, title, true, ret, err);
+    return inspect(path, title, &(struct base_check){.is_any = true}, ret, err);
 }
 
 /* Enough for the table of a raw disk, and for a qcow2 whose head leads to it. */
 enum { PACKED_MAX = 1024 * 1024, UNPACKED_MAX = 4 * PACKED_MAX };
 
-static int check_unpacked(const uint8_t *head, size_t n, struct error *err)
+static int check_unpacked(const uint8_t *head, size_t n, const char *machine, struct error *err)
 {
     struct error ignored = {.code = ERR_NONE};
     struct qcow2_header header;
@@ -246,10 +265,10 @@ static int check_unpacked(const uint8_t *head, size_t n, struct error *err)
         (is_qcow2 && qcow2_parse(head, n, &header, &ignored) < 0)) {
         return 0;
     }
-    return image_machine_check(&file, is_qcow2 ? &header : NULL, "it", err);
+    return image_machine_check(&file, is_qcow2 ? &header : NULL, machine, "it", err);
 }
 
-int image_inspect_packed(const char *path, struct error *err)
+int image_inspect_packed(const char *path, const char *machine, struct error *err)
 {
     cleanup_with(user_file_close) struct user_file file = USER_FILE_INIT;
     cleanup_free uint8_t *packed = mem_calloc(1, PACKED_MAX), *head = mem_calloc(1, UNPACKED_MAX);
@@ -259,5 +278,5 @@ int image_inspect_packed(const char *path, struct error *err)
         return -(int)err->code;
     }
     n = image_unpack(packed, n, head, UNPACKED_MAX);
-    return check_unpacked(head, n, err) < 0 ? error_wrap(err, "image '%s'", path) : 0;
+    return check_unpacked(head, n, machine, err) < 0 ? error_wrap(err, "image '%s'", path) : 0;
 }

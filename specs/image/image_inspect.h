@@ -33,7 +33,7 @@ int compression_of_file(
 
 /* Of an image that is packed with gzip, xz, bzip2 or zstd: -ERR_IMAGE_FORMAT when the disk in it is
  * for another processor, as far as its beginning shows. */
-int image_inspect_packed(const char *path, struct error *err);
+int image_inspect_packed(const char *path, const char *machine, struct error *err);
 
 /* *ret: the other hypervisor's format that the file is in, NULL: in none. -ERR_IMAGE_FORMAT when it
  * names further files, or is shorter than it says. `title` is what messages call it. */
@@ -47,7 +47,11 @@ int image_foreign_of_file(
 int image_inspect(const char *path, struct image_info *ret, struct error *err);
 
 /* The same, and -ERR_IMAGE_FORMAT when a qcow2 is cut off (image_end.h), or a disk is for another
- * processor (image_machine.h). For what comes from
+ * processor than `machine` (image_machine.h). For what comes from
  * elsewhere, before it is used first: an overlay may, after a lost power, point behind its end. */
-int image_inspect_base(
+int image_inspect_base(const char *path, const char *machine, const char *title,
+    struct image_info *ret, struct error *err);
+
+/* As image_inspect_base(), of a VM's own disk: for whichever processor it is. */
+int image_inspect_whole(
     const char *path, const char *title, struct image_info *ret, struct error *err);

@@ -195,8 +195,8 @@ static bool runs_on(int root, const char *host)
     return text_eq(roots[root].machine, name) || text_eq(roots[root].also, name);
 }
 
-int image_machine_check(
-    struct user_file *file, const struct qcow2_header *qcow2, const char *title, struct error *err)
+int image_machine_check(struct user_file *file, const struct qcow2_header *qcow2,
+    const char *machine, const char *title, struct error *err)
 {
     struct utsname host;
     size_t n = 0;
@@ -205,9 +205,11 @@ int image_machine_check(
     if (uname(&host) < 0) {
         return 0;
     }
+    const char *wanted = machine ? machine : host.machine;
+    bool is_host = text_eq(wanted, host.machine);
     for (size_t i = 0; i < n; i++) {
         int root = root_of(entries + i * ENTRY_SIZE);
-        if (root >= 0 && runs_on(root, host.machine)) {
+        if (root >= 0 && runs_on(root, wanted)) {
             return 0;
         }
         other = root >= 0 ? root : other;
@@ -216,8 +218,12 @@ int image_machine_check(
         return 0;
     }
     error_set(err, ERR_IMAGE_FORMAT,
-        "%s is the disk of another type of computer: %s, and this host is %s", title,
-        roots[other].machine, host.machine);
-    return error_help(err, "name the image for %s%s", host.machine,
-        text_eq(host.machine, "x86_64") ? " (many call it amd64)" : "");
+        "%s is the disk of another type of computer: %s, and this %s is %s", title,
+        roots[other].machine, is_host ? "host" : "VM", wanted);
+    return error_help(err, "name the image for %s%s%s%s", wanted,
+        text_eq(wanted, "x86_64")    ? " (many call it amd64)"
+        : text_eq(wanted, "aarch64") ? " (many call it arm64)"
+                                     : "",
+        is_host && text_eq(roots[other].machine, "aarch64") ? "; or write: arch " : "",
+        is_host && text_eq(roots[other].machine, "aarch64") ? "\"aarch64\"" : "");
 }

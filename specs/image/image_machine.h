@@ -12,7 +12,8 @@
 struct error;
 struct user_file;
 
-/* -ERR_IMAGE_FORMAT: none of the disk's root partitions is for this host's processor. `qcow2` is
- * the file's header, NULL: it is raw; `title` is what messages call the file. Blocks. */
-int image_machine_check(
-    struct user_file *file, const struct qcow2_header *qcow2, const char *title, struct error *err);
+/* -ERR_IMAGE_FORMAT: none of the disk's root partitions is for this processor, as uname(2) has it;
+ * `machine` NULL: the host's. `qcow2` is the file's header, NULL: it is raw; `title` is what
+ * messages call the file. Blocks. */
+int image_machine_check(struct user_file *file, const struct qcow2_header *qcow2,
+    const char *machine, const char *title, struct error *err);

@@ -47,6 +47,9 @@ void spec_media_digest(const struct vm_spec *spec, char ret_digest[DIGEST_SIZE])
     json_put_text(json, "imageKind", image_kind_name(spec->image.kind));
     json_put_text(json, "image", spec->image.location);
     json_put_text(json, "sha256", spec->image.sha256);
+    if (spec->image.arch != ARCH_HOST) {
+        json_put_text(json, "arch", arch_machine(spec->image.arch));
+    }
     if (spec->cloud_init.is_set) {
         json_put(json, "seed", seed_inputs(spec));
     }

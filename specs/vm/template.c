@@ -41,6 +41,7 @@ const char *template_memory_obstacle(const struct vm_spec *spec)
         {spec->firmware == FIRMWARE_UEFI, "firmware \"uefi\""},
         {spec->firmware == FIRMWARE_UEFI_SECURE, "firmware \"uefi-secure\""},
         {spec->has_tpm, "`tpm`"},
+        {arch_is_foreign(spec->image.arch), "an `arch` that is not the host's"},
         {spec->n_shares > 0, "a `share`"},
         {spec->n_volumes > 0, "a `volume`"},
         {spec->n_disks > 0, "a further `disk`"},
@@ -120,6 +121,9 @@ char *template_key(const struct vm_spec *spec, const char *image_id)
     json_put_text(key, "image", image_id);
     json_put_int(key, "disk", spec->disk_gib);
     json_put_text(key, "firmware", enum_names_at(&firmware_words, spec->firmware));
+    if (spec->image.arch != ARCH_HOST) {
+        json_put_text(key, "arch", arch_machine(spec->image.arch));
+    }
     if (spec->has_tpm) {
         json_put_text(key, "tpm", "#true");
     }
@@ -160,8 +164,8 @@ static char *in_words(const json_t *value)
 char *template_key_difference(const char *before, const char *after)
 {
     static const char *const keys[] = {"kind", "format", "backend", "image", "disk", "firmware",
-        "tpm", "network", "seed", "hostname", "user", "user-data", "raw", "user-data-2", "vcpus",
-        "max-vcpus", "memory", "max-memory", "machine", "accel", "layout"};
+        "arch", "tpm", "network", "seed", "hostname", "user", "user-data", "raw", "user-data-2",
+        "vcpus", "max-vcpus", "memory", "max-memory", "machine", "accel", "layout"};
     cleanup_json json_t *a = json_loads(before, 0, NULL), *b = json_loads(after, 0, NULL);
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         json_t *old = json_object_get(a, keys[i]), *new = json_object_get(b, keys[i]);

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <strings.h>
 
 #include "specs/base/buf.h"
@@ -17,6 +18,7 @@
 
 DEFINE_WORDS(backend_kind, enum backend_kind, BACKEND_COUNT_, "qemu", "propolis", "noop")
 DEFINE_WORDS(image_kind, enum image_kind, IMAGE_KIND_COUNT_, "file", "url", "name")
+DEFINE_WORD_LIST(arch, ARCH_COUNT_, "host", "x86_64", "aarch64")
 DEFINE_WORD_LIST(accel_mode, ACCEL_COUNT_, "auto", "kvm", "tcg")
 DEFINE_WORD_LIST(firmware, FIRMWARE_COUNT_, "bios", "uefi", "uefi-secure")
 DEFINE_WORD_LIST(seed_bus, SEED_BUS_COUNT_, "scsi", "virtio", "ide")
@@ -41,6 +43,7 @@ static const struct fields file_fields = {FIELDS_OF(file_rows, struct spec_file)
 static const struct field image_rows[] = {
     FIELD_ENUM(struct spec_image, kind, "kind", &image_kind_words),
     FIELD(struct spec_image, location, "location"),
+    FIELD_ENUM(struct spec_image, arch, "arch", &arch_words, .omit_empty = true),
     FIELD(struct spec_image, sha256, "sha256"),
 };
 static const struct fields image_fields = {FIELDS_OF(image_rows, struct spec_image)};
@@ -342,6 +345,37 @@ void vm_spec_digest(const struct vm_spec *spec, char *ret_hex)
 }
 
 /* ---- properties ---- */
+
+static const char *host_machine(void)
+{
+    static struct utsname host;
+    return host.machine[0] || uname(&host) == 0 ? host.machine : "x86_64";
+}
+
+const char *arch_machine(enum arch arch)
+{
+    return arch == ARCH_HOST ? host_machine() : enum_names_at(&arch_words, (int)arch);
+}
+
+bool vm_spec_is_arm(const struct vm_spec *spec)
+{
+    return text_eq(arch_machine(spec->image.arch), "aarch64");
+}
+
+void vm_spec_settle_arch(struct vm_spec *spec)
+{
+    if (!arch_is_foreign(spec->image.arch)) {
+        spec->image.arch = ARCH_HOST;
+    }
+    if (spec->firmware == FIRMWARE_BIOS && vm_spec_is_arm(spec)) {
+        spec->firmware = FIRMWARE_UEFI;
+    }
+}
+
+bool arch_is_foreign(enum arch arch)
+{
+    return arch != ARCH_HOST && !text_eq(arch_machine(arch), host_machine());
+}
 
 static bool is_letter_or_digit(char c)
 {

@@ -22,6 +22,8 @@ struct error;
 struct fields;
 
 enum backend_kind { BACKEND_QEMU, BACKEND_PROPOLIS, BACKEND_NOOP, BACKEND_COUNT_ };
+/* A guest's processor. ARCH_HOST: as the host's, whichever that is. */
+enum arch { ARCH_HOST, ARCH_X86_64, ARCH_AARCH64, ARCH_COUNT_ };
 enum image_kind { IMAGE_FILE, IMAGE_URL, IMAGE_NAME, IMAGE_KIND_COUNT_ };
 enum network_mode {
     NETWORK_USER,
@@ -61,6 +63,7 @@ struct spec_file {
 struct spec_image {
     enum image_kind kind;
     char *location;  /* absolute path, URL, or name (specs/vmfile/image_names.h) */
+    enum arch arch;  /* what it is made for, and its VM is */
     char *sha256;    /* digest that the bytes must have; NULL: not given */
     bool is_of_disk; /* found to have the bytes of the disk's base (impact.h); never recorded */
 };
@@ -347,6 +350,13 @@ bool vm_spec_name_is_of_template(const char *name);
  * it. */
 char *vm_spec_key_beside(const struct vm_spec *spec);
 
+/* As uname(2) has it: "aarch64". Static. */
+const char *arch_machine(enum arch arch);
+bool arch_is_foreign(enum arch arch);
+bool vm_spec_is_arm(const struct vm_spec *spec);
+/* The host's own processor has one name, and one without a BIOS has UEFI. */
+void vm_spec_settle_arch(struct vm_spec *spec);
+
 /* The i-th network, from 0; NULL: there are no more. Borrowed. */
 const struct spec_network *vm_spec_network(const struct vm_spec *spec, size_t i);
 /* The first of that mode; NULL: none. Borrowed. */
@@ -408,7 +418,7 @@ extern const struct enum_names backend_kind_words;
 extern const struct enum_names image_kind_words;
 extern const struct enum_names network_mode_words;
 extern const struct enum_names forward_protocol_words, socket_direction_words;
-extern const struct enum_names accel_mode_words;
+extern const struct enum_names arch_words, accel_mode_words;
 extern const struct enum_names firmware_words;
 extern const struct enum_names seed_bus_words;
 extern const struct enum_names setup_policy_words;

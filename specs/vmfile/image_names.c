@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "specs/base/buf.h"
@@ -102,13 +101,30 @@ static void keep_entry(struct image_names *names, struct named_image *image)
     *image = (struct named_image){.url = NULL};
 }
 
+/* False: no VM here can have that processor. */
+static bool take_arch(struct entry *entry)
+{
+    struct strings *names = &entry->image.names;
+    const char *machine = entry->arch ? entry->arch : arch_machine(ARCH_X86_64);
+    if (text_eq(machine, arch_machine(ARCH_HOST))) {
+        return true;
+    }
+    int arch = enum_names_find(&arch_words, machine);
+    entry->image.arch = arch > ARCH_HOST ? (enum arch)arch : ARCH_HOST;
+    for (size_t i = 0; arch > ARCH_HOST && i < names->count; i++) {
+        char *name = mem_printf("%s+%s", names->items[i], machine);
+        free(names->items[i]);
+        names->items[i] = name;
+    }
+    return arch > ARCH_HOST;
+}
+
 static void read_entry(
     struct vmfile_reader *reader, const struct kdl_node *node, bool is_own, struct image_names *ret)
 {
     struct entry entry = {.image.is_own = is_own};
     struct kdl_pos seen[ENTRY_FIELD_COUNT_] = {{0}};
     struct vmfile_field field;
-    struct utsname host;
     vmfile_read_node(reader, node, &shape, &entry, seen);
     for (size_t i = 0; vmfile_argument(node, i, &field); i++) {
         const char *name = vmfile_line(reader, &field);
@@ -121,8 +137,7 @@ static void read_entry(
     if (!seen[ENTRY_URL].line || !seen[ENTRY_SUMS].line) {
         vmfile_report(reader, node->pos, shape.usage, "`image` needs both `url` and `sums`");
     }
-    const char *machine = uname(&host) < 0 ? "" : host.machine;
-    if (reader->file->n_diagnostics == 0 && text_eq(entry.arch ? entry.arch : "x86_64", machine)) {
+    if (reader->file->n_diagnostics == 0 && take_arch(&entry)) {
         keep_entry(ret, &entry.image);
     }
     named_image_clear(&entry.image);
@@ -215,6 +230,15 @@ const struct named_image *image_names_find(const struct image_names *names, cons
     return NULL;
 }
 
+const struct named_image *image_names_find_for(
+    const struct image_names *names, const char *name, enum arch arch)
+{
+    cleanup_free char *suffix = mem_printf("+%s", arch_machine(arch));
+    cleanup_free char *whole = mem_printf("%s%s", name, suffix);
+    return image_names_find(
+        names, arch_is_foreign(arch) && !text_ends_with(name, suffix) ? whole : name);
+}
+
 bool image_name_is_meant(const char *word)
 {
     return word[0] && !strchr("~.-", word[0]) && strlen(word) < 200 &&
@@ -226,8 +250,10 @@ void named_image_apply(const struct named_image *image, struct vm_spec *spec)
 {
     free(spec->image.location);
     spec->image.kind = IMAGE_NAME;
+    spec->image.arch = image->arch;
     spec->image.location = mem_strdup(image->names.items[0]);
     spec->firmware = image->firmware;
+    vm_spec_settle_arch(spec);
     spec->cloud_init.bus = image->bus;
     if (image->user) {
         free(spec->ssh.user);

@@ -23,6 +23,7 @@ struct named_image {
     char *url;
     char *sums; /* URL of the publisher's list of check sums (specs/image/image_sums.h) */
     char *user; /* whom its cloud-init makes; NULL: not said */
+    enum arch arch;
     enum firmware firmware;
     enum seed_bus bus;
     bool is_own; /* of the user's catalogue */
@@ -34,8 +35,9 @@ struct image_names {
     char *own_path; /* of the user's catalogue, which need not be there */
 };
 
-/* Adds the entries for this kind of processor. -ERR_VMFILE_INVALID: the catalogue is not valid;
- * `path` is how messages call it. */
+/* Adds the entries for the processors that VMs here can have; those for another one than this
+ * host's under names with it behind: "debian:12+aarch64". -ERR_VMFILE_INVALID: the catalogue is not
+ * valid; `path` is how messages call it. */
 int image_names_add(struct image_names *names, const char *text, size_t n, const char *path,
     bool is_own, struct error *err);
 
@@ -46,6 +48,10 @@ void image_names_clear(struct image_names *names); /* zeroed is fine */
 
 /* NULL: no image has that name. Borrowed. */
 const struct named_image *image_names_find(const struct image_names *names, const char *name);
+
+/* The one for VMs of that processor. */
+const struct named_image *image_names_find_for(
+    const struct image_names *names, const char *name, enum arch arch);
 
 /* Whether a word may be meant as a name, and not as a path: it has no '/' and does not begin with
  * '~' or '.'. */

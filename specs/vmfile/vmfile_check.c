@@ -45,6 +45,34 @@ static void check_headroom(struct vmfile_reader *reader, const struct vmfile_vm 
     }
 }
 
+/* What only one kind of machine has. */
+static void check_arch(struct vmfile_reader *reader, const struct vmfile_vm *vm)
+{
+    const struct vm_spec *spec = vm->spec;
+    bool is_arm = vm_spec_is_arm(spec);
+    const struct {
+        bool holds;
+        int field;
+        const char *hint, *what;
+    } faults[] = {
+        {is_arm && spec->firmware == FIRMWARE_BIOS, VM_FIRMWARE, "write: firmware \"uefi\"",
+            "firmware \"bios\""},
+        {is_arm && spec->max_vcpus, VM_MAX_VCPUS, "remove it", "`max-vcpus`"},
+        {is_arm && spec->cloud_init.is_set && spec->cloud_init.bus == SEED_IDE, VM_CLOUD_INIT,
+            "write: seed \"virtio\"", "seed \"ide\""},
+        {spec->machine && is_arm != text_starts_with(spec->machine, "virt"), VM_MACHINE,
+            is_arm ? "write: machine \"virt\"" : "write: machine \"q35\"", "this `machine`"},
+        {spec->accel == ACCEL_KVM && arch_is_foreign(spec->image.arch), VM_ACCEL,
+            "remove it: TCG runs guests of another processor", "accel \"kvm\""},
+    };
+    for (size_t i = 0; spec->backend == BACKEND_QEMU && i < ARRAY_LEN(faults); i++) {
+        if (faults[i].holds) {
+            vmfile_report(reader, vm->seen[faults[i].field], faults[i].hint,
+                "%s does not go with arch \"%s\"", faults[i].what, arch_machine(spec->image.arch));
+        }
+    }
+}
+
 static void check_network(struct vmfile_reader *reader, const struct vmfile_vm *vm)
 {
     const struct vm_spec *spec = vm->spec;
@@ -65,7 +93,7 @@ static void check_network(struct vmfile_reader *reader, const struct vmfile_vm *
     static const struct {
         int field;
         const char *name;
-    } of_qemu[] = {{VM_VNC, "vnc"}, {VM_MACHINE, "machine"}, {VM_TPM, "tpm"}};
+    } of_qemu[] = {{VM_VNC, "vnc"}, {VM_MACHINE, "machine"}, {VM_TPM, "tpm"}, {VM_ARCH, "arch"}};
     for (size_t i = 0; spec->backend == BACKEND_PROPOLIS && i < ARRAY_LEN(of_qemu); i++) {
         if (vm->seen[of_qemu[i].field].line) {
             vmfile_report(reader, vm->seen[of_qemu[i].field], "remove it",
@@ -252,6 +280,7 @@ void vmfile_check_vm(struct vmfile_reader *reader, const struct vmfile_vm *vm)
 {
     check_image(reader, vm);
     check_headroom(reader, vm);
+    check_arch(reader, vm);
     if (!vm->is_ambiguous) {
         check_network(reader, vm);
         check_storage(reader, vm);

@@ -59,6 +59,23 @@ static bool is_meant_as_name(const struct vmfile_reader *reader, const struct kd
     return reader->place || !env->file_problem || env->file_problem(env->context, path, false);
 }
 
+/* Which is read later. */
+static enum arch arch_of(const struct kdl_node *vm)
+{
+    int arch = ARCH_HOST;
+    for (size_t i = 0; i < vm->n_children + vm->n_entries; i++) {
+        bool is_child = i < vm->n_children;
+        const struct kdl_entry *entry = is_child ? NULL : &vm->entries[i - vm->n_children];
+        const char *name = is_child ? vm->children[i].name : entry->name;
+        const struct kdl_value *value =
+            is_child ? kdl_argument(&vm->children[i], 0) : &entry->value;
+        if (text_eq(name, "arch") && value && value->kind == KDL_STRING) {
+            arch = enum_names_find(&arch_words, value->string);
+        }
+    }
+    return arch < 0 ? ARCH_HOST : (enum arch)arch;
+}
+
 void vmfile_take_named_image(
     struct vmfile_reader *reader, const struct kdl_node *vm, struct vm_spec *spec)
 {
@@ -70,7 +87,8 @@ void vmfile_take_named_image(
             continue;
         }
         const struct image_names *names = env->image_names(env->context, &ignored);
-        const struct named_image *image = names ? image_names_find(names, value->string) : NULL;
+        const struct named_image *image =
+            names ? image_names_find_for(names, value->string, arch_of(vm)) : NULL;
         if (image) {
             named_image_apply(image, spec);
         }

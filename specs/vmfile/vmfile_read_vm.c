@@ -69,10 +69,13 @@ static const struct vmfile_rule rules[VM_FIELD_COUNT_] = {
     [VM_LABEL] = {"label", "label \"tier\" \"web\"", .is_list = true,
         .read_node = vmfile_read_label},
     [VM_PROTECT] = {"protect", "protect", .read_node = vmfile_read_protect},
+    [VM_ARCH] = {"arch", "arch \"aarch64\"", .kind = VMFILE_WORD, SPEC(image.arch),
+        .words = &arch_words},
     [VM_ACCEL] = {"accel", "accel \"auto\"", .kind = VMFILE_WORD, SPEC(accel),
         .words = &accel_mode_words},
     [VM_MACHINE] = {"machine", "machine \"q35\"", .kind = VMFILE_NAME, SPEC(machine),
-        .is_valid = vmfile_is_machine, .problem = "must be \"q35\" or a version of it, not",
+        .is_valid = vmfile_is_machine,
+        .problem = "must be \"q35\" or a version of it, or of \"virt\", not",
         .hint = "write for example: machine \"pc-q35-7.2\""},
     [VM_FIRMWARE] = {"firmware", "firmware \"uefi\"", .kind = VMFILE_WORD, SPEC(firmware),
         .words = &firmware_words},
@@ -289,5 +292,10 @@ void vmfile_read_vm(struct vmfile_reader *reader, const struct kdl_node *node)
     reader->is_image_meant = false;
     vmfile_take_named_image(reader, node, vm->spec);
     vmfile_read_node(reader, node, &shape, vm, vm->seen);
+    enum firmware firmware = vm->spec->firmware;
+    vm_spec_settle_arch(vm->spec);
+    if (vm->seen[VM_FIRMWARE].line) {
+        vm->spec->firmware = firmware;
+    }
     vmfile_check_vm(reader, vm);
 }

@@ -55,6 +55,7 @@ enum vm_field {
     VM_DEPENDS_ON,
     VM_LABEL,
     VM_PROTECT,
+    VM_ARCH,
     VM_ACCEL,
     VM_MACHINE,
     VM_FIRMWARE,

@@ -96,8 +96,9 @@ bool vmfile_is_machine(const char *text)
 {
     enum { MACHINE_MAX = 40 };
     size_t n = strlen(text);
-    return strcmp(text, "q35") == 0 ||
-           (text_starts_with(text, "pc-q35-") && n > strlen("pc-q35-") && n <= MACHINE_MAX &&
+    const char *prefix = text_starts_with(text, "virt") ? "virt-" : "pc-q35-";
+    return strcmp(text, "q35") == 0 || strcmp(text, "virt") == 0 ||
+           (text_starts_with(text, prefix) && n > strlen(prefix) && n <= MACHINE_MAX &&
                strspn(text, LOWER UPPER DIGIT "-_.") == n);
 }
 

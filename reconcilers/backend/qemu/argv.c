@@ -62,6 +62,11 @@ static char *escape(const char *path)
     return buf_steal(&out);
 }
 
+const char *qemu_newest_machine(const struct vm_spec *spec)
+{
+    return vm_spec_is_arm(spec) ? "virt" : "q35";
+}
+
 static void add_process(struct words *words, const struct qemu_config *config)
 {
     argv_add(words, config->binary);
@@ -104,7 +109,8 @@ static void add_machine(struct words *words, const struct qemu_config *config)
 {
     bool is_shared = config->has_virtiofs && config->spec->n_shares > 0;
     bool is_named = is_shared || config->memory;
-    option(words, "-machine", "%s%s%s%s", config->machine,
+    option(words, "-machine", "%s%s%s%s%s", config->machine,
+        vm_spec_is_arm(config->spec) ? ",gic-version=max" : "",
         config->firmware ? ",pflash0=firmware-code,pflash1=firmware-vars" : "",
         config->firmware && config->firmware->needs_smm ? ",smm=on" : "",
         is_named ? ",memory-backend=ram" : "");
@@ -120,6 +126,8 @@ static void add_machine(struct words *words, const struct qemu_config *config)
     option(words, "-accel", "%s", config->accel);
     if (text_eq(config->accel, "kvm")) {
         option(words, "-cpu", "host"); /* TCG: the default; `max` measured slower */
+    } else if (vm_spec_is_arm(config->spec)) {
+        option(words, "-cpu", "cortex-a57"); /* the default has 32 bits */
     }
     const struct vm_spec *spec = config->spec;
     if (spec->max_vcpus > spec->vcpus) {
@@ -159,7 +167,8 @@ static void add_tpm(struct words *words, const struct qemu_config *config)
     }
     option(words, "-chardev", "socket,id=tpm,fd=%d", QEMU_FD_TPM);
     option(words, "-tpmdev", "emulator,id=tpm0,chardev=tpm");
-    option(words, "-device", "tpm-crb,tpmdev=tpm0");
+    option(words, "-device", "%s,tpmdev=tpm0",
+        vm_spec_is_arm(config->spec) ? "tpm-tis-device" : "tpm-crb");
 }
 
 static void add_monitors_and_console(struct words *words, const struct qemu_config *config)
@@ -179,7 +188,11 @@ static void add_monitors_and_console(struct words *words, const struct qemu_conf
     if (config->is_woken) {
         option(words, "-incoming", "defer");
     }
-    option(words, "-vga", "std");
+    if (vm_spec_is_arm(config->spec)) {
+        option(words, "-device", "ramfb"); /* what its firmware has drawn on is a guest's screen */
+    } else {
+        option(words, "-vga", "std");
+    }
     const struct spec_vnc *vnc = &config->spec->vnc;
     if (vnc->port) { /* the first: query-vnc answers with it */
         option(

@@ -41,9 +41,11 @@ int qemu_network_fd(enum network_mode mode, size_t i);
 #define QEMU_DISK_NODE "disk0"
 #define QEMU_NETDEVS "net" /* and the network's number */
 #define QEMU_NETDEV QEMU_NETDEVS "0"
-#define QEMU_VOLUME "volume-"     /* and the volume's name: node and device */
-#define QEMU_AGENT "agent"        /* chardev, and device of its port */
-#define QEMU_NEWEST_MACHINE "q35" /* an alias: QEMU's newest version of it */
+#define QEMU_VOLUME "volume-" /* and the volume's name: node and device */
+#define QEMU_AGENT "agent"    /* chardev, and device of its port */
+
+/* "q35": aliases for QEMU's newest version of it. Static. */
+const char *qemu_newest_machine(const struct vm_spec *spec);
 
 /* Root ports port0 … that are free when a machine starts; those of its volumes come behind them. */
 enum { QEMU_FREE_PORTS = 4 };
@@ -54,7 +56,7 @@ struct qemu_config {
     const struct vm_spec *spec;
     const char *binary;
     const char *uuid;
-    const char *machine;      /* "q35" or a version of it */
+    const char *machine;      /* "q35", of ARM "virt", or a version of it */
     const char *run_as;       /* "UID:GID" that QEMU becomes before a guest runs; NULL: it stays */
     unsigned early_ports_end; /* host ports below it are bound before that; 0: none */
     const char *accel;        /* "kvm" or "tcg" */

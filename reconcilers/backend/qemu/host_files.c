@@ -12,22 +12,26 @@
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
-
-#define QEMU_PROGRAM "qemu-system-x86_64"
+#include "specs/base/text.h"
 
 #define GUARD_LIBRARY "vmctl-qemu-guard.so"
 
 enum { OVERFLOW_ID = 65534 /* `nobody` on Debian */ };
 
-int host_find_qemu(char **ret_path, struct error *err)
+int host_find_qemu(enum arch arch, char **ret_path, struct error *err)
 {
-    const char *wanted = getenv("VMCTL_QEMU");
-    const char *program = wanted && wanted[0] ? wanted : QEMU_PROGRAM;
+    const char *machine = arch_machine(arch);
+    const char *wanted = arch_is_foreign(arch) ? NULL : getenv("VMCTL_QEMU");
+    cleanup_free char *usual = mem_printf("qemu-system-%s", machine);
+    const char *program = wanted && wanted[0] ? wanted : usual;
     cleanup_free char *path = program[0] == '/' ? mem_strdup(program) : fs_find_program(program);
     if (!path || access(path, X_OK) != 0) {
         (void)error_set(err, ERR_QEMU_SPAWN, "cannot find the program '%s'%s", program,
             program == wanted ? " (from VMCTL_QEMU)" : " in PATH");
-        return error_help(err, "install it: apt-get install qemu-system-x86");
+        return error_help(err, "install it: apt-get install qemu-system-%s",
+            text_eq(machine, "x86_64")    ? "x86"
+            : text_eq(machine, "aarch64") ? "arm"
+                                          : "misc");
     }
     *ret_path = TAKE_PTR(path);
     return 0;

@@ -2,12 +2,13 @@
 /* Files that must be installed on the host: the QEMU program, and what vmctl adds to it. */
 #pragma once
 
-#include <stddef.h>
+#include "specs/vm/vm_spec.h"
 
 struct error;
 
-/* $VMCTL_QEMU, else qemu-system-x86_64 in $PATH. Absolute; free() it. ERR_QEMU_SPAWN: not found. */
-int host_find_qemu(char **ret_path, struct error *err);
+/* The one of a guest's processor, qemu-system-x86_64 in $PATH; of this host's, $VMCTL_QEMU before
+ * that. Absolute; free() it. ERR_QEMU_SPAWN: not found. */
+int host_find_qemu(enum arch arch, char **ret_path, struct error *err);
 
 /* The library that keeps a guest from the host's own services (guard_preload.c): beside this
  * program, or in ../lib/vmctl of it. free() it. ERR_BACKEND_UNAVAILABLE: not found. */

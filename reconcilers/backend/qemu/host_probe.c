@@ -56,10 +56,17 @@ static json_t *find_program(int (*find)(char **ret_path, struct error *err))
     return path_or_error(rc, path, &err);
 }
 
+static int find_own_qemu(char **ret_path, struct error *err)
+{
+    return host_find_qemu(ARCH_HOST, ret_path, err);
+}
+
 static json_t *find_uefi(enum firmware kind)
 {
     struct error err = {.code = ERR_NONE};
-    const struct firmware_wanted wanted = {kind, "x86_64", QEMU_NEWEST_MACHINE, "/nonexistent"};
+    const struct vm_spec any = {.firmware = kind};
+    const struct firmware_wanted wanted = {
+        kind, arch_machine(ARCH_HOST), qemu_newest_machine(&any), "/nonexistent"};
     cleanup_with(firmware_build_clear) struct firmware_build build = {.code = NULL};
     int rc = firmware_find(firmware_directories(), &wanted, &build, &err);
     return path_or_error(rc, build.code, &err);
@@ -80,7 +87,7 @@ int host_probe_run(json_t **ret, struct error *err)
     loop_free(probe.loop);
     json_t *json = json_object();
     json_put(json, "kvm", probe.kvm);
-    json_put(json, "qemu", find_program(host_find_qemu));
+    json_put(json, "qemu", find_program(find_own_qemu));
     json_put(json, "uefi", find_uefi(FIRMWARE_UEFI));
     json_put(json, "uefi-secure", find_uefi(FIRMWARE_UEFI_SECURE));
     json_put(json, "tpm", find_program(tpm_find_program));

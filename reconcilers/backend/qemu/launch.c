@@ -179,7 +179,7 @@ static void find_firmware(struct launch *launch)
     }
     cleanup_free char *vars = paths_vm(host->paths, launch->machine->vm_name, VM_FIRMWARE_VARS);
     const struct firmware_wanted wanted = {
-        launch->spec->firmware, "x86_64", launch->machine_type, vars};
+        launch->spec->firmware, arch_machine(launch->spec->image.arch), launch->machine_type, vars};
     launch->under_way =
         firmware_prepare(host->pool, &wanted, &launch->firmware, firmware_prepared, launch);
 }
@@ -253,9 +253,11 @@ struct op *machine_launch(struct machine *machine, const struct vm_env *env,
     /* The first start takes the newest there is, and boot.c reports which that was. */
     const char *type = env->spec->machine     ? env->spec->machine
                        : env->status->machine ? env->status->machine
-                                              : QEMU_NEWEST_MACHINE;
+                                              : qemu_newest_machine(env->spec);
     bool is_saved = env->status->saved.phase == SAVED_WHOLE;
-    enum accel_mode accel = is_saved ? accel_of(env->status->saved.accel) : env->spec->accel;
+    enum accel_mode accel = is_saved ? accel_of(env->status->saved.accel)
+                            : arch_is_foreign(env->spec->image.arch) ? ACCEL_TCG
+                                                                     : env->spec->accel;
     struct launch *launch = mem_new(struct launch);
     *launch = (struct launch){.op = {launch_cancel, done, context},
         .machine = machine,

@@ -524,7 +524,7 @@ char *machine_memory_host(const struct reconciler_host *owner)
     struct stat st;
     cleanup_free char *binary = NULL;
     struct buf out = BUF_INIT(0);
-    if (host_find_qemu(&binary, &ignored) < 0 || stat(binary, &st) < 0) {
+    if (host_find_qemu(ARCH_HOST, &binary, &ignored) < 0 || stat(binary, &st) < 0) {
         return NULL;
     }
     buf_printf(&out, "QEMU %s of %lld bytes, %lld", binary, (long long)st.st_size,

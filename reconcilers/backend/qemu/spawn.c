@@ -190,7 +190,7 @@ static int build_argv(const struct spawn_request *request, char ***ret_argv, str
     }
     cleanup_free char *binary = NULL;
     cleanup_free char *user = NULL;
-    int rc = host_find_qemu(&binary, err);
+    int rc = host_find_qemu(request->spec->image.arch, &binary, err);
     if (rc < 0 || (rc = host_find_qemu_user(&user, err)) < 0) {
         return rc;
     }

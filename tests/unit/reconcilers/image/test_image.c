@@ -431,7 +431,7 @@ static void assert_is_converted(struct fixture *f)
     struct image_info info;
     struct error err = {0};
     char id[DIGEST_SIZE];
-    assert_int_equal(image_inspect_base(f->result.path, "it", &info, &err), 0);
+    assert_int_equal(image_inspect_base(f->result.path, NULL, "it", &info, &err), 0);
     assert_int_equal(info.format, IMAGE_QCOW2);
     assert_false(info.has_backing);
     cleanup_free char *path = paths_image(&f->m.paths, f->result.id);

@@ -83,7 +83,7 @@ static enum error_code check_raw(
     assert_int_equal(pwrite(fileno(file), table, sizeof(table), 0), sizeof(table));
     *err = (struct error){.code = ERR_NONE};
     struct user_file disk = {.fd = fileno(file), .size = sizeof(table)};
-    (void)image_machine_check(&disk, NULL, "disk.img", err);
+    (void)image_machine_check(&disk, NULL, NULL, "disk.img", err);
     fclose(file);
     return err->code;
 }
@@ -100,6 +100,26 @@ static void a_disk_of_another_processor_is_refused(void **state)
     const uint8_t *riscv[] = {riscv64};
     assert_int_equal(check_raw(riscv, 1, 2, &err), ERR_IMAGE_FORMAT);
     assert_non_null(strstr(err.message, "riscv64"));
+}
+
+/* A VM of another processor takes the one that this host does not, and the other way round. */
+static void a_vm_says_which_processor_it_has(void **state)
+{
+    (void)state;
+    struct error err = {.code = ERR_NONE};
+    uint8_t table[TABLE_SIZE];
+    const uint8_t *types[] = {riscv64};
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    put_table(table, types, 1, 2);
+    assert_int_equal(pwrite(fileno(file), table, sizeof(table), 0), sizeof(table));
+    struct user_file disk = {.fd = fileno(file), .size = sizeof(table)};
+    assert_int_equal(image_machine_check(&disk, NULL, "riscv64", "disk.img", &err), 0);
+    assert_int_equal(
+        image_machine_check(&disk, NULL, "loongarch64", "disk.img", &err), -ERR_IMAGE_FORMAT);
+    assert_string_equal(err.message,
+        "disk.img is the disk of another type of computer: riscv64, and this VM is loongarch64");
+    fclose(file);
 }
 
 static void a_disk_that_fits_or_does_not_say_is_taken(void **state)
@@ -137,7 +157,7 @@ static enum error_code check_qcow2(uint64_t l1, uint64_t l2, struct error *err)
     assert_int_equal(pwrite(fileno(file), table, sizeof(table), DATA), sizeof(table));
     *err = (struct error){.code = ERR_NONE};
     struct user_file disk = {.fd = fileno(file), .size = DATA + CLUSTER};
-    (void)image_machine_check(&disk, &header, "disk.qcow2", err);
+    (void)image_machine_check(&disk, &header, NULL, "disk.qcow2", err);
     fclose(file);
     return err->code;
 }
@@ -180,11 +200,11 @@ static enum error_code check_made(const char *command, bool is_packed, struct er
     assert_int_equal(user_file_open(&disk, made), 0);
     *err = (struct error){.code = ERR_NONE};
     if (is_packed) {
-        (void)image_inspect_packed(made, err);
+        (void)image_inspect_packed(made, NULL, err);
     } else {
         assert_int_equal(user_file_read_at(&disk, head, sizeof(head), 0), sizeof(head));
         assert_int_equal(qcow2_parse(head, sizeof(head), &header, err), 0);
-        (void)image_machine_check(&disk, &header, "made", err);
+        (void)image_machine_check(&disk, &header, NULL, "made", err);
     }
     assert_int_equal(unlink(raw), 0);
     assert_int_equal(unlink(made), 0);
@@ -232,6 +252,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_disk_of_another_processor_is_refused),
+        cmocka_unit_test(a_vm_says_which_processor_it_has),
         cmocka_unit_test(a_disk_that_fits_or_does_not_say_is_taken),
         cmocka_unit_test(a_qcow2_is_read_as_its_guest_would),
         cmocka_unit_test(packed_disks_are_looked_into),

@@ -135,6 +135,11 @@ static void change_accel(struct vm_spec *s)
 {
     s->accel = ACCEL_TCG;
 }
+static void change_arch(struct vm_spec *s)
+{
+    s->image.arch = ARCH_AARCH64;
+}
+
 static void change_tpm(struct vm_spec *s)
 {
     s->has_tpm = true;
@@ -262,6 +267,7 @@ static const struct {
     {change_accel, "accel", DISPOSITION_RESTART},
     {change_firmware, "firmware", DISPOSITION_RECREATE},
     {change_tpm, "tpm", DISPOSITION_RESTART},
+    {change_arch, "image", DISPOSITION_RECREATE},
     {change_machine, "machine", DISPOSITION_RESTART},
     {change_vnc, "vnc", DISPOSITION_RESTART},
     {change_services, "host-services", DISPOSITION_RESTART},

@@ -229,6 +229,9 @@ static void the_key_of_memory_has_the_machine(void **state)
     spec->has_tpm = true;
     assert_string_equal(template_memory_obstacle(spec), "`tpm`");
     spec->has_tpm = false;
+    spec->image.arch = arch_is_foreign(ARCH_AARCH64) ? ARCH_AARCH64 : ARCH_X86_64;
+    assert_non_null(strstr(template_memory_obstacle(spec), "`arch`"));
+    spec->image.arch = ARCH_HOST;
     spec->steps[0].is_per_vm = true;
     assert_true(template_is_wanted(spec));
     spec->network.mode = NETWORK_TAP; /* as with "disk": what can be had is taken */

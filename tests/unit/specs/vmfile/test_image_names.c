@@ -36,27 +36,49 @@ static void an_entry_of_the_users_replaces_the_one_of_the_same_name(void **state
     cleanup_with(image_names_clear) struct image_names names = {.count = 0};
     struct error err = {.code = ERR_NONE};
     assert_int_equal(add(&names, catalogue, false, &err), 0);
-    assert_int_equal(names.count, 2);
+    assert_int_equal(names.count, 4);
     assert_string_equal(image_names_find(&names, "tiny")->names.items[0], "tiny:1");
     assert_int_equal(add(&names,
                          BOTH("\"tiny:1\"", "url \"https://own/d.img\"; sums \"https://own/S\"")
                              BOTH("\"mine\" \"tiny\"", WHERE),
                          true, &err),
         0);
-    assert_int_equal(names.count, 3);
+    assert_int_equal(names.count, 6);
     assert_string_equal(image_names_find(&names, "tiny:1")->url, "https://own/d.img");
     assert_true(image_names_find(&names, "tiny:1")->is_own);
     assert_string_equal(image_names_find(&names, "tiny")->names.items[0], "mine");
     assert_null(image_names_find(&names, "Tiny:1"));
 }
 
-static void entries_for_other_processors_are_left_out(void **state)
+static void entries_that_no_vm_can_have_are_left_out(void **state)
 {
     (void)state;
     cleanup_with(image_names_clear) struct image_names names = {.count = 0};
     struct error err = {.code = ERR_NONE};
     assert_int_equal(add(&names, "image \"a\" { arch \"pdp11\"; " WHERE " }", false, &err), 0);
     assert_int_equal(names.count, 0);
+}
+
+static void a_vm_of_another_processor_takes_its_entry(void **state)
+{
+    (void)state;
+    const bool is_arm = !arch_is_foreign(ARCH_AARCH64);
+    const enum arch foreign = is_arm ? ARCH_X86_64 : ARCH_AARCH64;
+    const char *name = is_arm ? "tiny:1+x86_64" : "tiny:1+aarch64";
+    cleanup_with(image_names_clear) struct image_names names = {.count = 0};
+    struct error err = {.code = ERR_NONE};
+    assert_int_equal(add(&names, catalogue, false, &err), 0);
+    const struct named_image *image = image_names_find_for(&names, "tiny", foreign);
+    assert_non_null(image);
+    assert_string_equal(image->names.items[0], name);
+    assert_ptr_equal(image_names_find_for(&names, name, foreign), image);
+    assert_ptr_equal(
+        image_names_find_for(&names, "tiny", ARCH_HOST), image_names_find(&names, "tiny"));
+    struct vm_spec *spec = vm_spec_new("web");
+    named_image_apply(image, spec);
+    assert_int_equal(spec->image.arch, foreign);
+    assert_string_equal(spec->image.location, name);
+    vm_spec_free(spec);
 }
 
 static void what_is_wrong_with_a_catalogue_is_said_with_its_place(void **state)
@@ -170,7 +192,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_entry_of_the_users_replaces_the_one_of_the_same_name),
-        cmocka_unit_test(entries_for_other_processors_are_left_out),
+        cmocka_unit_test(entries_that_no_vm_can_have_are_left_out),
+        cmocka_unit_test(a_vm_of_another_processor_takes_its_entry),
         cmocka_unit_test(what_is_wrong_with_a_catalogue_is_said_with_its_place),
         cmocka_unit_test(a_vm_with_an_image_by_name_begins_with_its_entry),
         cmocka_unit_test(a_name_that_is_not_in_the_catalogue_is_an_error_with_the_nearest),

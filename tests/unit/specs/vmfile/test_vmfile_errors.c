@@ -202,7 +202,7 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
             "`memory`, `max-vcpus`, `max-memory`, `disk`, `volume`, `share`, `network`, `vnc`, "
             "`cloud-init`, "
             "`ssh`, `provision`, `restart`, `forward`, `ready`, `live`, `depends-on`, `label`, "
-            "`protect`, `accel`, "
+            "`protect`, `arch`, `accel`, "
             "`machine`, `firmware`, `tpm`, "
             "`autostart`, `warm`, `stop-timeout`, `backend`, `propolis-server`, `node`\n"},
         {"vm a { image i; ssh { zzz 1 } }",
@@ -215,7 +215,7 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
             "1:26+1 unknown property `x` of `memory` | write: memory 2048\n"},
         {"vm a foo=1 { image i }",
             "1:6+3 unknown property `foo` of `vm` | known here: `vcpus`, `memory`, "
-            "`max-vcpus`, `max-memory`, `disk`, `restart`, `accel`, `machine`, `firmware`, "
+            "`max-vcpus`, `max-memory`, `disk`, `restart`, `arch`, `accel`, `machine`, `firmware`, "
             "`autostart`, `warm`, `stop-timeout`, `backend`, `propolis-server`, `node`\n"},
         {"vms a { image i }",
             "1:1+3 unknown node `vms` at the top of the file, which holds `vm` blocks | did "
@@ -628,9 +628,9 @@ static void a_host_port_is_forwarded_once_in_a_file(void **state)
         {"vm a { image i; vnc port=5901 password-file=p; forward host=5901 guest=1 }",
             "1:17+3 host port 5901/tcp is already forwarded to VM \"a\" | choose another host "
             "port\n"},
-        {"vm a { image i; machine i440fx }",
-            "1:25+6 `machine` must be \"q35\" or a version of it, not \"i440fx\" | write for "
-            "example: machine \"pc-q35-7.2\"\n"},
+        {"vm a { image i; machine i440fx }", "1:25+6 `machine` must be \"q35\" or a version of it, "
+                                             "or of \"virt\", not \"i440fx\" | write for "
+                                             "example: machine \"pc-q35-7.2\"\n"},
     };
     (void)state;
     assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
@@ -830,6 +830,16 @@ static void words_and_durations_are_those_of_the_format(void **state)
         {"vm a { image i; firmware secure-boot }",
             "1:26+11 `firmware` must be \"bios\", \"uefi\" or \"uefi-secure\", not \"secure-boot\" "
             "| did you mean `uefi-secure`?\n"},
+        {"vm a { image i; arch aarch64; firmware bios; max-vcpus 2; accel kvm; machine q35 }",
+            "1:31+8 firmware \"bios\" does not go with arch \"aarch64\" | write: firmware "
+            "\"uefi\"\n"
+            "1:46+9 `max-vcpus` does not go with arch \"aarch64\" | remove it\n"
+            "1:59+5 accel \"kvm\" does not go with arch \"aarch64\" | remove it: TCG runs guests "
+            "of "
+            "another processor\n"
+            "1:70+7 this `machine` does not go with arch \"aarch64\" | write: machine \"virt\"\n"},
+        {"vm a { image i; machine virt-7.2 }",
+            "1:17+7 this `machine` does not go with arch \"x86_64\" | write: machine \"q35\"\n"},
         {"vm a { image i; tpm 2 }", "1:21+1 `tpm` must be #true or #false | write: tpm\n"},
         {"vm a { image i; tpm; tpm }",
             "1:22+3 `tpm` occurs a second time | the first one is on line 1\n"},

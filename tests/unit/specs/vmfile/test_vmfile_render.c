@@ -183,7 +183,7 @@ static void codes_a_terminal_would_obey_are_shown_as_text(void **state)
         "   = help: known here: `image`, `image-url`, `vcpus`, `memory`, `max-vcpus`, "
         "`max-memory`, `disk`, `volume`, `share`, `network`, `vnc`, `cloud-init`, `ssh`, "
         "`provision`, "
-        "`restart`, `forward`, `ready`, `live`, `depends-on`, `label`, `protect`, `accel`, "
+        "`restart`, `forward`, `ready`, `live`, `depends-on`, `label`, `protect`, `arch`, `accel`, "
         "`machine`, `firmware`, `tpm`, "
         "`autostart`, `warm`, `stop-timeout`, `backend`, `propolis-server`, `node`\n");
 }

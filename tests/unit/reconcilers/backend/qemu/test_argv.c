@@ -261,6 +261,22 @@ static void uefi_firmware_is_two_flash_devices(void **state)
     expect_golden("uefi-secure", config);
 }
 
+/* The parts that only this machine has; where the others are stays. */
+static void an_arm_guest_has_a_machine_of_its_own(void **state)
+{
+    struct qemu_config *config = *state;
+    struct firmware_build build = {.code = (char *)"/usr/share/AAVMF/AAVMF_CODE.fd",
+        .code_format = (char *)"raw",
+        .vars_format = (char *)"raw"};
+    spec_of(config)->image.arch = ARCH_AARCH64;
+    spec_of(config)->has_tpm = true;
+    config->binary = "/usr/bin/qemu-system-aarch64";
+    config->machine = qemu_newest_machine(config->spec);
+    config->firmware = &build;
+    config->firmware_vars = "/data/vms/web/uefi_vars.fd";
+    expect_golden("arm", config);
+}
+
 static void a_tpm_comes_last_and_moves_no_other_device(void **state)
 {
     struct qemu_config *config = *state;
@@ -343,6 +359,7 @@ int main(void)
         TEST(without_a_mac_qemu_chooses_one),
         TEST(uefi_firmware_is_two_flash_devices),
         TEST(a_tpm_comes_last_and_moves_no_other_device),
+        TEST(an_arm_guest_has_a_machine_of_its_own),
         TEST(a_screen_with_a_port_has_a_password_and_still_a_socket),
         TEST(roots_qemu_becomes_another_user_of_an_old_machine),
         TEST(commas_in_paths_are_doubled),

@@ -61,8 +61,27 @@ static void qemu_is_found_in_path(void **state)
     setenv("PATH", path, 1);
     cleanup_free char *found = NULL;
     struct error err = {0};
-    assert_int_equal(host_find_qemu(&found, &err), 0);
+    assert_int_equal(host_find_qemu(ARCH_HOST, &found, &err), 0);
     assert_string_equal(found, program);
+}
+
+/* $VMCTL_QEMU is one for this host's processor. */
+static void a_guest_of_another_processor_has_another_qemu(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *found = NULL;
+    struct error err = {0};
+    if (!arch_is_foreign(ARCH_AARCH64)) {
+        skip();
+    }
+    setenv("VMCTL_QEMU", "/bin/true", 1);
+    setenv("PATH", f->dir, 1);
+    assert_int_equal(host_find_qemu(ARCH_AARCH64, &found, &err), -ERR_QEMU_SPAWN);
+    assert_string_equal(error_help_text(&err), "install it: apt-get install qemu-system-arm");
+    cleanup_free char *program = make_file(f, "qemu-system-aarch64", "#!/bin/sh\n", 0755);
+    assert_int_equal(host_find_qemu(ARCH_AARCH64, &found, &err), 0);
+    assert_string_equal(found, program);
+    unsetenv("VMCTL_QEMU");
 }
 
 static void a_file_that_is_not_executable_is_not_qemu(void **state)
@@ -72,7 +91,7 @@ static void a_file_that_is_not_executable_is_not_qemu(void **state)
     setenv("PATH", f->dir, 1);
     char *found = NULL;
     struct error err = {0};
-    assert_int_equal(host_find_qemu(&found, &err), -ERR_QEMU_SPAWN);
+    assert_int_equal(host_find_qemu(ARCH_HOST, &found, &err), -ERR_QEMU_SPAWN);
     assert_string_equal(err.message, "cannot find the program 'qemu-system-x86_64' in PATH");
     assert_string_equal(error_help_text(&err), "install it: apt-get install qemu-system-x86");
 }
@@ -84,12 +103,12 @@ static void the_environment_names_another_qemu(void **state)
     cleanup_free char *found = NULL;
     struct error err = {0};
     setenv("VMCTL_QEMU", program, 1);
-    assert_int_equal(host_find_qemu(&found, &err), 0);
+    assert_int_equal(host_find_qemu(ARCH_HOST, &found, &err), 0);
     assert_string_equal(found, program);
     setenv("VMCTL_QEMU", "my-qemu", 1);
     setenv("PATH", f->dir, 1);
     free(TAKE_PTR(found));
-    assert_int_equal(host_find_qemu(&found, &err), 0);
+    assert_int_equal(host_find_qemu(ARCH_HOST, &found, &err), 0);
     assert_string_equal(found, program);
     unsetenv("VMCTL_QEMU");
 }
@@ -118,6 +137,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(qemu_is_found_in_path),
         TEST(a_file_that_is_not_executable_is_not_qemu),
+        TEST(a_guest_of_another_processor_has_another_qemu),
         TEST(the_environment_names_another_qemu),
         cmocka_unit_test(qemus_run_states_become_ours),
     };
