@@ -27,6 +27,7 @@
 #include "specs/fleet/fleet_ask.h"
 #include "specs/fleet/fleet_config.h"
 #include "specs/fleet/fleet_keys.h"
+#include "specs/vm/vm_desired.h"
 #include "specs/vmfile/nodes_file.h"
 #include "store/batch.h"
 #include "store/store.h"
@@ -38,6 +39,7 @@ struct fleet_values {
     struct arg_strings endpoints;
     struct arg_strings labels;
     const char *ca, *cert, *key;
+    bool is_forced;
 };
 
 static const struct arg_option options[] = {
@@ -54,6 +56,8 @@ static const struct arg_option options[] = {
     {"key", 0, ARG_TEXT, offsetof(struct fleet_values, key), "FILE", "init, join: its key"},
     {"label", 0, ARG_REPEATED, offsetof(struct fleet_values, labels), "KEY=VALUE",
         "init, join: of this node, for a VMFile's node \"any:KEY=VALUE\"; repeatable"},
+    {"force", 0, ARG_FLAG, offsetof(struct fleet_values, is_forced), NULL,
+        "leave: without asking etcd; the fleet's VMs here become this host's own"},
     {"ssh", 0, ARG_TEXT, offsetof(struct fleet_values, ssh), "USER@HOST",
         "init, join: how the other nodes reach this one [default: you, and its hostname]"},
     OPTIONS_END,
@@ -170,6 +174,41 @@ static int forget_rows(struct cli *cli, struct error *err)
     return rc;
 }
 
+/* What the fleet had here becomes this host's own, as after `leave`. */
+static int release_vms(struct cli *cli, struct error *err)
+{
+    struct vm_list list = {.count = 0};
+    struct store_batch *batch = store_batch_new();
+    int rc = cli_open_store(cli, err);
+    rc = rc == 0 ? store_list(cli->store, &list, err) : rc;
+    for (size_t i = 0; rc == 0 && i < list.count; i++) {
+        const struct vm_desired *desired = list.records[i].desired;
+        if (desired && desired->fleet.epoch) {
+            struct vm_desired *own = vm_desired_copy(desired);
+            free(TAKE_PTR(own->fleet.home));
+            own->fleet = (struct vm_fleet){.epoch = 0};
+            store_batch_put_desired(batch, own, desired->revision);
+            cli_note(cli, "%s: this host's own from now on", list.records[i].name);
+            vm_desired_free(own);
+        }
+    }
+    rc = rc == 0 && !store_batch_is_empty(batch) ? store_commit(cli->store, batch, err) : rc;
+    vm_list_clear(&list);
+    store_batch_free(batch);
+    return rc;
+}
+
+/* Of another fleet than the one that was joined before, also one of its name that was made again.
+ */
+static int release_others(struct cli *cli, const struct fleet_config *config, struct error *err)
+{
+    struct fleet_config *before = NULL;
+    int rc = fleet_config_load(&cli->paths, &before, err);
+    bool is_same = before && text_eq(before->uid, config->uid);
+    fleet_config_free(before);
+    return rc < 0 || is_same ? rc : release_vms(cli, err);
+}
+
 static int refuse_other(struct cli *cli, const struct fleet_config *config, struct error *err)
 {
     struct fleet_config *before = NULL;
@@ -227,6 +266,7 @@ static int enter(struct cli *cli, const void *values, const char *verb, struct e
         config->uid = json_copy_text(answer, "uid");
         rc = controller_end(cli, err);
     }
+    rc = rc == 0 ? release_others(cli, config, err) : rc;
     rc = rc == 0 ? forget_rows(cli, err) : rc;
     rc = rc == 0 ? fleet_config_save(&cli->paths, config, err) : rc;
     rc = rc == 0 ? cli_ensure_controller(cli, err) : rc;
@@ -266,7 +306,7 @@ static int load_joined(struct cli *cli, struct fleet_config **ret, struct error 
 static int fleet_leave(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
-    (void)values;
+    const struct fleet_values *given = values;
     (void)words;
     struct fleet_config *config = NULL;
     struct error again = {.code = ERR_NONE};
@@ -278,7 +318,10 @@ static int fleet_leave(
         return rc;
     }
     rc = controller_end(cli, err);
-    rc = rc == 0 ? ask_etcd(cli, "leave", config, &answer, err) : rc;
+    if (rc == 0 && !given->is_forced) {
+        rc = ask_etcd(cli, "leave", config, &answer, err);
+    }
+    rc = rc == 0 ? release_vms(cli, err) : rc;
     rc = rc == 0 ? fs_remove_file(settings, err) : rc;
     rc = rc == 0 ? forget_rows(cli, err) : rc;
     if (rc == 0) {

@@ -207,6 +207,14 @@ static void note_loss(struct following *following, struct followed *item, int64_
     }
 }
 
+/* Made there after the fleet had chosen: a node's own VM is published with what it is. */
+static bool has_other(const struct fleet_view *view, const struct followed *item)
+{
+    cleanup_free char *row = fleet_row(FLEET_KIND_STATUS, item->node, item->order->change.name);
+    const json_t *own = json_object_get(fleet_view_row(view, row), "desired");
+    return own && !text_eq(json_text(own, "uid"), item->uid);
+}
+
 static int check_item(struct following *following, struct followed *item, struct error *err)
 {
     cleanup_with(fleet_view_clear) struct fleet_view view = {.config = NULL};
@@ -220,6 +228,12 @@ static int check_item(struct following *following, struct followed *item, struct
     cleanup_with(vm_record_clear) struct vm_record record =
         fleet_view_record(&view, item->node, name, &is_current);
     bool is_heard = fleet_view_hears(&view, item->node, &lost_ms);
+    if (has_other(&view, item)) {
+        (void)error_set(&item->error, ERR_FLEET_NAME_TAKEN,
+            "node '%s' has a vm '%s' of its own, which is not the fleet's", item->node, name);
+        fail_item(following->cli, item);
+        return 0;
+    }
     const struct goal_subject subject = {
         name, item->uid, item->generation, is_current && is_heard ? "current" : "", true, false};
     if (!is_behind(item, &record)) {

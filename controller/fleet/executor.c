@@ -229,14 +229,13 @@ static void commit_destroyed(struct executor *executor, const struct subject *su
 
 /* ---- all VMs ---- */
 
-static void report_once(
-    struct executor *executor, const struct subject *subject, enum fleet_action action)
+/* Until something else is to be said of the VM, or the messenger is another one. */
+static void report_once(struct executor *executor, const char *name, const char *what)
 {
-    cleanup_free char *text = mem_printf("%s %s", subject->name, fleet_action_name(action));
+    cleanup_free char *text = mem_printf("%s: %s", name, what);
     if (!strings_have(&executor->reported, text)) {
         strings_add(&executor->reported, text);
-        log_warn(
-            "fleet", "nothing is done about vm '%s': %s", subject->name, fleet_action_name(action));
+        log_warn("fleet", "nothing is done about vm '%s': %s", name, what);
     }
 }
 
@@ -263,7 +262,7 @@ static int executor_act(struct executor *executor, const struct subject *subject
     case FLEET_WAIT:
         return 0;
     default: /* nobody who runs this version moves a VM */
-        report_once(executor, subject, action);
+        report_once(executor, subject->name, fleet_action_name(action));
         return 0;
     }
 }
@@ -312,7 +311,7 @@ void executor_look(struct executor *executor)
         if (rc == -ERR_STORE_STALE) { /* a command was faster */
             executor->member->look(executor->member->context, false);
         } else if (rc < 0) {
-            log_warn("fleet", "vm '%s': %s", names.strings.items[i], err.message);
+            report_once(executor, names.strings.items[i], err.message);
         }
         subject_clear(&subject);
     }

@@ -96,6 +96,9 @@ static int check_state(struct rename_work *work)
     if (desired->spec->backend == BACKEND_PROPOLIS) {
         return refuse(work, ERR_VM_INVALID_STATE, "has the name of its zone");
     }
+    if (desired->fleet.epoch) {
+        return refuse(work, ERR_VM_INVALID_STATE, "is the fleet's, which knows it by its name");
+    }
     if (desired->power != POWER_STOPPED ||
         (status && (status->instance.pid > 0 || status->instance.intent != INTENT_NONE))) {
         (void)refuse(work, ERR_VM_INVALID_STATE, "is not stopped");

@@ -18,6 +18,7 @@
 #include "controller/loop/signals.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/lockfile.h"
 #include "specs/base/log.h"
 #include "specs/base/paths.h"
 #include "specs/fleet/fleet_config.h"
@@ -36,6 +37,7 @@ struct process {
     struct messenger *messenger;
     struct bell_watch bells[BELLS];
     struct loop_io *ios[BELLS];
+    int lock_fd;             /* one messenger a data directory */
     struct loop_timer *poll; /* without bells, and now and then with them */
 };
 
@@ -108,7 +110,13 @@ static int process_start(struct process *process, const char *data_dir, struct e
     if (rc < 0 || !process->config) {
         return rc;
     }
-    rc = store_open(&process->paths, &process->store, err);
+    cleanup_free char *lock = paths_path(&process->paths, "fleet/messenger.lock");
+    rc = lockfile_take(lock, &process->lock_fd, err);
+    if (rc == -ERR_VM_CONFLICT) { /* of a vmctld that was killed: it is about to end, too */
+        error_clear(err);
+        rc = error_set(err, ERR_VM_CONFLICT, "another messenger runs");
+    }
+    rc = rc == 0 ? store_open(&process->paths, &process->store, err) : rc;
     rc = rc == 0 ? loop_new(&process->loop, err) : rc;
     rc = rc == 0 ? signals_watch(process->loop, &request, &process->signals, err) : rc;
     rc = rc == 0 ? open_engine(process->loop, process->config, &process->engine, err) : rc;
@@ -139,12 +147,14 @@ static void process_end(struct process *process)
     loop_free(process->loop);
     store_close(process->store);
     fleet_config_free(process->config);
+    cleanup_close_(&process->lock_fd);
     paths_clear(&process->paths);
 }
 
 int fleet_process_run(const char *data_dir, struct error *err)
 {
-    struct process process = {.bells = {{.fd = -1, .armed = -1}, {.fd = -1, .armed = -1}}};
+    struct process process = {
+        .lock_fd = -1, .bells = {{.fd = -1, .armed = -1}, {.fd = -1, .armed = -1}}};
     pid_t parent = getppid();
     umask(077);
     signal(SIGPIPE, SIG_IGN);

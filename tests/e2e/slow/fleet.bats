@@ -77,7 +77,11 @@ teardown() { fleet_teardown; }
     etcd_start
     await knows a
     await bash -c "ETCDCTL_API=3 etcdctl --endpoints $etcd_url get --print-value-only /vmctl/1/home/vm/a/web | jq -e '.power == \"stopped\"'"
-    vmctl -q down --destroy -y
+    fails 1 vmctl fleet leave
+    says "node 'a' has VMs of the fleet: 'web'"
+    kill -9 "$etcd_pid"
+    fails 5 vmctl fleet leave
+    vmctl -q fleet leave --force
+    vmctl -q destroy -y web # this host's own
     [ -z "$(vmctl list -o name)" ]
-    vmctl -q fleet leave
 }
