@@ -375,11 +375,13 @@ has_process() { [[ $(pid_of "$1") =~ ^[0-9]+$ ]]; }
     vmctl volume attach -q web data --size 1
     vmctl start -q -d web
     await has_process web
-    fails 1 vmctl backup web kept --with-volumes
+    fails 1 vmctl export web running.vmctl --with-volumes
     says "vm 'web' runs, and its volumes are copied while it is stopped" "vmctl stop web"
-    [ -z "$(ls -A kept)" ]
+    fails 0 vmctl backup web running --with-volumes
+    refute grep -q 'without volume' <<<"$output"
+    [ "$(ls running | sed 's/.*-full//' | tr '\n' ' ')" = ".data.qcow2 .qcow2 .vmctl " ]
     fails 0 vmctl backup web kept
-    says "web: without volume 'data': stop the VM, and give --with-volumes"
+    says "web: without volume 'data': give --with-volumes"
     vmctl stop -q web --timeout 0
     fails 0 vmctl export web without.vmctl
     says "web: without volume 'data'"
