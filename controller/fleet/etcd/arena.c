@@ -8,7 +8,7 @@
 
 /* A key of 30 bytes without a value takes 45 in a message and about 220 here, with protobuf-c's own
  * notes; an empty one 2 and 120. */
-enum { BLOCK_SIZE = 64 << 10, ALIGNMENT = 16, GROWTH_MAX = 16 };
+enum { BLOCK_MIN = 1 << 10, BLOCK_MAX = 64 << 10, ALIGNMENT = 16, GROWTH_MAX = 16 };
 
 struct block {
     struct block *next;
@@ -19,6 +19,7 @@ struct block {
 
 struct arena {
     struct block *blocks;
+    size_t block_size; /* most messages are a few dozen bytes */
     size_t left;
     bool is_full;
 };
@@ -26,7 +27,8 @@ struct arena {
 struct arena *arena_new(size_t n_message)
 {
     struct arena *arena = mem_new(struct arena);
-    arena->left = n_message * GROWTH_MAX + BLOCK_SIZE;
+    arena->left = n_message * GROWTH_MAX + BLOCK_MAX;
+    arena->block_size = n_message < BLOCK_MAX / 4 ? n_message * 4 + BLOCK_MIN : BLOCK_MAX;
     return arena;
 }
 
@@ -55,7 +57,7 @@ void *arena_alloc_for(void *context, size_t n)
     size_t needed = (n + 1 + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     arena->left = arena->left > needed ? arena->left - needed : 0;
     if (!arena->blocks || arena->blocks->n - arena->blocks->used < needed) {
-        size_t size = needed > BLOCK_SIZE ? needed : BLOCK_SIZE;
+        size_t size = needed > arena->block_size ? needed : arena->block_size;
         struct block *block = mem_calloc(1, sizeof(*block) + size); /* zeroed: the NULs */
         *block = (struct block){.next = arena->blocks, .n = size};
         arena->blocks = block;
