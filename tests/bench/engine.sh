@@ -23,3 +23,8 @@ row 22 'a record put to etcd' ms "$work/put.1" 8 'committed to LMDB' "$work/put.
 row 22 'until a watch has it' ms "$work/put.2" 1.5 'until the put is answered' "$work/put.1"
 "$bin/measure_fleet" list "$runs" 10000 "$url" "$work/store/tls" >"$work/list"
 row 22 '10,000 records read' ms "$work/list" 200
+
+"$bin/measure_fleet" crowd 200 500 "$url" "$work/store/tls" >"$work/crowd"
+for column in 1 2; do cut -d' ' -f$column "$work/crowd" >"$work/crowd.$column"; done
+row 22 'a status among 200 nodes of 500 VMs, written and seen' ms "$work/crowd.1" 1
+row 22 'the same, a hundred at once, each' ms "$work/crowd.2" 0.2

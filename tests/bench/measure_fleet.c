@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * measure_fleet put RUNS URL DIR DATA-DIR    a record of 1.3 KB put to etcd, seen by a watch since
- * the put began, and committed to LMDB: "A B C", ms, a line measure_fleet list RUNS ROWS URL DIR so
- * many of them read as one answer, ms a line
+ * measure_fleet put RUNS URL DIR DATA-DIR
+ *     a record of 1.3 KB put to etcd, seen by a watch since the put began, and committed to LMDB:
+ *     "A B C", ms, a line
+ * measure_fleet list RUNS ROWS URL DIR
+ *     so many of them read as one answer, ms a line
+ * measure_fleet crowd NODES VMS URL DIR
+ *     each node watches its own, so many VMs; then statuses are written, one by one and in
+ * hundreds, 32 at a time: "A B", ms for each, until all were seen
  *
  * DIR has ca.pem, a.pem and a.key.
  */
@@ -75,22 +80,31 @@ static void wait_until(struct bench *bench, const unsigned *counter, unsigned va
     }
 }
 
-static void connect_both(struct bench *bench, const char *url, const char *dir)
+/* On the loop that it has. */
+static void connect_engines(struct bench *bench, const char *url, const char *dir)
 {
     char *ca = mem_printf("%s/ca.pem", dir);
     char *certificate = mem_printf("%s/a.pem", dir);
     char *key = mem_printf("%s/a.key", dir);
     struct etcd_config config = {&url, 1, ca, certificate, key};
     struct error err = {0};
-    if (loop_new(&bench->loop, &err) < 0 ||
-        etcd_new(bench->loop, &config, &bench->engine, &err) < 0 ||
+    if (etcd_new(bench->loop, &config, &bench->engine, &err) < 0 ||
         etcd_new(bench->loop, &config, &bench->watcher, &err) < 0) {
         give_up(&err);
     }
-    memset(bench->record, 'x', RECORD_SIZE);
     free(ca);
     free(certificate);
     free(key);
+}
+
+static void connect_both(struct bench *bench, const char *url, const char *dir)
+{
+    struct error err = {0};
+    if (loop_new(&bench->loop, &err) < 0) {
+        give_up(&err);
+    }
+    memset(bench->record, 'x', RECORD_SIZE);
+    connect_engines(bench, url, dir);
 }
 
 static void disconnect(struct bench *bench)
@@ -187,6 +201,133 @@ static int measure_list(int runs, int n, const char *url, const char *dir)
     return 0;
 }
 
+/* ---- a crowd ---- */
+
+enum { FLIGHTS = 32, CROWD_WRITES = 10000 };
+
+struct crowd {
+    struct bench bench; /* first: on_done() has it as well */
+    int n_nodes;
+    int n_vms;
+    int next;  /* the status that is written next */
+    int end;   /* where to stop */
+    int batch; /* statuses a transaction */
+    int64_t revision;
+    unsigned n_flying;
+    unsigned n_seen;
+};
+
+struct flight {
+    struct crowd *crowd;
+    struct engine_result result;
+};
+
+/* Of one VM of the crowd: each next one is another node's. */
+static void crowd_key(const struct crowd *crowd, int i, char key[64])
+{
+    int n = i % (crowd->n_nodes * crowd->n_vms);
+    snprintf(key, 64, "/vmctl/crowd/%04d/%05d", n % crowd->n_nodes, n / crowd->n_nodes);
+}
+
+static void on_flight_done(void *context, const struct error *err);
+
+static void fly(struct flight *flight)
+{
+    struct crowd *crowd = flight->crowd;
+    struct engine_write writes[TXN_ROWS];
+    char keys[TXN_ROWS][64];
+    size_t n = 0;
+    for (; n < (size_t)crowd->batch && crowd->next < crowd->end; n++, crowd->next++) {
+        crowd_key(crowd, crowd->next, keys[n]);
+        writes[n] =
+            (struct engine_write){ENGINE_PUT, keys[n], {crowd->bench.record, RECORD_SIZE}, 0};
+    }
+    if (n > 0) {
+        crowd->n_flying++;
+        struct engine_txn txn = {.writes = writes, .n_writes = n};
+        (void)crowd->bench.engine->ops->txn(
+            crowd->bench.engine, &txn, &flight->result, on_flight_done, flight);
+    }
+}
+
+static void on_flight_done(void *context, const struct error *err)
+{
+    struct flight *flight = context;
+    struct crowd *crowd = flight->crowd;
+    if (err) {
+        give_up(err);
+    }
+    crowd->revision =
+        flight->result.revision > crowd->revision ? flight->result.revision : crowd->revision;
+    engine_result_clear(&flight->result);
+    crowd->n_flying--;
+    fly(flight);
+    loop_stop(crowd->bench.loop);
+}
+
+static void on_crowd_events(
+    void *context, const struct engine_event *events, size_t n, int64_t revision)
+{
+    struct crowd *crowd = context;
+    (void)events;
+    (void)revision;
+    crowd->n_seen += (unsigned)n;
+    loop_stop(crowd->bench.loop);
+}
+
+/* Milliseconds for each of `n` statuses, until all were seen as well. */
+static double write_all(struct crowd *crowd, int n, int batch, bool is_watched)
+{
+    struct flight flights[FLIGHTS];
+    unsigned n_seen = crowd->n_seen;
+    double begin_ms = now_ms();
+    crowd->end = crowd->next + n;
+    crowd->batch = batch;
+    for (int i = 0; i < FLIGHTS; i++) {
+        flights[i] = (struct flight){.crowd = crowd};
+        fly(&flights[i]);
+    }
+    while (crowd->n_flying > 0 || (is_watched && crowd->n_seen < n_seen + (unsigned)n)) {
+        loop_run(crowd->bench.loop);
+    }
+    return (now_ms() - begin_ms) / n;
+}
+
+static int measure_crowd(int n_nodes, int n_vms, const char *url, const char *dir)
+{
+    struct crowd crowd = {.n_nodes = n_nodes, .n_vms = n_vms};
+    struct bench *watchers = mem_calloc((size_t)n_nodes, sizeof(*watchers));
+    struct engine_status status;
+    struct op **watches = mem_calloc((size_t)n_nodes, sizeof(struct op *));
+    connect_both(&crowd.bench, url, dir);
+    (void)write_all(&crowd, n_nodes * n_vms, TXN_ROWS, false);
+    for (int i = 0; i < n_nodes; i++) {
+        char prefix[64];
+        const char *prefixes[] = {prefix};
+        snprintf(prefix, sizeof(prefix), "/vmctl/crowd/%04d/", i);
+        watchers[i].loop = crowd.bench.loop;
+        connect_engines(&watchers[i], url, dir);
+        (void)watchers[i].engine->ops->status(
+            watchers[i].engine, NULL, &status, on_done, &crowd.bench); /* one after the other */
+        wait_until(&crowd.bench, &crowd.bench.n_done, crowd.bench.n_done + 1);
+        watches[i] = watchers[i].engine->ops->watch(watchers[i].engine,
+            &(struct engine_watch){prefixes, 1, crowd.revision + 1}, on_crowd_events, on_done,
+            &crowd);
+    }
+    (void)write_all(&crowd, n_nodes, 1, true); /* each has connected */
+    double one_ms = write_all(&crowd, CROWD_WRITES, 1, true);
+    printf("%.4f %.4f\n", one_ms, write_all(&crowd, 10 * CROWD_WRITES, TXN_ROWS, true));
+    for (int i = 0; i < n_nodes; i++) {
+        op_cancel(watches[i]);
+        engine_close(watchers[i].engine);
+        engine_close(watchers[i].watcher);
+    }
+    free(watches);
+    free(watchers);
+    disconnect(&crowd.bench);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 6 && strcmp(argv[1], "put") == 0) {
@@ -194,6 +335,9 @@ int main(int argc, char **argv)
     }
     if (argc == 6 && strcmp(argv[1], "list") == 0) {
         return measure_list(atoi(argv[2]), atoi(argv[3]), argv[4], argv[5]);
+    }
+    if (argc == 6 && strcmp(argv[1], "crowd") == 0) {
+        return measure_crowd(atoi(argv[2]), atoi(argv[3]), argv[4], argv[5]);
     }
     fprintf(stderr, "usage: see measure_fleet.c\n");
     return 2;

@@ -258,6 +258,7 @@ static void request_try(struct request *request)
     }
     struct grpc_request call = {
         .method = methods[request->kind],
+        .connect_ms = members_connect_ms(members),
         .timeout_ms = timeout_ms,
         .needs_leader = request->needs_leader,
         .message_max = ENGINE_ANSWER_MAX,

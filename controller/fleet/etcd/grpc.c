@@ -13,7 +13,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 
-enum { CONNECT_TIMEOUT_MS = 2000, OUT_MAX = 4 << 20 };
+enum { OUT_MAX = 4 << 20 };
 
 struct grpc_channel {
     struct loop *loop; /* borrowed: the process's */
@@ -348,7 +348,7 @@ static CURL *easy_for(struct grpc_call *call)
     cleanup_free char *url = mem_printf("%s%s", channel->url, call->request.method);
     curl_easy_setopt(easy, CURLOPT_URL, url);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)call->request.connect_ms);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)call->request.timeout_ms);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "vmctl/" VMCTL_VERSION);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->curl_text);

@@ -55,6 +55,7 @@ typedef void grpc_end_fn(void *context, const struct grpc_end *end);
 
 struct grpc_request {
     const char *method; /* "/etcdserverpb.KV/Range" */
+    int64_t connect_ms; /* of a connection and its handshake */
     int64_t timeout_ms; /* of the whole call; 0: none, of a stream */
     bool needs_leader;  /* a member that knows of no leader refuses, and ends streams */
     size_t message_max; /* bytes of a message received */

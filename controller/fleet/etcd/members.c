@@ -3,6 +3,8 @@
 
 #include "specs/base/cleanup.h"
 
+enum { CONNECT_MS = 2000, CONNECT_ONLY_MS = 4000 };
+
 struct grpc_channel *members_channel(struct members *members, size_t index, struct error *err)
 {
     struct member *member = &members->list[index];
@@ -26,4 +28,9 @@ bool members_next(const struct members *members, size_t *index, size_t *n_tried)
 {
     *index = (*index + 1) % members->n;
     return ++*n_tried < members->n;
+}
+
+int64_t members_connect_ms(const struct members *members)
+{
+    return members->n > 1 ? CONNECT_MS : CONNECT_ONLY_MS;
 }

@@ -39,6 +39,10 @@ void members_fail(struct members *members, size_t index);
  */
 bool members_next(const struct members *members, size_t *index, size_t *n_tried);
 
+/* How long a connection may take. Another member is tried soon; the only one may be busy with the
+ * handshakes of all nodes. */
+int64_t members_connect_ms(const struct members *members);
+
 /* A watch, see engine.h. */
 struct op *members_watch(struct members *members, const struct engine_watch *watch,
     engine_events_fn *events, op_done_fn *done, void *context);

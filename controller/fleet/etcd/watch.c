@@ -195,6 +195,7 @@ static int watch_try(struct watch *watch, struct error *err)
     buf_add(&frames, buf_str(&watch->frames), watch->frames.len);
     struct grpc_request request = {
         .method = "/etcdserverpb.Watch/Watch",
+        .connect_ms = members_connect_ms(watch->members),
         .needs_leader = true,
         .message_max = ENGINE_ANSWER_MAX,
         .stays_open = true,
