@@ -135,9 +135,50 @@ setup() {
     await 10 is_found
 }
 
+# Nothing on the host knows the address: no DHCP server gave it, and nobody has asked for it.
+# bats test_tags=long
+@test "a guest with a static address is found by what its agent says" {
+    mkdir -p "$PROJECT/static"
+    cd "$PROJECT/static"
+    in_net ip link add br-static type bridge
+    in_net ip addr add 10.79.0.1/24 dev br-static
+    in_net ip link set br-static up
+    ssh-keygen -q -t ed25519 -N '' -f key
+    cat >user-data.yaml <<END
+#cloud-config
+users:
+  - name: worker
+    sudo: "ALL=(ALL) NOPASSWD:ALL"
+    ssh_authorized_keys:
+      - $(cat key.pub)
+runcmd:
+  - ip addr add 10.79.0.7/24 dev eth0
+  - /usr/lib/boot/agent
+END
+    cat >VMFile.kdl <<'END'
+vm "static" {
+    image "../guest.qcow2"
+    memory 160
+    network "tap" { bridge "br-static" }
+    cloud-init { user-data "user-data.yaml" }
+    ssh { user "worker"; private-key "key" }
+}
+END
+    run vmctl up
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$(status_of static .status.sshHost)" = 10.79.0.7 ]
+    run vmctl ssh static -- hostname
+    [ "$output" = static ]
+    kill_controller # the next one asks again, and does not need to: it is recorded
+    run vmctl up
+    [ "$status" -eq 0 ]
+    [ "$(status_of static .status.sshHost)" = 10.79.0.7 ]
+}
+
 @test "the tap devices go with their VMs" {
     local vm
-    for vm in a b lost; do
+    for vm in a b lost static; do
         run vmctl destroy "$vm"
         echo "$output"
         [ "$status" -eq 0 ]
