@@ -111,7 +111,7 @@ state() {
     "$is_described" || skip "there is no VMCTL_PROPOLIS_API, or no python3-jsonschema"
     local prism=${VMCTL_PRISM:-$(command -v prism)} port=$((20000 + RANDOM % 12000)) method path body
     [ -x "$prism" ] || skip "there is no prism: set VMCTL_PRISM"
-    propolis_file 'network "vnic" { name "vnic0"; address "127.0.0.1"; }; cloud-init { }; vcpus 3'
+    propolis_file 'network "vnic" { name "vnic0"; address "127.0.0.1"; }; network "vnic" { name "vnic7"; }; cloud-init { }; vcpus 3'
     vmctl up -q --detach
     await grep -q 'GET /instance/state-monitor {"gen":3}' "$illumos/requests-web"
     vmctl stop -q web
