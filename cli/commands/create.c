@@ -226,6 +226,7 @@ static int set_backend(struct vm_spec *spec, const char *name, struct error *err
 static int fill_spec(struct vm_spec *spec, const struct create_values *values, struct error *err)
 {
     int rc = set_image(spec, values, err);
+    vm_spec_settle_arch(spec);
     if (rc == 0) {
         rc = set_resources(spec, values, err);
     }

@@ -95,10 +95,11 @@ void identity_add_file(
 char *identity_helper_text(void)
 {
     struct buf text = BUF_INIT(0);
-    for (size_t i = 0; i < IDENTITY_HELPER_SIZE; i++) {
+    const size_t n = IDENTITY_HELPER_SIZE; /* 0 where there is none */
+    for (size_t i = 0; i < n; i++) {
         buf_printf(&text, "\\%03o", identity_helper[i]);
     }
-    return IDENTITY_HELPER_SIZE ? buf_steal(&text) : NULL;
+    return n > 0 ? buf_steal(&text) : NULL;
 }
 
 /* ---- answers ---- */
