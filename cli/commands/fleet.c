@@ -406,7 +406,10 @@ static void print_nodes(const struct cli *cli, const struct fleet_view *view, co
         int64_t lost_ms;
         bool is_heard = fleet_view_hears(view, name, &lost_ms);
         duration_format(clock_wall_ms(clock_system()) - lost_ms, age);
-        cleanup_free char *lost = lost_ms ? mem_printf("lost %s ago", age) : mem_strdup("lost");
+        bool is_of_link = !fleet_view_is_fresh(view); /* then nothing is known of any */
+        cleanup_free char *lost = is_of_link ? mem_strdup("not known now")
+                                  : lost_ms  ? mem_printf("lost %s ago", age)
+                                             : mem_strdup("lost");
         (void)snprintf(vcpus, sizeof(vcpus), "%lld", (long long)json_int(node, "vcpus", 0));
         (void)snprintf(mem, sizeof(mem), "%lld", (long long)json_int(node, "memMib", 0));
         (void)snprintf(vms, sizeof(vms), "%lld", (long long)json_int(node, "vms", 0));
@@ -416,7 +419,8 @@ static void print_nodes(const struct cli *cli, const struct fleet_view *view, co
         table_add(&table, vcpus);
         table_add(&table, mem);
         table_add(&table, vms);
-        table_add(&table, is_heard ? "ready" : lost);
+        bool is_cordoned = json_flag(node, "cordoned", false);
+        table_add(&table, !is_heard ? lost : is_cordoned ? "ready, takes no new VMs" : "ready");
     }
     table_print(&table, &out);
     fputs(buf_str(&out), stdout);
@@ -505,15 +509,59 @@ static int fleet_check(
     return rc < 0 ? rc : is_well ? 0 : error_exit_status(ERR_FLEET_UNREACHABLE);
 }
 
+/* Of another node: by settings that have its name. */
+static int change_node(struct cli *cli, const char *verb, const struct arg_strings *words,
+    const char *done, struct error *err)
+{
+    struct fleet_config *config = NULL;
+    cleanup_json json_t *answer = NULL;
+    int rc = load_joined(cli, &config, err);
+    if (rc == 0) {
+        free(config->node);
+        config->node = mem_strdup(words->items[1]);
+        rc = check_config(config, err);
+    }
+    rc = rc == 0 ? ask_etcd(cli, verb, config, &answer, err) : rc;
+    if (rc == 0) {
+        cli_note(cli, "%s: %s", words->items[1], done);
+    }
+    fleet_config_free(config);
+    return rc;
+}
+
+static int fleet_cordon(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
+{
+    (void)values;
+    return change_node(cli, "cordon", words, "takes no new VMs; those that it has stay", err);
+}
+
+static int fleet_uncordon(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
+{
+    (void)values;
+    return change_node(cli, "uncordon", words, "takes new VMs", err);
+}
+
+static int fleet_forget(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
+{
+    (void)values;
+    return change_node(cli, "forget", words, "forgotten", err);
+}
+
 static const struct verb items[] = {
     {"init", "", 0, 0, fleet_init},
     {"join", "", 0, 0, fleet_join},
     {"status", "", 0, 0, fleet_status},
     {"check", "", 0, 0, fleet_check},
+    {"cordon", "NODE", 1, 1, fleet_cordon},
+    {"uncordon", "NODE", 1, 1, fleet_uncordon},
+    {"forget", "NODE", 1, 1, fleet_forget},
     {"leave", "", 0, 0, fleet_leave},
 };
-static const struct verbs verbs = {
-    "fleet", items, ARRAY_LEN(items), "init, join, status, check, leave", "nothing", NULL, 0};
+static const struct verbs verbs = {"fleet", items, ARRAY_LEN(items),
+    "init, join, status, check, cordon, uncordon, forget, leave", "nothing", NULL, 0};
 
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
@@ -524,7 +572,7 @@ static int run(
 const struct command command_fleet = {
     .name = "fleet",
     .summary = "Several hosts with one list of VMs, shared in etcd",
-    .usage = "init | join | status | check | leave",
+    .usage = "init | join | status | check | cordon NODE | uncordon NODE | forget NODE | leave",
     .details =
         "A fleet is several hosts that share in etcd (version 3.4 or newer, one member or three)\n"
         "which VMs there are. init makes it, on the first host; join takes another host in; both\n"
@@ -534,7 +582,9 @@ const struct command command_fleet = {
         "and what was a host's own VM before stays that. A host whose etcd is gone keeps all its\n"
         "VMs running, and healing; it only no longer learns of others.\n"
         "status shows the nodes as they are known here, check asks each member of etcd, leave\n"
-        "takes this host out. Certificates are necessary but for an etcd on 127.0.0.1.",
+        "takes this host out. A node that is cordoned takes no new VMs; forget removes one that\n"
+        "is not heard of, and has no VMs of the fleet. Certificates are necessary but for an etcd "
+        "on 127.0.0.1.",
     .examples =
         "  vmctl fleet init --etcd https://a.lan:2379 --ca ca.pem --cert a.pem --key a.key\n"
         "  vmctl fleet join --etcd https://a.lan:2379 --ca ca.pem --cert b.pem --key b.key --as b\n"

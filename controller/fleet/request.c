@@ -191,7 +191,7 @@ static int check_node(const struct member *member, const char *node, struct erro
     }
     if (json_flag(json, "cordoned", false)) {
         (void)error_set(err, ERR_FLEET_NO_NODE, "node '%s' takes no new VMs", node);
-        return error_help(err, "to have it take them again: vmctl node uncordon %s", node);
+        return error_help(err, "to have it take them again: vmctl fleet uncordon %s", node);
     }
     return 0;
 }

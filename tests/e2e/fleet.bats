@@ -82,6 +82,17 @@ teardown() { fleet_teardown; }
     fails 2 vmctl up --recreate
     says "--recreate is not for VMs of the fleet"
 
+    vmctl -q fleet cordon b
+    of_fleet second any:node=b
+    await bash -c "vmctl fleet status | grep -q 'takes no new VMs'"
+    fails 1 vmctl up second
+    says "b: takes no new VMs"
+    vmctl -q fleet uncordon b
+    fails 1 vmctl fleet cordon z
+    says "has no node 'z'"
+    fails 1 vmctl fleet forget b
+    says "has VMs of the fleet"
+
     # by its name, from a directory without the VMFile, and from its own node
     cd /
     vmctl -q stop web

@@ -20,6 +20,8 @@ int fleet_process_run(const char *data_dir, struct error *err);
  *   join    the same
  *   init    the same, and the fleet is made; an error if there is one
  *   leave   the same, and the rows of this node are removed: no messenger may run
+ *   forget  the same of a node that is not heard of
+ *   cordon, uncordon  the node takes no new VMs, or takes them again
  *
  * or {"error": {"code", "message", "help"}}. Returns an exit status.
  */

@@ -68,8 +68,8 @@ static void ask_members(struct inquiry *inquiry)
     json_put(inquiry->answer, "members", members);
 }
 
-/* The row of the fleet; *ret is NULL: there is none. Caller owns. */
-static int read_fleet(struct inquiry *inquiry, const char *key, json_t **ret)
+/* The value of a row; *ret is NULL: there is none. Caller owns. */
+static int read_row(struct inquiry *inquiry, const char *key, json_t **ret)
 {
     struct engine *engine = inquiry->engine;
     const struct engine_range range = {.key = key};
@@ -110,7 +110,7 @@ static int find_fleet(struct inquiry *inquiry, bool makes)
     cleanup_free char *key = mem_printf("%sfleet", prefix);
     cleanup_json json_t *fleet = NULL;
     char uid[TEXT_ID_SIZE];
-    int rc = read_fleet(inquiry, key, &fleet);
+    int rc = read_row(inquiry, key, &fleet);
     if (rc < 0) {
         return rc;
     }
@@ -156,7 +156,8 @@ static int check_unused(struct inquiry *inquiry, const char *prefix)
     return -(int)inquiry->err.code;
 }
 
-static int remove_node(struct inquiry *inquiry)
+/* Another one only while it is not heard of: it would register again. */
+static int remove_node(struct inquiry *inquiry, bool is_other)
 {
     enum { ROWS = 4 };
     struct engine *engine = inquiry->engine;
@@ -172,11 +173,52 @@ static int remove_node(struct inquiry *inquiry)
         {.kind = ENGINE_DELETE, .key = reg_key},
         {.kind = ENGINE_DELETE_PREFIX, .key = status_key},
     };
-    const struct engine_txn txn = {.writes = writes, .n_writes = ROWS};
+    const struct engine_compare compare = {.condition = ENGINE_IF_ABSENT, .key = alive_key};
+    const struct engine_txn txn = {
+        .compares = &compare, .n_compares = is_other ? 1 : 0, .writes = writes, .n_writes = ROWS};
     int rc = check_unused(inquiry, prefix);
     if (rc == 0) {
         (void)engine->ops->txn(engine, &txn, &inquiry->result, on_answer, inquiry);
         loop_run(inquiry->loop);
+    }
+    if (!inquiry->err.code && inquiry->result.outcome != ENGINE_SUCCEEDED) {
+        (void)error_set(&inquiry->err, ERR_VM_INVALID_STATE, "node '%s' is heard of", node);
+        return error_help(&inquiry->err, "have it leave by itself, there: vmctl fleet leave");
+    }
+    return -(int)inquiry->err.code;
+}
+
+/* Whether it takes new VMs. */
+static int cordon_node(struct inquiry *inquiry, bool is_cordoned)
+{
+    struct engine *engine = inquiry->engine;
+    const char *node = inquiry->config->node;
+    cleanup_free char *prefix = fleet_prefix(inquiry->config->fleet);
+    cleanup_free char *key = mem_printf("%snode/%s", prefix, node);
+    cleanup_json json_t *json = NULL;
+    engine_rows_clear(&inquiry->rows);
+    int rc = read_row(inquiry, key, &json);
+    const struct engine_row *row = rc == 0 ? engine_rows_find(&inquiry->rows, key) : NULL;
+    if (rc == 0 && !json_is_object(json)) {
+        return error_set(&inquiry->err, ERR_FLEET_NO_NODE, "fleet '%s' has no node '%s'",
+            inquiry->config->fleet, node);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    json_put_flag(json, "cordoned", is_cordoned);
+    cleanup_free char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+    const struct engine_compare compare = {
+        .condition = ENGINE_IF_REVISION, .key = key, .revision = row->mod_revision};
+    const struct engine_write write = {
+        .kind = ENGINE_PUT, .key = key, .value = {text, strlen(text)}};
+    const struct engine_txn txn = {
+        .compares = &compare, .n_compares = 1, .writes = &write, .n_writes = 1};
+    (void)engine->ops->txn(engine, &txn, &inquiry->result, on_answer, inquiry);
+    loop_run(inquiry->loop);
+    if (!inquiry->err.code && inquiry->result.outcome != ENGINE_SUCCEEDED) {
+        (void)error_set(&inquiry->err, ERR_VM_CONFLICT, "node '%s' was just changed", node);
+        return error_help(&inquiry->err, "give the command again");
     }
     return -(int)inquiry->err.code;
 }
@@ -199,7 +241,11 @@ static int inquire(struct inquiry *inquiry, const char *verb)
     ask_members(inquiry);
     inquiry->err = (struct error){.code = ERR_NONE};
     rc = find_fleet(inquiry, text_eq(verb, "init"));
-    return rc == 0 && text_eq(verb, "leave") ? remove_node(inquiry) : rc;
+    return rc < 0                                   ? rc
+           : text_eq(verb, "leave")                 ? remove_node(inquiry, false)
+           : text_eq(verb, "forget")                ? remove_node(inquiry, true)
+           : text_has_word("cordon uncordon", verb) ? cordon_node(inquiry, text_eq(verb, "cordon"))
+                                                    : 0;
 }
 
 int fleet_process_ask(const char *verb, const char *path)

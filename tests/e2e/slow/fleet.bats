@@ -35,6 +35,15 @@ teardown() { fleet_teardown; }
     [ "$(vmctl list -o name)" = own ]
     vmctl -q fleet init --as a --etcd "$etcd_url" --ssh me@a.invalid
     await knows a
+    at b vmctl -q controller start # which is of the other fleet, and frozen
+    fails 1 vmctl fleet forget a
+    says "node 'a' is heard of"
+    at b vmctl -q fleet join --as b --etcd "$etcd_url" --ssh me@b.invalid
+    await shows 'b +db +noop .* Ready'
+    kill -9 "$(at b vmctl controller status -o json | jq .pid)"
+    await shows 'b +db +noop .* Unknown'
+    vmctl -q fleet forget b
+    await bash -c '! vmctl fleet status | grep -q "^b "'
 }
 
 @test "what is asked of a node of the fleet that is off waits for it" {

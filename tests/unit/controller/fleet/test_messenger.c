@@ -246,8 +246,11 @@ static void nothing_is_done_on_the_word_of_an_etcd_that_was_wiped(void **state)
     cleanup_free char *refused = world_place(a, "new", "b");
     advance(world, 3);
     assert_refused(a, refused, ERR_FLEET_FROZEN);
-    /* another fleet of the name is not ours either */
+    /* another fleet of the name is not ours either, however long it has been there */
     engine_fake_put(world->fake, FLEET_ROOT "home/fleet", "{\"v\":1,\"uid\":\"f-2\"}");
+    for (int i = 0; i < 1000; i++) {
+        engine_fake_put(world->fake, "/other", "x");
+    }
     advance(world, 60);
     assert_true(world_link_is(b, "frozen"));
     assert_true(world_has(b, "web"));
