@@ -5,7 +5,7 @@
  * cut off; in some seeds etcd is restored in the end. When all is healed, everything is as etcd
  * says, on each node and in each mirror, and no accepted request was lost.
  *
- * VMCTL_FLEET_SEEDS: how many [60]; VMCTL_FLEET_SEED: the first one.
+ * VMCTL_FLEET_SEEDS: how many [30]; VMCTL_FLEET_SEED: the first one.
  */
 #include "tests/support/loop_fake.h"
 #include "tests/unit/controller/fleet/fleet_world.h"
@@ -286,7 +286,7 @@ static uint64_t number_of(const char *variable, uint64_t otherwise)
 static void every_seed_comes_to_what_etcd_says(void **state)
 {
     (void)state;
-    uint64_t first = number_of("VMCTL_FLEET_SEED", 1), count = number_of("VMCTL_FLEET_SEEDS", 60);
+    uint64_t first = number_of("VMCTL_FLEET_SEED", 1), count = number_of("VMCTL_FLEET_SEEDS", 30);
     for (uint64_t seed = first; seed < first + count; seed++) {
         print_message("seed %llu\n", (unsigned long long)seed);
         run_seed(seed);
