@@ -24,6 +24,7 @@ copy_tree() { # DIRECTORY : without what was built in it
     cd "$BATS_TEST_TMPDIR/elsewhere"
     second=$(.package/build deb)
     cmp "$deb" "$second"
+    cmp "$BATS_FILE_TMPDIR/build/vmctl.spdx.json" build-package/vmctl.spdx.json
     BUILD_DIR=$BATS_FILE_TMPDIR/build "$root/.package/build" rpm
     .package/build rpm
     cmp "$BATS_FILE_TMPDIR"/build/*.rpm build-package/*.rpm
@@ -33,6 +34,26 @@ copy_tree() { # DIRECTORY : without what was built in it
         /usr/lib/systemd/user/vmctld.service /usr/share/zsh/site-functions/_vmctl /usr/share/licenses/vmctl/LICENSE; do
         grep -qx "$file" <<<"$output"
     done
+}
+
+@test "an sbom names what its programs load and what it depends on, the same twice" {
+    local sbom=$BATS_FILE_TMPDIR/build/vmctl.spdx.json library package
+    [ "$(jq -r '.spdxVersion + " " + .packages[0].name' "$sbom")" = "SPDX-2.3 vmctl" ]
+    [ "$(jq -r '.packages[0].checksums[0].checksumValue' "$sbom")" = "$(sha256sum <"$deb" | cut -d' ' -f1)" ]
+    for package in $(dpkg-deb -f "$deb" Depends | tr ',' '\n' | sed 's/([^)]*)//g; /|/d; s/ //g'); do
+        jq -e --arg name "$package" '.packages[] | select(.name == $name)' "$sbom" >/dev/null
+    done
+    dpkg-deb -x "$deb" "$BATS_TEST_TMPDIR/root"
+    for library in $(readelf -d "$BATS_TEST_TMPDIR/root/usr/bin/vmctld" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
+        package=$(dpkg-query -S "*/$library" | sed -n '/-cross:/d; s/:.*//p' | head -n 1)
+        [ "$(jq -r --arg id "SPDXRef-$package" '.relationships[] | select(.relatedSpdxElement == $id) | .relationshipType' "$sbom")" = DYNAMIC_LINK ]
+    done
+    # every element that is named is described
+    [ -z "$(jq -r '([.packages[].SPDXID] + [.SPDXID]) as $known | .relationships[] | .spdxElementId, .relatedSpdxElement |
+        select(IN($known[]) | not)' "$sbom")" ]
+    # libarchive is in vmctl itself
+    jq -e '.relationships[] | select(.relationshipType == "STATIC_LINK" and .relatedSpdxElement == "SPDXRef-libarchive-dev")' "$sbom"
+    "$root/.package/sbom" "$deb" "$BATS_FILE_TMPDIR/build" | cmp - "$sbom"
 }
 
 @test "lintian has nothing to say that is not explained" {
