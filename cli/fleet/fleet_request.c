@@ -215,6 +215,19 @@ static bool has_other(const struct fleet_view *view, const struct followed *item
     return own && !text_eq(json_text(own, "uid"), item->uid);
 }
 
+/* What the running VM does not have yet. */
+static void note_waiting(
+    const struct following *following, const struct condition *synced, const char *name)
+{
+    const char *message = synced->message ? synced->message : "";
+    if (synced->state == CONDITION_FALSE && synced->reason == REASON_RESTART_REQUIRED) {
+        cli_note(
+            following->cli, "%s: restart required: %s (vmctl restart %s)", name, message, name);
+    } else if (synced->state == CONDITION_FALSE) {
+        cli_note(following->cli, "%s: waits: %s", name, message);
+    }
+}
+
 static int check_item(struct following *following, struct followed *item, struct error *err)
 {
     cleanup_with(fleet_view_clear) struct fleet_view view = {.config = NULL};
@@ -245,11 +258,13 @@ static int check_item(struct following *following, struct followed *item, struct
         }
     }
     if (item->result == GOAL_FAILED) {
+        (void)error_wrap(&item->error, "node '%s'", item->node);
         fail_item(following->cli, item);
     } else if (item->result == GOAL_PENDING && !is_heard) {
         note_loss(following, item, lost_ms);
     } else if (item->result == GOAL_REACHED && item->order->goal.kind == GOAL_READY) {
         cli_note(following->cli, "%s: ready (node %s)", name, item->node);
+        note_waiting(following, &record.status->conditions[CONDITION_SYNCED], name);
     } else if (item->result == GOAL_REACHED && item->order->done) {
         result_print(following->cli, name, item->order->done);
     }

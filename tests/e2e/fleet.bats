@@ -79,6 +79,9 @@ teardown() { fleet_teardown; }
     [ "$(at b vmctl list -o name)" = web ]
     run vmctl up
     says "web: unchanged (node b)"
+    sed -i '0,/node "any:node=b"/s//&\n    memory 64/' VMFile.kdl
+    run vmctl up web
+    says "web: configured (node b)" "web: restart required" "vmctl restart web"
     fails 2 vmctl up --recreate
     says "--recreate is not for VMs of the fleet"
 
