@@ -72,9 +72,14 @@ static const char *file_of(const struct vm_spec *spec)
     return seed->n_further_user_data > 0 ? seed->further_user_data[0].path : NULL;
 }
 
-static int check_spec(const struct vm_spec *spec, struct error *err)
+static int check_spec(const struct vm_spec *spec, const char *place, struct error *err)
 {
     const char *file = file_of(spec);
+    if (spec->n_depends_on > 0 && !text_starts_with(place, NODE_ANY ":node=")) {
+        (void)error_set(err, ERR_USAGE, "vm '%s' depends on '%s', which may be on another node",
+            spec->name, spec->depends_on[0]);
+        return error_help(err, "give both the same one, such as: node \"" NODE_ANY ":node=b\"");
+    }
     if (!file) {
         return 0;
     }
@@ -191,7 +196,7 @@ static int make_orders(const struct spread *spread, const struct share_of_node *
         set_spec(spread, order);
         order->change.spec = spec;
         order->change.source = ret->source;
-        rc = check_spec(spec, err);
+        rc = check_spec(spec, spread->load.file->places[index], err);
         char **node = &ret->nodes[ret->count - 1];
         rc = rc == 0 ? choose_node(spread, &view, index, spec, promised, node, err) : rc;
         order->node = *node;

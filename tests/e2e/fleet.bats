@@ -106,6 +106,14 @@ teardown() { fleet_teardown; }
     [ "$status" -eq 3 ]
     vmctl status web | grep -q Ready # over there
 
+    # each is somewhere
+    cd "$work"
+    rm VMFile.kdl
+    of_fleet first
+    of_fleet second any $'    depends-on "first"\n'
+    fails 2 vmctl up
+    says "vm 'second' depends on 'first', which may be on another node" "any:node=b"
+
     # files stay here
     cd "$work"
     rm VMFile.kdl
