@@ -187,7 +187,7 @@ is_free() { [ "$(volume late inUse)" = false ]; }
     kill -9 "$pid"
     await eval '[[ $(pid_of box) =~ ^[0-9]+$ && $(pid_of box) != '"$pid"' ]]'
     vmctl -q wait box --ready
-    sed -i 's/volume "data" size=2/volume "data" size=3/' VMFile.kdl
+    sed -i 's/volume "data" size=[0-9]*/volume "data" size=3/' VMFile.kdl
     vmctl -q up # though that QEMU left its bitmap unfinished
     [ "$(volume data size)" -eq $((3 << 30)) ]
     vmctl backup box elsewhere --with-volumes # which begins anew
