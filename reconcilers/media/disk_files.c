@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "reconcilers/media/file_copy.h"
 #include "specs/base/cleanup.h"
@@ -40,9 +41,11 @@ int disk_files_save(
     return rc;
 }
 
+/* All copies are there before the first takes its place: what does not fit replaces nothing. */
 static int copy_to_vm(const char *vm_dir, const char *stem, bool is_clone,
     const atomic_bool *is_cancelled, struct error *err)
 {
+    char *made[ARRAY_LEN(files)] = {NULL};
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(files); i++) {
         cleanup_free char *from = path_of_snapshot(stem, &files[i]);
@@ -52,7 +55,13 @@ static int copy_to_vm(const char *vm_dir, const char *stem, bool is_clone,
             continue;
         }
         rc = fs_make_dirs(directory, 0700, err);
-        rc = rc < 0 ? rc : file_copy(from, to, is_cancelled, err);
+        rc = rc < 0 ? rc : file_copy_aside(from, to, &made[i], is_cancelled, err);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        cleanup_free char *to = path_of_vm(vm_dir, &files[i]);
+        cleanup_free char *copy = TAKE_PTR(made[i]);
+        rc = rc < 0 || !copy ? rc : fs_publish(copy, to, 0600, err);
+        (void)(rc < 0 && copy && unlink(copy));
     }
     return rc;
 }

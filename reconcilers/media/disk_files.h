@@ -12,7 +12,8 @@ struct error;
 
 /*
  * `stem`: "…/vms/NAME/snapshots/FILE". Of the VM, or back to it; what the one has not the other
- * keeps. Each is a complete copy, or none; done twice, it is the same.
+ * keeps. Each is a complete copy, or none; done twice, it is the same. Restored are all or, where
+ * one cannot be copied, none.
  */
 int disk_files_save(
     const char *vm_dir, const char *stem, const atomic_bool *is_cancelled, struct error *err);

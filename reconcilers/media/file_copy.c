@@ -45,6 +45,9 @@ static int copy_open(int from, int to, const atomic_bool *is_cancelled, struct e
     if (fstat(from, &st) < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot copy");
     }
+    if (!S_ISREG(st.st_mode)) {
+        return error_set(err, ERR_IO, "cannot copy: it is not a file");
+    }
     if (ioctl(to, FICLONE, from) < 0) { /* the file system shares no blocks */
         enum { BLOCK = 512 };
         if (!fs_has_room(to, (uint64_t)st.st_blocks * BLOCK)) {
@@ -67,7 +70,7 @@ int file_copy_aside(const char *from_path, const char *to_path, char **ret_made,
     char unique[TEXT_ID_SIZE];
     digest_random_id(unique);
     cleanup_free char *made = mem_printf("%s.tmp-%s", to_path, unique);
-    cleanup_close int from = open(from_path, O_RDONLY | O_CLOEXEC);
+    cleanup_close int from = open(from_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (from < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot open '%s'", from_path);
     }

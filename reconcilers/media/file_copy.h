@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Copies of large files, on the pool: one shares its blocks with the file where the file system
- * can, and holes stay holes. */
+ * can, and holes stay holes. Of files alone: a link is not followed, and a pipe not waited for. */
 #pragma once
 
 #include <stdatomic.h>

@@ -105,13 +105,21 @@ static bool is_present_disk(const struct snapshot_work *work, const char *disk)
            file.st_ino == present.st_ino && file.st_dev == present.st_dev;
 }
 
-/* Of a restore that failed before it replaced the disk: that has the name it had. */
+/* Of a restore that failed before it replaced the disk: that has the name it had, and gets back
+ * what belongs to it. */
 static void forget_kept(const struct snapshot_work *work)
 {
+    static const atomic_bool never = false;
     cleanup_free char *disk = path_of(work, work->token, ".qcow2");
-    struct error ignored = {.code = ERR_NONE};
-    if (is_present_disk(work, disk)) {
-        (void)remove_files(work, work->token, &ignored);
+    cleanup_free char *stem = path_of(work, work->token, "");
+    struct error err = {.code = ERR_NONE};
+    if (!is_present_disk(work, disk)) {
+        return;
+    }
+    if (disk_files_restore(work->vm_dir, stem, &never, &err) < 0) {
+        log_warn("snapshot", "'%s' stays, with what the disk had: %s", stem, err.message);
+    } else {
+        (void)remove_files(work, work->token, &err);
     }
 }
 

@@ -299,6 +299,74 @@ static void holes_stay_holes_and_data_stays_where_it_was(void **state)
     assert_true(st.st_blocks * 512 < 4 << 20);
 }
 
+/* ---- the firmware's variables and the TPM ---- */
+
+static char *in_vm(struct fixture *f, const char *name)
+{
+    return mem_printf("%s/vms/web/%s", f->m.paths.data_dir, name);
+}
+
+static void put_tpm(struct fixture *f, const char *vars, const char *state)
+{
+    struct error err = {.code = ERR_NONE};
+    cleanup_free char *variables = in_vm(f, "uefi_vars.fd"), *tpm = in_vm(f, "tpm");
+    cleanup_free char *file = in_vm(f, "tpm/tpm2-00.permall");
+    assert_int_equal(fs_make_dirs(tpm, 0700, &err), 0);
+    put(variables, vars);
+    put(file, state);
+}
+
+static void expect_tpm(struct fixture *f, const char *vars, const char *state)
+{
+    cleanup_free char *variables = in_vm(f, "uefi_vars.fd");
+    cleanup_free char *file = in_vm(f, "tpm/tpm2-00.permall");
+    expect_content(variables, vars);
+    expect_content(file, state);
+}
+
+/* The keys of the present disk are in the TPM that it has now. */
+static void a_restore_that_fails_leaves_the_present_disk_its_tpm(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {.code = ERR_NONE};
+    put_tpm(f, "vars 1", "tpm 1");
+    assert_int_equal(run(f, SNAPSHOT_CREATE, "one", "aaa"), ERR_NONE);
+    record(f, "one", "aaa");
+    guest_writes(f, "second", "seed 2");
+    put_tpm(f, "vars 2", "tpm 2");
+    cleanup_free char *copy = in_vm(f, "snapshots/aaa.tpm");
+    assert_int_equal(unlink(copy), 0);
+    assert_int_equal(fs_make_dirs(copy, 0700, &err), 0);
+    assert_int_equal(run(f, SNAPSHOT_RESTORE, "one", "bbb"), ERR_IO);
+    expect_disk(f, "second", "seed 2");
+    expect_tpm(f, "vars 2", "tpm 2");
+    expect_copy(f, "bbb", "-");
+    assert_int_equal(rmdir(copy), 0);
+    put(copy, "tpm 1");
+    f->m.error = (struct error){.code = ERR_NONE};
+    assert_int_equal(run(f, SNAPSHOT_RESTORE, "one", "bbb"), ERR_NONE);
+    expect_disk(f, "first", "seed 1");
+    expect_tpm(f, "vars 1", "tpm 1");
+}
+
+/* Under root the directory of the TPM is another user's: what a link leads to is not to be copied
+ * for him, and at a pipe the work would wait for ever. */
+static void what_stands_for_the_state_of_a_tpm_is_not_followed(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *file = in_vm(f, "tpm/tpm2-00.permall");
+    put_tpm(f, "vars 1", "tpm 1");
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(symlink("/etc/passwd", file), 0);
+    assert_int_equal(run(f, SNAPSHOT_CREATE, "one", "aaa"), ERR_IO);
+    assert_int_equal(n_files(f), 0);
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(mkfifo(file, 0600), 0);
+    f->m.error = (struct error){.code = ERR_NONE};
+    assert_int_equal(run(f, SNAPSHOT_CREATE, "one", "aaa"), ERR_IO);
+    assert_int_equal(n_files(f), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 /* ---- keeping what a recreation replaces ---- */
@@ -470,6 +538,8 @@ int main(void)
         TEST(a_second_restore_drops_what_the_first_replaced),
         TEST(what_fails_leaves_what_was),
         TEST(a_lost_disk_is_restored),
+        TEST(a_restore_that_fails_leaves_the_present_disk_its_tpm),
+        TEST(what_stands_for_the_state_of_a_tpm_is_not_followed),
         TEST(what_a_restore_replaced_is_not_restored_without_its_file),
         TEST(what_cannot_be_removed_makes_no_restore_fail_that_is_done),
         TEST(a_restore_that_was_killed_leaves_no_copy_behind),
