@@ -16,17 +16,14 @@
 #include <unistd.h>
 
 #include "controller/loop/loop.h"
-#include "reconcilers/backend/qemu/agent.h"
+#include "reconcilers/backend/qemu/agent_unmount.h"
 #include "reconcilers/backend/qemu/agent_watch.h"
 #include "reconcilers/backend/qemu/argv.h"
 #include "reconcilers/backend/qemu/machine.h"
 #include "reconcilers/backend/qemu/monitor.h"
-#include "reconcilers/backend/qemu/release_volume.sh.h"
-#include "specs/base/base64.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
-#include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
@@ -51,121 +48,6 @@ struct plug {
     void (*done)(void *context, const struct error *err);
     void *context;
 };
-
-/* ---- unmounting by the guest's agent ---- */
-
-/*
- * guest-exec of the script -> (guest-exec-status -> wait)* -> done, without an error: nothing is
- * mounted any more, as far as the agent says. One that may not run commands, or does not answer in
- * time, says nothing. ERR_MOUNT: the guest uses it, with its words.
- */
-enum { AGENT_MS = 3000, LOOK_MS = 100, UNMOUNT_MS = 30000, WORDS_MAX = 512 };
-
-struct agent_unmount {
-    struct machine *machine; /* borrowed: outlives this object */
-    struct agent *agent;
-    struct loop_timer *timer;
-    char *volume;
-    int64_t began_ms; /* monotonic */
-    int64_t pid;      /* in the guest */
-    void (*done)(void *context, const struct error *err);
-    void *context;
-};
-
-/* Nothing is known of it. */
-static void unmount_give_up(struct agent_unmount *self, const char *why)
-{
-    log_warn(
-        "agent", "%s: cannot unmount volume '%s': %s", self->machine->vm_name, self->volume, why);
-    self->done(self->context, NULL);
-}
-
-static void unmount_refused(struct agent_unmount *self, const json_t *status)
-{
-    const char *encoded = json_text(status, "out-data");
-    cleanup_buf struct buf said = BUF_INIT(0), words = BUF_INIT(WORDS_MAX);
-    struct error err = {.code = ERR_NONE};
-    if (encoded && base64_decode(&said, encoded, strlen(encoded))) {
-        cleanup_free char *line = text_last_line(buf_str(&said), said.len);
-        text_add_printable(&words, line, strlen(line));
-    }
-    (void)error_set(&err, ERR_MOUNT, "volume '%s' stays in vm '%s': %s", self->volume,
-        self->machine->vm_name, words.len ? buf_str(&words) : "the guest does not release it");
-    (void)error_help(
-        &err, "end what uses it in the guest, then try again; it is detached when the VM stops");
-    self->done(self->context, &err);
-}
-
-static void unmount_look(void *context);
-
-static void status_arrived(void *context, const json_t *value, const struct error *err)
-{
-    struct agent_unmount *self = context;
-    bool has_ended = !err && json_flag(value, "exited", false);
-    int64_t waited_ms = loop_now_ms(self->machine->host->loop) - self->began_ms;
-    if (has_ended && json_int(value, "exitcode", 1) != 0) {
-        unmount_refused(self, value);
-    } else if (has_ended) {
-        self->done(self->context, NULL);
-    } else if (err || waited_ms > UNMOUNT_MS) {
-        unmount_give_up(self, err ? err->message : "the command does not end");
-    } else {
-        loop_timer_start(self->timer, LOOK_MS);
-    }
-}
-
-static void unmount_look(void *context)
-{
-    struct agent_unmount *self = context;
-    json_t *arguments = json_object();
-    json_put_int(arguments, "pid", self->pid);
-    agent_call(self->agent, "guest-exec-status", arguments, AGENT_MS, status_arrived, self);
-}
-
-static void begun(void *context, const json_t *value, const struct error *err)
-{
-    struct agent_unmount *self = context;
-    self->pid = json_int(value, "pid", 0);
-    if (err || self->pid <= 0) {
-        unmount_give_up(self, err ? err->message : "the agent does not say what it began");
-    } else {
-        unmount_look(self);
-    }
-}
-
-static struct agent_unmount *agent_unmount_start(struct machine *machine, const char *volume,
-    void (*done)(void *context, const struct error *err), void *context)
-{
-    struct agent_unmount *self = mem_new(struct agent_unmount);
-    cleanup_free char *path = paths_vm(machine->host->paths, machine->vm_name, VM_AGENT_SOCKET);
-    *self = (struct agent_unmount){.machine = machine,
-        .agent = agent_new(machine->host->loop, path),
-        .volume = mem_strdup(volume),
-        .began_ms = loop_now_ms(machine->host->loop),
-        .done = done,
-        .context = context};
-    self->timer = loop_timer_new(machine->host->loop, unmount_look, self);
-    json_t *words = json_array(), *arguments = json_object();
-    (void)json_array_append_new(words, json_string("-c"));
-    (void)json_array_append_new(words, json_string(release_volume_sh));
-    (void)json_array_append_new(words, json_string("sh"));
-    (void)json_array_append_new(words, json_string(volume));
-    json_put_text(arguments, "path", "/bin/sh");
-    json_put(arguments, "arg", words);
-    json_put_flag(arguments, "capture-output", true);
-    agent_call(self->agent, "guest-exec", arguments, AGENT_MS, begun, self);
-    return self;
-}
-
-static void agent_unmount_free(struct agent_unmount *self)
-{
-    if (self) {
-        agent_free(self->agent);
-        loop_timer_free(self->timer);
-        free(self->volume);
-        free(self);
-    }
-}
 
 /* ---- commands ---- */
 
@@ -252,6 +134,7 @@ static void volume_unmounted(void *context, const struct error *err)
     struct plug *plug = context;
     agent_unmount_free(TAKE_PTR(plug->unmount));
     if (err) {
+        agent_watch_doubt(plug->machine->agent);
         plug->done(plug->context, err);
     } else {
         ask_for_device(plug);
@@ -264,6 +147,14 @@ static bool must_be_unmounted(const struct plug *plug)
     return !vm_spec_expects_ssh(plug->spec) && agent_watch_version(plug->machine->agent);
 }
 
+static void start_unmounting(struct plug *plug, const char *volume)
+{
+    const struct machine *machine = plug->machine;
+    cleanup_free char *path = paths_vm(machine->host->paths, machine->vm_name, VM_AGENT_SOCKET);
+    plug->unmount = agent_unmount_start(
+        machine->host->loop, path, machine->vm_name, volume, volume_unmounted, plug);
+}
+
 static void detach(struct plug *plug, const char *id)
 {
     int64_t now_ms = loop_now_ms(plug->machine->host->loop);
@@ -271,8 +162,7 @@ static void detach(struct plug *plug, const char *id)
         free(plug->asked);
         plug->asked = mem_strdup(id);
         if (must_be_unmounted(plug)) {
-            plug->unmount =
-                agent_unmount_start(plug->machine, volume_of(id), volume_unmounted, plug);
+            start_unmounting(plug, volume_of(id));
         } else {
             ask_for_device(plug);
         }

@@ -17,10 +17,12 @@ for serial in /sys/block/*/serial; do
     [ "$found" = "$1" ] || continue
     disk=${serial%/serial}
     disk=${disk##*/}
-    for on in $(grep "^/dev/${disk}[0-9]* " /proc/mounts | cut -d ' ' -f 2); do
+    # what is mounted within another of its mounts comes first
+    for on in $(grep "^/dev/${disk}[0-9]* " /proc/mounts | cut -d ' ' -f 2 | sort -r); do
         on=$(printf '%b' "$on")
         why=$(umount "$on" 2>&1) || fail "it cannot be unmounted from $on: ${why:-umount failed}"
     done
+    grep -q "^/dev/${disk}[0-9]* " /proc/mounts && fail 'it is mounted still'
     for holder in "/sys/block/$disk/holders/"* "/sys/block/$disk/$disk"*/holders/*; do
         [ -e "$holder" ] && fail "it is in use, by ${holder##*/}"
     done

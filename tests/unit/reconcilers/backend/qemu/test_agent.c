@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "reconcilers/backend/qemu/agent_unmount.h"
 #include "reconcilers/backend/qemu/agent_watch.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -28,7 +29,8 @@ struct fixture {
     struct loop *loop;
     struct agent *agent;
     struct agent_watch *watch;
-    int listener, peer; /* QEMU's socket, and its end of the connection */
+    struct agent_unmount *unmount; /* NULL: none is under way */
+    int listener, peer;            /* QEMU's socket, and its end of the connection */
     int n_changed, n_replies;
     char value[256];
     struct error error;
@@ -81,6 +83,7 @@ static int tear_down(void **state)
     struct error err = {0};
     agent_free(f->agent);
     agent_watch_free(f->watch);
+    agent_unmount_free(f->unmount);
     cleanup_close_(&f->peer);
     cleanup_close_(&f->listener);
     loop_free(f->loop);
@@ -409,12 +412,107 @@ static void an_address_is_asked_for_until_there_is_one_and_while_it_is_wanted(vo
     assert_null(agent_watch_address(f->watch));
 }
 
+/* ---- unmounting a volume ---- */
+
+static void unmounted(void *context, const struct error *err)
+{
+    struct fixture *f = context;
+    f->n_replies++;
+    f->error = err ? *err : (struct error){0};
+    agent_unmount_free(TAKE_PTR(f->unmount));
+}
+
+static void unmount(struct fixture *f)
+{
+    f->n_replies = 0;
+    f->unmount = agent_unmount_start(f->loop, f->path, "web", "data", unmounted, f);
+    settle(f);
+    meet(f);
+    expect_command(f, "guest-exec");
+}
+
+static void begin_unmounting(struct fixture *f)
+{
+    unmount(f);
+    say(f, "{\"return\": {\"pid\": 7}}\n");
+    expect_command(f, "guest-exec-status");
+}
+
+static void expect_stays(struct fixture *f, const char *why)
+{
+    assert_int_equal(f->n_replies, 1);
+    assert_int_equal(f->error.code, ERR_MOUNT);
+    assert_non_null(strstr(f->error.message, "volume 'data' stays in vm 'web'"));
+    assert_non_null(strstr(f->error.message, why));
+}
+
+static void expect_released(struct fixture *f)
+{
+    assert_int_equal(f->n_replies, 1);
+    assert_int_equal(f->error.code, ERR_NONE);
+}
+
+static void what_the_guest_has_unmounted_is_released(void **state)
+{
+    struct fixture *f = *state;
+    begin_unmounting(f);
+    say(f, "{\"return\": {\"exited\": true, \"exitcode\": 0}}\n");
+    expect_released(f);
+    begin_unmounting(f);
+    say(f, "{\"return\": {\"exited\": true, \"exitcode\": 1, \"out-data\": \"YnVzeQo=\"}}\n");
+    expect_stays(f, ": busy");
+    begin_unmounting(f);
+    say(f, "{\"return\": {\"exited\": true, \"signal\": 9, \"out-data\": \"%%\"}}\n");
+    expect_stays(f, "does not release it");
+}
+
+/* It takes as long as what the guest holds takes to be written. */
+static void one_that_is_not_finished_is_not_taken_away(void **state)
+{
+    enum { ALL_MS = 40000, SOON_MS = 200 };
+    struct fixture *f = *state;
+    begin_unmounting(f);
+    for (int64_t ms = 0; ms < ALL_MS && f->n_replies == 0; ms += SOON_MS) {
+        say(f, "{\"return\": {\"exited\": false}}\n");
+        loop_fake_advance(f->loop, SOON_MS);
+        (void)hear(f);
+    }
+    expect_stays(f, "has not ended");
+    unmount(f); /* begun, or not: that is not known */
+    loop_fake_advance(f->loop, TIMEOUT_MS);
+    expect_stays(f, "did not answer");
+    begin_unmounting(f);
+    say(f, "{\"error\": {\"class\": \"GenericError\", \"desc\": \"no PID 7\"}}\n");
+    expect_stays(f, "no PID 7");
+    begin_unmounting(f); /* one answer that is late is waited for */
+    loop_fake_advance(f->loop, TIMEOUT_MS);
+    assert_int_equal(f->n_replies, 0);
+    meet(f);
+    expect_command(f, "guest-exec-status");
+    say(f, "{\"return\": {\"exited\": true, \"exitcode\": 0}}\n");
+    expect_released(f);
+}
+
+static void an_agent_that_may_run_nothing_is_as_none(void **state)
+{
+    struct fixture *f = *state;
+    unmount(f);
+    say(f, "{\"error\": {\"class\": \"CommandNotFound\", \"desc\": \"disabled\"}}\n");
+    expect_released(f);
+    unmount(f);
+    say(f, "{\"return\": {\"pid\": -1}}\n");
+    expect_released(f);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_call_begins_with_a_sync_and_gets_its_answer),
+        TEST(what_the_guest_has_unmounted_is_released),
+        TEST(one_that_is_not_finished_is_not_taken_away),
+        TEST(an_agent_that_may_run_nothing_is_as_none),
         TEST(an_answer_to_somebody_else_is_not_taken),
         TEST(a_refusal_is_an_error_in_the_agents_words),
         TEST(one_that_is_silent_is_given_up_and_a_late_answer_is_lost),
