@@ -23,8 +23,10 @@ PREDICATE(foreign, s->is_foreign)
 PREDICATE(unread, !s->is_read)
 PREDICATE(buried_alive, is_buried(s) && s->is_locked)
 PREDICATE(buried, is_buried(s))
-PREDICATE(destroyed,
-    s->has_object && s->is_object_deleting && !s->has_record && !s->has_directory && !s->is_locked)
+/* A VM of this host alone that has the name: the fleet's was never made here, or is gone. */
+PREDICATE(is_anothers, s->has_record && !s->is_fleets && !s->is_same_vm)
+PREDICATE(destroyed, s->has_object && s->is_object_deleting &&
+                         (is_anothers(s) || (!s->has_record && !s->has_directory && !s->is_locked)))
 PREDICATE(old_directory, s->has_object && s->has_old_directory && !s->is_locked)
 PREDICATE(missing, s->has_object && !s->has_record)
 PREDICATE(name_taken, s->has_object && !s->is_same_vm)

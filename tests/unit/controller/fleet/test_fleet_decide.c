@@ -51,7 +51,12 @@ static const struct golden {
     {"a local VM has the name", {READ, OBJECT, .has_record = true, .has_directory = true},
         FLEET_REPORT_NAME_TAKEN},
     {"a local VM has the name of one that is deleted",
-        {READ, OBJECT, .is_object_deleting = true, .has_record = true}, FLEET_REPORT_NAME_TAKEN},
+        {READ, OBJECT, .is_object_deleting = true, .has_record = true, .has_directory = true,
+            .is_locked = true},
+        FLEET_COMMIT_DESTROYED},
+    {"a VM of the fleet has the name of one that is deleted",
+        {READ, OBJECT, .is_object_deleting = true, .has_record = true, .is_fleets = true},
+        FLEET_REPORT_NAME_TAKEN},
     {"etcd is of before", {READ, OBJECT, OURS, .epoch = 3}, FLEET_REPORT_OLD_EPOCH},
     {"etcd is of before, and says that it is deleted",
         {READ, OBJECT, OURS, .epoch = 3, .is_object_deleting = true}, FLEET_REPORT_OLD_EPOCH},
@@ -142,7 +147,9 @@ static void nothing_is_erased_without_a_mark_nor_done_when_frozen(void **state)
                 assert_true(action == FLEET_FENCE || !s.is_locked);
             }
             if (action == FLEET_COMMIT_DESTROYED) {
-                assert_true(s.is_object_deleting && !s.has_record && !s.has_directory);
+                bool is_gone = !s.has_record && !s.has_directory && !s.is_locked;
+                assert_true(s.is_object_deleting);
+                assert_true(is_gone || (s.has_record && !s.is_fleets && !s.is_same_vm));
             }
             if (action == FLEET_WRITE_NEW) {
                 assert_true(s.has_object && !s.has_record);

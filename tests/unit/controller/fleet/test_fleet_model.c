@@ -102,7 +102,7 @@ static bool act(struct world *world, size_t i, decide_fn *decide)
     struct fleet_situation situation = look(world, i);
     switch (decide(&situation)) {
     case FLEET_COMMIT_DESTROYED:
-        check(node->here == HERE_NOTHING, "it is called destroyed, and is here");
+        check(node->here != HERE_FLEETS, "it is called destroyed, and is here");
         world->etcd.owner = world->etcd.epoch = world->etcd.generation = 0;
         world->etcd.is_deleting = 0;
         break;
