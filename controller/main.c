@@ -24,7 +24,7 @@ enum { EXIT_UNUSABLE = 5 };
 
 static const char usage[] =
     "Usage: vmctld [--data-dir DIR] [--foreground]\n"
-    "       vmctld --probe | --fleet [--data-dir DIR] | --fleet-ask VERB FILE\n"
+    "       vmctld --probe | [--data-dir DIR] --fleet | [--data-dir DIR] --fleet-ask VERB FILE\n"
     "\n"
     "Keeps the VMs of a data directory in the state that vmctl recorded. vmctl\n"
     "starts it by itself; SIGTERM ends it and leaves the VMs running.\n"
@@ -102,7 +102,7 @@ static int read_options(int argc, char **argv, struct daemon_options *options)
             break;
         case 'a':
             log_init(LOG_ERROR);
-            return optind + 1 == argc ? fleet_process_ask(optarg, argv[optind])
+            return optind + 1 == argc ? fleet_process_ask(optarg, argv[optind], options->data_dir)
                                       : main_refuse("a file is missing after", optarg);
         case 'V':
             puts("vmctld " VMCTL_VERSION);

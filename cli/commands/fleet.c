@@ -57,7 +57,7 @@ static const struct arg_option options[] = {
     {"label", 0, ARG_REPEATED, offsetof(struct fleet_values, labels), "KEY=VALUE",
         "init, join: of this node, for a VMFile's node \"any:KEY=VALUE\"; repeatable"},
     {"force", 0, ARG_FLAG, offsetof(struct fleet_values, is_forced), NULL,
-        "leave: without asking etcd; the fleet's VMs here become this host's own"},
+        "leave: without asking etcd; join: as a node whose host is gone for good"},
     {"ssh", 0, ARG_TEXT, offsetof(struct fleet_values, ssh), "USER@HOST",
         "init, join: how the other nodes reach this one [default: you, and its hostname]"},
     OPTIONS_END,
@@ -70,12 +70,13 @@ static int ask_etcd(struct cli *cli, const char *verb, const struct fleet_config
 {
     cleanup_free char *program = cli_program_beside("vmctld");
     cleanup_free char *directory = paths_path(&cli->paths, "fleet");
-    cleanup_free char *path = paths_path(&cli->paths, "fleet/config.new");
+    cleanup_free char *name = mem_printf("fleet/config.%d.new", (int)getpid());
+    cleanup_free char *path = paths_path(&cli->paths, name);
     cleanup_json json_t *settings = fleet_config_to_json(config);
     cleanup_free char *text = json_dumps(settings, JSON_COMPACT);
-    cleanup_free char *word = mem_strdup(verb);
-    char option[] = "--fleet-ask";
-    char *const argv[] = {program, option, word, path, NULL};
+    char where[] = "--data-dir", option[] = "--fleet-ask";
+    char *const argv[] = {
+        program, where, cli->paths.data_dir, option, (char *)(uintptr_t)verb, path, NULL};
     cleanup_buf struct buf out = BUF_INIT(ANSWER_MAX);
     struct error ignored = {.code = ERR_NONE};
     int rc = fs_make_dirs(directory, 0700, err);
@@ -198,8 +199,7 @@ static int release_vms(struct cli *cli, struct error *err)
     return rc;
 }
 
-/* Of another fleet than the one that was joined before, also one of its name that was made again.
- */
+/* Of another fleet than the one that was joined before, also one made again by its name. */
 static int release_others(struct cli *cli, const struct fleet_config *config, struct error *err)
 {
     struct fleet_config *before = NULL;
@@ -228,7 +228,11 @@ static int check_link(void *context, bool *ret_is_done, struct error *err)
     struct cli *cli = context;
     cleanup_json json_t *link = NULL;
     int rc = store_get_json(cli->store, STORE_FLEET, "link", &link, err);
-    *ret_is_done = rc == 0 && link != NULL;
+    if (text_eq(json_text(link, "state"), "frozen")) {
+        (void)error_set(err, ERR_FLEET_FROZEN, "%s", json_text(link, "message"));
+        return error_help(err, "to take the settings back: vmctl fleet leave");
+    }
+    *ret_is_done = rc == 0 && text_eq(json_text(link, "state"), "up");
     return rc;
 }
 
@@ -290,7 +294,8 @@ static int fleet_join(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     (void)words;
-    return enter(cli, values, "join", err);
+    const struct fleet_values *given = values;
+    return enter(cli, values, given->is_forced ? "take" : "join", err);
 }
 
 /* ---- leaving ---- */
@@ -320,6 +325,9 @@ static int fleet_leave(
     rc = controller_end(cli, err);
     if (rc == 0 && !given->is_forced) {
         rc = ask_etcd(cli, "leave", config, &answer, err);
+        if (rc < 0 && rc != -ERR_VM_INVALID_STATE) {
+            (void)error_help(err, "to leave without asking it: vmctl fleet leave --force");
+        }
     }
     rc = rc == 0 ? release_vms(cli, err) : rc;
     rc = rc == 0 ? fs_remove_file(settings, err) : rc;
@@ -477,10 +485,6 @@ static int fleet_check(
     bool is_well = true;
     int rc = load_joined(cli, &config, err);
     rc = rc == 0 ? ask_etcd(cli, "check", config, &answer, err) : rc;
-    if (rc == 0 && !text_eq(json_text(answer, "uid"), config->uid)) {
-        rc = error_set(err, ERR_FLEET_FROZEN,
-            "etcd has another fleet of the name '%s' than the one that was joined", config->fleet);
-    }
     fleet_config_free(config);
     json_array_foreach(json_object_get(answer, "members"), i, member)
     {

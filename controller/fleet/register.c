@@ -9,11 +9,8 @@
 #include "controller/fleet/member.h"
 #include "controller/fleet/mirror.h"
 #include "controller/loop/loop.h"
-#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
-#include "specs/base/digest.h"
 #include "specs/base/error.h"
-#include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/fleet/fleet_config.h"
@@ -59,18 +56,6 @@ void registration_free(struct registration *registration)
 
 /* ---- what is said ---- */
 
-/* Of the host and its data directory: another one of the same name is another node. free() it. */
-static char *uid_of_node(const struct member *member)
-{
-    char digest[DIGEST_SIZE];
-    struct error ignored = {.code = ERR_NONE};
-    cleanup_buf struct buf id = BUF_INIT(4096);
-    (void)fs_read_file("/etc/machine-id", &id, &ignored);
-    buf_printf(&id, " %s", member->paths->data_dir);
-    digest_text(buf_str(&id), digest);
-    return mem_strndup(digest, 32);
-}
-
 /* "ssd=yes,site=x" as an object. */
 static json_t *labels_of(const char *text)
 {
@@ -93,7 +78,7 @@ static char *text_of_node(const struct registration *registration)
     const struct member *member = registration->member;
     cleanup_json json_t *known = mirror_json(member->mirror, registration->node_row);
     cleanup_json json_t *json = known ? json_deep_copy(known) : json_object();
-    cleanup_free char *uid = uid_of_node(member);
+    cleanup_free char *uid = fleet_host_id(member->paths);
     int64_t pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     json_put_text(json, "uid", uid);
     json_put_text(json, "ssh", member->config->ssh);
@@ -173,23 +158,31 @@ static void on_written(void *context, const struct error *err)
     registration->changed(registration->context, NULL);
 }
 
+static struct engine_compare if_unchanged(
+    const struct member *member, const char *row, const char *key)
+{
+    const struct mirror_row *known = mirror_get(member->mirror, row);
+    return (struct engine_compare){.condition = known ? ENGINE_IF_REVISION : ENGINE_IF_ABSENT,
+        .key = key,
+        .revision = known ? known->mod_revision : 0};
+}
+
 static void write_rows(struct registration *registration)
 {
     struct member *member = registration->member;
-    const struct mirror_row *before = mirror_get(member->mirror, registration->alive_row);
     cleanup_free char *alive = member_key(member, registration->alive_row);
     cleanup_free char *reg = member_key(member, registration->reg_row);
     cleanup_free char *node = member_key(member, registration->node_row);
     make_texts(registration);
-    const struct engine_compare compare = {
-        .condition = before ? ENGINE_IF_REVISION : ENGINE_IF_ABSENT,
-        .key = alive,
-        .revision = before ? before->mod_revision : 0};
+    const struct engine_compare compares[] = {if_unchanged(member, registration->alive_row, alive),
+        if_unchanged(member, registration->node_row, node)};
     struct engine_write writes[] = {member_write(alive, registration->alive),
         member_write(reg, registration->reg), member_write(node, registration->node)};
     writes[0].lease = registration->lease.id;
-    const struct engine_txn txn = {
-        .compares = &compare, .n_compares = 1, .writes = writes, .n_writes = ARRAY_LEN(writes)};
+    const struct engine_txn txn = {.compares = compares,
+        .n_compares = ARRAY_LEN(compares),
+        .writes = writes,
+        .n_writes = ARRAY_LEN(writes)};
     registration->op = member->engine->ops->txn(
         member->engine, &txn, &registration->result, on_written, registration);
 }
@@ -205,15 +198,14 @@ static void on_granted(void *context, const struct error *err)
     }
 }
 
-/* Another host that lives has this node's name. Our own life before this one may, for the rest of
- * its lease. */
+/* Another host has this node's name, also one that is not heard of: it may be cut off, and its VMs
+ * run. Who knows that it does not, says so: `vmctl fleet join --force`. */
 static bool is_taken(const struct registration *registration)
 {
     const struct member *member = registration->member;
-    cleanup_free char *uid = uid_of_node(member);
+    cleanup_free char *uid = fleet_host_id(member->paths);
     cleanup_json json_t *node = mirror_json(member->mirror, registration->node_row);
-    return mirror_get(member->mirror, registration->alive_row) && node &&
-           !text_eq(json_text(node, "uid"), uid);
+    return node && !text_eq(json_text(node, "uid"), uid);
 }
 
 bool registration_holds(const struct registration *registration)
@@ -229,8 +221,9 @@ void registration_start(struct registration *registration)
     const struct fleet_config *config = registration->member->config;
     if (is_taken(registration)) {
         struct error err = {.code = ERR_NONE};
-        (void)error_set(&err, ERR_FLEET_FROZEN, "another host that runs is node '%s' of fleet '%s'",
+        (void)error_set(&err, ERR_FLEET_FROZEN, "another host is node '%s' of fleet '%s'",
             config->node, config->fleet);
+        (void)error_help(&err, "it is for one host: vmctl fleet leave, and join --as another name");
         registration_fail(registration, &err);
         return;
     }

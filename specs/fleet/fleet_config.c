@@ -6,6 +6,7 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/digest.h"
 #include "specs/base/error.h"
 #include "specs/base/fields.h"
 #include "specs/base/fs.h"
@@ -76,6 +77,17 @@ struct fleet_config *fleet_config_read(const char *text, size_t size, struct err
         return NULL;
     }
     return config;
+}
+
+char *fleet_host_id(const struct paths *paths)
+{
+    char digest[DIGEST_SIZE];
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_buf struct buf id = BUF_INIT(4096);
+    (void)fs_read_file("/etc/machine-id", &id, &ignored);
+    buf_printf(&id, " %s", paths->data_dir);
+    digest_text(buf_str(&id), digest);
+    return mem_strndup(digest, 32);
 }
 
 int fleet_config_load(const struct paths *paths, struct fleet_config **ret, struct error *err)

@@ -39,6 +39,10 @@ json_t *fleet_config_to_json(const struct fleet_config *config);
 /* NULL and ERR_FLEET_CONFIG: it cannot be used, with what is wrong in it. */
 struct fleet_config *fleet_config_read(const char *text, size_t size, struct error *err);
 
+/* node/N's "uid", by which two hosts of one name differ: 32 hex digits, made of the host and its
+ * data directory. free() it. */
+char *fleet_host_id(const struct paths *paths);
+
 /* 0, with NULL where there is no such file: no fleet was joined. */
 int fleet_config_load(const struct paths *paths, struct fleet_config **ret, struct error *err);
 int fleet_config_save(

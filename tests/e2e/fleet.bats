@@ -127,3 +127,37 @@ teardown() { fleet_teardown; }
     [ -z "$(ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" get --prefix /vmctl/1/home/name --keys-only)" ]
     fails 3 vmctl destroy -y web
 }
+
+@test "a fleet: the name of a node is one host's, and taken over only by the user's word" {
+    joined b
+    cd "$work"
+    of_fleet web any:node=b
+    vmctl -q up
+    rows() { ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" get --prefix /vmctl/1/home/node; }
+    local before vmctld third
+    before=$(rows)
+    third=(env XDG_DATA_HOME="$work/third" vmctl)
+    fails 6 "${third[@]}" fleet join --as b --etcd "$etcd_url"
+    says "another host is node 'b' of fleet 'home': ssh://" "$work/b/data/vmctl" "--as NAME"
+    [ ! -e "$work/third/vmctl/fleet/config.json" ]
+    fails 6 "${third[@]}" fleet join --as b --etcd "$etcd_url" --force
+    says "is heard of"
+    [ "$(rows)" = "$before" ]
+
+    # it is cut off, and its VM runs
+    vmctld=$(at b vmctl controller status -o json | jq .pid)
+    kill -9 "$vmctld"
+    ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" del /vmctl/1/home/alive/b >/dev/null
+    fails 6 "${third[@]}" fleet join --as b --etcd "$etcd_url"
+    [ "$(rows)" = "$before" ]
+    "${third[@]}" -q fleet join --as b --etcd "$etcd_url" --force
+    await bash -c "XDG_DATA_HOME=$work/third vmctl list -o name | grep -qx web"
+
+    # the other one comes back: it leaves by itself, and takes nothing along
+    run at b vmctl -q fleet join --as b --etcd "$etcd_url"
+    [ "$status" -eq 6 ]
+    at b vmctl -q fleet leave
+    [ "$(at b vmctl list -o name)" = web ]
+    "${third[@]}" fleet status | grep -q "^b .* ready"
+    XDG_DATA_HOME="$work/third" vmctl -q controller stop
+}

@@ -25,4 +25,4 @@ int fleet_process_run(const char *data_dir, struct error *err);
  *
  * or {"error": {"code", "message", "help"}}. Returns an exit status.
  */
-int fleet_process_ask(const char *verb, const char *path);
+int fleet_process_ask(const char *verb, const char *path, const char *data_dir);

@@ -16,6 +16,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/json.h"
 #include "specs/base/mem.h"
+#include "specs/base/paths.h"
 #include "specs/base/text.h"
 #include "specs/fleet/fleet_ask.h"
 #include "specs/fleet/fleet_config.h"
@@ -27,6 +28,7 @@ struct inquiry {
     struct loop *loop;
     struct engine *engine;
     const struct fleet_config *config;
+    char *host; /* fleet_host_id() of this one */
     json_t *answer;
     struct error err;
     struct engine_status status;
@@ -134,6 +136,11 @@ static int find_fleet(struct inquiry *inquiry, bool makes)
         return error_set(&inquiry->err, ERR_FLEET_CONFIG,
             "fleet '%s' is of a newer vmctl: upgrade this one", inquiry->config->fleet);
     }
+    if (inquiry->config->uid && !text_eq(json_text(fleet, "uid"), inquiry->config->uid)) {
+        return error_set(&inquiry->err, ERR_FLEET_FROZEN,
+            "etcd has another fleet of the name '%s' than the one that was joined",
+            inquiry->config->fleet);
+    }
     json_put_text(inquiry->answer, "uid", json_text(fleet, "uid"));
     return 0;
 }
@@ -156,12 +163,81 @@ static int check_unused(struct inquiry *inquiry, const char *prefix)
     return -(int)inquiry->err.code;
 }
 
-/* Another one only while it is not heard of: it would register again. */
+/* node/N is of this host, or there is none; *ret_revision is the row's. What is known of the other
+ * one is in the error. */
+static int check_host(struct inquiry *inquiry, const char *key, int64_t *ret_revision)
+{
+    cleanup_json json_t *node = NULL;
+    engine_rows_clear(&inquiry->rows);
+    int rc = read_row(inquiry, key, &node);
+    const struct engine_row *row = rc == 0 ? engine_rows_find(&inquiry->rows, key) : NULL;
+    const char *ssh = json_text(node, "ssh"), *dir = json_text(node, "dataDir");
+    *ret_revision = row ? row->mod_revision : 0;
+    if (!row || text_eq(json_text(node, "uid"), inquiry->host)) {
+        return rc;
+    }
+    return error_set(&inquiry->err, ERR_VM_CONFLICT,
+        "another host is node '%s' of fleet '%s': %s, with the data directory %s",
+        inquiry->config->node, inquiry->config->fleet, ssh ? ssh : "?", dir ? dir : "?");
+}
+
+/* Of the user's word that the other host is gone for good: only while it is not heard of. */
+static int take_node(
+    struct inquiry *inquiry, const char *prefix, const char *node_key, int64_t revision)
+{
+    struct engine *engine = inquiry->engine;
+    const struct engine_row *row = engine_rows_find(&inquiry->rows, node_key);
+    cleanup_free char *alive_key = mem_printf("%salive/%s", prefix, inquiry->config->node);
+    cleanup_json json_t *node = json_loads(row->value.data, 0, NULL);
+    if (!json_is_object(node)) {
+        json_decref(node);
+        node = json_object();
+    }
+    json_put_text(node, "uid", inquiry->host);
+    cleanup_free char *text = json_dumps(node, JSON_COMPACT | JSON_SORT_KEYS);
+    const struct engine_compare compares[] = {
+        {.condition = ENGINE_IF_REVISION, .key = node_key, .revision = revision},
+        {.condition = ENGINE_IF_ABSENT, .key = alive_key}};
+    const struct engine_write write = {
+        .kind = ENGINE_PUT, .key = node_key, .value = {text, strlen(text)}};
+    const struct engine_txn txn = {
+        .compares = compares, .n_compares = ARRAY_LEN(compares), .writes = &write, .n_writes = 1};
+    (void)engine->ops->txn(engine, &txn, &inquiry->result, on_answer, inquiry);
+    loop_run(inquiry->loop);
+    if (!inquiry->err.code && inquiry->result.outcome != ENGINE_SUCCEEDED) {
+        (void)error_set(&inquiry->err, ERR_VM_CONFLICT,
+            "another host is node '%s', and is heard of", inquiry->config->node);
+        return error_help(&inquiry->err, "give this one another name: --as NAME");
+    }
+    return -(int)inquiry->err.code;
+}
+
+/* Two hosts of one name would both run its VMs. */
+static int claim_node(struct inquiry *inquiry, bool is_forced)
+{
+    int64_t revision;
+    cleanup_free char *prefix = fleet_prefix(inquiry->config->fleet);
+    cleanup_free char *key = mem_printf("%snode/%s", prefix, inquiry->config->node);
+    int rc = check_host(inquiry, key, &revision);
+    if (rc == -ERR_VM_CONFLICT && is_forced) {
+        error_clear(&inquiry->err);
+        return take_node(inquiry, prefix, key, revision);
+    }
+    return rc == -ERR_VM_CONFLICT
+               ? error_help(&inquiry->err,
+                     "give this one another name: --as NAME; if that host is gone for good: "
+                     "vmctl fleet join --force")
+               : rc;
+}
+
+/* Of this host, if the name is its own; another one only while it is not heard of: it would
+ * register again. */
 static int remove_node(struct inquiry *inquiry, bool is_other)
 {
     enum { ROWS = 4 };
     struct engine *engine = inquiry->engine;
     const char *node = inquiry->config->node;
+    int64_t revision = 0;
     cleanup_free char *prefix = fleet_prefix(inquiry->config->fleet);
     cleanup_free char *node_key = mem_printf("%snode/%s", prefix, node);
     cleanup_free char *alive_key = mem_printf("%salive/%s", prefix, node);
@@ -173,17 +249,31 @@ static int remove_node(struct inquiry *inquiry, bool is_other)
         {.kind = ENGINE_DELETE, .key = reg_key},
         {.kind = ENGINE_DELETE_PREFIX, .key = status_key},
     };
-    const struct engine_compare compare = {.condition = ENGINE_IF_ABSENT, .key = alive_key};
-    const struct engine_txn txn = {
-        .compares = &compare, .n_compares = is_other ? 1 : 0, .writes = writes, .n_writes = ROWS};
-    int rc = check_unused(inquiry, prefix);
+    int rc = is_other ? 0 : check_host(inquiry, node_key, &revision);
+    if (rc == -ERR_VM_CONFLICT) { /* it never was that node: none of the rows are its own */
+        error_clear(&inquiry->err);
+        return 0;
+    }
+    const struct engine_compare if_lost = {.condition = ENGINE_IF_ABSENT, .key = alive_key};
+    const struct engine_compare if_ours = {
+        .condition = revision ? ENGINE_IF_REVISION : ENGINE_IF_ABSENT,
+        .key = node_key,
+        .revision = revision};
+    const struct engine_txn txn = {.compares = is_other ? &if_lost : &if_ours,
+        .n_compares = 1,
+        .writes = writes,
+        .n_writes = ROWS};
+    rc = rc == 0 ? check_unused(inquiry, prefix) : rc;
     if (rc == 0) {
         (void)engine->ops->txn(engine, &txn, &inquiry->result, on_answer, inquiry);
         loop_run(inquiry->loop);
     }
     if (!inquiry->err.code && inquiry->result.outcome != ENGINE_SUCCEEDED) {
-        (void)error_set(&inquiry->err, ERR_VM_INVALID_STATE, "node '%s' is heard of", node);
-        return error_help(&inquiry->err, "have it leave by itself, there: vmctl fleet leave");
+        (void)error_set(&inquiry->err, ERR_VM_INVALID_STATE,
+            is_other ? "node '%s' is heard of" : "node '%s' was just changed", node);
+        return error_help(&inquiry->err, "%s",
+            is_other ? "have it leave by itself, there: vmctl fleet leave"
+                     : "give the command again");
     }
     return -(int)inquiry->err.code;
 }
@@ -242,15 +332,19 @@ static int inquire(struct inquiry *inquiry, const char *verb)
     inquiry->err = (struct error){.code = ERR_NONE};
     rc = find_fleet(inquiry, text_eq(verb, "init"));
     return rc < 0                                   ? rc
+           : text_has_word("join take", verb)       ? claim_node(inquiry, text_eq(verb, "take"))
            : text_eq(verb, "leave")                 ? remove_node(inquiry, false)
            : text_eq(verb, "forget")                ? remove_node(inquiry, true)
            : text_has_word("cordon uncordon", verb) ? cordon_node(inquiry, text_eq(verb, "cordon"))
                                                     : 0;
 }
 
-int fleet_process_ask(const char *verb, const char *path)
+int fleet_process_ask(const char *verb, const char *path, const char *data_dir)
 {
-    struct inquiry inquiry = {.answer = json_object()};
+    struct paths paths = {.data_dir = NULL};
+    paths_find(&paths, data_dir);
+    struct inquiry inquiry = {.answer = json_object(), .host = fleet_host_id(&paths)};
+    paths_clear(&paths);
     cleanup_buf struct buf text = BUF_INIT(INPUT_MAX);
     struct fleet_config *config = NULL;
     signal(SIGPIPE, SIG_IGN);
@@ -271,6 +365,7 @@ int fleet_process_ask(const char *verb, const char *path)
     engine_close(inquiry.engine);
     loop_free(inquiry.loop);
     fleet_config_free(config);
+    free(inquiry.host);
     json_decref(inquiry.answer);
     return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

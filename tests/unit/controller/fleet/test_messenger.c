@@ -319,6 +319,9 @@ static void another_host_of_the_name_is_kept_out(void **state)
     advance(world, 40);
     assert_true(world_link_is(c, "frozen"));
     assert_true(world_link_is(&world->nodes[1], "up"));
+    world_kill(&world->nodes[1]); /* or cut off, and its VMs run */
+    advance(world, 120);
+    assert_true(world_link_is(c, "frozen"));
 }
 
 /* Killed at each call of the engine, with its answers lost or late: it is done once. */
