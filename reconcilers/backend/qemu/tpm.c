@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,6 +114,9 @@ int tpm_prepare(const struct paths *paths, const char *vm_name, const char *user
     cleanup_free char *alive = tpm_alive_path(vm_dir);
     *ret = (struct tpm_emulator){.directory_fd = -1, .control_fd = -1, .alive_fd = -1};
     ret->changes_user = user && sscanf(user, "%u:%u", &ret->uid, &ret->gid) == 2;
+    if (ret->changes_user && getpwuid(ret->uid)) {
+        (void)snprintf(ret->run_as, sizeof(ret->run_as), "%u", ret->uid);
+    }
     int rc = tpm_find_program(&ret->program, err);
     rc = rc < 0 ? rc : open_directory(directory, ret, err);
     rc = rc < 0 ? rc : make_pipe(alive, &ret->alive_fd, err);
@@ -150,8 +154,9 @@ static _Noreturn void give_up_tpm(int status, const char *what)
 
 _Noreturn void tpm_run(const struct tpm_emulator *emulator, int parent)
 {
-    static const char *const argv[] = {"swtpm", "socket", "--tpm2", "--tpmstate", "dir=.,mode=0600",
-        "--ctrl", "type=unixio,clientfd=3", "--terminate", NULL};
+    const char *argv[] = {"swtpm", "socket", "--tpm2", "--tpmstate", "dir=.,mode=0600", "--ctrl",
+        "type=unixio,clientfd=3", "--terminate", emulator->run_as[0] ? "--runas" : NULL,
+        emulator->run_as, NULL};
     static const char *const environment[] = {"PATH=/usr/bin:/bin", NULL};
     _Static_assert(TPM_CONTROL_FD == 3, "as the words have it");
     int alive = fcntl(emulator->alive_fd, F_DUPFD, TPM_ALIVE_FD + 1);
@@ -162,13 +167,14 @@ _Noreturn void tpm_run(const struct tpm_emulator *emulator, int parent)
         close_range(TPM_ALIVE_FD + 1, ~0U, 0) < 0) {
         give_up_tpm(EXIT_SETUP, "cannot set up its descriptors");
     }
-    if (emulator->changes_user &&
+    if (emulator->changes_user && !emulator->run_as[0] &&
         (syscall(SYS_setgroups, 0, NULL) < 0 ||
             syscall(SYS_setresgid, emulator->gid, emulator->gid, emulator->gid) < 0 ||
             syscall(SYS_setresuid, emulator->uid, emulator->uid, emulator->uid) < 0)) {
         give_up_tpm(EXIT_SETUP, "cannot change its user");
     }
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* last: a change of identity undoes it */
+    /* Last: a change of identity undoes it. Where swtpm makes that, its end is the connection's. */
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) {
         _exit(0);
     }

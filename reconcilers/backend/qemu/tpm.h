@@ -10,7 +10,8 @@
  * the VM's, which swtpm replaces by a rename: killed anywhere, it has the state before or after.
  *
  * Under root it is the user that QEMU becomes, whom the directory belongs to then; it reaches that
- * as its working directory, and nothing else of the data directory.
+ * as its working directory, and nothing else of the data directory. It changes to that user itself,
+ * so that no other process of his looks into it, which is often `nobody`.
  */
 #pragma once
 
@@ -27,6 +28,7 @@ struct tpm_emulator {
     int alive_fd;     /* of the pipe */
     unsigned uid, gid;
     bool changes_user;
+    char run_as[16]; /* the UID, for swtpm; "": a user without a name, which it would refuse */
 };
 
 enum { TPM_CONTROL_FD = 3, TPM_ALIVE_FD }; /* the numbers they have in swtpm */

@@ -3,6 +3,7 @@
  * tests/e2e/slow/uefi.bats. */
 #include "reconcilers/backend/qemu/tpm.h"
 
+#include <pwd.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -81,13 +82,18 @@ static int tear_down(void **state)
     return 0;
 }
 
-static int prepare(struct world *world)
+static int prepare_as(struct world *world, const char *user)
 {
     tpm_clear(&world->emulator);
     cleanup_close_(&world->connection);
     world->err = (struct error){.code = ERR_NONE};
     return tpm_prepare(
-        &world->paths, "web", NULL, &world->emulator, &world->connection, &world->err);
+        &world->paths, "web", user, &world->emulator, &world->connection, &world->err);
+}
+
+static int prepare(struct world *world)
+{
+    return prepare_as(world, NULL);
 }
 
 static void it_has_its_directory_and_two_descriptors(void **state)
@@ -114,6 +120,30 @@ static void it_has_its_directory_and_two_descriptors(void **state)
     assert_non_null(strstr(buf_str(&text), " 3 4 "));
     assert_null(strstr(buf_str(&text), " 5 "));
     assert_true(text_ends_with(buf_str(&text), "0\n")); /* nothing of the environment */
+}
+
+/* After a change of user before exec, every process of that user may look into it: by its working
+ * directory it has what the guest keeps in its TPM. */
+static void under_root_swtpm_changes_its_user_itself(void **state)
+{
+    struct world *world = *state;
+    int status = -1, parent = getpid();
+    cleanup_buf struct buf text = BUF_INIT(0);
+    if (geteuid() != 0 || !getpwuid(65534)) {
+        skip();
+    }
+    assert_int_equal(prepare_as(world, "65534:65534"), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        tpm_run(&world->emulator, parent);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(fs_read_file(world->output, &text, &world->err), 0);
+    assert_non_null(strstr(buf_str(&text), "\n0\nsocket "));
+    assert_non_null(strstr(buf_str(&text), "--terminate --runas 65534\n"));
+    assert_int_equal(prepare_as(world, "4000000001:65534"), 0);
+    assert_string_equal(world->emulator.run_as, "");
 }
 
 static void without_the_program_its_package_is_named(void **state)
@@ -190,6 +220,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(it_has_its_directory_and_two_descriptors),
+        TEST(under_root_swtpm_changes_its_user_itself),
         TEST(without_the_program_its_package_is_named),
         TEST(what_is_no_file_of_its_own_is_refused),
         TEST(its_end_is_seen_at_once_and_later),
