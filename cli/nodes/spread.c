@@ -222,6 +222,26 @@ size_t spread_name_words(const struct spread *spread)
                                                : words->n_before_dashes > 0;
 }
 
+/* `destroy --all`, or by labels: those of this host, of which the fleet has to be asked for its
+ * own. None is chosen where there is none of that kind. */
+static int add_all_here(struct spread *spread, struct error *err)
+{
+    cleanup_with(strings_clear) struct strings names = {.count = 0};
+    const struct arg_strings no_words = {.count = 0};
+    struct which_values which = {.is_all = true, .selector = spread->which->selector};
+    bool is_any = false;
+    int rc = targets_find(spread->cli, &which, &no_words, &names, err);
+    for (size_t i = 0; rc == 0 && i < names.count && !is_any; i++) {
+        cleanup_free char *node = NULL;
+        rc = fleet_find_vm(spread->cli, names.items[i], &node, &is_any, err);
+    }
+    spread->is_of_names |= is_any;
+    for (size_t i = 0; rc == 0 && is_any && i < names.count; i++) {
+        rc = add_found(spread, names.items[i], false, err);
+    }
+    return rc;
+}
+
 static int choose(struct spread *spread, struct error *err)
 {
     const struct which_values *which = spread->which;
@@ -233,8 +253,12 @@ static int choose(struct spread *spread, struct error *err)
     for (size_t i = 0; rc == 0 && i < which->names.count; i++) {
         rc = add_named(spread, which->names.items[i], err);
     }
-    bool means_file = n_words + which->names.count == 0 && !which->is_all &&
-                      spread->command->reach != REACH_NAMED;
+    bool names_none = n_words + which->names.count == 0;
+    bool means_file = names_none && !which->is_all && spread->command->reach != REACH_NAMED;
+    if (rc == 0 && spread->here && names_none && (which->is_all || which->selector) &&
+        text_eq(spread->command->name, "destroy")) {
+        return add_all_here(spread, err);
+    }
     return rc == 0 && means_file && is_any_elsewhere(spread->load.file) ? add_all(spread, err) : rc;
 }
 

@@ -63,6 +63,9 @@ static void common_words(
 {
     cleanup_with(arg_strings_clear) struct arg_strings dropped = {.count = 0};
     add_items(&dropped, &spread->which->names);
+    if (spread->is_of_names && spread->which->selector) {
+        arg_strings_add(&dropped, spread->which->selector);
+    }
     if (item->node) {
         add_items(&dropped, &spread->which->files);
         arg_strings_add(&dropped, spread->global->data_dir);
@@ -74,6 +77,12 @@ static void common_words(
         arg_strings_add(&dropped, spread->global->output);
     }
     route_words(spread->cli, dropped.items, dropped.count, ret);
+}
+
+/* "--all", also shortened, whose VMs are named in its place. */
+static bool is_all_option(const struct spread *spread, const char *word)
+{
+    return spread->which->is_all && strlen(word) > 2 && text_starts_with("--all", word);
 }
 
 /* With the names of this node's VMs in place of those given, or behind the command where they were
@@ -88,7 +97,9 @@ static void words_for(
     bool names_them = spread->is_of_names || spread->command->reach == REACH_ONE;
     common_words(spread, item, &words);
     for (size_t i = 0; i < words.count; i++) {
-        if (!has_word(spread->words, n_names, words.items[i])) {
+        bool is_given_otherwise = has_word(spread->words, n_names, words.items[i]) ||
+                                  (names_them && is_all_option(spread, words.items[i]));
+        if (!is_given_otherwise) {
             arg_strings_add(ret, words.items[i]);
         }
         if (names_them && words.items[i] == place) {

@@ -161,3 +161,23 @@ teardown() { fleet_teardown; }
     "${third[@]}" fleet status | grep -q "^b .* ready"
     XDG_DATA_HOME="$work/third" vmctl -q controller stop
 }
+
+@test "a fleet: destroy --all takes the host's own VMs, and asks the fleet for its own" {
+    joined
+    cd "$work"
+    for name in web db; do of_fleet "$name" any $'    label "tier" "test"\n'; done
+    vmctl -q up
+    for name in own more; do vmctl -q create --name "$name" --backend noop --image "$work/image"; done
+    run vmctl destroy -l tier=test -y
+    [ "$status" -eq 0 ]
+    [ "$(vmctl list -o name | sort | tr '\n' ' ')" = "more own " ]
+    vmctl -q up web
+    run vmctl destroy --all -y
+    [ "$status" -eq 0 ]
+    says "own: destroyed" "more: destroyed" "web: destroyed"
+    [ -z "$(vmctl list -o name)" ]
+    vmctl -q create --name own --backend noop --image "$work/image"
+    run vmctl destroy --al -y # no VM of the fleet is left
+    [ "$status" -eq 0 ]
+    [ -z "$(vmctl list -o name)" ]
+}
