@@ -170,6 +170,10 @@ void url_mask(char *text)
 {
     enum { STARS = 3 };
     size_t size = strlen(text), n = 0, stars = 0;
+    struct found_url first;
+    if (!find_url(text, text + size, &first)) { /* nearly always, and of each message */
+        return;
+    }
     cleanup_free bool *marks = mem_calloc(size + 1, sizeof(*marks));
     if (!url_mark_secrets(text, size, marks)) {
         return;

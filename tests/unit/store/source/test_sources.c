@@ -140,7 +140,9 @@ static void other_overrides_than_a_file_is_watched_with_are_refused(void **state
     applying.applied.digest = NULL; /* nor for some of its VMs */
     applying.applied.names = &(struct strings){.count = 0};
     assert_int_equal(try_applying(f, &applying), -ERR_VM_CONFLICT);
-    strings_append(&applying.inputs, VMFILE_GIVEN_PROJECT "other"); /* whose VMs are others */
+    end_applying(&applying);
+    begin_applying(f, &applying, VMFILE_GIVEN_PROJECT "other"); /* whose VMs are others */
+    strings_append(&applying.overrides, "/p/prod.kdl");
     assert_int_equal(try_applying(f, &applying), 0);
     end_applying(&applying);
 }
