@@ -14,6 +14,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/fleet/fleet_keys.h"
+#include "specs/fleet/fleet_spec.h"
 #include "specs/vm/vm_spec.h"
 
 bool spread_asks_fleet(const struct command *command)
@@ -52,29 +53,9 @@ static int check_options(const struct spread *spread, struct error *err)
     return 0;
 }
 
-/* Only the VMFile goes to the fleet. NULL: it names no file that would have to go along. */
-static const char *file_of(const struct vm_spec *spec)
-{
-    const struct spec_cloud_init *seed = &spec->cloud_init;
-    const char *const paths[] = {seed->ssh_key.path, seed->user_data.path, seed->vendor_data.path,
-        seed->network_config.path, spec->ssh.private_key};
-    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
-        if (paths[i]) {
-            return paths[i];
-        }
-    }
-    for (size_t i = 0; i < spec->n_steps; i++) {
-        if (spec->steps[i].file.path || spec->steps[i].n_secrets > 0) {
-            return spec->steps[i].file.path ? spec->steps[i].file.path
-                                            : spec->steps[i].secrets[0].name;
-        }
-    }
-    return seed->n_further_user_data > 0 ? seed->further_user_data[0].path : NULL;
-}
-
 static int check_spec(const struct vm_spec *spec, const char *place, struct error *err)
 {
-    const char *file = file_of(spec);
+    const char *file = fleet_spec_file(spec);
     if (spec->n_depends_on > 0 && !text_starts_with(place, NODE_ANY ":node=")) {
         (void)error_set(err, ERR_USAGE, "vm '%s' depends on '%s', which may be on another node",
             spec->name, spec->depends_on[0]);

@@ -18,6 +18,7 @@
 #include "specs/base/proxies.h"
 #include "specs/base/strings.h"
 #include "specs/fleet/fleet_config.h"
+#include "specs/fleet/fleet_spec.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_spec.h"
 #include "store/batch.h"
@@ -77,6 +78,19 @@ static void look_at_machine(const struct member *member, struct subject *subject
     subject->situation.is_locked = lockfile_is_held(lock);
 }
 
+/* Every user of etcd who may write there could have written it. */
+static int check_object(const struct vm_desired *object, const char *name, struct error *err)
+{
+    const char *file = fleet_spec_file(object->spec);
+    if (!text_eq(object->spec->name, name)) {
+        return error_set(err, ERR_STORE, "its spec has the name of another VM");
+    }
+    return file && !object->is_deleting
+               ? error_set(
+                     err, ERR_STORE, "its spec names '%s', which no spec of a fleet does", file)
+               : 0;
+}
+
 /* An error: its row, or its record, cannot be read, and nothing is done about it. */
 static int subject_read(
     const struct member *member, const char *name, struct subject *ret, struct error *err)
@@ -87,10 +101,7 @@ static int subject_read(
     int rc = store_get(member->store, name, &ret->record, err);
     if (rc == 0 && row) {
         ret->object = vm_desired_read((struct bytes){row->text, strlen(row->text)}, err);
-        bool is_named = ret->object && text_eq(ret->object->spec->name, name);
-        rc = !ret->object ? -(int)err->code
-             : is_named   ? 0
-                          : error_set(err, ERR_STORE, "its spec has the name of another VM");
+        rc = ret->object ? check_object(ret->object, name, err) : -(int)err->code;
     }
     if (rc < 0) {
         return rc;

@@ -305,6 +305,29 @@ static void a_row_that_nobody_understands_harms_nobody(void **state)
     assert_false(world_has(b, "z"));
 }
 
+/* Put into etcd by something else than a command. */
+static void a_spec_that_names_files_of_its_node_is_not_taken(void **state)
+{
+    struct world *world = *state;
+    struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
+    struct vm_spec *spec = vm_spec_new("web");
+    spec->backend = BACKEND_NOOP;
+    spec->cloud_init.is_set = true;
+    spec->cloud_init.user_data.path = mem_strdup("/etc/shadow");
+    const struct change change = {.name = "web", .spec = spec};
+    advance(world, 10);
+    cleanup_free char *place = world_ask(a, &change, "b");
+    advance(world, 10);
+    assert_result(a, place, "created");
+    assert_false(world_has(b, "web"));
+    const struct change deletion = {.name = "web", .deletes = true};
+    cleanup_free char *destroy = world_ask(a, &deletion, NULL);
+    advance(world, 10);
+    assert_result(a, destroy, "deleted");
+    assert_null(engine_fake_get(world->fake, FLEET_ROOT "home/vm/b/web"));
+    vm_spec_free(spec);
+}
+
 static void another_host_of_the_name_is_kept_out(void **state)
 {
     struct world *world = *state;
@@ -413,6 +436,7 @@ int main(void)
         IN_WORLD(nothing_is_done_on_the_word_of_an_etcd_that_was_restored),
         IN_WORLD(a_newer_format_is_left_alone),
         IN_WORLD(a_row_that_nobody_understands_harms_nobody),
+        IN_WORLD(a_spec_that_names_files_of_its_node_is_not_taken),
         IN_WORLD(another_host_of_the_name_is_kept_out),
         cmocka_unit_test(a_request_is_done_once_whatever_is_killed),
         IN_WORLD(a_request_whose_answer_is_lost_is_found_done),

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* What a VM of the fleet cannot have. */
+#pragma once
+
+struct vm_spec;
+
+/*
+ * The path, or the secret, of a VM that would have to go along with its spec, which is sent alone:
+ * a script, a file to upload, cloud-init's files, a key. NULL: there is none. The command refuses
+ * such a VM, and so does its node, whose own file of that path would be read, or whose command
+ * would be run, as another host says.
+ */
+const char *fleet_spec_file(const struct vm_spec *spec);
