@@ -92,8 +92,10 @@ char *qemu_log_last_line(const char *path)
         if (has_prefix(line, n, HEADLINE_PREFIX)) {
             return NULL;
         }
-        /* not a reason: a success, and the second half of an error */
+        /* not a reason: a success, the second half of an error, and the end of QEMU as its TPM has
+         * it */
         bool is_small_talk = has_prefix(line, n, "VNC server running on ") ||
+                             has_prefix(line, n, "swtpm: Data client disconnected") ||
                              has_prefix(line, n, "Use -machine help");
         if (n > 0 && !is_small_talk) {
             return shown_line(line, n);

@@ -76,7 +76,8 @@ static void a_new_instance_gets_a_headline(void **state)
 static void the_last_line_that_says_something_is_found(void **state)
 {
     struct fixture *f = *state;
-    run_instance(f, "first\nqemu: the reason \r\nVNC server running on 127.0.0.1:5900\n\n  \n");
+    run_instance(f, "first\nqemu: the reason \r\nVNC server running on 127.0.0.1:5900\n\n  \n"
+                    "swtpm: Data client disconnected\n");
     expect_last_line(f, "qemu: the reason");
 }
 
