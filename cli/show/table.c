@@ -12,6 +12,7 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
+#include "specs/base/text.h"
 
 enum { GAP = 3, NARROW_GAP = 2 };
 
@@ -51,8 +52,14 @@ void table_clear(struct table *table)
 
 void table_add(struct table *table, const char *text)
 {
+    struct buf cell = BUF_INIT(0);
     mem_grow(table->cells, table->count);
-    table->cells[table->count++] = mem_strdup(text);
+    if (text_is_visible(text)) { /* most are, and there are many */
+        table->cells[table->count++] = mem_strdup(text);
+        return;
+    }
+    text_add_printable(&cell, text, strlen(text));
+    table->cells[table->count++] = buf_steal(&cell);
 }
 
 void table_add_colored(struct table *table, const char *color, const char *text)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Columns, each as wide as its widest cell so far. Cells hold no control characters but the colours
- * of table_add_colored(); a character counts as one column. */
+/* Columns, each as wide as its widest cell so far. Control characters of a cell are shown as \xNN,
+ * but for the colours of table_add_colored(); a character counts as one column. */
 #pragma once
 
 #include <stdbool.h>

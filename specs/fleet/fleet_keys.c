@@ -8,6 +8,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/base/vm_name.h"
+#include "specs/vmfile/nodes_file.h"
 
 static const struct {
     const char *word;
@@ -51,7 +52,8 @@ static bool take_parts(struct fleet_key *key, const char *rest)
         slash ? mem_strndup(rest + 1, (size_t)(slash - rest - 1)) : mem_strdup(rest + 1);
     key->first = kinds[key->kind].is_first_vm ? vm_name_of_flat(first) : mem_strdup(first);
     key->second = slash ? vm_name_of_flat(slash + 1) : NULL;
-    return key->first && (!slash || key->second);
+    bool is_node = !kinds[key->kind].is_first_vm && key->kind != FLEET_KIND_ASK;
+    return key->first && (!is_node || node_name_is_valid(first)) && (!slash || key->second);
 }
 
 struct fleet_key fleet_row_parse(const char *row)

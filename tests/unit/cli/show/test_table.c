@@ -45,6 +45,20 @@ static void a_column_may_be_much_wider_than_a_cell(void **state)
     assert_string_equal(buf_str(&out), expected);
 }
 
+static void no_cell_controls_the_terminal(void **state)
+{
+    (void)state;
+    cleanup_with(table_clear) struct table table;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    table_init(&table, 2);
+    table_add(&table, "\033[31mred\a");
+    table_add(&table, "a b \u00e4");
+    table_print(&table, &out);
+    assert_null(strpbrk(buf_str(&out), "\033\a"));
+    assert_non_null(strstr(buf_str(&out), "red"));
+    assert_non_null(strstr(buf_str(&out), "   a b \u00e4\n"));
+}
+
 static void characters_count_not_bytes(void **state)
 {
     (void)state;
@@ -137,6 +151,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(columns_are_as_wide_as_their_widest_cell),
         cmocka_unit_test(a_column_may_be_much_wider_than_a_cell),
+        cmocka_unit_test(no_cell_controls_the_terminal),
         cmocka_unit_test(characters_count_not_bytes),
         cmocka_unit_test(an_empty_last_cell_leaves_no_blanks),
         cmocka_unit_test(a_table_fits_the_terminal),

@@ -49,7 +49,8 @@ static void what_is_no_row_is_left_alone(void **state)
     (void)state;
     static const char *const rows[] = {"", "/", "fleet/", "fleet/x", "node", "node/", "node//",
         "node/a/b", "vm/b", "vm/b/", "vm//web", "vm/b/web/x", "vm/b/../x", "vm/b/.x", "name/",
-        "name/a b", "vmx/b/web", "in/b/web", "v"};
+        "name/a b", "node/any", "node/b\033[31m", "alive/b c", "st/../web", "vmx/b/web", "in/b/web",
+        "v"};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct fleet_key key = fleet_row_parse(rows[i]);
         if (key.kind != FLEET_KIND_OTHER) {
