@@ -35,8 +35,9 @@ void backup_clear(struct backup *backup)
 static int read_settings(const char *path, struct manifest *ret, struct error *err)
 {
     cleanup_with(archive_clear) struct archive archive = {.disk_bytes = 0};
-    cleanup_close int fd =
-        user_path_answers(path) < 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    cleanup_close int fd = user_path_answers(path) < 0
+                               ? -1
+                               : open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot read '%s'", path);
     }
@@ -213,8 +214,9 @@ static int check_file(const struct cli *cli, const char *path, const char *vm,
 {
     char sha256[DIGEST_SIZE];
     struct stat st;
-    cleanup_close int fd =
-        user_path_answers(path) < 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    cleanup_close int fd = user_path_answers(path) < 0
+                               ? -1
+                               : open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &st) < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot read '%s'", path);
     }
