@@ -79,6 +79,11 @@ static int read_snapshot(
         return error_set(
             err, ERR_SNAPSHOT_NOT_FOUND, "vm '%s' has no snapshot '%s'", ret->vm, name);
     }
+    if (!is_taken && snapshot->volume) {
+        return error_set(err, ERR_VM_INVALID_STATE,
+            "vm '%s': '%s' is a copy of volume '%s', for a backup, and not of the VM's disk",
+            ret->vm, name, snapshot->volume);
+    }
     ret->of = (struct vm_origin){.vm = ret->vm, .is_taken = is_taken, .snapshot = *snapshot};
     return 0;
 }

@@ -36,7 +36,8 @@ int snapshot_check(const struct vm_record *record, const struct snapshot_order *
     const char *vm_name, struct error *err)
 {
     const struct vm_status *status = record_status(record);
-    bool is_there = status && vm_status_snapshot(status, order->name);
+    const struct vm_snapshot *present = status ? vm_status_snapshot(status, order->name) : NULL;
+    bool is_there = present != NULL;
     if (any_is_under_way(record)) {
         (void)error_set(err, ERR_VM_CONFLICT,
             "vm '%s': another command copies or replaces its disk: a snapshot, clone, export or "
@@ -58,6 +59,11 @@ int snapshot_check(const struct vm_record *record, const struct snapshot_order *
     if (order->volume[0] && !has_volume(record, order->volume)) {
         return error_set(err, ERR_VM_INVALID_STATE, "vm '%s' does not run with volume '%s'",
             vm_name, order->volume);
+    }
+    if (order->verb == SNAPSHOT_RESTORE && present && present->volume) {
+        return error_set(err, ERR_VM_INVALID_STATE,
+            "vm '%s': '%s' is a copy of volume '%s', for a backup, and not of the VM's disk",
+            vm_name, order->name, present->volume);
     }
     if (order->verb != SNAPSHOT_CREATE) {
         return is_there ? 0

@@ -84,9 +84,28 @@ static void a_volume_is_copied_by_the_machine_that_has_it(void **state)
     assert_int_equal(snapshot_check(&vm, &order, "web", &err), 0);
 }
 
+/* Of a backup that was killed it stays for a while. */
+static void a_copy_of_a_volume_does_not_become_the_disk(void **state)
+{
+    struct snapshot_order order = {.verb = SNAPSHOT_RESTORE, .name = "one"};
+    cleanup_with(vm_record_clear) struct vm_record vm = a_vm();
+    struct error err = {.code = ERR_NONE};
+    (void)state;
+    memcpy(vm.status->handled_snapshot_token, TOKEN, sizeof(TOKEN));
+    vm_status_add_snapshot(vm.status, "one", TOKEN, 1, 0);
+    assert_int_equal(snapshot_check(&vm, &order, "web", &err), 0);
+    vm_status_snapshot(vm.status, "one")->volume = mem_strdup("shop/data");
+    assert_int_equal(snapshot_check(&vm, &order, "web", &err), -ERR_VM_INVALID_STATE);
+    assert_non_null(strstr(err.message, "a copy of volume 'shop/data'"));
+    error_clear(&err);
+    order.verb = SNAPSHOT_REMOVE;
+    assert_int_equal(snapshot_check(&vm, &order, "web", &err), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_copy_of_a_volume_does_not_become_the_disk),
         cmocka_unit_test(only_the_very_same_request_is_under_way),
         cmocka_unit_test(what_was_carried_out_is_not_under_way),
         cmocka_unit_test(a_volume_is_copied_by_the_machine_that_has_it),
