@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/doctor/command_output.h"
 #include "cli/fleet/fleet_view.h"
+#include "cli/fleet/fleet_vms.h"
 #include "cli/options.h"
 #include "cli/request/verbs.h"
 #include "cli/show/output.h"
@@ -27,7 +28,6 @@
 #include "specs/fleet/fleet_ask.h"
 #include "specs/fleet/fleet_config.h"
 #include "specs/fleet/fleet_keys.h"
-#include "specs/vm/vm_desired.h"
 #include "specs/vmfile/nodes_file.h"
 #include "store/batch.h"
 #include "store/store.h"
@@ -175,30 +175,6 @@ static int forget_rows(struct cli *cli, struct error *err)
     return rc;
 }
 
-/* What the fleet had here becomes this host's own, as after `leave`. */
-static int release_vms(struct cli *cli, struct error *err)
-{
-    struct vm_list list = {.count = 0};
-    struct store_batch *batch = store_batch_new();
-    int rc = cli_open_store(cli, err);
-    rc = rc == 0 ? store_list(cli->store, &list, err) : rc;
-    for (size_t i = 0; rc == 0 && i < list.count; i++) {
-        const struct vm_desired *desired = list.records[i].desired;
-        if (desired && desired->fleet.epoch) {
-            struct vm_desired *own = vm_desired_copy(desired);
-            free(TAKE_PTR(own->fleet.home));
-            own->fleet = (struct vm_fleet){.epoch = 0};
-            store_batch_put_desired(batch, own, desired->revision);
-            cli_note(cli, "%s: this host's own from now on", list.records[i].name);
-            vm_desired_free(own);
-        }
-    }
-    rc = rc == 0 && !store_batch_is_empty(batch) ? store_commit(cli->store, batch, err) : rc;
-    vm_list_clear(&list);
-    store_batch_free(batch);
-    return rc;
-}
-
 /* Of another fleet than the one that was joined before, also one made again by its name. */
 static int release_others(struct cli *cli, const struct fleet_config *config, struct error *err)
 {
@@ -206,7 +182,7 @@ static int release_others(struct cli *cli, const struct fleet_config *config, st
     int rc = fleet_config_load(&cli->paths, &before, err);
     bool is_same = before && text_eq(before->uid, config->uid);
     fleet_config_free(before);
-    return rc < 0 || is_same ? rc : release_vms(cli, err);
+    return rc < 0 || is_same ? rc : fleet_release_vms(cli, NULL, err);
 }
 
 static int refuse_other(struct cli *cli, const struct fleet_config *config, struct error *err)
@@ -243,9 +219,11 @@ static int give_up(void *context, struct error *err)
     return 0;
 }
 
-/* So that the next command finds the fleet. */
-static int await_link(struct cli *cli, struct error *err)
+/* So that the next command finds the fleet. What etcd has lost, as one that was restored, cannot be
+ * asked for there any more. */
+static int await_link(struct cli *cli, const struct fleet_config *config, struct error *err)
 {
+    bool is_up = false;
     enum { LINK_MS = 10 * 1000 };
     struct wait_loop loop = {.cli = cli,
         .needs_controller = true,
@@ -255,7 +233,8 @@ static int await_link(struct cli *cli, struct error *err)
     wait_loop_open(&loop, LINK_MS);
     int rc = wait_loop_run(&loop, err);
     wait_loop_close(&loop);
-    return rc;
+    rc = rc == 0 ? check_link(cli, &is_up, err) : rc;
+    return rc == 0 && is_up ? fleet_release_vms(cli, config->node, err) : rc;
 }
 
 /* The messenger is started by a vmctld that finds the settings when it starts. */
@@ -274,7 +253,7 @@ static int enter(struct cli *cli, const void *values, const char *verb, struct e
     rc = rc == 0 ? forget_rows(cli, err) : rc;
     rc = rc == 0 ? fleet_config_save(&cli->paths, config, err) : rc;
     rc = rc == 0 ? cli_ensure_controller(cli, err) : rc;
-    rc = rc == 0 ? await_link(cli, err) : rc;
+    rc = rc == 0 ? await_link(cli, config, err) : rc;
     if (rc == 0) {
         cli_note(cli, "this host is node '%s' of fleet '%s' now, reached by: ssh %s", config->node,
             config->fleet, config->ssh);
@@ -329,7 +308,7 @@ static int fleet_leave(
             (void)error_help(err, "to leave without asking it: vmctl fleet leave --force");
         }
     }
-    rc = rc == 0 ? release_vms(cli, err) : rc;
+    rc = rc == 0 ? fleet_release_vms(cli, NULL, err) : rc;
     rc = rc == 0 ? fs_remove_file(settings, err) : rc;
     rc = rc == 0 ? forget_rows(cli, err) : rc;
     if (rc == 0) {

@@ -44,6 +44,10 @@ struct fleet_order {
     const char *done; /* "destroyed": printed in the end; NULL: nothing */
 };
 
+/* What the fleet has on this host becomes the host's own, and runs on: all of it, or, given `node`,
+ * as this host is called, what no row of the fleet is of. Each is said. */
+int fleet_release_vms(struct cli *cli, const char *node, struct error *err);
+
 /* Returns an exit status, the worst, with all errors printed; negative: nothing was done. */
 int fleet_request_run(struct cli *cli, const struct fleet_order *orders, size_t count,
     bool is_detached, int64_t timeout_ms, struct error *err);

@@ -181,3 +181,22 @@ teardown() { fleet_teardown; }
     [ "$status" -eq 0 ]
     [ -z "$(vmctl list -o name)" ]
 }
+
+@test "a fleet: what etcd has lost runs on, and is the host's own once that is accepted" {
+    joined
+    cd "$work"
+    of_fleet web
+    vmctl -q up
+    for row in vm/a/web name/web; do
+        ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" del "/vmctl/1/home/$row" >/dev/null
+    done
+    rm VMFile.kdl
+    await bash -c 'vmctl destroy -y web 2>&1 | grep -q "is the fleet'"'"'s"'
+    vmctl list | grep -q 'web .* Ready'
+    run vmctl fleet join --as a --etcd "$etcd_url"
+    [ "$status" -eq 0 ]
+    says "web: this host's own from now on"
+    vmctl list | grep -q 'web .* Ready'
+    vmctl -q destroy -y web
+    [ -z "$(vmctl list -o name)" ]
+}

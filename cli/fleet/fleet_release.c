@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/fleet/fleet_vms.h"
+
+#include <stdlib.h>
+
+#include "cli/cli.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+#include "specs/fleet/fleet_keys.h"
+#include "specs/vm/vm_desired.h"
+#include "store/batch.h"
+#include "store/store.h"
+
+static int has_row(
+    struct cli *cli, const char *node, const char *name, bool *ret, struct error *err)
+{
+    cleanup_free char *row = fleet_row(FLEET_KIND_VM, node, name);
+    cleanup_json json_t *json = NULL;
+    int rc = store_get_json(cli->store, STORE_FLEET, row, &json, err);
+    *ret = rc == 0 && json;
+    return rc;
+}
+
+static void release_one(struct store_batch *batch, const struct vm_desired *desired)
+{
+    struct vm_desired *own = vm_desired_copy(desired);
+    free(TAKE_PTR(own->fleet.home));
+    own->fleet = (struct vm_fleet){.epoch = 0};
+    store_batch_put_desired(batch, own, desired->revision);
+    vm_desired_free(own);
+}
+
+int fleet_release_vms(struct cli *cli, const char *node, struct error *err)
+{
+    struct vm_list list = {.count = 0};
+    struct store_batch *batch = store_batch_new();
+    int rc = cli_open_store(cli, err);
+    rc = rc == 0 ? store_list(cli->store, &list, err) : rc;
+    for (size_t i = 0; rc == 0 && i < list.count; i++) {
+        const struct vm_desired *desired = list.records[i].desired;
+        bool is_fleets = desired && desired->fleet.epoch, stays = false;
+        rc = is_fleets && node ? has_row(cli, node, list.records[i].name, &stays, err) : 0;
+        if (rc == 0 && is_fleets && !stays) {
+            release_one(batch, desired);
+            cli_note(cli, "%s: this host's own from now on", list.records[i].name);
+        }
+    }
+    rc = rc == 0 && !store_batch_is_empty(batch) ? store_commit(cli->store, batch, err) : rc;
+    vm_list_clear(&list);
+    store_batch_free(batch);
+    return rc;
+}
