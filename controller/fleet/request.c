@@ -119,8 +119,9 @@ static int find_request(struct requests *requests, char **ret_row, json_t **ret,
 
 /* ---- the answer ---- */
 
-/* Not to a command that took its request back meanwhile. */
-static void answer_all(struct requests *requests)
+/* Not to a command that took its request back meanwhile. False: the answer could not be kept, as on
+ * a full disk; the request is the next one again, which is for the next look. */
+static bool answer_all(struct requests *requests)
 {
     const struct member *member = requests->member;
     struct error err = {.code = ERR_NONE};
@@ -138,6 +139,7 @@ static void answer_all(struct requests *requests)
     (void)bell_ring(member->paths, BELL_STATUS, &err); /* costs a delay */
     store_batch_free(batch);
     request_clear(requests);
+    return rc == 0 || rc == -ERR_STORE_STALE;
 }
 
 static void answer_done(struct requests *requests)
@@ -446,8 +448,7 @@ static void carry_on(struct requests *requests)
             answer_refused(requests, &err);
         }
     }
-    if (!requests->op && requests->row) {
-        answer_all(requests);
+    if (!requests->op && requests->row && answer_all(requests)) {
         requests_look(requests);
     }
 }
@@ -461,8 +462,9 @@ static void refuse_all(struct requests *requests)
         requests->work.copy.name = json_copy_text(json_object_get(item, "change"), "name");
         answer_refused(requests, &requests->member->trouble);
     }
-    answer_all(requests);
-    requests_look(requests);
+    if (answer_all(requests)) {
+        requests_look(requests);
+    }
 }
 
 void requests_look(struct requests *requests)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* What each node of a fleet sees and does, when all is well and when it is not. */
+#include <signal.h>
+#include <sys/resource.h>
+
 #include "tests/support/loop_fake.h"
 #include "tests/unit/controller/fleet/fleet_world.h"
 
@@ -305,6 +308,27 @@ static void a_row_that_nobody_understands_harms_nobody(void **state)
     assert_false(world_has(b, "z"));
 }
 
+/* No file can grow, nor be written to behind its first byte. */
+static void a_full_disk_delays_an_answer(void **state)
+{
+    struct world *world = *state;
+    struct world_node *a = &world->nodes[0];
+    struct rlimit before;
+    advance(world, 10);
+    cleanup_free char *place = world_place(a, "web", "z");
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    const struct rlimit full = {.rlim_cur = 1, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
+    advance(world, 3);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    cleanup_json json_t *none = world_answer(a, place);
+    assert_null(none);
+    messenger_ring(a->messenger);
+    advance(world, 3);
+    assert_refused(a, place, ERR_FLEET_NO_NODE);
+}
+
 /* Put into etcd by something else than a command. */
 static void a_spec_that_names_files_of_its_node_is_not_taken(void **state)
 {
@@ -436,6 +460,7 @@ int main(void)
         IN_WORLD(nothing_is_done_on_the_word_of_an_etcd_that_was_restored),
         IN_WORLD(a_newer_format_is_left_alone),
         IN_WORLD(a_row_that_nobody_understands_harms_nobody),
+        IN_WORLD(a_full_disk_delays_an_answer),
         IN_WORLD(a_spec_that_names_files_of_its_node_is_not_taken),
         IN_WORLD(another_host_of_the_name_is_kept_out),
         cmocka_unit_test(a_request_is_done_once_whatever_is_killed),
