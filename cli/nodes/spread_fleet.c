@@ -137,6 +137,23 @@ static bool has_owner(const struct fleet_view *view, const char *name)
     return fleet_view_row(view, row) != NULL;
 }
 
+/* As `down` of this host: what another VMFile has made is not erased by one that names it, too. */
+static bool is_left(const struct spread *spread, const struct fleet_view *view, const char *name,
+    const char *source)
+{
+    cleanup_free char *owner_row = fleet_row(FLEET_KIND_NAME, name, NULL);
+    const char *node = json_text(fleet_view_row(view, owner_row), "node");
+    cleanup_free char *row = fleet_row(FLEET_KIND_VM, node ? node : "", name);
+    const json_t *desired = fleet_view_row(view, row);
+    const char *theirs = json_text(desired, "source");
+    bool is = desired && !text_eq(theirs, source);
+    if (is) {
+        cli_note(spread->cli, "note: %s is left: it belongs to another VMFile, %s", name,
+            theirs ? theirs : "?");
+    }
+    return is;
+}
+
 /* One that is there already stays where it is. */
 static int choose_node(const struct spread *spread, const struct fleet_view *view, size_t index,
     const struct vm_spec *spec, json_t *promised, char **ret, struct error *err)
@@ -160,14 +177,21 @@ static int make_orders(const struct spread *spread, const struct share_of_node *
     ret->source = spread_project_of(spread->load.path ? spread->load.path : "/");
     for (size_t i = 0; rc == 0 && i < item->names.count; i++) {
         size_t index = 0;
-        if (text_eq(spread->command->name, "down") && !has_owner(&view, item->names.items[i])) {
+        const char *name = item->names.items[i];
+        bool is_down = text_eq(spread->command->name, "down");
+        bool erases_own = is_down && has_flag(spread, "destroy");
+        if (is_down && !has_owner(&view, name)) {
             continue; /* it is down */
         }
+        if (erases_own && is_left(spread, &view, name, ret->source)) {
+            continue;
+        }
         struct fleet_order *order = &ret->items[ret->count++];
-        const struct vm_spec *spec = spec_of(spread, item->names.items[i], &index);
-        order->change.name = item->names.items[i];
+        const struct vm_spec *spec = spec_of(spread, name, &index);
+        order->change.name = name;
         if (!needs_spec) {
             set_power(spread, order);
+            order->change.source = erases_own ? ret->source : NULL;
             continue;
         }
         if (!spec) {

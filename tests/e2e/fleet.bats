@@ -200,3 +200,20 @@ teardown() { fleet_teardown; }
     vmctl -q destroy -y web
     [ -z "$(vmctl list -o name)" ]
 }
+
+@test "a fleet: down --destroy leaves what another VMFile has made" {
+    joined
+    cd "$work"
+    of_fleet web
+    vmctl -q up
+    mkdir other
+    cp VMFile.kdl other
+    cd other
+    run vmctl down --destroy -y
+    [ "$status" -eq 0 ]
+    says "web is left: it belongs to another VMFile" "$work/VMFile.kdl"
+    vmctl list | grep -q 'web .* Ready'
+    cd ..
+    vmctl -q down --destroy -y
+    [ -z "$(vmctl list -o name)" ]
+}
