@@ -19,6 +19,8 @@
 #include "specs/base/text.h"
 #include "specs/base/vm_name.h"
 #include "specs/vm/selector.h"
+#include "specs/vm/vm_desired.h"
+#include "store/store.h"
 
 static void spread_clear(struct spread *spread)
 {
@@ -83,13 +85,28 @@ static void add_fleets(struct spread *spread, const char *name)
 static int add_to_share(
     struct spread *spread, const char *place, const char *name, struct error *err);
 
+/* Whether this host has a VM of that name which is not the fleet's. */
+static int has_own(const struct spread *spread, const char *name, bool *ret, struct error *err)
+{
+    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+    int rc = cli_open_store(spread->cli, err);
+    rc = rc == 0 ? store_get(spread->cli->store, name, &record, err) : rc;
+    *ret = rc == 0 && record.desired && !record.desired->fleet.epoch;
+    return rc;
+}
+
 /* A VM of which not the VMFile says where it is: the fleet may know it. `is_chosen`: its `node`
  * leaves that to the fleet. */
 static int add_found(struct spread *spread, const char *name, bool is_chosen, struct error *err)
 {
     cleanup_free char *node = NULL;
-    bool is_fleets;
+    bool is_fleets, is_own = false;
     int rc = fleet_find_vm(spread->cli, name, &node, &is_fleets, err);
+    rc = rc == 0 && is_fleets && node && !is_chosen ? has_own(spread, name, &is_own, err) : rc;
+    if (rc == 0 && is_own) {
+        (void)error_set(err, ERR_USAGE, "both this host and node '%s' have a vm '%s'", node, name);
+        return error_help(err, "say which: " NODE_HERE "/%s, %s/%s", name, node, name);
+    }
     if (rc < 0) {
         return rc;
     }
@@ -229,15 +246,18 @@ static int add_all_here(struct spread *spread, struct error *err)
     cleanup_with(strings_clear) struct strings names = {.count = 0};
     const struct arg_strings no_words = {.count = 0};
     struct which_values which = {.is_all = true, .selector = spread->which->selector};
-    bool is_any = false;
+    bool is_any = false, is_own = false;
     int rc = targets_find(spread->cli, &which, &no_words, &names, err);
     for (size_t i = 0; rc == 0 && i < names.count && !is_any; i++) {
-        cleanup_free char *node = NULL;
-        rc = fleet_find_vm(spread->cli, names.items[i], &node, &is_any, err);
+        rc = has_own(spread, names.items[i], &is_own, err);
+        is_any = rc == 0 && !is_own;
     }
     spread->is_of_names |= is_any;
     for (size_t i = 0; rc == 0 && is_any && i < names.count; i++) {
-        rc = add_found(spread, names.items[i], false, err);
+        rc = has_own(spread, names.items[i], &is_own, err);
+        rc = rc == 0 && is_own ? add_to_share(spread, NULL, names.items[i], err)
+             : rc == 0         ? add_found(spread, names.items[i], false, err)
+                               : rc;
     }
     return rc;
 }

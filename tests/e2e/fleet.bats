@@ -217,3 +217,25 @@ teardown() { fleet_teardown; }
     vmctl -q down --destroy -y
     [ -z "$(vmctl list -o name)" ]
 }
+
+@test "a fleet: a host's own VM of the name is told from the fleet's" {
+    joined b
+    cd "$work"
+    of_fleet web any:node=b
+    vmctl -q up
+    cd /
+    of_own() { vmctl -q create --name web --backend noop --image "$work/image"; }
+    of_own
+    fails 2 vmctl destroy -y web
+    says "both this host and node 'b' have a vm 'web'" "local/web, b/web"
+    vmctl -q destroy -y local/web
+    [ -z "$(vmctl list -o name)" ]
+    of_own
+    cd "$work"
+    of_fleet more any:node=a
+    vmctl -q up more
+    cd /
+    vmctl -q destroy --all -y
+    [ -z "$(vmctl list -o name)" ]
+    [ "$(at b vmctl list -o name)" = web ]
+}
