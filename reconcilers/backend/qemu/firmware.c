@@ -347,6 +347,40 @@ int firmware_make_vars(const struct firmware_build *build, const char *vars, str
     return rc;
 }
 
+/* ---- keys ---- */
+
+/* Whether a platform key is enrolled, without which secure boot is off: edk2's header of an
+ * authenticated variable, with its state, its vendor and its name. */
+static bool has_platform_key(const char *path)
+{
+    static const uint8_t key[] = {0x61, 0xdf, 0xe4, 0x8b, 0xca, 0x93, 0xd2, 0x11, 0xaa, 0x0d, 0x00,
+        0xe0, 0x98, 0x03, 0x2b, 0x8c, 'P', 0, 'K', 0, 0, 0};
+    enum { READ_MAX = 1 << 20, VENDOR_AT = 44, STATE_AT = 2, ADDED = 0x3f };
+    cleanup_free uint8_t *bytes = mem_calloc(1, READ_MAX);
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    ssize_t n = fd < 0 ? -1 : fs_read_at(fd, bytes, READ_MAX, 0);
+    const uint8_t *at = bytes, *end = bytes + (n > 0 ? n : 0);
+    while ((at = memmem(at, (size_t)(end - at), key, sizeof(key)))) {
+        if (at - bytes >= VENDOR_AT && at[STATE_AT - VENDOR_AT] == ADDED) {
+            return true;
+        }
+        at++;
+    }
+    return false;
+}
+
+int firmware_check_keys(const struct firmware_build *build, const char *vars, struct error *err)
+{
+    if (!form_of_path(vars).format || !has_platform_key(build->vars) || has_platform_key(vars)) {
+        return 0;
+    }
+    (void)error_set(
+        err, ERR_QEMU_SPAWN, "'%s' has no keys: secure boot would be off with it", vars);
+    return error_help(err,
+        "it is of a disk with other firmware: write firmware \"uefi\"; or, to begin with the keys "
+        "of this host's firmware, remove that file");
+}
+
 /* ---- on the pool ---- */
 
 struct firmware_work {
@@ -383,6 +417,9 @@ static int find_and_make(void *context, const atomic_bool *is_cancelled, struct 
     (void)is_cancelled;
     int rc =
         firmware_find((const char *const *)work->directories, &work->wanted, &work->build, err);
+    if (rc == 0 && work->wanted.kind == FIRMWARE_UEFI_SECURE) {
+        rc = firmware_check_keys(&work->build, work->vars, err);
+    }
     return rc < 0 ? rc : firmware_make_vars(&work->build, work->vars, err);
 }
 

@@ -50,6 +50,10 @@ void firmware_build_clear(struct firmware_build *build); /* zeroed is fine */
  * in its place. */
 int firmware_make_vars(const struct firmware_build *build, const char *vars, struct error *err);
 
-/* Both, on the pool. `ret` is borrowed until it is done. */
+/* For secure boot. ERR_QEMU_SPAWN: the variables are there without a platform key, which the
+ * template has: a restored snapshot may be of a disk with other firmware. */
+int firmware_check_keys(const struct firmware_build *build, const char *vars, struct error *err);
+
+/* All of it, on the pool. `ret` is borrowed until it is done. */
 struct op *firmware_prepare(struct pool *pool, const struct firmware_wanted *wanted,
     struct firmware_build *ret, op_done_fn *done, void *context);

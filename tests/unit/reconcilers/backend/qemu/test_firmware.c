@@ -235,6 +235,43 @@ static void something_else_in_their_place_is_refused(void **state)
     assert_false(fs_exists(world->vars));
 }
 
+static void make_with_key(const char *path, uint8_t state)
+{
+    static const char key[] =
+        "\x61\xdf\xe4\x8b\xca\x93\xd2\x11\xaa\x0d\x00\xe0\x98\x03\x2b\x8cP\0K\0\0";
+    enum { HEADER_AT = 100, VENDOR_AT = HEADER_AT + 44, SIZE = 200 };
+    char bytes[SIZE] = "head";
+    struct error err = {.code = ERR_NONE};
+    bytes[HEADER_AT] = (char)0xaa;
+    bytes[HEADER_AT + 1] = 0x55;
+    bytes[HEADER_AT + 2] = (char)state;
+    memcpy(bytes + VENDOR_AT, key, sizeof(key));
+    assert_int_equal(fs_write_file(path, bytes, SIZE, 0644, &err), 0);
+}
+
+/* Of a snapshot from before the VM had secure boot: it would be on in the VMFile alone. */
+static void variables_without_keys_do_not_go_with_secure_boot(void **state)
+{
+    enum { ADDED = 0x3f, DELETED = 0x3c };
+    struct world *world = *state;
+    cleanup_free char *template = fs_join(world->dir, "template");
+    const struct firmware_build build = {.vars = template};
+    make_with_key(template, ADDED);
+    assert_int_equal(firmware_check_keys(&build, world->vars, &world->err), 0); /* none yet */
+    make(world->vars, "head");
+    assert_int_equal(firmware_check_keys(&build, world->vars, &world->err), -ERR_QEMU_SPAWN);
+    assert_non_null(strstr(world->err.message, "secure boot would be off"));
+    error_clear(&world->err);
+    make_with_key(world->vars, DELETED);
+    assert_int_equal(firmware_check_keys(&build, world->vars, &world->err), -ERR_QEMU_SPAWN);
+    error_clear(&world->err);
+    make_with_key(world->vars, ADDED);
+    assert_int_equal(firmware_check_keys(&build, world->vars, &world->err), 0);
+    make(world->vars, "head");
+    make(template, "of another form");
+    assert_int_equal(firmware_check_keys(&build, world->vars, &world->err), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -247,6 +284,7 @@ int main(void)
         TEST(missing_firmware_is_told_with_the_packages_name),
         TEST(a_vms_variables_are_copied_once),
         TEST(zeros_take_no_room),
+        TEST(variables_without_keys_do_not_go_with_secure_boot),
         TEST(something_else_in_their_place_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
