@@ -265,8 +265,9 @@ static int add_all_here(struct spread *spread, struct error *err)
 static int choose(struct spread *spread, struct error *err)
 {
     const struct which_values *which = spread->which;
+    cleanup_with(selector_clear) struct selector selector = {.count = 0};
     size_t n_words = spread_name_words(spread);
-    int rc = 0;
+    int rc = targets_selector(which, spread->words, &selector, err); /* it, or names */
     for (size_t i = 0; rc == 0 && i < n_words; i++) {
         rc = add_named(spread, spread->words->items[i], err);
     }
