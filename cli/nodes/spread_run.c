@@ -57,13 +57,19 @@ static void add_names(const struct share_of_node *item, struct arg_strings *ret)
     }
 }
 
+/* Whether the names were found for "--all" or labels, in whose place they go. */
+static bool is_named_for(const struct spread *spread)
+{
+    return spread->is_of_names && spread_name_words(spread) + spread->which->names.count == 0;
+}
+
 /* The command line without what another node does not need, or has in its part of the VMFile. */
 static void common_words(
     const struct spread *spread, const struct share_of_node *item, struct arg_strings *ret)
 {
     cleanup_with(arg_strings_clear) struct arg_strings dropped = {.count = 0};
     add_items(&dropped, &spread->which->names);
-    if (spread->is_of_names && spread->which->selector) {
+    if (is_named_for(spread) && spread->which->selector) {
         arg_strings_add(&dropped, spread->which->selector);
     }
     if (item->node) {
@@ -82,7 +88,8 @@ static void common_words(
 /* "--all", also shortened, whose VMs are named in its place. */
 static bool is_all_option(const struct spread *spread, const char *word)
 {
-    return spread->which->is_all && strlen(word) > 2 && text_starts_with("--all", word);
+    return is_named_for(spread) && spread->which->is_all && strlen(word) > 2 &&
+           text_starts_with("--all", word);
 }
 
 /* With the names of this node's VMs in place of those given, or behind the command where they were
