@@ -90,13 +90,15 @@ static const json_t *row_of(
     return fleet_view_row(view, row);
 }
 
-/* A messenger that was killed leaves the row as it was: the contact shows it. */
+/* A messenger that was killed leaves the row as it was: the contact shows it, also one that is yet
+ * to come, by a clock that was set back since. */
 bool fleet_view_is_fresh(const struct fleet_view *view)
 {
     enum { SILENT_MS = 20 * 1000 };
     const json_t *link = fleet_view_row(view, "link");
     int64_t silent_ms = clock_wall_ms(clock_system()) - view->contact_ms;
-    return text_eq(json_text(link, "state"), "up") && silent_ms < SILENT_MS;
+    return text_eq(json_text(link, "state"), "up") && silent_ms < SILENT_MS &&
+           silent_ms > -SILENT_MS;
 }
 
 bool fleet_view_hears(const struct fleet_view *view, const char *node, int64_t *ret_lost_ms)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -84,7 +85,11 @@ char *fleet_host_id(const struct paths *paths)
     char digest[DIGEST_SIZE];
     struct error ignored = {.code = ERR_NONE};
     cleanup_buf struct buf id = BUF_INIT(4096);
-    (void)fs_read_file("/etc/machine-id", &id, &ignored);
+    if (fs_read_file("/etc/machine-id", &id, &ignored) < 0 || id.len == 0) {
+        char host[65] = ""; /* of a container, often */
+        (void)gethostname(host, sizeof(host) - 1);
+        buf_add_str(&id, host);
+    }
     buf_printf(&id, " %s", paths->data_dir);
     digest_text(buf_str(&id), digest);
     return mem_strndup(digest, 32);

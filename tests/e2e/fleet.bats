@@ -62,6 +62,9 @@ teardown() { fleet_teardown; }
     [ "$(vmctl controller status -o json | jq .pid)" = "$vmctld" ]
     kill -9 "$vmctld" # it ends with it
     await bash -c "[ ! -d /proc/$messenger ]"
+    touch -d '+1 hour' "$XDG_DATA_HOME/vmctl/fleet/contact" # by a clock that was set back since
+    fails 5 vmctl fleet status
+    says "not known now"
 }
 
 @test "a fleet places VMs, and any node changes them" {
