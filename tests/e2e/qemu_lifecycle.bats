@@ -357,6 +357,7 @@ has_snapshot() { vmctl snapshot list web -o name | grep -qx "$1"; }
     vmctl destroy -q twin
 }
 
+# bats test_tags=long
 @test "the store is lost while the guest runs: up starts it anew on its disk" {
     vmctl ssh web -- 'echo kept >kept; sync'
     vmctl controller stop

@@ -101,6 +101,7 @@ is_another_pid() { [ "$(pid_of web)" != "$1" ] && [ "$(pid_of web)" != - ]; }
     [ "$(pid_of web)" = "$pid" ]
 }
 
+# bats test_tags=long
 @test "after kill -9 of QEMU it is Ready only once the probes pass again" {
     local pid
     pid=$(pid_of web)

@@ -9,6 +9,7 @@ setup_file() { use_data_dir; }
 teardown_file() { leave_data_dir; }
 setup() { cd "$PROJECT"; }
 
+# bats test_tags=long
 @test "a renamed guest is the same on the same disk, known by its host key, and not set up again" {
     cat >VMFile.kdl <<'END'
 vm "web" {
