@@ -177,11 +177,8 @@ END
 }
 
 @test "the tap devices go with their VMs" {
-    local vm
-    for vm in a b lost static; do
-        run vmctl destroy "$vm"
-        echo "$output"
-        [ "$status" -eq 0 ]
-    done
+    run vmctl destroy --all
+    echo "$output"
+    [ "$status" -eq 0 ]
     await 10 has_taps 0
 }
