@@ -83,27 +83,34 @@ static int read_row(struct inquiry *inquiry, const char *key, json_t **ret)
     return -(int)inquiry->err.code;
 }
 
-static int make_fleet(struct inquiry *inquiry, const char *key, char *ret_uid)
+/* Puts the row if all of these hold: 0, 1 if one does not, or the error of the inquiry. */
+static int put_if(struct inquiry *inquiry, const struct engine_compare *compares, size_t n,
+    const char *key, const json_t *json)
 {
     struct engine *engine = inquiry->engine;
+    cleanup_free char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+    const struct engine_write write = {
+        .kind = ENGINE_PUT, .key = key, .value = {text, strlen(text)}};
+    const struct engine_txn txn = {
+        .compares = compares, .n_compares = n, .writes = &write, .n_writes = 1};
+    (void)engine->ops->txn(engine, &txn, &inquiry->result, on_answer, inquiry);
+    loop_run(inquiry->loop);
+    return inquiry->err.code ? -(int)inquiry->err.code
+                             : inquiry->result.outcome != ENGINE_SUCCEEDED;
+}
+
+static int make_fleet(struct inquiry *inquiry, const char *key, char *ret_uid)
+{
     cleanup_json json_t *json = json_object();
     digest_random_id(ret_uid);
     json_put_int(json, "v", FLEET_FORMAT);
     json_put_text(json, "uid", ret_uid);
     json_put_text(json, "name", inquiry->config->fleet);
-    cleanup_free char *text = json_dumps(json, JSON_COMPACT);
     const struct engine_compare compare = {.condition = ENGINE_IF_ABSENT, .key = key};
-    const struct engine_write write = {
-        .kind = ENGINE_PUT, .key = key, .value = {text, strlen(text)}};
-    const struct engine_txn txn = {
-        .compares = &compare, .n_compares = 1, .writes = &write, .n_writes = 1};
-    (void)engine->ops->txn(engine, &txn, &inquiry->result, on_answer, inquiry);
-    loop_run(inquiry->loop);
-    if (!inquiry->err.code && inquiry->result.outcome != ENGINE_SUCCEEDED) {
-        (void)error_set(&inquiry->err, ERR_VM_CONFLICT, "fleet '%s' was just made by another host",
-            inquiry->config->fleet);
-    }
-    return -(int)inquiry->err.code;
+    int rc = put_if(inquiry, &compare, 1, key, json);
+    return rc > 0 ? error_set(&inquiry->err, ERR_VM_CONFLICT,
+                        "fleet '%s' was just made by another host", inquiry->config->fleet)
+                  : rc;
 }
 
 static int find_fleet(struct inquiry *inquiry, bool makes)
@@ -185,7 +192,6 @@ static int check_host(struct inquiry *inquiry, const char *key, int64_t *ret_rev
 static int take_node(
     struct inquiry *inquiry, const char *prefix, const char *node_key, int64_t revision)
 {
-    struct engine *engine = inquiry->engine;
     const struct engine_row *row = engine_rows_find(&inquiry->rows, node_key);
     cleanup_free char *alive_key = mem_printf("%salive/%s", prefix, inquiry->config->node);
     cleanup_json json_t *node = json_loads(row->value.data, 0, NULL);
@@ -194,22 +200,16 @@ static int take_node(
         node = json_object();
     }
     json_put_text(node, "uid", inquiry->host);
-    cleanup_free char *text = json_dumps(node, JSON_COMPACT | JSON_SORT_KEYS);
     const struct engine_compare compares[] = {
         {.condition = ENGINE_IF_REVISION, .key = node_key, .revision = revision},
         {.condition = ENGINE_IF_ABSENT, .key = alive_key}};
-    const struct engine_write write = {
-        .kind = ENGINE_PUT, .key = node_key, .value = {text, strlen(text)}};
-    const struct engine_txn txn = {
-        .compares = compares, .n_compares = ARRAY_LEN(compares), .writes = &write, .n_writes = 1};
-    (void)engine->ops->txn(engine, &txn, &inquiry->result, on_answer, inquiry);
-    loop_run(inquiry->loop);
-    if (!inquiry->err.code && inquiry->result.outcome != ENGINE_SUCCEEDED) {
+    int rc = put_if(inquiry, compares, ARRAY_LEN(compares), node_key, node);
+    if (rc > 0) {
         (void)error_set(&inquiry->err, ERR_VM_CONFLICT,
             "another host is node '%s', and is heard of", inquiry->config->node);
         return error_help(&inquiry->err, "give this one another name: --as NAME");
     }
-    return -(int)inquiry->err.code;
+    return rc;
 }
 
 /* Two hosts of one name would both run its VMs. */
@@ -281,7 +281,6 @@ static int remove_node(struct inquiry *inquiry, bool is_other)
 /* Whether it takes new VMs. */
 static int cordon_node(struct inquiry *inquiry, bool is_cordoned)
 {
-    struct engine *engine = inquiry->engine;
     const char *node = inquiry->config->node;
     cleanup_free char *prefix = fleet_prefix(inquiry->config->fleet);
     cleanup_free char *key = mem_printf("%snode/%s", prefix, node);
@@ -297,20 +296,14 @@ static int cordon_node(struct inquiry *inquiry, bool is_cordoned)
         return rc;
     }
     json_put_flag(json, "cordoned", is_cordoned);
-    cleanup_free char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
     const struct engine_compare compare = {
         .condition = ENGINE_IF_REVISION, .key = key, .revision = row->mod_revision};
-    const struct engine_write write = {
-        .kind = ENGINE_PUT, .key = key, .value = {text, strlen(text)}};
-    const struct engine_txn txn = {
-        .compares = &compare, .n_compares = 1, .writes = &write, .n_writes = 1};
-    (void)engine->ops->txn(engine, &txn, &inquiry->result, on_answer, inquiry);
-    loop_run(inquiry->loop);
-    if (!inquiry->err.code && inquiry->result.outcome != ENGINE_SUCCEEDED) {
+    rc = put_if(inquiry, &compare, 1, key, json);
+    if (rc > 0) {
         (void)error_set(&inquiry->err, ERR_VM_CONFLICT, "node '%s' was just changed", node);
         return error_help(&inquiry->err, "give the command again");
     }
-    return -(int)inquiry->err.code;
+    return rc;
 }
 
 static int inquire(struct inquiry *inquiry, const char *verb)
