@@ -14,6 +14,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/digest.h"
+#include "specs/base/enum_names.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
@@ -123,8 +124,6 @@ static void fail_item(const struct cli *cli, struct followed *item)
 
 static void take_outcome(struct cli *cli, struct followed *item, const json_t *answer)
 {
-    static const char *const words[] = {"unchanged", "created", "started", "stopped", "configured",
-        "restarted", "recreated", "deleted", "requested"};
     const char *result = json_text(answer, "result"), *uid = json_text(answer, "uid");
     struct change_outcome outcome = {.result = CHANGE_REQUESTED};
     item->node = json_copy_text(answer, "node");
@@ -134,9 +133,8 @@ static void take_outcome(struct cli *cli, struct followed *item, const json_t *a
         fail_item(cli, item);
         return;
     }
-    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
-        outcome.result = text_eq(words[i], result) ? (enum change_result)i : outcome.result;
-    }
+    int known = enum_names_find(&change_result_words, result);
+    outcome.result = known < 0 ? CHANGE_REQUESTED : (enum change_result)known;
     cleanup_free char *text =
         mem_printf("%s (node %s)", result ? result : "requested", item->node ? item->node : "?");
     result_outcome(cli, item->order->change.name, &outcome);

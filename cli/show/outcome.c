@@ -5,6 +5,7 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/enum_names.h"
 #include "specs/base/text.h"
 #include "specs/vm/vm_steps.h"
 #include "store/desired/impact.h"
@@ -216,27 +217,10 @@ static void add_steps(struct buf *out, const struct outcome_view *view)
     }
 }
 
-const char *outcome_word(enum change_result result)
-{
-    static const char *const words[] = {
-        [CHANGE_UNCHANGED] = "unchanged",
-        [CHANGE_CREATED] = "created",
-        [CHANGE_STARTED] = "started",
-        [CHANGE_STOPPED] = "stopped",
-        [CHANGE_CONFIGURED] = "configured",
-        [CHANGE_RESTARTED] = "restarted",
-        [CHANGE_RECREATED] = "recreated",
-        [CHANGE_DELETED] = "deleted",
-        [CHANGE_REQUESTED] = "requested",
-    };
-    _Static_assert(ARRAY_LEN(words) == CHANGE_REQUESTED + 1, "every result has a word");
-    return words[result];
-}
-
 /* For people, who read it before it is done: the disk is kept where the new one cannot be made. */
 static const char *told_word(enum change_result result)
 {
-    return result == CHANGE_RECREATED ? "recreating" : outcome_word(result);
+    return result == CHANGE_RECREATED ? "recreating" : enum_names_at(&change_result_words, result);
 }
 
 /* Said when it begins, not at every `up`. */

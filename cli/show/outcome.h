@@ -34,9 +34,6 @@ struct outcome_view {
 struct outcome_view outcome_view_of(const struct vm_record *record, const struct spec_diff *pending,
     const struct change *change, const struct change_outcome *outcome);
 
-/* "created", for users and programs. Static text. */
-const char *outcome_word(enum change_result result);
-
 /* One line or more, such as "web: restart required: memory 1024 -> 2048 (vmctl up --restart)". */
 void outcome_describe(struct buf *out, const struct outcome_view *view);
 

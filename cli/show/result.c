@@ -11,6 +11,7 @@
 #include "cli/show/vm_rows.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/enum_names.h"
 #include "specs/base/error.h"
 #include "specs/base/text.h"
 #include "specs/vm/spec_diff.h"
@@ -147,7 +148,7 @@ void result_outcome(
     for (size_t i = 0; i < outcome->diff.count; i++) {
         (void)json_array_append_new(changes, output_of_change(&outcome->diff.changes[i]));
     }
-    json_put_text(vm, "outcome", outcome_word(outcome->result));
+    json_put_text(vm, "outcome", enum_names_at(&change_result_words, outcome->result));
     json_put(vm, "changes", changes);
 }
 

@@ -10,6 +10,7 @@
 #include "controller/loop/loop.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
+#include "specs/base/enum_names.h"
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
@@ -144,24 +145,13 @@ static bool answer_all(struct requests *requests)
 
 static void answer_done(struct requests *requests)
 {
-    static const char *const words[] = {
-        [CHANGE_UNCHANGED] = "unchanged",
-        [CHANGE_CREATED] = "created",
-        [CHANGE_STARTED] = "started",
-        [CHANGE_STOPPED] = "stopped",
-        [CHANGE_CONFIGURED] = "configured",
-        [CHANGE_RESTARTED] = "restarted",
-        [CHANGE_RECREATED] = "recreated",
-        [CHANGE_DELETED] = "deleted",
-        [CHANGE_REQUESTED] = "requested",
-    };
     const struct work *work = &requests->work;
     json_t *answer = json_object();
     json_put_text(answer, "name", work->copy.name);
     json_put_text(answer, "node", work->node);
     json_put_text(answer, "uid", work->next->uid);
     json_put_int(answer, "generation", (int64_t)work->next->generation);
-    json_put_text(answer, "result", words[work->outcome.result]);
+    json_put_text(answer, "result", enum_names_at(&change_result_words, work->outcome.result));
     (void)json_array_append_new(requests->done, answer);
     work_clear(&requests->work);
     requests->n_lost = 0;
@@ -229,24 +219,6 @@ static int find_owner(const struct member *member, struct work *work, const char
 
 /* ---- what ---- */
 
-static int nothing_to_check(void *context, const char *name, struct error *err)
-{
-    (void)context;
-    (void)name;
-    (void)err;
-    return 0;
-}
-
-static int no_dependencies_to_check(
-    void *context, const struct vm_spec *before, const struct vm_spec *spec, struct error *err)
-{
-    (void)context;
-    (void)before;
-    (void)spec;
-    (void)err;
-    return 0;
-}
-
 static int no_volume(void *context, const struct vm_desired *desired,
     const struct spec_volume *volume, struct error *err)
 {
@@ -254,14 +226,6 @@ static int no_volume(void *context, const struct vm_desired *desired,
     (void)desired;
     (void)volume;
     return error_set(err, ERR_VM_INVALID_STATE, "volumes are attached on the VM's node");
-}
-
-static int no_ports_to_check(void *context, const struct vm_desired *next, struct error *err)
-{
-    (void)context; /* its node takes them when it starts */
-    (void)next;
-    (void)err;
-    return 0;
 }
 
 /* Of the request and the VM's place in it: the same when it is carried out once more. */
@@ -309,8 +273,8 @@ static int read_record(const struct member *member, struct work *work, struct er
 
 static int decide_change(struct requests *requests, struct error *err)
 {
-    static const struct change_host host = {
-        nothing_to_check, no_dependencies_to_check, no_volume, no_ports_to_check, NULL};
+    /* Its node takes the ports when it starts. */
+    static const struct change_host host = {.check_attach = no_volume};
     const struct member *member = requests->member;
     struct work *work = &requests->work;
     const struct vm_desired *before = work->record.desired;

@@ -7,6 +7,7 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
+#include "specs/base/enum_names.h"
 #include "specs/base/error.h"
 #include "specs/base/fields.h"
 #include "specs/base/mem.h"
@@ -21,6 +22,12 @@
 #include "store/desired/snapshot_check.h"
 #include "store/desired/volume_check.h"
 #include "store/store.h"
+
+DEFINE_WORD_LIST(change_result,
+    CHANGE_REQUESTED + 1, [CHANGE_UNCHANGED] = "unchanged", [CHANGE_CREATED] = "created",
+    [CHANGE_STARTED] = "started", [CHANGE_STOPPED] = "stopped", [CHANGE_CONFIGURED] = "configured",
+    [CHANGE_RESTARTED] = "restarted", [CHANGE_RECREATED] = "recreated",
+    [CHANGE_DELETED] = "deleted", [CHANGE_REQUESTED] = "requested")
 
 /* A decision under way. */
 struct attempt {
@@ -130,8 +137,9 @@ static int attempt_check(const struct attempt *attempt, struct error *err)
         (void)error_set(err, ERR_VM_DELETING, "vm '%s' is being deleted", change->name);
         return error_help(err, "wait until it is gone: vmctl wait %s --deleted", change->name);
     }
-    int rc = desired ? 0 : host->check_name(host->context, change->name, err);
-    if (rc == 0 && change->spec) {
+    bool is_new = !desired && host->check_name;
+    int rc = is_new ? host->check_name(host->context, change->name, err) : 0;
+    if (rc == 0 && change->spec && host->check_dependencies) {
         const struct vm_spec *before = desired ? desired->spec : NULL;
         rc = host->check_dependencies(host->context, before, change->spec, err);
     }
@@ -431,7 +439,7 @@ int change_decide(const struct change_input *input, struct vm_desired **ret_next
     if (change->snapshot) {
         memcpy(attempt.outcome.snapshot_token, attempt.next->snapshot.token, TEXT_ID_SIZE);
     }
-    if (change_takes_ports(change, input->record)) {
+    if (input->host->check_ports && change_takes_ports(change, input->record)) {
         rc = input->host->check_ports(input->host->context, attempt.next, err);
     }
     if (rc < 0) {

@@ -83,6 +83,8 @@ enum change_result {
     CHANGE_REQUESTED, /* something else: suspended, provisioning again, tried again */
 };
 
+extern const struct enum_names change_result_words; /* "created" …: also what nodes send */
+
 struct change_outcome {
     enum change_result result;
     char uid[TEXT_ID_SIZE];
@@ -100,7 +102,8 @@ struct change_outcome {
     struct spec_diff diff; /* old spec -> new spec; empty unless the spec changed */
 };
 
-/* What only the store of the host can say on which the VM is. Each returns 0, or sets `err`. */
+/* What only the store of the host can say on which the VM is. Each returns 0, or sets `err`; NULL:
+ * there is nothing to check. */
 struct change_host {
     int (*check_name)(void *context, const char *name, struct error *err); /* of a new VM */
     int (*check_dependencies)(void *context, const struct vm_spec *before,
