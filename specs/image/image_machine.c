@@ -217,6 +217,8 @@ int image_machine_check(struct user_file *file, const struct qcow2_header *qcow2
     if (other < 0) {
         return 0;
     }
+    const bool is_emulated = is_host && (text_eq(roots[other].machine, "aarch64") ||
+                                            text_eq(roots[other].machine, "riscv64"));
     error_set(err, ERR_IMAGE_FORMAT,
         "%s is the disk of another type of computer: %s, and this %s is %s", title,
         roots[other].machine, is_host ? "host" : "VM", wanted);
@@ -224,6 +226,5 @@ int image_machine_check(struct user_file *file, const struct qcow2_header *qcow2
         text_eq(wanted, "x86_64")    ? " (many call it amd64)"
         : text_eq(wanted, "aarch64") ? " (many call it arm64)"
                                      : "",
-        is_host && text_eq(roots[other].machine, "aarch64") ? "; or write: arch " : "",
-        is_host && text_eq(roots[other].machine, "aarch64") ? "\"aarch64\"" : "");
+        is_emulated ? "; or write: arch " : "", is_emulated ? roots[other].machine : "");
 }

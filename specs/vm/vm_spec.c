@@ -18,7 +18,7 @@
 
 DEFINE_WORDS(backend_kind, enum backend_kind, BACKEND_COUNT_, "qemu", "propolis", "noop")
 DEFINE_WORDS(image_kind, enum image_kind, IMAGE_KIND_COUNT_, "file", "url", "name")
-DEFINE_WORD_LIST(arch, ARCH_COUNT_, "host", "x86_64", "aarch64")
+DEFINE_WORD_LIST(arch, ARCH_COUNT_, "host", "x86_64", "aarch64", "riscv64")
 DEFINE_WORD_LIST(accel_mode, ACCEL_COUNT_, "auto", "kvm", "tcg")
 DEFINE_WORD_LIST(firmware, FIRMWARE_COUNT_, "bios", "uefi", "uefi-secure")
 DEFINE_WORD_LIST(seed_bus, SEED_BUS_COUNT_, "scsi", "virtio", "ide")
@@ -362,12 +362,22 @@ bool vm_spec_is_arm(const struct vm_spec *spec)
     return text_eq(arch_machine(spec->image.arch), "aarch64");
 }
 
+bool vm_spec_is_riscv(const struct vm_spec *spec)
+{
+    return text_eq(arch_machine(spec->image.arch), "riscv64");
+}
+
+bool vm_spec_is_virt(const struct vm_spec *spec)
+{
+    return vm_spec_is_arm(spec) || vm_spec_is_riscv(spec);
+}
+
 void vm_spec_settle_arch(struct vm_spec *spec)
 {
     if (!arch_is_foreign(spec->image.arch)) {
         spec->image.arch = ARCH_HOST;
     }
-    if (spec->firmware == FIRMWARE_BIOS && vm_spec_is_arm(spec)) {
+    if (spec->firmware == FIRMWARE_BIOS && vm_spec_is_virt(spec)) {
         spec->firmware = FIRMWARE_UEFI;
     }
 }

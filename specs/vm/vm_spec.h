@@ -23,7 +23,7 @@ struct fields;
 
 enum backend_kind { BACKEND_QEMU, BACKEND_PROPOLIS, BACKEND_NOOP, BACKEND_COUNT_ };
 /* A guest's processor. ARCH_HOST: as the host's, whichever that is. */
-enum arch { ARCH_HOST, ARCH_X86_64, ARCH_AARCH64, ARCH_COUNT_ };
+enum arch { ARCH_HOST, ARCH_X86_64, ARCH_AARCH64, ARCH_RISCV64, ARCH_COUNT_ };
 enum image_kind { IMAGE_FILE, IMAGE_URL, IMAGE_NAME, IMAGE_KIND_COUNT_ };
 enum network_mode {
     NETWORK_USER,
@@ -354,6 +354,9 @@ char *vm_spec_key_beside(const struct vm_spec *spec);
 const char *arch_machine(enum arch arch);
 bool arch_is_foreign(enum arch arch);
 bool vm_spec_is_arm(const struct vm_spec *spec);
+bool vm_spec_is_riscv(const struct vm_spec *spec);
+/* Both have QEMU's machine "virt", and no BIOS. */
+bool vm_spec_is_virt(const struct vm_spec *spec);
 /* The host's own processor has one name, and one without a BIOS has UEFI. */
 void vm_spec_settle_arch(struct vm_spec *spec);
 

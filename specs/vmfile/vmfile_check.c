@@ -49,19 +49,22 @@ static void check_headroom(struct vmfile_reader *reader, const struct vmfile_vm 
 static void check_arch(struct vmfile_reader *reader, const struct vmfile_vm *vm)
 {
     const struct vm_spec *spec = vm->spec;
-    bool is_arm = vm_spec_is_arm(spec);
+    bool is_virt = vm_spec_is_virt(spec), is_riscv = vm_spec_is_riscv(spec);
     const struct {
         bool holds;
         int field;
         const char *hint, *what;
     } faults[] = {
-        {is_arm && spec->firmware == FIRMWARE_BIOS, VM_FIRMWARE, "write: firmware \"uefi\"",
+        {is_virt && spec->firmware == FIRMWARE_BIOS, VM_FIRMWARE, "write: firmware \"uefi\"",
             "firmware \"bios\""},
-        {is_arm && spec->max_vcpus, VM_MAX_VCPUS, "remove it", "`max-vcpus`"},
-        {is_arm && spec->cloud_init.is_set && spec->cloud_init.bus == SEED_IDE, VM_CLOUD_INIT,
+        {is_riscv && spec->firmware == FIRMWARE_UEFI_SECURE, VM_FIRMWARE,
+            "write: firmware \"uefi\"", "firmware \"uefi-secure\""},
+        {is_riscv && spec->max_memory_mib, VM_MAX_MEMORY, "remove it", "`max-memory`"},
+        {is_virt && spec->max_vcpus, VM_MAX_VCPUS, "remove it", "`max-vcpus`"},
+        {is_virt && spec->cloud_init.is_set && spec->cloud_init.bus == SEED_IDE, VM_CLOUD_INIT,
             "write: seed \"virtio\"", "seed \"ide\""},
-        {spec->machine && is_arm != text_starts_with(spec->machine, "virt"), VM_MACHINE,
-            is_arm ? "write: machine \"virt\"" : "write: machine \"q35\"", "this `machine`"},
+        {spec->machine && is_virt != text_starts_with(spec->machine, "virt"), VM_MACHINE,
+            is_virt ? "write: machine \"virt\"" : "write: machine \"q35\"", "this `machine`"},
         {spec->accel == ACCEL_KVM && arch_is_foreign(spec->image.arch), VM_ACCEL,
             "remove it: TCG runs guests of another processor", "accel \"kvm\""},
     };

@@ -113,12 +113,16 @@ static bool report_unknown_name(struct vmfile_reader *reader, const struct vmfil
     for (size_t i = 0; i < names->count; i++) {
         known[i] = names->items[i].names.items[0];
     }
+    bool is_of_others = image_names_find(names, word) != NULL;
     const char *nearest = text_nearest(word, known, names->count);
     if (!strchr(word, ':') && !nearest) {
         return false;
     }
-    cleanup_free char *hint = nearest ? mem_printf("did you mean `%s`?", nearest)
-                                      : mem_strdup("see what there is: vmctl image search");
+    cleanup_free char *hint = is_of_others
+                                  ? mem_strdup("it is there for another `arch` only: write "
+                                               "an `image-url` in its place")
+                              : nearest ? mem_printf("did you mean `%s`?", nearest)
+                                        : mem_strdup("see what there is: vmctl image search");
     vmfile_report(reader, field->value->pos, hint,
         "`image`: there is neither a file nor an image in the catalogue called \"%s\"", word);
     return true;

@@ -64,7 +64,7 @@ static char *escape(const char *path)
 
 const char *qemu_newest_machine(const struct vm_spec *spec)
 {
-    return vm_spec_is_arm(spec) ? "virt" : "q35";
+    return vm_spec_is_virt(spec) ? "virt" : "q35";
 }
 
 static void add_process(struct words *words, const struct qemu_config *config)
@@ -105,13 +105,18 @@ static void add_memory(struct words *words, const struct vm_spec *spec)
         words, "-m", "size=%uM,slots=%u,maxmem=%uM", spec->memory_mib, slots, spec->max_memory_mib);
 }
 
+static bool has_flash(const struct qemu_config *config)
+{
+    return config->firmware && config->firmware->vars_format;
+}
+
 static void add_machine(struct words *words, const struct qemu_config *config)
 {
     bool is_shared = config->has_virtiofs && config->spec->n_shares > 0;
     bool is_named = is_shared || config->memory;
     option(words, "-machine", "%s%s%s%s%s", config->machine,
         vm_spec_is_arm(config->spec) ? ",gic-version=max" : "",
-        config->firmware ? ",pflash0=firmware-code,pflash1=firmware-vars" : "",
+        has_flash(config) ? ",pflash0=firmware-code,pflash1=firmware-vars" : "",
         config->firmware && config->firmware->needs_smm ? ",smm=on" : "",
         is_named ? ",memory-backend=ram" : "");
     if (is_shared) { /* the servers read and write it */
@@ -143,7 +148,10 @@ static void add_machine(struct words *words, const struct qemu_config *config)
 static void add_firmware(struct words *words, const struct qemu_config *config)
 {
     const struct firmware_build *build = config->firmware;
-    if (!build) {
+    if (build && !has_flash(config)) {
+        option(words, "-kernel", "%s", build->code);
+    }
+    if (!has_flash(config)) {
         return;
     }
     cleanup_free char *code = escape(build->code);
@@ -168,7 +176,7 @@ static void add_tpm(struct words *words, const struct qemu_config *config)
     option(words, "-chardev", "socket,id=tpm,fd=%d", QEMU_FD_TPM);
     option(words, "-tpmdev", "emulator,id=tpm0,chardev=tpm");
     option(words, "-device", "%s,tpmdev=tpm0",
-        vm_spec_is_arm(config->spec) ? "tpm-tis-device" : "tpm-crb");
+        vm_spec_is_virt(config->spec) ? "tpm-tis-device" : "tpm-crb");
 }
 
 static void add_monitors_and_console(struct words *words, const struct qemu_config *config)
@@ -190,6 +198,10 @@ static void add_monitors_and_console(struct words *words, const struct qemu_conf
     }
     if (vm_spec_is_arm(config->spec)) {
         option(words, "-device", "ramfb"); /* what its firmware has drawn on is a guest's screen */
+    } else if (vm_spec_is_riscv(config->spec)) {
+        /* U-Boot draws on none; and without ACPI the button to power off is a key. */
+        option(words, "-device", "virtio-gpu-pci");
+        option(words, "-device", "virtio-keyboard-pci");
     } else {
         option(words, "-vga", "std");
     }

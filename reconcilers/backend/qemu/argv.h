@@ -56,7 +56,7 @@ struct qemu_config {
     const struct vm_spec *spec;
     const char *binary;
     const char *uuid;
-    const char *machine;      /* "q35", of ARM "virt", or a version of it */
+    const char *machine;      /* "q35", of ARM and RISC-V "virt", or a version of it */
     const char *run_as;       /* "UID:GID" that QEMU becomes before a guest runs; NULL: it stays */
     unsigned early_ports_end; /* host ports below it are bound before that; 0: none */
     const char *accel;        /* "kvm" or "tcg" */

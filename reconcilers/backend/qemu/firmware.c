@@ -132,10 +132,14 @@ static bool is_format(const char *format)
     return text_eq(format, "raw") || text_eq(format, "qcow2");
 }
 
-/* Both files are there, and what the VM has already has the form of its template. */
+/* Its files are there, and what the VM has already has the form of its template. */
 static bool fits_files(const struct firmware_build *build, const char *vars)
 {
-    struct vars_form made = form_of_path(build->vars), present = form_of_path(vars);
+    struct vars_form made = form_of_path(build->vars ? build->vars : ""),
+                     present = form_of_path(vars);
+    if (!build->vars) {
+        return access(build->code, R_OK) == 0 && !present.format;
+    }
     return access(build->code, R_OK) == 0 && access(build->vars, R_OK) == 0 && made.format &&
            (!present.format || (text_eq(made.format, present.format) && made.size == present.size));
 }
@@ -238,15 +242,16 @@ static const struct {
         "/usr/share/qemu/edk2-arm-vars.fd"},
     {"riscv64", FIRMWARE_UEFI, "/usr/share/qemu-efi-riscv64/RISCV_VIRT_CODE.fd",
         "/usr/share/qemu-efi-riscv64/RISCV_VIRT_VARS.fd"},
+    {"riscv64", FIRMWARE_UEFI, "/usr/lib/u-boot/qemu-riscv64_smode/uboot.elf", NULL},
 };
 
 static bool find_known(const struct firmware_wanted *wanted, struct firmware_build *ret)
 {
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
         struct firmware_build build = {.code = mem_strdup(known[i].code),
-            .code_format = mem_strdup("raw"),
+            .code_format = mem_strdup(known[i].vars ? "raw" : NULL),
             .vars = mem_strdup(known[i].vars),
-            .vars_format = mem_strdup("raw")};
+            .vars_format = mem_strdup(known[i].vars ? "raw" : NULL)};
         if (text_eq(known[i].arch, wanted->arch) && known[i].kind == wanted->kind &&
             fits_files(&build, wanted->vars)) {
             *ret = build;
@@ -259,9 +264,10 @@ static bool find_known(const struct firmware_wanted *wanted, struct firmware_bui
 
 static int refuse_firmware(const struct firmware_wanted *wanted, struct error *err)
 {
-    bool is_x86 = text_eq(wanted->arch, "x86_64");
+    bool is_x86 = text_eq(wanted->arch, "x86_64"), is_riscv = text_eq(wanted->arch, "riscv64");
     const char *secure = wanted->kind == FIRMWARE_UEFI_SECURE ? " with secure boot" : "";
-    const char *package = is_x86 ? "ovmf" : "qemu-efi-";
+    const char *package = is_x86 ? "ovmf" : is_riscv ? "u-boot-qemu" : "qemu-efi-";
+    const char *suffix = is_x86 || is_riscv ? "" : wanted->arch;
     if (form_of_path(wanted->vars).format) {
         (void)error_set(err, ERR_QEMU_SPAWN,
             "cannot find the UEFI firmware%s that '%s' belongs to on this host", secure,
@@ -269,12 +275,12 @@ static int refuse_firmware(const struct firmware_wanted *wanted, struct error *e
         return error_help(err,
             "install it: apt-get install %s%s; or, to begin with none of its "
             "settings, remove that file",
-            package, is_x86 ? "" : wanted->arch);
+            package, suffix);
     }
     (void)error_set(err, ERR_QEMU_SPAWN, "cannot find UEFI firmware%s for %s on this host", secure,
         is_x86 ? "x86 (OVMF)" : wanted->arch);
-    return error_help(err, "install it: apt-get install %s%s%s", package,
-        is_x86 ? "" : wanted->arch, is_x86 && !secure[0] ? "; or use firmware \"bios\"" : "");
+    return error_help(err, "install it: apt-get install %s%s%s", package, suffix,
+        is_x86 && !secure[0] ? "; or use firmware \"bios\"" : "");
 }
 
 int firmware_find(const char *const *directories, const struct firmware_wanted *wanted,
@@ -322,6 +328,9 @@ int firmware_make_vars(const struct firmware_build *build, const char *vars, str
 {
     struct stat st;
     char unique[TEXT_ID_SIZE];
+    if (!build->vars) {
+        return 0;
+    }
     if (lstat(vars, &st) == 0) {
         if (S_ISREG(st.st_mode)) {
             return 0;

@@ -24,7 +24,8 @@ struct firmware_wanted {
     const char *vars;    /* the file of the variables, which need not be there yet */
 };
 
-/* Formats are "raw" or "qcow2". */
+/* Formats are "raw" or "qcow2"; all but `code` NULL: U-Boot, which QEMU loads as it does a kernel,
+ * and which keeps no variables. */
 struct firmware_build {
     char *code; /* read-only, shared by all VMs */
     char *code_format;
@@ -45,9 +46,9 @@ int firmware_find(const char *const *directories, const struct firmware_wanted *
     struct firmware_build *ret, struct error *err);
 void firmware_build_clear(struct firmware_build *build); /* zeroed is fine */
 
-/* Copies the template unless the file is there: it holds what the guest's firmware keeps, such as
- * boot entries. Killed in between, it is not there. ERR_QEMU_SPAWN: something else than a file is
- * in its place. */
+/* Copies the template, if there is one, unless the file is there: it holds what the guest's
+ * firmware keeps, such as boot entries. Killed in between, it is not there. ERR_QEMU_SPAWN:
+ * something else than a file is in its place. */
 int firmware_make_vars(const struct firmware_build *build, const char *vars, struct error *err);
 
 /* For secure boot. ERR_QEMU_SPAWN: the variables are there without a platform key, which the

@@ -355,6 +355,18 @@ static void send_command(struct machine *machine, const char *command)
     }
 }
 
+/* A machine without ACPI has no other button for it. */
+static void press_power(struct machine *machine)
+{
+    struct error ignored = {.code = ERR_NONE};
+    json_t *key = json_object(), *keys = json_array(), *arguments = json_object();
+    json_put_text(key, "type", "qcode");
+    json_put_text(key, "data", "power");
+    (void)json_array_append_new(keys, key);
+    json_put(arguments, "keys", keys);
+    (void)monitor_execute(machine->monitor, "send-key", arguments, NULL, NULL, &ignored);
+}
+
 static void machine_command(
     struct machine *machine, const struct vm_env *env, enum machine_command command)
 {
@@ -383,6 +395,9 @@ static void machine_command(
             agent_watch_order(machine->agent, AGENT_ORDER_THAW);
         }
         agent_watch_order(machine->agent, AGENT_ORDER_SHUTDOWN);
+        if (env->spec && vm_spec_is_riscv(env->spec)) {
+            press_power(machine);
+        }
     }
     if (commands[command].qmp) {
         send_command(machine, commands[command].qmp);

@@ -11,7 +11,7 @@ setup_file() {
         skip "needs: tests/support/packages uefi"
     VMCTL_TEST_GUEST=/nowhere
     use_data_dir
-    "$BATS_TEST_DIRNAME/../../support/arm-guest" arm.qcow2
+    "$BATS_TEST_DIRNAME/../../support/foreign-guest" aarch64 arm.qcow2
     cat >VMFile.kdl <<'END'
 vm "arm" {
     image "arm.qcow2"

@@ -838,6 +838,10 @@ static void words_and_durations_are_those_of_the_format(void **state)
             "of "
             "another processor\n"
             "1:70+7 this `machine` does not go with arch \"aarch64\" | write: machine \"virt\"\n"},
+        {"vm a { image i; arch riscv64; firmware uefi-secure; max-memory 4096 }",
+            "1:31+8 firmware \"uefi-secure\" does not go with arch \"riscv64\" | write: firmware "
+            "\"uefi\"\n"
+            "1:53+10 `max-memory` does not go with arch \"riscv64\" | remove it\n"},
         {"vm a { image i; machine virt-7.2 }",
             "1:17+7 this `machine` does not go with arch \"x86_64\" | write: machine \"q35\"\n"},
         {"vm a { image i; tpm 2 }", "1:21+1 `tpm` must be #true or #false | write: tpm\n"},

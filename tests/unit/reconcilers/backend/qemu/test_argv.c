@@ -277,6 +277,19 @@ static void an_arm_guest_has_a_machine_of_its_own(void **state)
     expect_golden("arm", config);
 }
 
+/* U-Boot has no variables, and is loaded as a kernel is. */
+static void a_riscv_guest_is_booted_by_u_boot(void **state)
+{
+    struct qemu_config *config = *state;
+    struct firmware_build build = {.code = (char *)"/usr/lib/u-boot/qemu-riscv64_smode/uboot.elf"};
+    spec_of(config)->image.arch = ARCH_RISCV64;
+    config->binary = "/usr/bin/qemu-system-riscv64";
+    config->machine = qemu_newest_machine(config->spec);
+    config->firmware = &build;
+    config->firmware_vars = "/data/vms/web/uefi_vars.fd";
+    expect_golden("riscv", config);
+}
+
 static void a_tpm_comes_last_and_moves_no_other_device(void **state)
 {
     struct qemu_config *config = *state;
@@ -360,6 +373,7 @@ int main(void)
         TEST(uefi_firmware_is_two_flash_devices),
         TEST(a_tpm_comes_last_and_moves_no_other_device),
         TEST(an_arm_guest_has_a_machine_of_its_own),
+        TEST(a_riscv_guest_is_booted_by_u_boot),
         TEST(a_screen_with_a_port_has_a_password_and_still_a_socket),
         TEST(roots_qemu_becomes_another_user_of_an_old_machine),
         TEST(commas_in_paths_are_doubled),

@@ -185,6 +185,20 @@ static void missing_firmware_is_told_with_the_packages_name(void **state)
     assert_non_null(strstr(error_help_text(&world->err), "apt-get install qemu-efi-mips"));
 }
 
+/* It is no other build's, so variables that are there are of another one. */
+static void u_boot_keeps_no_variables(void **state)
+{
+    struct world *world = *state;
+    const struct firmware_wanted wanted = {FIRMWARE_UEFI, "riscv64", "virt", world->vars};
+    const struct firmware_build u_boot = {.code = (char *)"/usr/lib/u-boot"};
+    assert_int_equal(firmware_make_vars(&u_boot, world->vars, &world->err), 0);
+    assert_int_equal(access(world->vars, F_OK), -1);
+    make(world->vars, "of no build");
+    assert_int_equal(
+        firmware_find(world->directories, &wanted, &world->build, &world->err), -ERR_QEMU_SPAWN);
+    assert_non_null(strstr(error_help_text(&world->err), "apt-get install u-boot-qemu; or"));
+}
+
 static void a_vms_variables_are_copied_once(void **state)
 {
     struct world *world = *state;
@@ -282,6 +296,7 @@ int main(void)
         TEST(what_is_no_descriptor_is_passed_over),
         TEST(variables_that_are_there_choose_their_build),
         TEST(missing_firmware_is_told_with_the_packages_name),
+        TEST(u_boot_keeps_no_variables),
         TEST(a_vms_variables_are_copied_once),
         TEST(zeros_take_no_room),
         TEST(variables_without_keys_do_not_go_with_secure_boot),
