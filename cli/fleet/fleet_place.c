@@ -82,7 +82,7 @@ int fleet_find_vm(
 
 /* ---- where it shall be ---- */
 
-/* MiB of the VMs that are to run there. */
+/* MiB that are promised there: to the fleet's VMs, and to those of its own that are to run. */
 static int64_t memory_taken(const struct fleet_view *view, const char *node)
 {
     int64_t taken = 0;
@@ -94,8 +94,9 @@ static int64_t memory_taken(const struct fleet_view *view, const char *node)
         const json_t *desired = key.kind == FLEET_KIND_VM       ? value
                                 : key.kind == FLEET_KIND_STATUS ? json_object_get(value, "desired")
                                                                 : NULL;
+        bool is_own = key.kind == FLEET_KIND_STATUS;
         if (desired && text_eq(key.first, node) &&
-            !text_eq(json_text(desired, "power"), "stopped")) {
+            !(is_own && text_eq(json_text(desired, "power"), "stopped"))) {
             taken += json_int(json_object_get(desired, "spec"), "memoryMib", 0);
         }
         fleet_key_clear(&key);

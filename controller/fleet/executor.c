@@ -6,6 +6,7 @@
 
 #include "controller/fleet/engine.h"
 #include "controller/fleet/fleet_decide.h"
+#include "controller/fleet/hold.h"
 #include "controller/fleet/member.h"
 #include "controller/fleet/mirror.h"
 #include "specs/base/cleanup.h"
@@ -25,12 +26,13 @@
 #include "store/bell.h"
 #include "store/store.h"
 
-enum { DESTROYED_ROWS = 3 };
+enum { DESTROYED_ROWS = 4 };
 
 struct executor {
     struct member *member;
     struct op *op; /* a transaction on its way; NULL: none */
     struct engine_result result;
+    char *hold_row;             /* of this node */
     struct strings rows, texts; /* that it writes; "": deleted */
     struct strings reported;    /* "web NameTaken": said once */
 };
@@ -39,6 +41,7 @@ struct executor *executor_new(struct member *member)
 {
     struct executor *executor = mem_new(struct executor);
     executor->member = member;
+    executor->hold_row = fleet_row(FLEET_KIND_HOLD, member->config->node, NULL);
     return executor;
 }
 
@@ -47,6 +50,7 @@ void executor_free(struct executor *executor)
     if (executor) {
         op_cancel(executor->op);
         engine_result_clear(&executor->result);
+        free(executor->hold_row);
         strings_clear(&executor->rows);
         strings_clear(&executor->texts);
         strings_clear(&executor->reported);
@@ -183,17 +187,21 @@ static void write_rows(struct executor *executor, const struct subject *subject)
     struct engine_write writes[DESTROYED_ROWS];
     char *keys[DESTROYED_ROWS];
     cleanup_free char *key = member_key(member, subject->row);
-    const struct engine_compare compare = {.condition = ENGINE_IF_REVISION,
-        .key = key,
-        .revision = mirror_get(member->mirror, subject->row)->mod_revision};
+    cleanup_free char *hold = member_key(member, executor->hold_row);
+    const struct engine_compare compares[] = {
+        {.condition = ENGINE_IF_REVISION,
+            .key = key,
+            .revision = mirror_get(member->mirror, subject->row)->mod_revision},
+        hold_compare(member, executor->hold_row, hold)};
     size_t n = executor->rows.count;
+    bool holds = strings_have(&executor->rows, executor->hold_row);
     for (size_t i = 0; i < n; i++) {
         const char *text = executor->texts.items[i];
         keys[i] = member_key(member, executor->rows.items[i]);
         writes[i] = member_write(keys[i], text[0] ? text : NULL);
     }
     const struct engine_txn txn = {
-        .compares = &compare, .n_compares = 1, .writes = writes, .n_writes = n};
+        .compares = compares, .n_compares = holds ? 2 : 1, .writes = writes, .n_writes = n};
     executor->op =
         member->engine->ops->txn(member->engine, &txn, &executor->result, on_written, executor);
     for (size_t i = 0; i < n; i++) {
@@ -234,6 +242,9 @@ static void commit_destroyed(struct executor *executor, const struct subject *su
     for (size_t i = 0; i < executor->rows.count; i++) {
         strings_append(&executor->texts, "");
     }
+    cleanup_free char *rest = hold_text(member, member->config->node, subject->name, NULL);
+    strings_append(&executor->rows, executor->hold_row);
+    strings_append(&executor->texts, rest);
     log_info("fleet", "%s: destroyed", subject->name);
     write_rows(executor, subject);
 }

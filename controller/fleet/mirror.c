@@ -92,18 +92,35 @@ json_t *mirror_json(const struct mirror *mirror, const char *row)
     return found ? object_of(found->text) : NULL;
 }
 
-void mirror_each(
-    const struct mirror *mirror, enum fleet_kind kind, mirror_each_fn *each, void *context)
+/* Of 100,000 rows only those that begin so are taken apart. */
+static void each_below(const struct mirror *mirror, const char *beginning, enum fleet_kind kind,
+    mirror_each_fn *each, void *context)
 {
     for (size_t i = 0; i < mirror->rows.capacity; i++) {
-        if (mirror->rows.slots[i].name) {
-            struct fleet_key key = fleet_row_parse(mirror->rows.slots[i].name);
+        const char *name = mirror->rows.slots[i].name;
+        if (name && text_starts_with(name, beginning)) {
+            struct fleet_key key = fleet_row_parse(name);
             if (key.kind == kind) {
                 each(context, &key, mirror->rows.slots[i].value);
             }
             fleet_key_clear(&key);
         }
     }
+}
+
+void mirror_each(
+    const struct mirror *mirror, enum fleet_kind kind, mirror_each_fn *each, void *context)
+{
+    cleanup_free char *beginning = fleet_row(kind, NULL, NULL);
+    each_below(mirror, beginning, kind, each, context);
+}
+
+void mirror_each_of(const struct mirror *mirror, enum fleet_kind kind, const char *node,
+    mirror_each_fn *each, void *context)
+{
+    cleanup_free char *row = fleet_row(kind, node, NULL);
+    cleanup_free char *beginning = mem_printf("%s/", row);
+    each_below(mirror, beginning, kind, each, context);
 }
 
 /* The key without the prefix; NULL: it is of something else. */

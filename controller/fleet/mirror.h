@@ -46,3 +46,6 @@ typedef void mirror_each_fn(
     void *context, const struct fleet_key *key, const struct mirror_row *row);
 void mirror_each(
     const struct mirror *mirror, enum fleet_kind kind, mirror_each_fn *each, void *context);
+/* Those of one node: of a kind whose rows begin with it. */
+void mirror_each_of(const struct mirror *mirror, enum fleet_kind kind, const char *node,
+    mirror_each_fn *each, void *context);

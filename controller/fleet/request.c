@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "controller/fleet/engine.h"
+#include "controller/fleet/hold.h"
 #include "controller/fleet/member.h"
 #include "controller/fleet/mirror.h"
 #include "controller/loop/loop.h"
@@ -25,20 +26,21 @@
 #include "store/store.h"
 
 enum {
-    LOST_RACES_MAX = 20,
-    LOST_RACE_MS = 100,
-    TROUBLE_MS = 5000, /* so long a request waits for a link that was lost */
+    LOST_RACES_MAX = 100,
+    LOST_RACE_MS = 100, /* at most: those who lost to each other do not meet again */
+    TROUBLE_MS = 5000,  /* so long a request waits for a link that was lost */
 };
 
 /* One change of a request: where its VM is, or shall be, and what becomes of it. */
 struct work {
     struct change_copy copy;
     char *node;
-    char *name_row, *vm_row;
+    char *name_row, *vm_row, *hold_row;
     struct vm_record record; /* of etcd */
     struct vm_desired *next;
     struct change_outcome outcome;
     char *text; /* of vm/N/V */
+    char *hold; /* of hold/N; NULL: it stays */
 };
 
 struct requests {
@@ -59,7 +61,9 @@ static void work_clear(struct work *work)
     free(work->node);
     free(work->name_row);
     free(work->vm_row);
+    free(work->hold_row);
     free(work->text);
+    free(work->hold);
     vm_record_clear(&work->record);
     vm_desired_free(work->next);
     change_outcome_clear(&work->outcome);
@@ -309,6 +313,13 @@ static int decide_change(struct requests *requests, struct error *err)
 
 static void carry_on(struct requests *requests);
 
+static int64_t pause_of(const struct requests *requests)
+{
+    const char *session = requests->member->session; /* another one on each node */
+    unsigned odd = (unsigned char)session[requests->n_lost % (TEXT_ID_SIZE - 1)];
+    return 1 + odd * 37 % LOST_RACE_MS;
+}
+
 static void carry_on_later(void *context)
 {
     carry_on(context);
@@ -324,11 +335,14 @@ static void on_committed(void *context, const struct error *err)
     engine_result_clear(&requests->result);
     if (outcome == ENGINE_SUCCEEDED) {
         mirror_note(member->mirror, requests->work.vm_row, requests->work.text, revision);
+        if (requests->work.hold) {
+            mirror_note(member->mirror, requests->work.hold_row, requests->work.hold, revision);
+        }
         answer_done(requests);
         carry_on(requests);
     } else if (outcome == ENGINE_FAILED && ++requests->n_lost < LOST_RACES_MAX) {
         work_clear(&requests->work); /* the watch is about to show what was faster */
-        loop_timer_start(requests->again, LOST_RACE_MS);
+        loop_timer_start(requests->again, pause_of(requests));
     } else if (outcome == ENGINE_FAILED) {
         struct error lost = {.code = ERR_NONE};
         (void)error_set(&lost, ERR_VM_CONFLICT, "vm '%s' is changed all the time by others",
@@ -351,6 +365,7 @@ static void commit_change(struct requests *requests)
     const struct mirror_row *row = mirror_get(member->mirror, work->vm_row);
     cleanup_free char *name = member_key(member, work->name_row);
     cleanup_free char *vm = member_key(member, work->vm_row);
+    cleanup_free char *hold = member_key(member, work->hold_row);
     cleanup_json json_t *owner = json_object(), *json = vm_desired_to_json(work->next);
     json_put_text(owner, "node", work->node);
     json_put_text(owner, "uid", work->next->uid);
@@ -361,15 +376,35 @@ static void commit_change(struct requests *requests)
         {.condition = row ? ENGINE_IF_REVISION : ENGINE_IF_ABSENT,
             .key = vm,
             .revision = row ? row->mod_revision : 0},
-        {.condition = row ? ENGINE_IF_PRESENT : ENGINE_IF_ABSENT, .key = name}};
-    const struct engine_write writes[] = {
-        member_write(vm, work->text), member_write(name, owner_text)};
+        {.condition = row ? ENGINE_IF_PRESENT : ENGINE_IF_ABSENT, .key = name},
+        hold_compare(member, work->hold_row, hold)};
+    struct engine_write writes[3] = {member_write(vm, work->text)};
+    size_t n_writes = 1;
+    if (!row) {
+        writes[n_writes++] = member_write(name, owner_text);
+    }
+    if (work->hold) {
+        writes[n_writes++] = member_write(hold, work->hold);
+    }
     const struct engine_txn txn = {.compares = compares,
-        .n_compares = ARRAY_LEN(compares),
+        .n_compares = work->hold ? 3 : 2,
         .writes = writes,
-        .n_writes = row ? 1 : 2};
+        .n_writes = n_writes};
     requests->op =
         member->engine->ops->txn(member->engine, &txn, &requests->result, on_committed, requests);
+}
+
+/* A VM that is new, or of another size. */
+static int check_size(const struct member *member, struct work *work, struct error *err)
+{
+    const struct vm_desired *before = work->record.desired;
+    const struct vm_spec *spec = work->next->spec, *old = before ? before->spec : NULL;
+    bool grows = !old || spec->memory_mib > old->memory_mib;
+    if (old && spec->memory_mib == old->memory_mib && spec->vcpus == old->vcpus) {
+        return 0;
+    }
+    work->hold = hold_text(member, work->node, spec->name, spec);
+    return grows ? hold_check(member, work->node, spec, err) : 0;
 }
 
 /* Begins a transaction, or answers at once. */
@@ -388,8 +423,10 @@ static int begin_change(struct requests *requests, const json_t *item, struct er
         return rc;
     }
     work->vm_row = fleet_row(FLEET_KIND_VM, work->node, work->copy.name);
+    work->hold_row = fleet_row(FLEET_KIND_HOLD, work->node, NULL);
     rc = read_record(member, work, err);
     rc = rc == 0 ? decide_change(requests, err) : rc;
+    rc = rc == 0 ? check_size(member, work, err) : rc;
     if (rc < 0) {
         return rc;
     }

@@ -18,6 +18,7 @@ static const struct {
     [FLEET_KIND_NODE] = {"node", true, false, false},
     [FLEET_KIND_ALIVE] = {"alive", true, false, false},
     [FLEET_KIND_REG] = {"reg", true, false, false},
+    [FLEET_KIND_HOLD] = {"hold", true, false, false},
     [FLEET_KIND_NAME] = {"name", true, false, true},
     [FLEET_KIND_VM] = {"vm", true, true, false},
     [FLEET_KIND_STATUS] = {"st", true, true, false},

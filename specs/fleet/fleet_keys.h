@@ -7,6 +7,7 @@
  *   node/N           how node N is reached and what it has (fleet_node.h); written by N
  *   alive/N          {session, bootId, since}; on N's lease, so that it goes with N
  *   reg/N            {session}; without a lease: it changes with each life of N's messenger
+ *   hold/N           {vcpus, memMib, vms}: what is promised to N's VMs of the fleet
  *   name/V           {node, uid, epoch}: who has the VM of that name
  *   vm/N/V           what V, which is N's, shall be: struct vm_desired
  *   st/N/V           how V is: what N publishes of its VMs, also of those that are N's alone
@@ -32,6 +33,7 @@ enum fleet_kind {
     FLEET_KIND_NODE,
     FLEET_KIND_ALIVE,
     FLEET_KIND_REG,
+    FLEET_KIND_HOLD,
     FLEET_KIND_NAME,
     FLEET_KIND_VM,
     FLEET_KIND_STATUS,

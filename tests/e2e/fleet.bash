@@ -44,3 +44,7 @@ of_fleet() {
     printf 'vm "%s" {\n    node "%s"\n    image "%s"\n    backend "noop"\n%s}\n' \
         "$1" "${2:-any}" "$work/image" "${3:-}" >>"$work/VMFile.kdl"
 }
+
+# etcd_get ROW : a row of the fleet; etcd_rows PREFIX : the ends of the keys below
+etcd_get() { ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" get --print-value-only "/vmctl/1/home/$1"; }
+etcd_rows() { ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" get --prefix --keys-only "/vmctl/1/home/$1" | grep -oE '[^/]+$'; }

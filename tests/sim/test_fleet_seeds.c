@@ -200,6 +200,19 @@ static void check_vm(struct history *history, size_t n)
     }
 }
 
+/* What is promised is what there is. */
+static void check_hold(const struct world *world)
+{
+    for (size_t i = 0; i < world->count; i++) {
+        const char *node = world->nodes[i].config->node;
+        cleanup_free char *hold_key = mem_printf(FLEET_ROOT "home/hold/%s", node);
+        cleanup_free char *prefix = mem_printf(FLEET_ROOT "home/vm/%s/", node);
+        const char *text = engine_fake_get(world->fake, hold_key);
+        cleanup_json json_t *hold = text ? json_loads(text, 0, NULL) : NULL;
+        assert_int_equal(json_int(hold, "vms", 0), engine_fake_count(world->fake, prefix));
+    }
+}
+
 static void take_answers(struct history *history)
 {
     for (size_t i = 0; i < history->n_asked; i++) {
@@ -259,12 +272,14 @@ static void run_seed(uint64_t seed)
         act(&history);
         loop_fake_advance(world->loop, dice(&history, 4) == 0 ? 20000 : dice(&history, 1500));
         check_lives(world);
+        check_hold(world);
     }
     heal(world);
     for (int i = 0; i < HEAL_S; i++) {
         loop_fake_advance(world->loop, 1000);
         check_lives(world);
     }
+    check_hold(world);
     take_answers(&history);
     for (size_t n = 0; n < NAMES; n++) {
         check_vm(&history, n);

@@ -234,7 +234,7 @@ static int claim_node(struct inquiry *inquiry, bool is_forced)
  * register again. */
 static int remove_node(struct inquiry *inquiry, bool is_other)
 {
-    enum { ROWS = 4 };
+    enum { ROWS = 5 };
     struct engine *engine = inquiry->engine;
     const char *node = inquiry->config->node;
     int64_t revision = 0;
@@ -242,11 +242,13 @@ static int remove_node(struct inquiry *inquiry, bool is_other)
     cleanup_free char *node_key = mem_printf("%snode/%s", prefix, node);
     cleanup_free char *alive_key = mem_printf("%salive/%s", prefix, node);
     cleanup_free char *reg_key = mem_printf("%sreg/%s", prefix, node);
+    cleanup_free char *hold_key = mem_printf("%shold/%s", prefix, node);
     cleanup_free char *status_key = mem_printf("%sst/%s/", prefix, node);
     const struct engine_write writes[ROWS] = {
         {.kind = ENGINE_DELETE, .key = node_key},
         {.kind = ENGINE_DELETE, .key = alive_key},
         {.kind = ENGINE_DELETE, .key = reg_key},
+        {.kind = ENGINE_DELETE, .key = hold_key},
         {.kind = ENGINE_DELETE_PREFIX, .key = status_key},
     };
     int rc = is_other ? 0 : check_host(inquiry, node_key, &revision);

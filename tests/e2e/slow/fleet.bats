@@ -94,3 +94,33 @@ teardown() { fleet_teardown; }
     vmctl -q destroy -y web # this host's own
     [ -z "$(vmctl list -o name)" ]
 }
+
+# placed NODE NAME... : `up` there of VMs that each take 40 % of a's memory
+placed() {
+    local node=$1 name
+    shift
+    mkdir -p "$work/of-$node"
+    for name in "$@"; do
+        printf 'vm "%s" { node "any:node=a"; image "%s"; backend "noop"; memory %d }\n' "$name" "$work/image" $((memory * 2 / 5))
+    done >"$work/of-$node/VMFile.kdl"
+    at "$node" vmctl up -d -f "$work/of-$node/VMFile.kdl" >"$work/of-$node/out" 2>&1 || true
+}
+
+@test "of those who place VMs at once on a node none is promised memory that it does not have" {
+    local memory round beside
+    joined b c
+    memory=$(vmctl fleet status -o json | jq '.nodes[] | select(.name == "a").memMib')
+    for round in 1 2 3 4 5; do
+        placed b b1 b2 &
+        beside=$!
+        placed c c1 c2
+        wait "$beside"
+        of_a=$(etcd_get hold/a)
+        [ "$(jq .vms <<<"$of_a")" = 2 ]
+        [ "$(jq .memMib <<<"$of_a")" -le "$memory" ]
+        [ "$(etcd_rows vm/a/ | wc -l)" = 2 ]
+        grep -hE "MiB of memory left" "$work"/of-?/out
+        vmctl -q destroy -y $(etcd_rows vm/a/)
+        [ "$(etcd_get hold/a | jq .vms)" = 0 ]
+    done
+}

@@ -28,6 +28,7 @@ static void a_row_is_read_as_it_was_made(void **state)
     } rows[] = {
         {FLEET_KIND_FLEET, NULL, NULL, "fleet"},
         {FLEET_KIND_NODE, "b.lan", NULL, "node/b.lan"},
+        {FLEET_KIND_HOLD, "b", NULL, "hold/b"},
         {FLEET_KIND_NAME, "shop/web", NULL, "name/shop+web"},
         {FLEET_KIND_VM, "b", "web", "vm/b/web"},
         {FLEET_KIND_STATUS, "b", "shop/web", "st/b/shop+web"},
