@@ -17,12 +17,26 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
+/* A guest reads late what it is sent when the host is busy: its clock is asked until an answer came
+ * soon, and stepped by what the soonest one showed. It is off by half of that trip at most. */
+enum { TRIPS_MAX = 12, TRIP_SOON_MS = 16, CLOCK_NEAR_MS = 2 };
+
+enum stage { STAGE_RECORDS, STAGE_CLOCK, STAGE_END };
+
+struct clock_trips {
+    unsigned n;
+    int64_t asked_ms; /* wall; the one under way */
+    int64_t soonest_ms, off_ms;
+};
+
 struct identity {
     struct op op; /* first */
     struct loop *loop;
     struct buf records; /* not sent yet */
     struct identity_reader reader;
-    bool is_last, has_synced;
+    enum stage stage;
+    struct clock_trips trips;
+    bool is_last;
     int fd;
     struct loop_io *io;
     struct loop_timer *deadline, *failed; /* `failed`: `err` is reported from the loop */
@@ -104,12 +118,33 @@ char *identity_helper_text(void)
 
 /* ---- answers ---- */
 
-static enum identity_answer judge(const char *line)
+/* "clock SECONDS NANOSECONDS" */
+static enum identity_answer judge_clock(struct identity_reader *reader)
 {
+    static const char word[] = "clock ";
+    enum { NS_IN_MS = 1000000 };
+    uint64_t seconds, nanoseconds;
+    char *space = strncmp(reader->line, word, sizeof(word) - 1) == 0
+                      ? strchr(reader->line + sizeof(word) - 1, ' ')
+                      : NULL;
+    if (!space) {
+        return IDENTITY_WRONG;
+    }
+    *space = '\0';
+    bool is_clock = text_to_u64(reader->line + sizeof(word) - 1, 0, UINT32_MAX * 8ULL, &seconds) &&
+                    text_to_u64(space + 1, 0, 999999999, &nanoseconds);
+    *space = ' ';
+    reader->clock_ms = is_clock ? (int64_t)(seconds * 1000 + nanoseconds / NS_IN_MS) : 0;
+    return is_clock ? IDENTITY_CLOCK : IDENTITY_WRONG;
+}
+
+static enum identity_answer judge(struct identity_reader *reader)
+{
+    const char *line = reader->line;
     return text_eq(line, "ready")  ? IDENTITY_MORE /* of a helper that began just now */
            : text_eq(line, "sync") ? IDENTITY_SYNC
            : text_eq(line, "ok 0") ? IDENTITY_DONE
-                                   : IDENTITY_WRONG;
+                                   : judge_clock(reader);
 }
 
 enum identity_answer identity_read(struct identity_reader *reader, const char *bytes, size_t *n)
@@ -120,7 +155,7 @@ enum identity_answer identity_read(struct identity_reader *reader, const char *b
         char byte = bytes[at++];
         if (byte == '\n') {
             reader->line[reader->n] = '\0';
-            answer = judge(reader->line);
+            answer = judge(reader);
             reader->n = 0;
         } else {
             reader->line[reader->n++] = byte;
@@ -132,21 +167,60 @@ enum identity_answer identity_read(struct identity_reader *reader, const char *b
     return answer;
 }
 
+static void give_more(struct identity *self, enum stage stage)
+{
+    self->stage = stage;
+    loop_io_set(self->io, LOOP_READ | LOOP_WRITE);
+}
+
+static void ask_clock(struct identity *self)
+{
+    self->trips.asked_ms = clock_wall_ms(loop_clock(self->loop));
+    buf_add_str(&self->records, "C\n");
+    give_more(self, STAGE_CLOCK);
+}
+
+/* The guest read its clock in the middle of the trip, as far as is known. */
+static void compare_clock(struct identity *self, int64_t guest_ms)
+{
+    struct clock_trips *trips = &self->trips;
+    int64_t trip_ms = clock_wall_ms(loop_clock(self->loop)) - trips->asked_ms;
+    if (trips->n++ == 0 || trip_ms < trips->soonest_ms) {
+        trips->soonest_ms = trip_ms;
+        trips->off_ms = guest_ms - trips->asked_ms - trip_ms / 2;
+    }
+    if (trips->soonest_ms > TRIP_SOON_MS && trips->n < TRIPS_MAX) {
+        ask_clock(self);
+        return;
+    }
+    if (llabs(trips->off_ms) >= CLOCK_NEAR_MS) {
+        buf_printf(
+            &self->records, "%c %lld000000\n", trips->off_ms < 0 ? 'A' : 'B', llabs(trips->off_ms));
+    }
+    buf_add_str(&self->records, ".\n");
+    give_more(self, STAGE_END);
+}
+
 /* False: the operation is over. */
 static bool act_on(struct identity *self, enum identity_answer answer)
 {
+    static const enum identity_answer wanted[] = {
+        [STAGE_RECORDS] = IDENTITY_SYNC,
+        [STAGE_CLOCK] = IDENTITY_CLOCK,
+        [STAGE_END] = IDENTITY_DONE,
+    };
     if (answer == IDENTITY_MORE) {
         return true;
     }
-    if (answer == IDENTITY_SYNC && self->is_last && !self->has_synced) {
-        self->has_synced = true;
-        add_time(self);
-        buf_add_str(&self->records, ".\n");
-        loop_io_set(self->io, LOOP_READ | LOOP_WRITE);
+    if (answer == wanted[self->stage] && answer == IDENTITY_CLOCK) {
+        compare_clock(self, self->reader.clock_ms);
         return true;
     }
-    enum identity_answer wanted = self->has_synced ? IDENTITY_DONE : IDENTITY_SYNC;
-    if (answer == wanted) {
+    if (answer == wanted[self->stage] && answer == IDENTITY_SYNC && self->is_last) {
+        ask_clock(self);
+        return true;
+    }
+    if (answer == wanted[self->stage]) {
         op_finish(&self->op, NULL);
         return false;
     }

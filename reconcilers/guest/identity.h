@@ -21,8 +21,8 @@ struct identity_order {
     const char *socket_path;
     const char *records; /* lines, and bytes of files; borrowed for the call */
     size_t n;
-    /* True: the clock and fresh random numbers come first, the clock once more after the records,
-     * and then the helper ends. False: it waits for more. */
+    /* True: the clock and fresh random numbers come first; after the records the clock is compared
+     * with the host's and stepped, and the helper ends. False: it waits for more. */
     bool is_last;
     int64_t timeout_ms; /* for all of it */
 };
@@ -45,13 +45,15 @@ char *identity_helper_text(void);
 enum identity_answer {
     IDENTITY_MORE,  /* no line that means anything yet */
     IDENTITY_SYNC,  /* all records so far were read and done; how many failed is not known */
+    IDENTITY_CLOCK, /* reader->clock_ms is what the guest's clock shows */
     IDENTITY_DONE,  /* "ok 0" */
     IDENTITY_WRONG, /* anything else */
 };
 
 struct identity_reader {
-    char line[32]; /* what has arrived of it; with IDENTITY_WRONG: what was wrong */
+    char line[40]; /* what has arrived of it; with IDENTITY_WRONG: what was wrong */
     size_t n;
+    int64_t clock_ms; /* since 1970 */
 };
 
 /* Reads *n bytes at most; *n becomes how many it took. */

@@ -5,6 +5,8 @@
  * (the argument) or on standard input, as lines; it answers there.
  *
  *   T SECONDS NANOSECONDS   set the clock
+ *   C                       answers "clock SECONDS NANOSECONDS": what the clock shows
+ *   A NANOSECONDS           set the clock ahead by so much, B back: exact however late it is read
  *   E 128 HEX DIGITS        mix in 64 bytes and reseed the kernel's random numbers from them
  *   H NAME                  set the host's name
  *   F MODE SIZE PATH        write a file: its SIZE bytes follow the line. MODE is octal; the owner
@@ -26,6 +28,7 @@
 #include <linux/random.h>
 #include <linux/stat.h>
 #include <linux/time_types.h>
+#include <linux/timex.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -91,6 +94,18 @@ static void say(const char *words)
     }
 }
 
+static void say_number(long value)
+{
+    char digits[24];
+    size_t at = sizeof(digits) - 1;
+    digits[at] = '\0';
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0 && at > 0);
+    say(digits + at);
+}
+
 /* -1: the stream has ended. */
 static int take_byte(void)
 {
@@ -152,6 +167,36 @@ static enum outcome set_time(const char *text)
     now.tv_sec = seconds;
     now.tv_nsec = nanoseconds;
     return CALL(clock_settime, 0 /* CLOCK_REALTIME */, &now, 0) == 0 ? DONE : FAILED;
+}
+
+static enum outcome answer_time(void)
+{
+    struct __kernel_timespec now = {0};
+    if (CALL(clock_gettime, 0 /* CLOCK_REALTIME */, &now, 0) != 0 || now.tv_sec < 0) {
+        return FAILED;
+    }
+    say("clock ");
+    say_number((long)now.tv_sec);
+    say(" ");
+    say_number((long)now.tv_nsec);
+    say("\n");
+    return DONE;
+}
+
+/* adjtimex(2): one step of the kernel's own clock, with nothing between reading and setting it. */
+static enum outcome step_time(const char *text, bool is_ahead)
+{
+    enum { SECOND_NS = 1000000000 };
+    struct __kernel_timex step = {.modes = ADJ_SETOFFSET | ADJ_NANO};
+    long by_ns = 0;
+    if (!take_number(&text, 10, &by_ns) || *text) {
+        return BAD;
+    }
+    long rest_ns = by_ns % SECOND_NS, seconds = by_ns / SECOND_NS;
+    bool borrows = !is_ahead && rest_ns > 0; /* its nanoseconds are never negative */
+    step.time.tv_sec = is_ahead ? seconds : -seconds - borrows;
+    step.time.tv_usec = borrows ? SECOND_NS - rest_ns : rest_ns;
+    return CALL(adjtimex, &step, 0, 0) >= 0 ? DONE : FAILED;
 }
 
 static enum outcome reseed(char *hex)
@@ -280,17 +325,10 @@ static enum outcome run_record(const char *command)
 
 static enum outcome finish(void)
 {
-    char answer[] = "ok 000000\n";
-    for (unsigned i = sizeof(answer) - 3, left = helper.failed; i > 2; i--, left /= 10) {
-        answer[i] = (char)('0' + left % 10);
-    }
     (void)CALL(sync, 0, 0, 0);
-    char *number = answer + 3;
-    while (number[0] == '0' && number[1] != '\n') {
-        number++;
-    }
     say("ok ");
-    say(number);
+    say_number(helper.failed);
+    say("\n");
     return ENDED;
 }
 
@@ -302,6 +340,9 @@ static enum outcome do_record(char *line)
     switch (has_text ? kind : kind | 0x80) {
     case 'T':
         return set_time(text);
+    case 'A':
+    case 'B':
+        return step_time(text, kind == 'A');
     case 'E':
         return reseed(text);
     case 'H':
@@ -310,6 +351,8 @@ static enum outcome do_record(char *line)
         return write_record(text);
     case 'X':
         return run_record(text);
+    case 'C' | 0x80:
+        return answer_time();
     case 'S' | 0x80:
         say("sync\n");
         return DONE;

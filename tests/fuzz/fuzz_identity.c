@@ -22,6 +22,7 @@ static uint64_t read_all(const uint8_t *data, size_t size, size_t piece)
         }
         at += took;
         answers = answer == IDENTITY_MORE ? answers : answers * 31 + (uint64_t)answer;
+        answers = answer == IDENTITY_CLOCK ? answers * 31 + (uint64_t)reader.clock_ms : answers;
         if (answer == IDENTITY_WRONG) {
             return answers;
         }

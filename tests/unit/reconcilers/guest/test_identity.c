@@ -29,8 +29,15 @@ struct guest_end {
     const char *answer; /* … it answers this; NULL: it goes away */
 };
 
+/* Stands for what the guest's clock shows, which is off by fixture.off_ms. It is read at the end of
+ * a trip that takes long, and in the middle of one that does not. */
+static const char clock_answer[] = "clock";
+enum { TRIP_LONG_MS = 16 };
+
 struct fixture {
     struct loop *loop;
+    int64_t off_ms;
+    const int *trips_ms; /* of each question in its order; the last is 0 and stays */
     char dir[64];
     char *path;
     int listening, connection; /* -1: none */
@@ -51,6 +58,18 @@ static void give(struct fixture *f, const char *answer)
     }
 }
 
+static void give_clock(struct fixture *f)
+{
+    int trip_ms = *f->trips_ms, before_ms = trip_ms > TRIP_LONG_MS ? trip_ms : trip_ms / 2;
+    f->trips_ms += trip_ms > 0;
+    loop_fake_shift_wall(f->loop, before_ms);
+    int64_t shown_ms = clock_wall_ms(loop_clock(f->loop)) + f->off_ms;
+    cleanup_free char *line = mem_printf(
+        "clock %lld %lld\n", (long long)(shown_ms / 1000), (long long)(shown_ms % 1000) * 1000000);
+    loop_fake_shift_wall(f->loop, trip_ms - before_ms);
+    give(f, line);
+}
+
 static void on_records(void *context, int fd, unsigned ready)
 {
     struct fixture *f = context;
@@ -62,18 +81,18 @@ static void on_records(void *context, int fd, unsigned ready)
         return;
     }
     buf_add(&f->received, bytes, (size_t)n);
-    while (f->ends->after) {
-        size_t length = strlen(f->ends->after);
-        if (f->received.len < length ||
-            strcmp(buf_str(&f->received) + f->received.len - length, f->ends->after) != 0) {
-            return;
-        }
-        const char *answer = f->ends++->answer;
-        if (!answer) {
-            loop_io_free(TAKE_PTR(f->talking));
-            close(TAKE_FD(f->connection));
-            return;
-        }
+    size_t length = f->ends->after ? strlen(f->ends->after) : 0;
+    if (length == 0 || f->received.len < length ||
+        strcmp(buf_str(&f->received) + f->received.len - length, f->ends->after) != 0) {
+        return;
+    }
+    const char *answer = f->ends++->answer;
+    if (!answer) {
+        loop_io_free(TAKE_PTR(f->talking));
+        close(TAKE_FD(f->connection));
+    } else if (answer == clock_answer) {
+        give_clock(f);
+    } else {
         give(f, answer);
     }
 }
@@ -91,7 +110,9 @@ static int set_up(void **state)
 {
     struct error err = {.code = ERR_NONE};
     struct fixture *f = mem_new(struct fixture);
-    *f = (struct fixture){.dir = "/tmp/vmctl-identity-XXXXXX", .connection = -1, .piece = 100};
+    static const int at_once[] = {0};
+    *f = (struct fixture){
+        .dir = "/tmp/vmctl-identity-XXXXXX", .connection = -1, .piece = 100, .trips_ms = at_once};
     assert_int_equal(loop_new(&f->loop, &err), 0);
     assert_non_null(mkdtemp(f->dir));
     f->path = fs_join(f->dir, "sock");
@@ -157,26 +178,63 @@ static enum error_code run(
 static void the_clock_and_random_numbers_come_first(void **state)
 {
     struct fixture *f = *state;
-    static const struct guest_end ends[] = {{"S\n", "ready\nsync\n"}, {".\n", "ok 0\n"}, {0}};
+    static const struct guest_end ends[] = {
+        {"S\n", "ready\nsync\n"}, {"C\n", clock_answer}, {".\n", "ok 0\n"}, {0}};
     static const size_t pieces[] = {100, 1, 3};
     char entropy[2][129] = {"", ""};
     for (size_t i = 0; i < ARRAY_LEN(pieces); i++) {
-        long long seconds[2] = {0}, nanoseconds[2] = {0};
+        long long seconds = 0, nanoseconds = 0;
         f->piece = pieces[i];
         buf_reset(&f->received);
         assert_int_equal(run(f, "H clone-7\n", true, ends), ERR_NONE);
         char *drawn = entropy[i % 2];
         assert_int_equal(
-            sscanf(buf_str(&f->received), "T %lld %lld\nE %128[0-9a-f]\nH clone-7\nS\nT %lld %lld",
-                &seconds[0], &nanoseconds[0], drawn, &seconds[1], &nanoseconds[1]),
-            5);
+            sscanf(buf_str(&f->received), "T %lld %lld\nE %128[0-9a-f]\nH clone-7\nS\nC\n.",
+                &seconds, &nanoseconds, drawn),
+            3);
         assert_int_equal(strlen(drawn), 128);
-        assert_int_equal(seconds[1], clock_wall_ms(loop_clock(f->loop)) / 1000);
-        assert_true(nanoseconds[1] >= 0 && nanoseconds[1] < 1000000000);
+        assert_int_equal(seconds, clock_wall_ms(loop_clock(f->loop)) / 1000);
+        assert_true(nanoseconds >= 0 && nanoseconds < 1000000000);
         loop_io_free(TAKE_PTR(f->talking));
         close(TAKE_FD(f->connection));
     }
     assert_string_not_equal(entropy[0], entropy[1]);
+}
+
+static void the_clock_is_stepped_by_what_the_soonest_answer_showed(void **state)
+{
+    struct fixture *f = *state;
+    static const int busy_ms[] = {100, 60, 10, 0},
+                     always_ms[] = {90, 80, 70, 60, 50, 20, 30, 40, 50, 60, 70, 80, 90, 100, 0};
+    static const struct {
+        const int *trips_ms;
+        int64_t off_ms;
+        unsigned n_questions;
+        const char *step;
+    } rows[] = {
+        {always_ms + 14, 0, 1, "C\n.\n"},
+        {always_ms + 14, 1, 1, "C\n.\n"}, /* as near as it can be told */
+        {always_ms + 14, -230, 1, "C\nA 230000000\n.\n"},
+        {always_ms + 14, 7250, 1, "C\nB 7250000000\n.\n"},
+        {busy_ms, -230, 3, "C\nA 230000000\n.\n"},
+        {always_ms, 40, 12, "C\nB 50000000\n.\n"}, /* half of 20 ms wrong, no more */
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct guest_end ends[16] = {{"S\n", "sync\n"}};
+        for (unsigned n = 1; n <= rows[i].n_questions; n++) {
+            ends[n] = (struct guest_end){"C\n", clock_answer};
+        }
+        ends[rows[i].n_questions + 1] = (struct guest_end){".\n", "ok 0\n"};
+        f->trips_ms = rows[i].trips_ms;
+        f->off_ms = rows[i].off_ms;
+        buf_reset(&f->received);
+        assert_int_equal(run(f, "", true, ends), ERR_NONE);
+        size_t length = strlen(rows[i].step);
+        assert_true(f->received.len > length);
+        assert_string_equal(buf_str(&f->received) + f->received.len - length, rows[i].step);
+        loop_io_free(TAKE_PTR(f->talking));
+        close(TAKE_FD(f->connection));
+    }
 }
 
 static void what_is_not_the_end_waits_for_no_more_than_its_records(void **state)
@@ -190,16 +248,23 @@ static void what_is_not_the_end_waits_for_no_more_than_its_records(void **state)
 static void a_guest_that_did_not_do_all_of_it_has_failed(void **state)
 {
     struct fixture *f = *state;
-    static const struct guest_end answers[][3] = {
-        {{"S\n", "sync\n"}, {".\n", "ok 3\n"}, {0}},
-        {{"S\n", "sync\n"}, {".\n", "ok 00\n"}, {0}},
-        {{"S\n", "sync\n"}, {".\n", "sync\n"}, {0}},
+    static const struct guest_end answers[][4] = {
+        {{"S\n", "sync\n"}, {"C\n", clock_answer}, {".\n", "ok 3\n"}, {0}},
+        {{"S\n", "sync\n"}, {"C\n", clock_answer}, {".\n", "ok 00\n"}, {0}},
+        {{"S\n", "sync\n"}, {"C\n", clock_answer}, {".\n", "sync\n"}, {0}},
         {{"S\n", "ok 0\n"}, {0}}, /* before it had all of it */
         {{"S\n", "bad\n"}, {0}},
         {{"S\n", "\n"}, {0}},
         {{"S\n", "a line that has no end whatever one waits for"}, {0}},
         {{"S\n", NULL}, {0}},
-        {{"S\n", "sync\n"}, {".\n", NULL}, {0}},
+        {{"S\n", "clock 1 1\n"}, {0}},
+        {{"S\n", "sync\n"}, {"C\n", "ok 0\n"}, {0}},
+        {{"S\n", "sync\n"}, {"C\n", "clock 1\n"}, {0}},
+        {{"S\n", "sync\n"}, {"C\n", "clock 1 1000000000\n"}, {0}},
+        {{"S\n", "sync\n"}, {"C\n", "clock -1 0\n"}, {0}},
+        {{"S\n", "sync\n"}, {"C\n", "clock 99999999999999 0\n"}, {0}},
+        {{"S\n", "sync\n"}, {"C\n", NULL}, {0}},
+        {{"S\n", "sync\n"}, {"C\n", clock_answer}, {".\n", NULL}, {0}},
     };
     for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
         buf_reset(&f->received);
@@ -251,7 +316,8 @@ static void a_large_file_is_sent_whole(void **state)
 {
     struct fixture *f = *state;
     enum { SIZE = 2 << 20 };
-    static const struct guest_end ends[] = {{"S\n", "sync\n"}, {".\n", "ok 0\n"}, {0}};
+    static const struct guest_end ends[] = {
+        {"S\n", "sync\n"}, {"C\n", clock_answer}, {".\n", "ok 0\n"}, {0}};
     cleanup_buf struct buf records = BUF_INIT(0);
     cleanup_free char *content = mem_calloc(SIZE + 1, 1);
     memset(content, 'x', SIZE);
@@ -290,6 +356,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_clock_and_random_numbers_come_first),
+        TEST(the_clock_is_stepped_by_what_the_soonest_answer_showed),
         TEST(what_is_not_the_end_waits_for_no_more_than_its_records),
         TEST(a_guest_that_did_not_do_all_of_it_has_failed),
         TEST(a_guest_that_does_not_answer_is_given_up),

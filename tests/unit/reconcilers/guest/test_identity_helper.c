@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "specs/base/buf.h"
@@ -246,15 +247,16 @@ static void what_failed_is_counted_and_the_rest_is_done(void **state)
     expect(f,
         "T 1700000000 5\nE "
         "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff0011223344"
-        "5566778899aabbccddeeff00112233445566778899aabbccddeeff\n.\n",
-        "ready\nok 2\n", 1);
+        "5566778899aabbccddeeff00112233445566778899aabbccddeeff\nA 5\nB 5000000007\n.\n",
+        "ready\nok 4\n", 1);
 }
 
 static void a_stream_that_cannot_be_read_ends_it(void **state)
 {
     struct fixture *f = *state;
     static const char *const streams[] = {"", ".", "\n", "Q\n", "S now\n", ". \n", "X\n", "T 1\n",
-        "T x 1\n", "T 1 x\n", "T 1 2 3\n", "T 99999999999999999999 1\n", "E 00\n", "E \n", "H \n",
+        "C 1\n", "A\n", "A -1\n", "B x\n", "B 1 2\n", "T x 1\n", "T 1 x\n", "T 1 2 3\n",
+        "T 99999999999999999999 1\n", "E 00\n", "E \n", "H \n",
         "H 0123456789012345678901234567890123456789012345678901234567890123456789\n",
         "F 600 5 relative\nhello.\n", "F 900 5 /etc/new\nhello.\n", "F 600 x /etc/new\nhello.\n",
         "F 600 -1 /etc/new\n.\n", "F 600 99 /etc/new\nshort", "F 600\n.\n", " \n"};
@@ -266,6 +268,21 @@ static void a_stream_that_cannot_be_read_ends_it(void **state)
     cleanup_free char *line = mem_calloc(5001, 1);
     memset(line, 'H', 5000);
     expect(f, line, "ready\nbad\n", STATUS_BAD);
+}
+
+static void it_says_what_its_clock_shows(void **state)
+{
+    struct fixture *f = *state;
+    struct timespec before, after;
+    long long seconds = 0, nanoseconds = 0;
+    cleanup_free char *answers = NULL;
+    assert_int_equal(clock_gettime(CLOCK_REALTIME, &before), 0);
+    assert_int_equal(play(f, "C\n.\n", 4, 4, &answers), 0);
+    assert_int_equal(clock_gettime(CLOCK_REALTIME, &after), 0);
+    assert_int_equal(sscanf(answers, "ready\nclock %lld %lld\nok 0\n", &seconds, &nanoseconds), 2);
+    long long guest_ns = seconds * 1000000000 + nanoseconds;
+    assert_true(guest_ns >= before.tv_sec * 1000000000LL + before.tv_nsec &&
+                guest_ns <= after.tv_sec * 1000000000LL + after.tv_nsec);
 }
 
 static void it_waits_where_it_is_asked_to(void **state)
@@ -371,6 +388,7 @@ int main(void)
         TEST(a_large_file_arrives_whole),
         TEST(what_failed_is_counted_and_the_rest_is_done),
         TEST(a_stream_that_cannot_be_read_ends_it),
+        TEST(it_says_what_its_clock_shows),
         TEST(it_waits_where_it_is_asked_to),
         TEST(on_a_port_it_takes_bytes_as_they_are),
         TEST(a_port_that_is_not_there_ends_it),
