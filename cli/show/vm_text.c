@@ -17,6 +17,7 @@
 #include "specs/base/text.h"
 #include "specs/base/url.h"
 #include "specs/vm/backend_traits.h"
+#include "specs/vm/spec_text.h"
 #include "store/store.h"
 
 void vm_text_field(struct buf *out, const char *label, const char *fmt, ...)
@@ -96,6 +97,11 @@ static void add_spec(
         vm_text_field(out, "Disk:", "%u GB", disk_gib);
     } else {
         vm_text_field(out, "Disk:", "as the image");
+    }
+    cleanup_buf struct buf limit = BUF_INIT(0);
+    spec_text_add_io_limit(&limit, &spec->io_limit);
+    if (limit.len > 0) {
+        vm_text_field(out, "I/O limit:", "%s", buf_str(&limit) + strlen(" "));
     }
     for (size_t i = 0; i < spec->n_volumes; i++) {
         const struct spec_volume *volume = &spec->volumes[i];

@@ -69,6 +69,7 @@ static const struct vmfile_field {
     {"max-vcpus", "maxVcpus", DISPOSITION_RESTART, NULL},
     {"max-memory", "maxMemoryMib", DISPOSITION_RESTART, NULL},
     {"disk", "diskGib", DISPOSITION_LIVE, NULL},
+    {"io-limit", "ioLimit", DISPOSITION_LIVE, NULL},
     {"volume", "volumes", DISPOSITION_LIVE, NULL},
     {"further disk", "disks", DISPOSITION_RESTART, NULL},
     {"share", "shares", DISPOSITION_RESTART, NULL},
@@ -167,8 +168,8 @@ static void clear_change(struct spec_change *change)
 
 void spec_diff_put_off(struct spec_diff *diff)
 {
-    static const char *const of_machine[] = {"disk", "volume", "forward", "host-services",
-        "isolate", "egress", "further network", "vcpus", "memory"};
+    static const char *const of_machine[] = {"disk", "io-limit", "volume", "forward",
+        "host-services", "isolate", "egress", "further network", "vcpus", "memory"};
     for (size_t i = 0; i < diff->count; i++) {
         struct spec_change *change = &diff->changes[i];
         for (size_t at = 0; at < ARRAY_LEN(of_machine); at++) {

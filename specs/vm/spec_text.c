@@ -29,6 +29,14 @@ static void add_number(struct buf *out, const char *before, int64_t number)
     buf_printf(out, "%s%" PRId64, before, number);
 }
 
+/* Of 0 nothing. */
+static void add_positive(struct buf *out, const char *before, int64_t number)
+{
+    if (number > 0) {
+        add_number(out, before, number);
+    }
+}
+
 /* A string of several lines, each as it is: a diff compares them. */
 static void add_lines(struct buf *out, const char *name, const char *text)
 {
@@ -156,6 +164,32 @@ static void add_network(struct buf *out, const json_t *value)
     buf_printf(out, block.len > 0 ? " {%s }" : "%s", buf_str(&block));
 }
 
+/* "100M". */
+static void add_rate(struct buf *out, const char *before, uint32_t kib)
+{
+    if (kib > 0) {
+        bool is_mib = kib % 1024 == 0;
+        buf_printf(out, "%s\"%u%c\"", before, is_mib ? kib / 1024 : kib, is_mib ? 'M' : 'K');
+    }
+}
+
+void spec_text_add_io_limit(struct buf *out, const struct spec_io_limit *limit)
+{
+    add_rate(out, " read=", limit->read_kib);
+    add_rate(out, " write=", limit->write_kib);
+    add_positive(out, " iops=", limit->iops);
+}
+
+static void add_io_limit(struct buf *out, const json_t *value)
+{
+    cleanup_buf struct buf limits = BUF_INIT(0);
+    const struct spec_io_limit limit = {.read_kib = (uint32_t)json_int(value, "readKib", 0),
+        .write_kib = (uint32_t)json_int(value, "writeKib", 0),
+        .iops = (uint32_t)json_int(value, "iops", 0)};
+    spec_text_add_io_limit(&limits, &limit);
+    buf_printf(out, limits.len > 0 ? "io-limit%s" : "%s", buf_str(&limits));
+}
+
 /* Blocks and entries, by the keys that only they have. */
 static void add_object(struct buf *out, const char *field, const json_t *value)
 {
@@ -184,14 +218,10 @@ static void add_object(struct buf *out, const char *field, const json_t *value)
     } else if (text_eq(field, "further disk")) {
         add_quoted(out, "disk ", json_text(value, "name"));
         add_quoted(out, " readonly=#true file=", json_text(value, "file"));
-        if (json_int(value, "sizeGib", 0) > 0) {
-            add_number(out, " ephemeral=#true size=", json_int(value, "sizeGib", 0));
-        }
+        add_positive(out, " ephemeral=#true size=", json_int(value, "sizeGib", 0));
     } else if (text_eq(field, "volume")) {
         add_quoted(out, "volume ", json_text(value, "name"));
-        if (json_int(value, "sizeGib", 0) > 0) {
-            add_number(out, " size=", json_int(value, "sizeGib", 0));
-        }
+        add_positive(out, " size=", json_int(value, "sizeGib", 0));
         add_quoted(out, " mount=", json_text(value, "mount"));
     } else if (json_text(value, "guest")) {
         add_quoted(out, "share ", json_text(value, "host"));
@@ -203,16 +233,15 @@ static void add_object(struct buf *out, const char *field, const json_t *value)
     } else if (json_flag(value, "isSet", false)) {
         add_quoted(out, "ssh { user ", json_text(value, "user"));
         add_quoted(out, "; private-key ", json_text(value, "privateKey"));
-        int64_t timeout_s = json_int(value, "timeoutSeconds", 0);
-        if (timeout_s > 0) {
-            add_number(out, "; timeout ", timeout_s);
-        }
+        add_positive(out, "; timeout ", json_int(value, "timeoutSeconds", 0));
         buf_add_str(out, " }");
     } else if (json_text(value, "path")) {
         bool is_further = text_eq(field, "further user-data");
         buf_add_str(out, is_further ? "user-data" : field);
         add_quoted(out, " ", json_text(value, "path"));
         buf_add_str(out, is_further ? " raw=#false" : "");
+    } else if (text_eq(field, "io-limit")) {
+        add_io_limit(out, value);
     } else if (json_object_get(value, "port")) {
         buf_add_str(out, field);
         add_number(out, text_eq(field, "vnc") ? " port=" : " ", json_int(value, "port", 0));

@@ -9,11 +9,15 @@
 #include "specs/base/json.h"
 
 struct buf;
+struct spec_io_limit;
 
 /* Appends the node of the value, or of one entry of a list: `forward host=8080 guest=80`. No line
  * end behind it; more than one line for a command of several lines; nothing for a block that is
  * not there. */
 void spec_text_add_node(struct buf *out, const char *field, const json_t *value);
+
+/* ` read="100M" iops=500`: the properties of the node; nothing of none. */
+void spec_text_add_io_limit(struct buf *out, const struct spec_io_limit *limit);
 
 /* First digits of the digest of the file that the value names; NULL: it names none, or the file
  * was too large to read. free() it. */

@@ -250,6 +250,13 @@ static const struct field live_rows[] = {
 static const struct fields ready_fields = {FIELDS_OF(ready_rows, struct spec_check)};
 static const struct fields live_fields = {FIELDS_OF(live_rows, struct spec_check)};
 
+static const struct field io_limit_rows[] = {
+    FIELD(struct spec_io_limit, read_kib, "readKib"),
+    FIELD(struct spec_io_limit, write_kib, "writeKib"),
+    FIELD(struct spec_io_limit, iops, "iops"),
+};
+static const struct fields io_limit_fields = {FIELDS_OF(io_limit_rows, struct spec_io_limit)};
+
 static const struct field spec_rows[] = {
     FIELD(struct vm_spec, name, "name"),
     FIELD_ENUM(struct vm_spec, backend, "backend", &backend_kind_words),
@@ -260,6 +267,7 @@ static const struct field spec_rows[] = {
     FIELD(struct vm_spec, max_vcpus, "maxVcpus", .omit_empty = true),
     FIELD(struct vm_spec, max_memory_mib, "maxMemoryMib", .omit_empty = true),
     FIELD(struct vm_spec, disk_gib, "diskGib"),
+    FIELD_STRUCT(struct vm_spec, io_limit, "ioLimit", &io_limit_fields, .omit_empty = true),
     FIELD_LIST(struct vm_spec, volumes, n_volumes, "volumes", &spec_volume_fields, .is_set = true,
         .omit_empty = true),
     FIELD_LIST(

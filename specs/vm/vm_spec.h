@@ -212,6 +212,12 @@ struct spec_ssh {
     uint32_t timeout_s; /* what the guest may take to answer; 0: SPEC_DEFAULT_SSH_TIMEOUT_S */
 };
 
+/* What all its disks may move in a second, together; 0: no limit. */
+struct spec_io_limit {
+    uint32_t read_kib, write_kib;
+    uint32_t iops; /* reads and writes */
+};
+
 struct vm_spec {
     char *name;
     enum backend_kind backend;
@@ -221,6 +227,7 @@ struct vm_spec {
     uint32_t max_vcpus;      /* headroom to add CPUs while it runs; 0: none */
     uint32_t max_memory_mib; /* the same for memory */
     uint32_t disk_gib;       /* 0: as large as the image */
+    struct spec_io_limit io_limit;
     struct spec_volume *volumes;
     size_t n_volumes;
     struct spec_disk *disks; /* without the first */

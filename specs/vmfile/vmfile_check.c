@@ -158,7 +158,7 @@ static void check_storage(struct vmfile_reader *reader, const struct vmfile_vm *
         const char *name;
         struct kdl_pos pos;
     } of_qemu[] = {{"a further `disk`", vm->disk}, {"`volume`", vm->seen[VM_VOLUME]},
-        {"`share`", vm->seen[VM_SHARE]}};
+        {"`share`", vm->seen[VM_SHARE]}, {"`io-limit`", vm->seen[VM_IO_LIMIT]}};
     for (size_t i = 0; spec->backend == BACKEND_PROPOLIS && i < ARRAY_LEN(of_qemu); i++) {
         if (of_qemu[i].pos.line) {
             vmfile_report(reader, of_qemu[i].pos, "remove it",

@@ -46,6 +46,7 @@ static const struct vmfile_rule rules[VM_FIELD_COUNT_] = {
         .max = SPEC_MEMORY_MAX_MIB},
     [VM_DISK] = {"disk", "disk 20", .kind = VMFILE_GIB, SPEC(disk_gib), .max = SPEC_DISK_MAX_GIB,
         .read_form = vmfile_read_disk},
+    [VM_IO_LIMIT] = {"io-limit", VMFILE_IO_LIMIT_USAGE, .read_node = vmfile_read_io_limit},
     [VM_VOLUME] = {"volume", "volume \"data\" size=20 mount=\"/data\"", .is_list = true,
         .read_node = vmfile_read_volume},
     [VM_SHARE] = {"share", "share \".\" \"/work\"", .is_list = true,

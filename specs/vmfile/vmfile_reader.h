@@ -28,7 +28,7 @@ enum {
     VMFILE_MAX_VMS = 1024,
     VMFILE_MAX_DEPENDS_ON = 64,
     VMFILE_MAX_DIAGNOSTICS = 100,
-    VMFILE_MAX_FIELDS = 32,  /* of one node */
+    VMFILE_MAX_FIELDS = 40,  /* of one node */
     VMFILE_MAX_INCLUDES = 8, /* within each other */
 };
 
@@ -41,6 +41,7 @@ enum vm_field {
     VM_MAX_VCPUS,
     VM_MAX_MEMORY,
     VM_DISK,
+    VM_IO_LIMIT,
     VM_VOLUME,
     VM_SHARE,
     VM_NETWORK,
@@ -309,6 +310,11 @@ void vmfile_read_ready(struct vmfile_reader *reader, const struct kdl_node *node
 void vmfile_read_live(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_depends_on(
     struct vmfile_reader *reader, const struct kdl_node *node, void *target);
+
+/* --- vmfile_read_limit.c --- */
+
+#define VMFILE_IO_LIMIT_USAGE "io-limit read=\"100M\" write=\"50M\""
+void vmfile_read_io_limit(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 
 /* --- vmfile_read_label.c --- */
 

@@ -91,6 +91,36 @@ remember() {
     [ "$(cpus)" -eq 3 ]
 }
 
+# limits: what QEMU has of the disks that the VM may write to
+limits() { qmp query-block | jq -c '[.[] | select(.inserted.ro == false).inserted | [.bps_rd, .bps_wr, .iops]] | unique'; }
+
+@test "what the disks may move is limited at once, changed and set free" {
+    remember
+    [ "$(limits)" = '[[0,0,0]]' ]
+    change '^    disk 1$' '    disk 1; io-limit write="256K"'
+    run vmctl up
+    echo "$output"
+    [[ $output == *'live: configured (live): io-limit (not set) -> write="256K"'* ]]
+    [ "$(limits)" = '[[0,262144,0]]' ]
+    [ "$(reason Synced)" = Synced ]
+    local begun_ms
+    begun_ms=$(date +%s%3N)
+    vmctl ssh live -- 'dd if=/dev/zero of=/var/tmp/x bs=64k count=24 oflag=direct'
+    [ $(($(date +%s%3N) - begun_ms)) -ge 4500 ] # 1.5 MiB at 256 KiB a second
+    qmp block_set_io_throttle '{"id": "/machine/peripheral/disk/virtio-backend", "bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0}'
+    await event 'another program changed the machine; corrected: io-limit write="256K"'
+    change 'write="256K"' 'read="100M" write="50M" iops=1000'
+    kill_controller
+    vmctl -q up
+    [ "$(limits)" = '[[104857600,52428800,1000]]' ]
+    run vmctl describe live
+    [[ $output == *'I/O limit:   read="100M" write="50M" iops=1000'* ]]
+    change '; io-limit .*' ''
+    vmctl -q up
+    [ "$(limits)" = '[[0,0,0]]' ]
+    is_unchanged
+}
+
 @test "kill -9 of vmctld while memory is added: added once" {
     local i
     remember

@@ -375,6 +375,9 @@ static json_t *query(struct fake *fake, const char *command)
     if (text_eq(command, "query-vnc")) {
         return json_pack("{s:b, s:s, s:s}", "enabled", 1, "host", "127.0.0.1", "service", "5900");
     }
+    if (text_eq(command, "query-block")) {
+        return json_array();
+    }
     if (text_eq(command, "query-named-block-nodes")) {
         return list_nodes(fake);
     }

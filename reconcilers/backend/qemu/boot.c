@@ -3,7 +3,8 @@
  * The boot operation: the QMP commands between the start of QEMU and the start of the guest:
  *
  *   status + forwards -> (remove | add)* -> switch* -> disk -> (resize) -> volumes (plug.c)
- *          -> CPUs and memory (hotplug.c) -> vnc + machine type + (run) + settled -> done
+ *          -> io-limit (throttle.c) -> CPUs and memory (hotplug.c) -> vnc + machine type + (run) +
+ * settled -> done
  *
  * Each -> waits for the answers of what is before it; what + joins is sent in one piece.
  * monitor.c has verified the UUID before it sends any command. Every step queries the state first
@@ -58,6 +59,7 @@ struct boot {
     struct forwards wanted;
     struct forwards unwanted;
     struct plug *plug;           /* NULL: the machine has no volumes, nor is to have any */
+    struct op *throttling;       /* NULL: not under way */
     struct hotplug *hotplug;     /* NULL: the machine has no room for more */
     struct buf changes;          /* text for boot_result.changes */
     struct loop_timer *finished; /* calls `done` from the loop, never from within start() */
@@ -76,6 +78,7 @@ static void boot_cancel(struct op *op)
     vm_spec_free(boot->spec);
     vm_status_free(boot->status);
     plug_free(boot->plug);
+    op_cancel(boot->throttling);
     hotplug_free(boot->hotplug);
     loop_timer_free(boot->finished);
     buf_clear(&boot->changes);
@@ -225,6 +228,39 @@ static void check_hardware(struct boot *boot)
     }
 }
 
+/* ---- what the disks may move ---- */
+
+static void throttle_done(void *context, const struct error *err)
+{
+    struct boot *boot = context;
+    boot->throttling = NULL;
+    if (err) {
+        boot_fail(boot, err);
+        return;
+    }
+    const struct spec_io_limit *limit = &boot->spec->io_limit;
+    boot->machine->is_unthrottled = !limit->read_kib && !limit->write_kib && !limit->iops;
+    check_hardware(boot);
+}
+
+/* One that an earlier controller left may have a limit that is not wanted any more. */
+static void check_throttle(struct boot *boot)
+{
+    const struct spec_io_limit *limit = &boot->spec->io_limit;
+    struct error err = {0};
+    bool is_wanted = limit->read_kib || limit->write_kib || limit->iops;
+    if (!is_wanted && boot->machine->is_unthrottled) {
+        check_hardware(boot);
+        return;
+    }
+    boot->machine->is_unthrottled = false;
+    boot->throttling =
+        machine_throttle(boot->machine, limit, &boot->changes, throttle_done, boot, &err);
+    if (!boot->throttling) {
+        boot_fail(boot, &err);
+    }
+}
+
 /* ---- volumes ---- */
 
 static void plug_done(void *context, const struct error *err)
@@ -234,14 +270,14 @@ static void plug_done(void *context, const struct error *err)
         boot_fail(boot, err);
         return;
     }
-    check_hardware(boot);
+    check_throttle(boot);
 }
 
 static void check_volumes(struct boot *boot)
 {
     struct error err = {0};
     if (!boot->plug) {
-        check_hardware(boot);
+        check_throttle(boot);
     } else if (plug_start(boot->plug, &err) < 0) {
         boot_fail(boot, &err);
     }

@@ -179,6 +179,7 @@ int machine_take_child(struct machine *machine, const char *instance_id,
     drop_monitor(machine);
     forget_process(machine);
     machine->is_output_read = false;
+    machine->is_unthrottled = true;
     machine->start_pipe = TAKE_FD(spawned_take->start_pipe);
     int rc = watch_process(machine, instance_id, spawned_take->pid, spawned_take->start_ticks, err);
     if (rc < 0) {

@@ -10,6 +10,7 @@
 #include "specs/vm/vm_spec.h"
 
 struct agent_watch;
+struct buf;
 struct loop_timer;
 struct monitor;
 struct process;
@@ -37,6 +38,7 @@ struct machine {
     struct share_watch *shares; /* as `monitor` */
     struct monitor *monitor;    /* NULL: no process, or it does not run QEMU yet */
     struct agent_watch *agent;  /* as `monitor` */
+    bool is_unthrottled;        /* none of its disks has an `io-limit`, as this controller knows */
     bool is_output_read;        /* last_output is set from the end of qemu.log */
     char *last_output;
     struct loop_timer *log_timer; /* while there is a monitor */
@@ -54,6 +56,18 @@ const json_t *machine_find_node(const json_t *nodes, const char *name);
 /* Removes the bitmaps of backups from that node that a QEMU which died did not write: of no use,
  * and a disk that has one is not resized. Sent before what is sent next. */
 void machine_drop_bitmaps(struct machine *machine, const json_t *node);
+
+/*
+ * Gives the disks of the machine the `io-limit` of its spec over QMP: its disk, its volumes and its
+ * further disks share one group of QEMU's, so that the numbers are those of the VM. It asks what
+ * each has and sets only what differs, so a controller killed in the middle resumes, and a second
+ * call does nothing. Without a limit it takes away ours alone: who throttles a disk of such a VM by
+ * the machine's QMP socket is left alone. A text of what was done is appended to `changes`, which
+ * lives as long. Errors: ERR_QMP_COMMAND with QEMU's message, ERR_TIMEOUT, ERR_QMP_CONNECT; NULL:
+ * at once.
+ */
+struct op *machine_throttle(struct machine *machine, const struct spec_io_limit *limit,
+    struct buf *changes, op_done_fn *done, void *context, struct error *err);
 
 /* The operations, each in a file of its own. */
 struct op *machine_launch(struct machine *machine, const struct vm_env *env,

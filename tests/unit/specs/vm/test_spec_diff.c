@@ -55,6 +55,10 @@ static void change_max_memory(struct vm_spec *s)
 {
     s->max_memory_mib = 8192;
 }
+static void change_io_limit(struct vm_spec *s)
+{
+    s->io_limit.write_kib = 1024;
+}
 static void change_disk(struct vm_spec *s)
 {
     s->disk_gib = 40;
@@ -243,6 +247,7 @@ static const struct {
     {change_max_vcpus, "max-vcpus", DISPOSITION_RESTART},
     {change_max_memory, "max-memory", DISPOSITION_RESTART},
     {change_disk, "disk", DISPOSITION_LIVE},
+    {change_io_limit, "io-limit", DISPOSITION_LIVE},
     {change_network, "network", DISPOSITION_RESTART},
     {change_bridge, "bridge", DISPOSITION_RESTART},
     {change_vnic, "vnic", DISPOSITION_RESTART},

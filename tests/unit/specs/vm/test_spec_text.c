@@ -24,6 +24,7 @@ static const char *const nodes[] = {
     "max-vcpus 4",
     "max-memory 4096",
     "disk 20",
+    "io-limit read=\"100M\" write=\"512K\" iops=500",
     "forward host=8080 guest=80",
     "forward host=5300 guest=53 proto=\"udp\"",
     "vnc port=5901 password-file=\"/vnc.pass\"",

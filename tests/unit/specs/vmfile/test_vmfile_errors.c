@@ -199,8 +199,8 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
             "size=20 mount=\"/data\"\n"},
         {"vm a { image i; xyzzy }",
             "1:17+5 unknown node `xyzzy` in `vm` | known here: `image`, `image-url`, `vcpus`, "
-            "`memory`, `max-vcpus`, `max-memory`, `disk`, `volume`, `share`, `network`, `vnc`, "
-            "`cloud-init`, "
+            "`memory`, `max-vcpus`, `max-memory`, `disk`, `io-limit`, `volume`, `share`, "
+            "`network`, `vnc`, `cloud-init`, "
             "`ssh`, `provision`, `restart`, `forward`, `ready`, `live`, `depends-on`, `label`, "
             "`protect`, `arch`, `accel`, "
             "`machine`, `firmware`, `tpm`, "
@@ -382,6 +382,33 @@ static void sizes_are_numbers_or_have_a_known_suffix(void **state)
             "1:22+2 `disk` must be a whole number from 1 to 65536, not -1\n"},
         {"vm a { image i; disk 65537 }",
             "1:22+5 `disk` must be a whole number from 1 to 65536, not 65537\n"},
+    };
+    (void)state;
+    assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+static void limits_are_sizes_a_second(void **state)
+{
+    static const struct invalid cases[] = {
+        {"vm a { image i; io-limit read=\"100M\" write=\"512KiB/s\" iops=1 }", ""},
+        {"vm a { image i; io-limit { read \"1G\" } }", ""},
+        {"vm a { image i; io-limit }",
+            "1:17+8 `io-limit` limits nothing: it needs read=, write= or iops= | write for "
+            "example: io-limit read=\"100M\" write=\"50M\"\n"},
+        {"vm a { image i; io-limit read=100 }",
+            "1:31+3 `read` of `io-limit` has no unit: 100 | write a size such as \"512K\" or "
+            "\"100M\", which is that of one second\n"},
+        {"vm a { image i; io-limit write=\"5 M\" }", "1:32+5 `write` of `io-limit` is not a size: "
+                                                     "\"5 M\" | write a size such as \"512K\" or "
+                                                     "\"100M\", which is that of one second\n"},
+        {"vm a { image i; io-limit write=\"0K\" }",
+            "1:32+4 `write` of `io-limit` must be from 1 KiB to 1 TiB a second, not \"0K\"\n"},
+        {"vm a { image i; io-limit write=\"2T\" }",
+            "1:32+4 `write` of `io-limit` must be from 1 KiB to 1 TiB a second, not \"2T\"\n"},
+        {"vm a { image i; io-limit iops=0 }",
+            "1:31+1 `iops` must be a whole number from 1 to 1000000000, not 0\n"},
+        {"vm a { image i; backend propolis; network none; io-limit iops=5 }",
+            "1:49+8 `io-limit` goes with backend \"qemu\", not \"propolis\" | remove it\n"},
     };
     (void)state;
     assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
@@ -1078,6 +1105,7 @@ int main(void)
         cmocka_unit_test(resources_are_whole_numbers_within_their_range),
         cmocka_unit_test(a_single_value_stands_once_and_plainly),
         cmocka_unit_test(sizes_are_numbers_or_have_a_known_suffix),
+        cmocka_unit_test(limits_are_sizes_a_second),
         cmocka_unit_test(addresses_are_those_of_one_machine),
         cmocka_unit_test(the_networks_of_a_vm_go_together),
         cmocka_unit_test(network_fields_belong_to_their_mode),

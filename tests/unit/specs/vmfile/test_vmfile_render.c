@@ -181,8 +181,8 @@ static void codes_a_terminal_would_obey_are_shown_as_text(void **state)
         " 2 | vm \"a\" { image \"i\"; x \"\\x1b[31m\\u{202e}\"\n"
         "   |                     ^\n"
         "   = help: known here: `image`, `image-url`, `vcpus`, `memory`, `max-vcpus`, "
-        "`max-memory`, `disk`, `volume`, `share`, `network`, `vnc`, `cloud-init`, `ssh`, "
-        "`provision`, "
+        "`max-memory`, `disk`, `io-limit`, `volume`, `share`, `network`, `vnc`, `cloud-init`, "
+        "`ssh`, `provision`, "
         "`restart`, `forward`, `ready`, `live`, `depends-on`, `label`, `protect`, `arch`, `accel`, "
         "`machine`, `firmware`, `tpm`, "
         "`autostart`, `warm`, `stop-timeout`, `backend`, `propolis-server`, `node`\n");

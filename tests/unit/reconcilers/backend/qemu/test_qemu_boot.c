@@ -148,6 +148,94 @@ static void every_seed_bus_is_accepted_by_qemu(void **state)
     }
 }
 
+/* ---- io-limit ---- */
+
+static size_t count_in(const char *text, const char *word)
+{
+    size_t n = 0;
+    for (; (text = strstr(text, word)); text += strlen(word)) {
+        n++;
+    }
+    return n;
+}
+
+static void expect_limit(struct fixture *f, const char *number, size_t n_disks)
+{
+    cleanup_free char *answer = ask_user_socket(f, "{\"execute\":\"query-block\"}");
+    if (count_in(answer, number) != n_disks) {
+        fail_msg("%zu times %s in %s", n_disks, number, answer);
+    }
+}
+
+static void boot_limited(struct fixture *f, struct spec_io_limit limit)
+{
+    free(TAKE_PTR(f->boot.changes));
+    f->spec->io_limit = limit;
+    try_boot(f);
+    expect_ok(f);
+}
+
+static void add_scratch_disk(struct fixture *f)
+{
+    struct vm_spec *spec = f->spec;
+    spec->disks = mem_calloc(1, sizeof(*spec->disks));
+    spec->disks[spec->n_disks++] = (struct spec_disk){.name = mem_strdup("scratch"), .size_gib = 1};
+}
+
+/* The disk and the further one; not the seed. */
+static void the_disks_share_the_limit_which_changes_while_it_runs(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *seed = vm_path(f, VM_SEED), *bytes = mem_calloc(1 << 16, 1);
+    struct error err = {0};
+    assert_int_equal(fs_write_file(seed, bytes, 1 << 16, 0600, &err), 0);
+    add_scratch_disk(f);
+    f->spec->io_limit = (struct spec_io_limit){.read_kib = 100 << 10, .iops = 500};
+    start_and_boot(f);
+    assert_string_equal(f->boot.changes, "io-limit read=\"100M\" iops=500");
+    expect_limit(f, "\"bps_rd\":104857600,", 2);
+    expect_limit(f, "\"iops\":500,", 2);
+    expect_limit(f, "\"group\":\"vmctl\"", 2);
+    boot_limited(f, f->spec->io_limit); /* done twice: killed before it was recorded */
+    assert_null(f->boot.changes);
+    boot_limited(f, (struct spec_io_limit){.write_kib = 512});
+    assert_string_equal(f->boot.changes, "io-limit write=\"512K\"");
+    expect_limit(f, "\"bps_rd\":0,", 3);
+    expect_limit(f, "\"bps_wr\":524288,", 2);
+    boot_limited(f, (struct spec_io_limit){.iops = 0});
+    assert_string_equal(f->boot.changes, "io-limit removed");
+    expect_limit(f, "\"bps_wr\":0,", 3);
+}
+
+/* A controller killed between the limit and its record, and then it is not wanted any more. */
+static void a_limit_that_an_earlier_controller_left_goes(void **state)
+{
+    struct fixture *f = *state;
+    f->spec->io_limit.iops = 500;
+    start_and_boot(f);
+    ops()->close(f->machine);
+    open_machine(f);
+    await_state(f, RUN_STATE_RUNNING);
+    boot_limited(f, (struct spec_io_limit){.iops = 0});
+    expect_limit(f, "\"iops\":500,", 0);
+}
+
+static void a_limit_by_the_machines_own_socket_is_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    start_and_boot(f);
+    cleanup_free char *answer = ask_user_socket(f,
+        "{\"execute\":\"block_set_io_throttle\",\"arguments\":{\"id\":"
+        "\"/machine/peripheral/disk/virtio-backend\",\"bps\":0,\"bps_rd\":0,\"bps_wr\":0,"
+        "\"iops\":77,\"iops_rd\":0,\"iops_wr\":0}}");
+    assert_string_equal(answer, "{}");
+    ops()->close(f->machine);
+    open_machine(f);
+    await_state(f, RUN_STATE_RUNNING);
+    boot_limited(f, (struct spec_io_limit){.iops = 0});
+    expect_limit(f, "\"iops\":77,", 1);
+}
+
 /* ---- tap ---- */
 
 static bool bring_up(const char *device)
@@ -202,6 +290,9 @@ int main(void)
         TEST(a_forward_that_is_no_longer_wanted_goes),
         TEST(the_disk_grows_to_the_specs_size),
         TEST(every_seed_bus_is_accepted_by_qemu),
+        TEST(the_disks_share_the_limit_which_changes_while_it_runs),
+        TEST(a_limit_that_an_earlier_controller_left_goes),
+        TEST(a_limit_by_the_machines_own_socket_is_left_alone),
         TEST(a_tap_network_is_inherited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
