@@ -30,6 +30,7 @@ const struct command *const cli_commands[] = {
     &command_snapshot,
     &command_clone,
     &command_rename,
+    &command_move,
     &command_backup,
     &command_export,
     &command_import,

@@ -45,6 +45,7 @@ extern const struct command command_run;
 extern const struct command command_serve;
 extern const struct command command_snapshot;
 extern const struct command command_clone;
+extern const struct command command_move;
 extern const struct command command_rename;
 extern const struct command command_backup;
 extern const struct command command_export;

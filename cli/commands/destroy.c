@@ -5,15 +5,25 @@
 #include "cli/request/power.h"
 #include "specs/base/error.h"
 
+/* Begins as that of each power command. */
+struct destroy_values {
+    struct power_values power;
+    bool is_node_off; /* cli/nodes/spread_fleet.c */
+};
+
 static const struct arg_option options[] = {
     OPTION_NAME(struct power_values),
     OPTION_ALL(struct power_values),
     OPTION_YES(struct power_values),
+    {"node-is-off", 0, ARG_FLAG, offsetof(struct destroy_values, is_node_off), NULL,
+        "of the fleet: its node is off, you know it; it is not asked"},
     /* docker's and vagrant's: whatever state it is in, and without a question */
     {"force", 'f', ARG_FLAG, offsetof(struct power_values, is_sure), NULL, NULL},
     OPTIONS_FOLLOW(struct power_values),
     OPTIONS_END,
 };
+
+static const struct destroy_values defaults = {.power.follow.timeout_ms = FOLLOW_TIMEOUT_MS};
 
 static const struct power_command destroy = {
     .change = {.deletes = true},
@@ -25,7 +35,11 @@ static const struct power_command destroy = {
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
-    struct power_values power = *(const struct power_values *)values;
+    const struct destroy_values *given = values;
+    struct power_values power = given->power;
+    if (given->is_node_off) { /* else it would not have come here */
+        return error_set(err, ERR_USAGE, "--node-is-off is for VMs of the fleet on other nodes");
+    }
     power.which.is_all |= power.which.selector != NULL;
     if (words->count + power.which.names.count == 0 && !power.which.is_all) {
         (void)error_set(err, ERR_USAGE, "destroy: which VM?");
@@ -42,14 +56,16 @@ const struct command command_destroy = {
     .details = "Ends the VM and removes its disk, snapshots, logs, keys and record, at any\n"
                "moment of its life and whatever has become of its VMFile. Nothing is kept and\n"
                "this cannot be undone: on a terminal it asks first. Downloaded images and\n"
-               "volumes stay, and so does a VM with `protect` in its VMFile.",
+               "volumes stay, and so does a VM with `protect` in its VMFile. One of the fleet\n"
+               "whose node is off for good is given up with --node-is-off; should that node be\n"
+               "back, what it has of the VM goes to quarantine/ there.",
     .examples = "  vmctl destroy web\n"
                 "  vmctl destroy -l tier=test\n"
                 "  vmctl destroy --all -y",
     .reach = REACH_SEVERAL,
     .options = options,
-    .values_size = sizeof(struct power_values),
-    .defaults = &power_defaults,
+    .values_size = sizeof(struct destroy_values),
+    .defaults = &defaults,
     .erases = true,
     .acts = true,
     .run = run,

@@ -38,7 +38,8 @@ int fleet_release_vms(struct cli *cli, const char *node, struct error *err)
     rc = rc == 0 ? store_list(cli->store, &list, err) : rc;
     for (size_t i = 0; rc == 0 && i < list.count; i++) {
         const struct vm_desired *desired = list.records[i].desired;
-        bool is_fleets = desired && desired->fleet.epoch, stays = false;
+        bool is_fenced = desired && desired->fleet.is_fenced; /* it is another node's */
+        bool is_fleets = desired && desired->fleet.epoch && !is_fenced, stays = false;
         rc = is_fleets && node ? has_row(cli, node, list.records[i].name, &stays, err) : 0;
         if (rc == 0 && is_fleets && !stays) {
             release_one(batch, desired);

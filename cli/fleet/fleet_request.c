@@ -35,6 +35,7 @@ struct asking {
     char *row;
     json_t *ask;
     json_t *answered; /* the row with the answers; NULL: there are none yet */
+    int64_t limit_ms;
 };
 
 static int put_ask(struct asking *asking, const json_t *value, struct error *err)
@@ -79,7 +80,7 @@ static int await_answers(struct asking *asking, struct error *err)
         .time_out = refuse_unanswered,
         .context = asking};
     struct error ignored = {.code = ERR_NONE};
-    wait_loop_open(&loop, ANSWER_MS);
+    wait_loop_open(&loop, asking->limit_ms);
     int rc = put_ask(asking, asking->ask, err);
     rc = rc == 0 ? wait_loop_run(&loop, err) : rc;
     wait_loop_close(&loop);
@@ -131,6 +132,11 @@ static void take_outcome(struct cli *cli, struct followed *item, const json_t *a
     (void)snprintf(item->uid, sizeof(item->uid), "%s", uid ? uid : "");
     if (fleet_answer_error(answer, &item->error) < 0) {
         fail_item(cli, item);
+        return;
+    }
+    if (item->order->move && item->order->move->verb == FLEET_MOVE_DESTROY) {
+        item->result = GOAL_REACHED; /* its node is off: there is nothing to be followed */
+        result_print(cli, item->order->change.name, "destroyed");
         return;
     }
     int known = enum_names_find(&change_result_words, result);
@@ -343,6 +349,19 @@ static int follow_items(
     return rc;
 }
 
+static json_t *make_ask(const struct fleet_order *orders, size_t count)
+{
+    int64_t now_ms = clock_wall_ms(clock_system());
+    if (orders[0].move) {
+        return fleet_ask_new_move(now_ms, orders[0].move);
+    }
+    json_t *ask = fleet_ask_new(now_ms);
+    for (size_t i = 0; i < count; i++) {
+        fleet_ask_add(ask, orders[i].node, change_to_json(&orders[i].change));
+    }
+    return ask;
+}
+
 int fleet_request_run(struct cli *cli, const struct fleet_order *orders, size_t count,
     bool is_detached, int64_t timeout_ms, struct error *err)
 {
@@ -350,14 +369,12 @@ int fleet_request_run(struct cli *cli, const struct fleet_order *orders, size_t 
     digest_random_id(id);
     struct asking asking = {.cli = cli,
         .row = fleet_row(FLEET_KIND_ASK, id, NULL),
-        .ask = fleet_ask_new(clock_wall_ms(clock_system()))};
+        .ask = make_ask(orders, count),
+        .limit_ms = ANSWER_MS + orders[0].move_ms};
     struct following following = {.cli = cli,
         .items = mem_calloc(count, sizeof(*following.items)),
         .count = count,
         .begun_ms = clock_monotonic_ms(clock_system())};
-    for (size_t i = 0; i < count; i++) {
-        fleet_ask_add(asking.ask, orders[i].node, change_to_json(&orders[i].change));
-    }
     int rc = cli_open_store(cli, err);
     rc = rc == 0 ? await_answers(&asking, err) : rc;
     for (size_t i = 0; rc == 0 && i < count; i++) {

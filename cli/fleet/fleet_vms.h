@@ -17,6 +17,7 @@
 
 struct cli;
 struct error;
+struct fleet_move;
 struct fleet_view;
 struct vm_spec;
 
@@ -41,7 +42,10 @@ struct fleet_order {
     struct change change; /* borrows */
     const char *node;     /* for a VM that is not there yet; NULL: it has to be there */
     struct goal goal;
-    const char *done; /* "destroyed": printed in the end; NULL: nothing */
+    const char *done;              /* "destroyed": printed in the end; NULL: nothing */
+    const struct fleet_move *move; /* in place of the change, which has the name; it is the only
+                                    * order then. NULL: none */
+    int64_t move_ms;               /* so long the request for it may take, besides */
 };
 
 /* What the fleet has on this host becomes the host's own, and runs on: all of it, or, given `node`,
@@ -51,3 +55,8 @@ int fleet_release_vms(struct cli *cli, const char *node, struct error *err);
 /* Returns an exit status, the worst, with all errors printed; negative: nothing was done. */
 int fleet_request_run(struct cli *cli, const struct fleet_order *orders, size_t count,
     bool is_detached, int64_t timeout_ms, struct error *err);
+
+/* fleet_move.c: the VM has another node from now on, or is given up, by a request that this host's
+ * messenger carries out; then follows it there. As fleet_request_run(). */
+int fleet_move_run(struct cli *cli, const struct fleet_move *move, bool is_detached,
+    int64_t timeout_ms, struct error *err);

@@ -13,6 +13,7 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/fleet/fleet_ask.h"
 #include "specs/fleet/fleet_keys.h"
 #include "specs/fleet/fleet_spec.h"
 #include "specs/vm/vm_spec.h"
@@ -42,7 +43,7 @@ static bool has_flag(const struct spread *spread, const char *name)
 static int check_options(const struct spread *spread, struct error *err)
 {
     static const char allowed[] = "file name selector all detach no-wait timeout yes force "
-                                  "no-provision adopt destroy no-deps";
+                                  "no-provision adopt destroy no-deps node-is-off";
     for (const struct arg_option *o = spread->command->options; o && o->name; o++) {
         if (!text_has_word(allowed, o->name) && arg_is_given(o, spread->values)) {
             (void)error_set(err, ERR_USAGE, "--%s is not for VMs of the fleet", o->name);
@@ -209,6 +210,21 @@ static int make_orders(const struct spread *spread, const struct share_of_node *
     return rc;
 }
 
+/* `destroy --node-is-off`, one after another: the status is the worst. */
+static int give_up_all(
+    const struct spread *spread, const struct share_of_node *item, struct error *err)
+{
+    int worst = 0;
+    int rc = 0;
+    for (size_t i = 0; rc >= 0 && i < item->names.count; i++) {
+        const struct fleet_move move = {
+            .name = item->names.items[i], .verb = FLEET_MOVE_DESTROY, .is_off = true};
+        rc = fleet_move_run(spread->cli, &move, true, 0, err);
+        worst = rc > worst ? rc : worst;
+    }
+    return rc < 0 ? rc : worst;
+}
+
 int spread_run_fleet(
     const struct spread *spread, const struct share_of_node *item, struct error *err)
 {
@@ -216,6 +232,9 @@ int spread_run_fleet(
     const int64_t *timeout_ms =
         text_eq(spread->command->name, "stop") ? NULL : option_of(spread, "timeout");
     int rc = check_options(spread, err);
+    if (rc == 0 && has_flag(spread, "node-is-off")) {
+        return give_up_all(spread, item, err);
+    }
     rc = rc == 0 ? make_orders(spread, item, &orders, err) : rc;
     return rc < 0 || orders.count == 0
                ? rc

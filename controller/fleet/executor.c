@@ -9,6 +9,7 @@
 #include "controller/fleet/hold.h"
 #include "controller/fleet/member.h"
 #include "controller/fleet/mirror.h"
+#include "controller/fleet/tombstone.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
@@ -64,6 +65,7 @@ struct subject {
     char *row;
     struct vm_desired *object; /* NULL: there is none */
     struct vm_record record;
+    struct tombstone tombstone;
     struct fleet_situation situation;
 };
 
@@ -72,6 +74,7 @@ static void subject_clear(struct subject *subject)
     free(subject->row);
     vm_desired_free(subject->object);
     vm_record_clear(&subject->record);
+    tombstone_clear(&subject->tombstone);
 }
 
 static void look_at_machine(const struct member *member, struct subject *subject)
@@ -95,6 +98,12 @@ static int check_object(const struct vm_desired *object, const char *name, struc
                : 0;
 }
 
+/* Without a record here it may be the one that was. */
+static bool is_same_vm(const struct vm_desired *vm, const struct vm_desired *here)
+{
+    return !here || text_eq(vm->uid, here->uid);
+}
+
 /* An error: its row, or its record, cannot be read, and nothing is done about it. */
 static int subject_read(
     const struct member *member, const char *name, struct subject *ret, struct error *err)
@@ -111,13 +120,18 @@ static int subject_read(
         return rc;
     }
     const struct vm_desired *object = ret->object, *here = ret->record.desired;
+    tombstone_find(member, name, here, &ret->tombstone);
     ret->situation = (struct fleet_situation){
         .is_read = true,
         .has_object = object != NULL,
         .is_object_deleting = object && object->is_deleting,
         .object_epoch = object ? object->fleet.epoch : 0,
         .object_generation = object ? object->generation : 0,
+        .has_tombstone = ret->tombstone.row && is_same_vm(ret->tombstone.vm, here),
+        .has_spent_tombstone = ret->tombstone.row && !is_same_vm(ret->tombstone.vm, here),
+        .tombstone_epoch = ret->tombstone.epoch,
         .has_record = here != NULL,
+        .is_fenced = here && here->fleet.is_fenced,
         .is_fleets = here && here->fleet.epoch > 0,
         .is_same_vm = here && object && text_eq(here->uid, object->uid),
         .is_ahead = here && here->fleet.is_ahead,
@@ -180,18 +194,18 @@ static void on_written(void *context, const struct error *err)
     member->look(member->context, err != NULL);
 }
 
-/* Writes the rows that were added, if the VM's row is still the one that was decided on. */
-static void write_rows(struct executor *executor, const struct subject *subject)
+/* Writes the rows that were added, if this row is still the one that was decided on. */
+static void write_rows(struct executor *executor, const char *decided_on)
 {
     struct member *member = executor->member;
     struct engine_write writes[DESTROYED_ROWS];
     char *keys[DESTROYED_ROWS];
-    cleanup_free char *key = member_key(member, subject->row);
+    cleanup_free char *key = member_key(member, decided_on);
     cleanup_free char *hold = member_key(member, executor->hold_row);
     const struct engine_compare compares[] = {
         {.condition = ENGINE_IF_REVISION,
             .key = key,
-            .revision = mirror_get(member->mirror, subject->row)->mod_revision},
+            .revision = mirror_get(member->mirror, decided_on)->mod_revision},
         hold_compare(member, executor->hold_row, hold)};
     size_t n = executor->rows.count;
     bool holds = strings_have(&executor->rows, executor->hold_row);
@@ -224,7 +238,7 @@ static void push_change(struct executor *executor, const struct subject *subject
     cleanup_free char *text = json_dumps(json, JSON_COMPACT);
     strings_append(&executor->rows, subject->row);
     strings_append(&executor->texts, text);
-    write_rows(executor, subject);
+    write_rows(executor, subject->row);
     vm_desired_free(next);
 }
 
@@ -246,7 +260,29 @@ static void commit_destroyed(struct executor *executor, const struct subject *su
     strings_append(&executor->rows, executor->hold_row);
     strings_append(&executor->texts, rest);
     log_info("fleet", "%s: destroyed", subject->name);
-    write_rows(executor, subject);
+    write_rows(executor, subject->row);
+}
+
+static void remove_tombstone(struct executor *executor, const struct subject *subject)
+{
+    strings_append(&executor->rows, subject->tombstone.row);
+    strings_append(&executor->texts, "");
+    write_rows(executor, subject->tombstone.row);
+}
+
+static void write_to_etcd(
+    struct executor *executor, enum fleet_action action, const struct subject *subject)
+{
+    switch (action) {
+    case FLEET_PUSH:
+        push_change(executor, subject);
+        break;
+    case FLEET_COMMIT_DESTROYED:
+        commit_destroyed(executor, subject);
+        break;
+    default:
+        remove_tombstone(executor, subject);
+    }
 }
 
 /* ---- all VMs ---- */
@@ -271,15 +307,14 @@ static int executor_act(struct executor *executor, const struct subject *subject
         return write_record(executor->member, subject, err);
     case FLEET_PUSH:
     case FLEET_COMMIT_DESTROYED:
-        if (executor->op) {
-            return 0; /* after that one */
-        }
-        if (action == FLEET_PUSH) {
-            push_change(executor, subject);
-        } else {
-            commit_destroyed(executor, subject);
+    case FLEET_REMOVE_TOMBSTONE:
+        if (!executor->op) { /* else after that one */
+            write_to_etcd(executor, action, subject);
         }
         return 0;
+    case FLEET_FENCE:
+        return tombstone_fence(executor->member, &subject->record, &subject->tombstone, err);
+    case FLEET_AWAIT_CLEARED:
     case FLEET_NOTHING:
     case FLEET_WAIT:
         return 0;
@@ -303,12 +338,25 @@ static void add_object(void *context, const struct fleet_key *key, const struct 
     }
 }
 
-/* Those of etcd, and those of the fleet that are here. */
+static void add_tombstone(void *context, const struct fleet_key *key, const struct mirror_row *row)
+{
+    struct names *names = context;
+    cleanup_json json_t *json = mirror_json(names->member->mirror, row->row);
+    const char *name = json_text(json_object_get(json_object_get(json, "vm"), "spec"), "name");
+    (void)key;
+    if (name && vm_name_is_valid(name)) {
+        strings_add(&names->strings, name);
+    }
+}
+
+/* Those of etcd, and those of the fleet that are here, or were. */
 static int find_names(struct names *names, struct error *err)
 {
     struct vm_list list = {.count = 0};
     int rc = store_list(names->member->store, &list, err);
     mirror_each(names->member->mirror, FLEET_KIND_VM, add_object, names);
+    mirror_each_of(
+        names->member->mirror, FLEET_KIND_GONE, names->member->config->node, add_tombstone, names);
     for (size_t i = 0; i < list.count; i++) {
         if (list.records[i].desired && list.records[i].desired->fleet.epoch) {
             strings_add(&names->strings, list.records[i].name);

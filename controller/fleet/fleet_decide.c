@@ -21,13 +21,18 @@ PREDICATE(is_buried, s->has_tombstone && s->has_record && s->is_fleets &&
 
 PREDICATE(foreign, s->is_foreign)
 PREDICATE(unread, !s->is_read)
-PREDICATE(buried_alive, is_buried(s) && s->is_locked)
+PREDICATE(fenced, s->has_record && s->is_fenced)
 PREDICATE(buried, is_buried(s))
+/* Files of before, or a machine, of which this host has lost the record. */
+PREDICATE(left_behind, s->has_tombstone && !s->has_record && (s->has_directory || s->is_locked) &&
+                           !(s->has_object && s->object_epoch <= s->tombstone_epoch))
+/* Else etcd says both: it was put together of two states. */
+PREDICATE(cleared, s->has_spent_tombstone ||
+                       (s->has_tombstone && !(is_of_epoch(s) && s->tombstone_epoch >= s->epoch)))
 /* A VM of this host alone that has the name: the fleet's was never made here, or is gone. */
 PREDICATE(is_anothers, s->has_record && !s->is_fleets && !s->is_same_vm)
 PREDICATE(destroyed, s->has_object && s->is_object_deleting &&
                          (is_anothers(s) || (!s->has_record && !s->has_directory && !s->is_locked)))
-PREDICATE(old_directory, s->has_object && s->has_old_directory && !s->is_locked)
 PREDICATE(missing, s->has_object && !s->has_record)
 PREDICATE(name_taken, s->has_object && !s->is_same_vm)
 PREDICATE(old_epoch, is_ours(s) && s->object_epoch < s->epoch)
@@ -45,10 +50,11 @@ static const struct {
 } rows[] = {
     {foreign, FLEET_REPORT_FROZEN},
     {unread, FLEET_WAIT},
-    {buried_alive, FLEET_FENCE},
-    {buried, FLEET_CLEAR_AWAY},
+    {fenced, FLEET_AWAIT_CLEARED},
+    {buried, FLEET_FENCE},
+    {left_behind, FLEET_FENCE},
+    {cleared, FLEET_REMOVE_TOMBSTONE},
     {destroyed, FLEET_COMMIT_DESTROYED},
-    {old_directory, FLEET_SET_ASIDE},
     {missing, FLEET_WRITE_NEW},
     {name_taken, FLEET_REPORT_NAME_TAKEN},
     {old_epoch, FLEET_REPORT_OLD_EPOCH},
@@ -76,7 +82,6 @@ const char *fleet_action_name(enum fleet_action action)
         [FLEET_WAIT] = "Wait",
         [FLEET_REPORT_FROZEN] = "ReportFrozen",
         [FLEET_COMMIT_DESTROYED] = "CommitDestroyed",
-        [FLEET_SET_ASIDE] = "SetAside",
         [FLEET_WRITE_NEW] = "WriteNew",
         [FLEET_REPORT_NAME_TAKEN] = "ReportNameTaken",
         [FLEET_REPORT_OLD_EPOCH] = "ReportOldEpoch",
@@ -86,7 +91,8 @@ const char *fleet_action_name(enum fleet_action action)
         [FLEET_OFFER] = "Offer",
         [FLEET_REPORT_NEEDS_STOP] = "ReportNeedsStop",
         [FLEET_FENCE] = "Fence",
-        [FLEET_CLEAR_AWAY] = "ClearAway",
+        [FLEET_AWAIT_CLEARED] = "AwaitCleared",
+        [FLEET_REMOVE_TOMBSTONE] = "RemoveTombstone",
         [FLEET_REPORT_ORPHANED] = "ReportOrphaned",
         [FLEET_NOTHING] = "Nothing",
     };

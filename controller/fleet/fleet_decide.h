@@ -24,28 +24,28 @@ struct fleet_situation {
     bool is_moving; /* another node shall have it */
     uint64_t object_epoch, object_generation;
 
-    /* gone/N/UID of the VM that is here */
+    /* gone/N/UID of the VM that is here; or, if there is no record of the name, of one that was */
     bool has_tombstone;
     uint64_t tombstone_epoch;
+    bool has_spent_tombstone; /* of another one of the name than the VM that is here */
 
     /* the records here */
     bool has_record;
     bool is_fleets;  /* it has an epoch; else it is this host's alone */
     bool is_same_vm; /* its uid is the object's */
     bool is_ahead;   /* changed here while etcd was out of reach, from generation `base` */
+    bool is_fenced;  /* its vmctld ends it, and sets its files aside */
     uint64_t epoch, generation, base;
 
     /* the machine */
     bool has_directory;
-    bool has_old_directory; /* that of an earlier epoch */
-    bool is_locked;         /* alive.lock: a process of the VM exists, or is about to */
+    bool is_locked; /* alive.lock: a process of the VM exists, or is about to */
 };
 
 enum fleet_action {
     FLEET_WAIT,              /* nothing is known of etcd: the node continues with what it has */
     FLEET_REPORT_FROZEN,     /* no effect and no write, whatever etcd says */
     FLEET_COMMIT_DESTROYED,  /* nothing is left here: its rows go from etcd */
-    FLEET_SET_ASIDE,         /* the directory goes to quarantine */
     FLEET_WRITE_NEW,         /* the desired record, as etcd has it */
     FLEET_REPORT_NAME_TAKEN, /* by a VM of this host alone */
     FLEET_REPORT_OLD_EPOCH,  /* etcd was restored: nothing is done about this VM */
@@ -54,10 +54,12 @@ enum fleet_action {
     FLEET_WRITE_CHANGE,      /* as FLEET_WRITE_NEW, over the record that is there */
     FLEET_OFFER,             /* the other node may fetch it */
     FLEET_REPORT_NEEDS_STOP, /* it is to move, and runs */
-    FLEET_FENCE,             /* it was given to another node: off, at once, and it stays so */
-    FLEET_CLEAR_AWAY,        /* the same, and none runs: directory to quarantine, records away */
-    FLEET_REPORT_ORPHANED,   /* etcd does not know it: it runs on */
-    FLEET_NOTHING,           /* all is as it should be, or it is none of the fleet's */
+    FLEET_FENCE,         /* it was given to another node: its record says so, and vmctld ends it at
+                          * once, sets its files aside, and forgets it */
+    FLEET_AWAIT_CLEARED, /* … which is under way */
+    FLEET_REMOVE_TOMBSTONE, /* … and done */
+    FLEET_REPORT_ORPHANED,  /* etcd does not know it: it runs on */
+    FLEET_NOTHING,          /* all is as it should be, or it is none of the fleet's */
     FLEET_ACTION_COUNT_
 };
 

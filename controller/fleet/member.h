@@ -7,6 +7,7 @@
 
 #include "controller/fleet/engine.h"
 #include "specs/base/error.h"
+#include "specs/base/json.h"
 #include "specs/base/text.h"
 
 struct fleet_config;
@@ -37,3 +38,11 @@ char *member_key(const struct member *member, const char *row);
 
 /* A put, or a deletion with `text` NULL, of the row's key, which has to live as long. */
 struct engine_write member_write(const char *key, const char *text);
+
+/* Whether a VM may come to the node: it is there, is heard of, and takes new VMs. */
+int member_check_node(const struct member *member, const char *node, struct error *err);
+
+/* Answers the request of a command, unless that took it back meanwhile. False: the answer could not
+ * be kept, as on a full disk; the request is the next one again, which is for the next look. */
+bool member_answer(
+    const struct member *member, const char *row, const json_t *ask, const json_t *answers);

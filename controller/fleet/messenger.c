@@ -32,6 +32,7 @@ struct messenger {
     struct executor *executor;
     struct publisher *publisher;
     struct requests *requests;
+    struct moves *moves;
     struct loop_timer *retry, *look;
     struct op *read, *watch;
     struct engine_rows rows;
@@ -59,6 +60,7 @@ static void look_now(void *context)
         publisher_look(messenger->publisher);
     }
     requests_look(messenger->requests);
+    moves_look(messenger->moves);
 }
 
 /* Many bells in a row are one look. */
@@ -237,6 +239,7 @@ struct messenger *messenger_new(const struct messenger_options *options)
     messenger->executor = executor_new(member);
     messenger->publisher = publisher_new(member);
     messenger->requests = requests_new(member);
+    messenger->moves = moves_new(member);
     messenger->retry = loop_timer_new(options->loop, read_rows, messenger);
     messenger->look = loop_timer_new(options->loop, look_now, messenger);
     loop_timer_start(messenger->retry, 0);
@@ -249,6 +252,7 @@ void messenger_free(struct messenger *messenger)
         return;
     }
     stop_all(messenger);
+    moves_free(messenger->moves);
     requests_free(messenger->requests);
     publisher_free(messenger->publisher);
     executor_free(messenger->executor);

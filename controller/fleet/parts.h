@@ -70,3 +70,19 @@ void publisher_look(struct publisher *publisher);
 struct requests *requests_new(struct member *member);
 void requests_free(struct requests *requests);
 void requests_look(struct requests *requests);
+
+/*
+ * move.c: requests for a VM's node, each by one transaction, several at a time: one that waits
+ * keeps no other from being carried out. As above, one that is done once more is found done.
+ *
+ * A VM whose node is not heard of is given to another one, or destroyed, only while alive/N is
+ * missing and reg/N is as it was: a node that was heard of in between has another one. Unless the
+ * user says that the node is off, both have to hold for a whole TTL of that node, by the clock of
+ * this one and from when it saw first that alive/N is missing: by then a node that can reach etcd
+ * has registered again, whatever ended its lease. What this does not show is that a node runs
+ * nothing which cannot reach etcd: when it is back, it finds the mark that it has to end it
+ * (tombstone.h), and the VM's new life has another epoch, MAC address and disk.
+ */
+struct moves *moves_new(struct member *member);
+void moves_free(struct moves *moves);
+void moves_look(struct moves *moves);

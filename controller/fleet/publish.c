@@ -106,12 +106,20 @@ static void add_leftover(void *context, const struct fleet_key *key, const struc
     struct publisher *publisher = leftovers->publisher;
     bool is_there = !text_eq(key->first, publisher->member->config->node);
     for (size_t i = 0; i < leftovers->list->count && !is_there; i++) {
-        is_there = text_eq(leftovers->list->records[i].name, key->second);
+        const struct vm_record *record = &leftovers->list->records[i];
+        is_there = text_eq(record->name, key->second) &&
+                   !(record->desired && record->desired->fleet.is_fenced);
     }
     if (!is_there && has_room(publisher, 0)) {
         strings_append(&publisher->rows, row->row);
         strings_append(&publisher->texts, "");
     }
+}
+
+/* One that another node has by now is that node's to show. */
+static bool is_shown(const struct vm_record *record)
+{
+    return record->desired && !record->desired->fleet.is_fenced;
 }
 
 static int find_differences(struct publisher *publisher, struct error *err)
@@ -126,7 +134,7 @@ static int find_differences(struct publisher *publisher, struct error *err)
         return rc;
     }
     for (size_t i = 0; i < list.count && has_room(publisher, n_bytes); i++) {
-        if (!list.records[i].desired) {
+        if (!is_shown(&list.records[i])) {
             continue;
         }
         cleanup_free char *row =

@@ -86,6 +86,7 @@ static char *text_of_node(const struct registration *registration)
     json_put_text(json, "version", VMCTL_VERSION);
     json_put_int(json, "vcpus", sysconf(_SC_NPROCESSORS_ONLN));
     json_put_int(json, "memMib", pages * (page / 1024) / 1024);
+    json_put_int(json, "ttl", member->config->ttl_s);
     json_put(json, "labels", labels_of(member->config->labels));
     json_put_flag(json, "kvm", access("/dev/kvm", R_OK | W_OK) == 0);
     return json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);

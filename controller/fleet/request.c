@@ -108,7 +108,7 @@ static int find_request(struct requests *requests, char **ret_row, json_t **ret,
         bool is_older = !*ret || json_int(ask, "at", 0) < json_int(*ret, "at", 0);
         if (is_stale) {
             store_batch_put_json(batch, STORE_FLEET, row, NULL);
-        } else if (!fleet_ask_answers(ask) && is_older) {
+        } else if (!fleet_ask_answers(ask) && !fleet_ask_is_move(ask) && is_older) {
             free(*ret_row);
             json_decref(*ret);
             *ret_row = mem_strdup(row);
@@ -124,27 +124,11 @@ static int find_request(struct requests *requests, char **ret_row, json_t **ret,
 
 /* ---- the answer ---- */
 
-/* Not to a command that took its request back meanwhile. False: the answer could not be kept, as on
- * a full disk; the request is the next one again, which is for the next look. */
 static bool answer_all(struct requests *requests)
 {
-    const struct member *member = requests->member;
-    struct error err = {.code = ERR_NONE};
-    struct store_batch *batch = store_batch_new();
-    cleanup_json json_t *answered = json_object();
-    json_put_int(answered, "at", json_int(requests->ask, "at", 0));
-    json_put(answered, "answers", json_incref(requests->done));
-    store_batch_expect_json(batch, STORE_FLEET, requests->row, requests->ask);
-    store_batch_put_json(batch, STORE_FLEET, requests->row, answered);
-    int rc = store_commit(member->store, batch, &err);
-    if (rc < 0 && rc != -ERR_STORE_STALE) {
-        log_warn("fleet", "cannot answer a request: %s", err.message);
-    }
-    error_clear(&err);
-    (void)bell_ring(member->paths, BELL_STATUS, &err); /* costs a delay */
-    store_batch_free(batch);
+    bool is_kept = member_answer(requests->member, requests->row, requests->ask, requests->done);
     request_clear(requests);
-    return rc == 0 || rc == -ERR_STORE_STALE;
+    return is_kept;
 }
 
 static void answer_done(struct requests *requests)
@@ -172,26 +156,6 @@ static void answer_refused(struct requests *requests, const struct error *err)
 
 /* ---- where ---- */
 
-/* Of a VM that is new: the node has to be heard of. */
-static int check_node(const struct member *member, const char *node, struct error *err)
-{
-    cleanup_free char *node_row = fleet_row(FLEET_KIND_NODE, node, NULL);
-    cleanup_free char *alive_row = fleet_row(FLEET_KIND_ALIVE, node, NULL);
-    cleanup_json json_t *json = mirror_json(member->mirror, node_row);
-    if (!json) {
-        return error_set(
-            err, ERR_FLEET_NO_NODE, "fleet '%s' has no node '%s'", member->config->fleet, node);
-    }
-    if (!mirror_get(member->mirror, alive_row)) {
-        return error_set(err, ERR_FLEET_NODE_LOST, "node '%s' is not heard of", node);
-    }
-    if (json_flag(json, "cordoned", false)) {
-        (void)error_set(err, ERR_FLEET_NO_NODE, "node '%s' takes no new VMs", node);
-        return error_help(err, "to have it take them again: vmctl fleet uncordon %s", node);
-    }
-    return 0;
-}
-
 static int find_owner(const struct member *member, struct work *work, const char *asked,
     const json_t *owner, struct error *err)
 {
@@ -213,7 +177,7 @@ static int find_owner(const struct member *member, struct work *work, const char
         return 0;
     }
     cleanup_free char *status = fleet_row(FLEET_KIND_STATUS, work->node, name);
-    int rc = check_node(member, work->node, err);
+    int rc = member_check_node(member, work->node, err);
     if (rc == 0 && mirror_get(member->mirror, status)) {
         rc = error_set(err, ERR_FLEET_NAME_TAKEN,
             "node '%s' has a vm '%s' of its own, which is not the fleet's", work->node, name);

@@ -392,6 +392,7 @@ static int64_t act_record_exit(struct pass *pass)
  */
 static int64_t act_discard(struct pass *pass)
 {
+    const struct vm_desired *desired = pass->view->desired;
     struct vm *vm = pass->vm;
     struct error err = {.code = ERR_NONE};
     bool whole_dir = pass->decision.action == ACTION_DISCARD_ALL;
@@ -400,6 +401,11 @@ static int64_t act_discard(struct pass *pass)
         vm_begin(vm, pass->decision.action, generation_of(pass));
         vm->op = vm->backend->media->destroy(&pass->env, whole_dir, vm_op_done, vm);
         return VERDICT_WHEN_WOKEN;
+    }
+    if (whole_dir && desired->fleet.is_fenced) {
+        return pass_move_to_quarantine(pass, "it is another node's, or destroyed", &err) < 0
+                   ? pass_fail(pass, &err)
+                   : VERDICT_NOW;
     }
     if ((!whole_dir && pass_keep_disk(pass, &err) < 0) ||
         vm->backend->media->discard(&pass->env, whole_dir, &err) < 0) {

@@ -187,9 +187,14 @@ static bool is_of_another_card(const struct pass *pass, size_t i, const char *ma
 /* The first card has the one that a VM of one card has. free() it. */
 static char *derive_mac(const struct pass *pass, size_t i)
 {
-    char *mac = i == 0 ? ports_mac(pass->vm->host, pass->vm->name, pass->env.uid) : NULL;
+    const struct vm_fleet *fleet = &pass->view->desired->fleet;
+    cleanup_free char *life = /* the node that had it before may still run it */
+        fleet->epoch > 1
+            ? mem_printf("%s/epoch %llu", pass->env.uid, (unsigned long long)fleet->epoch)
+            : mem_strdup(pass->env.uid);
+    char *mac = i == 0 ? ports_mac(pass->vm->host, pass->vm->name, life) : NULL;
     for (unsigned n = 1; i > 0 && (!mac || is_of_another_card(pass, i, mac)); n++) {
-        cleanup_free char *seed = mem_printf("%s/network %zu/%u", pass->env.uid, i + 1, n);
+        cleanup_free char *seed = mem_printf("%s/network %zu/%u", life, i + 1, n);
         free(mac);
         mac = ports_mac(pass->vm->host, pass->vm->name, seed);
     }

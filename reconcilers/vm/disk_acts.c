@@ -155,7 +155,9 @@ void pass_record_new_disk(struct pass *pass)
     template_note_steps(pass);
 }
 
-int pass_move_to_quarantine(const struct pass *pass, struct error *err)
+static const char no_record[] = "no record of this VM";
+
+int pass_move_to_quarantine(const struct pass *pass, const char *cause, struct error *err)
 {
     const struct paths *paths = pass->vm->host->paths;
     const char *name = pass->vm->name;
@@ -171,8 +173,7 @@ int pass_move_to_quarantine(const struct pass *pass, struct error *err)
     if (renameat(from, flat, to, new_name) < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot rename it to '%s'", new_name);
     }
-    log_warn(
-        "vm", "%s: no record of this VM; its files were moved to 'quarantine/%s'", name, new_name);
+    log_warn("vm", "%s: %s; its files were moved to 'quarantine/%s'", name, cause, new_name);
     return 0;
 }
 
@@ -195,7 +196,7 @@ int64_t pass_quarantine(struct pass *pass)
             name, flat);
         return VERDICT_WHEN_WOKEN;
     }
-    if (pass_move_to_quarantine(pass, &err) < 0) {
+    if (pass_move_to_quarantine(pass, no_record, &err) < 0) {
         log_warn("vm", "%s: cannot move its files to quarantine/: %s", name, err.message);
         return RECHECK_MS;
     }

@@ -98,8 +98,8 @@ void pass_finish_step(struct pass *pass);
 /* disk_acts.c: those actions, as pass_act(). */
 int64_t pass_fetch_image(struct pass *pass);
 int64_t pass_quarantine(struct pass *pass);
-/* Moves what is in the VM's directory to quarantine/. */
-int pass_move_to_quarantine(const struct pass *pass, struct error *err);
+/* Moves what is in the VM's directory to quarantine/, and logs why. */
+int pass_move_to_quarantine(const struct pass *pass, const char *cause, struct error *err);
 int64_t pass_prepare(struct pass *pass);
 int64_t pass_replace(struct pass *pass);
 int64_t pass_identify_image(struct pass *pass);

@@ -95,7 +95,7 @@ static int move_dir(const struct pass *pass, struct error *err)
         return rc;
     }
     error_clear(err);
-    rc = pass_move_to_quarantine(pass, err);
+    rc = pass_move_to_quarantine(pass, "no record of this VM", err);
     return rc < 0 ? rc : move(pass, "vms", inode, err);
 }
 

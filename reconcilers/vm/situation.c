@@ -38,6 +38,9 @@ int64_t pass_grace_ms(const struct pass *pass)
     uint32_t seconds =
         desired->stop_timeout_s ? desired->stop_timeout_s : desired->spec->stop_timeout_s;
     int64_t grace_ms = (int64_t)seconds * 1000;
+    if (desired->fleet.is_fenced) { /* it may run elsewhere by now */
+        return 0;
+    }
     if (desired->is_deleting || pass->situation.recreation == RECREATION_READY) {
         /* its disk is deleted anyway; a guest that never booted needs no graceful shutdown */
         int64_t longest_ms = is_booted ? DELETION_GRACE_MS : 0;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "specs/fleet/fleet_ask.h"
 
+#include "specs/base/cleanup.h"
+#include "specs/base/enum_names.h"
 #include "specs/base/error.h"
 
 json_t *fleet_ask_new(int64_t now_ms)
@@ -17,6 +19,44 @@ void fleet_ask_add(json_t *ask, const char *node, json_t *change_take)
     json_put_text(item, "node", node);
     json_put(item, "change", change_take);
     (void)json_array_append_new(json_object_get(ask, "changes"), item);
+}
+
+static const char *const verb_table[] = {
+    [FLEET_MOVE_RECREATE] = "recreate",
+    [FLEET_MOVE_DESTROY] = "destroy",
+};
+static const struct enum_names verb_words = {verb_table, ARRAY_LEN(verb_table)};
+_Static_assert(ARRAY_LEN(verb_table) == FLEET_MOVE_VERB_COUNT_, "every verb has its word");
+
+json_t *fleet_ask_new_move(int64_t now_ms, const struct fleet_move *move)
+{
+    json_t *ask = json_object(), *json = json_object();
+    json_put_text(json, "name", move->name);
+    json_put_text(json, "verb", enum_names_at(&verb_words, move->verb));
+    json_put_text(json, "to", move->to);
+    json_put_flag(json, "isOff", move->is_off);
+    json_put_int(ask, "at", now_ms);
+    json_put(ask, "move", json);
+    return ask;
+}
+
+bool fleet_ask_is_move(const json_t *ask)
+{
+    return json_object_get(ask, "move") != NULL;
+}
+
+bool fleet_ask_read_move(const json_t *ask, struct fleet_move *ret)
+{
+    const json_t *json = json_object_get(ask, "move");
+    const char *name = json_text(json, "name"), *word = json_text(json, "verb");
+    int verb = enum_names_find(&verb_words, word);
+    *ret = (struct fleet_move){
+        .name = name, .to = json_text(json, "to"), .is_off = json_flag(json, "isOff", false)};
+    if (!name || verb < 0) {
+        return false;
+    }
+    ret->verb = (enum fleet_move_verb)verb;
+    return ret->to || ret->verb == FLEET_MOVE_DESTROY;
 }
 
 const json_t *fleet_ask_answers(const json_t *ask)

@@ -9,11 +9,15 @@
  *   {"at": wall, "answers": [{"name", "node", "uid", "generation", "result",
  *                             "error": {"code", "message", "help"}}]}
  *
+ * A request may be for a VM's node instead of for changes, {"at": wall, "move": {"name", "verb",
+ * "to", "isOff"}}, and is answered by one item.
+ *
  * "node" of a change is where a VM that is not there yet shall be; the change is that of
  * store/desired/change_json.h. The command removes the row when it has read it.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "specs/base/json.h"
@@ -25,6 +29,24 @@ enum { FLEET_ASK_KEPT_MS = 10 * 60 * 1000 };
 
 json_t *fleet_ask_new(int64_t now_ms); /* caller owns */
 void fleet_ask_add(json_t *ask, const char *node, json_t *change_take);
+
+enum fleet_move_verb {
+    FLEET_MOVE_RECREATE, /* made again on another node, with a new disk; its own is not heard of */
+    FLEET_MOVE_DESTROY,  /* given up; its node is not heard of */
+    FLEET_MOVE_VERB_COUNT_
+};
+
+struct fleet_move {
+    const char *name;
+    enum fleet_move_verb verb;
+    const char *to; /* NULL: of FLEET_MOVE_DESTROY */
+    bool is_off;    /* the user says that the VM's node is off: nothing is waited for */
+};
+
+json_t *fleet_ask_new_move(int64_t now_ms, const struct fleet_move *move); /* caller owns */
+bool fleet_ask_is_move(const json_t *ask);
+/* Borrows from the request. False: it cannot be understood. */
+bool fleet_ask_read_move(const json_t *ask, struct fleet_move *ret);
 
 /* The answers; NULL: there are none yet. Borrowed. */
 const json_t *fleet_ask_answers(const json_t *ask);

@@ -22,6 +22,7 @@ static const struct {
     [FLEET_KIND_NAME] = {"name", true, false, true},
     [FLEET_KIND_VM] = {"vm", true, true, false},
     [FLEET_KIND_STATUS] = {"st", true, true, false},
+    [FLEET_KIND_GONE] = {"gone", true, true, false},
     [FLEET_KIND_LINK] = {"link", false, false, false},
     [FLEET_KIND_LOST] = {"lost", true, false, false},
     [FLEET_KIND_ASK] = {"ask", true, false, false},

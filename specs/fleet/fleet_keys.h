@@ -11,6 +11,8 @@
  *   name/V           {node, uid, epoch}: who has the VM of that name
  *   vm/N/V           what V, which is N's, shall be: struct vm_desired
  *   st/N/V           how V is: what N publishes of its VMs, also of those that are N's alone
+ *   gone/N/UID       the mark that a VM which N had is not N's any more (tombstone.h): N ends it,
+ *                    sets its files aside, and removes the mark
  *
  * and rows of its own, which no other host sees:
  *
@@ -37,6 +39,7 @@ enum fleet_kind {
     FLEET_KIND_NAME,
     FLEET_KIND_VM,
     FLEET_KIND_STATUS,
+    FLEET_KIND_GONE,
     FLEET_KIND_LINK,
     FLEET_KIND_LOST,
     FLEET_KIND_ASK,
@@ -47,7 +50,8 @@ enum fleet_kind {
 struct fleet_key {
     enum fleet_kind kind;
     char *first;  /* the node, the VM of `name/`, the request's id; NULL: none */
-    char *second; /* the VM of `vm/` and `st/`, with its project: "shop/web"; NULL: none */
+    char *second; /* the VM of `vm/` and `st/`, with its project: "shop/web"; the uid of
+                   * `gone/`; NULL: none */
 };
 
 /* "vm/b/shop+web"; `second` is the VM's name as the store has it, as is `first` of

@@ -2,6 +2,8 @@
 #include "specs/fleet/fleet_spec.h"
 
 #include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+#include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_spec.h"
 
 const char *fleet_spec_file(const struct vm_spec *spec)
@@ -21,4 +23,19 @@ const char *fleet_spec_file(const struct vm_spec *spec)
         }
     }
     return seed->n_further_user_data > 0 ? seed->further_user_data[0].path : NULL;
+}
+
+char *fleet_spec_bond(const struct vm_desired *desired)
+{
+    const struct vm_spec *spec = desired->spec;
+    const char *file = fleet_spec_file(spec);
+    for (size_t i = 0; i < spec->n_disks && !file; i++) {
+        file = spec->disks[i].file;
+    }
+    return spec->n_volumes > 0       ? mem_printf("volume '%s'", spec->volumes[0].name)
+           : desired->n_volumes > 0  ? mem_printf("volume '%s'", desired->volumes[0].name)
+           : spec->n_shares > 0      ? mem_printf("folder '%s'", spec->shares[0].host)
+           : spec->vnc.password_file ? mem_printf("file '%s'", spec->vnc.password_file)
+           : file                    ? mem_printf("file '%s'", file)
+                                     : NULL;
 }

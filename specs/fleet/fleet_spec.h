@@ -2,6 +2,7 @@
 /* What a VM of the fleet cannot have. */
 #pragma once
 
+struct vm_desired;
 struct vm_spec;
 
 /*
@@ -11,3 +12,7 @@ struct vm_spec;
  * would be run, as another host says.
  */
 const char *fleet_spec_file(const struct vm_spec *spec);
+
+/* What keeps a VM on its host besides its disk: "volume 'data'", "folder '/srv/www'". NULL:
+ * nothing. free() it. */
+char *fleet_spec_bond(const struct vm_desired *desired);

@@ -97,6 +97,7 @@ enum reason {
     REASON_SAVING,
     REASON_SAVED_MEMORY_FAILED,
     REASON_MIGRATED,
+    REASON_MOVED_AWAY, /* in events: the fleet gave it to another node */
     REASON_STOPPING,
     REASON_QMP_UNRESPONSIVE,
     REASON_HOST_REBOOTED,

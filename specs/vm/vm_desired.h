@@ -30,6 +30,10 @@ struct vm_fleet {
     char *home;     /* the node that asked for it; NULL: not recorded */
     bool is_ahead;  /* changed here while the fleet was out of reach … */
     uint64_t base;  /* … from this generation of the fleet's */
+    /* It was given to another node, or destroyed, while this one was not heard of: with
+     * is_deleting, its machine is ended at once and its files are set aside, not removed. */
+    bool is_fenced;
+    char moved[TEXT_ID_SIZE]; /* the request that gave it its node last; "": none did */
 };
 
 struct vm_desired {

@@ -242,3 +242,42 @@ teardown() { fleet_teardown; }
     [ -z "$(vmctl list -o name)" ]
     [ "$(at b vmctl list -o name)" = web ]
 }
+
+@test "a fleet: what a lost node has is made again elsewhere, and set aside when it is back" {
+    joined b c
+    cd "$work"
+    of_fleet web any:node=b
+    of_fleet db any:node=b
+    vmctl -q up
+    fails 2 vmctl move web
+    says "where to?" "vmctl move VM --to NODE --recreate"
+    fails 1 vmctl move web --to c --recreate
+    says "node 'b' is heard of"
+    vmctl -q create --name own --backend noop --image "$work/image"
+    fails 1 vmctl move own --to c --recreate
+    says "vm 'own' is this host's alone" "vmctl export own - | ssh HOST vmctl import -"
+    fails 3 vmctl move nobody --to c --recreate
+
+    kill -9 "$(at b vmctl controller status -o json | jq .pid)"
+    ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" del /vmctl/1/home/alive/b >/dev/null
+    await bash -c "vmctl fleet status | grep -q '^b .*lost'"
+    fails 1 vmctl move web --to z --recreate --node-is-off
+    says "has no node 'z'"
+    run vmctl move web --to c --recreate --node-is-off
+    [ "$status" -eq 0 ]
+    says "web: moved (node c)"
+    await shows 'c +web +noop .* Ready'
+    run vmctl destroy -y --node-is-off db
+    [ "$status" -eq 0 ]
+    says "db: destroyed"
+    [ -z "$(vmctl list -A -o name | grep db)" ]
+
+    at b vmctl -q controller start
+    await bash -c "[ -z \"\$(XDG_DATA_HOME=$work/b/data vmctl list -o name)\" ]"
+    await bash -c "ls $work/b/data/vmctl/quarantine | grep -q '^web-'"
+    ls "$work/b/data/vmctl/quarantine" | grep -q '^db-'
+    [[ "$(at b vmctl events)" =~ web.*MovedAway.*node\ c\ has\ it\ now ]]
+    await bash -c "[ -z \"\$(ETCDCTL_API=3 etcdctl --endpoints $etcd_url get --prefix /vmctl/1/home/gone --keys-only)\" ]"
+    shows 'c +web +noop .* Ready'
+    vmctl -q destroy -y web
+}

@@ -45,8 +45,14 @@ static const struct golden {
     {"not deleted, and nothing is here", {READ, OBJECT}, FLEET_WRITE_NEW},
     {"its record was lost while it runs", {READ, OBJECT, .has_directory = true, .is_locked = true},
         FLEET_WRITE_NEW},
-    {"the directory of an earlier life",
-        {READ, OBJECT, .has_directory = true, .has_old_directory = true}, FLEET_SET_ASIDE},
+    {"the directory of an earlier life, whose record is lost",
+        {READ, OBJECT, .has_directory = true, .has_tombstone = true, .tombstone_epoch = 1},
+        FLEET_FENCE},
+    {"a machine of an earlier life, whose record is lost",
+        {READ, .is_locked = true, .has_tombstone = true, .tombstone_epoch = 1}, FLEET_FENCE},
+    {"the directory of this life, whose record is lost",
+        {READ, OBJECT, .has_directory = true, .has_tombstone = true, .tombstone_epoch = 2},
+        FLEET_REMOVE_TOMBSTONE},
 
     {"a local VM has the name", {READ, OBJECT, .has_record = true, .has_directory = true},
         FLEET_REPORT_NAME_TAKEN},
@@ -77,17 +83,37 @@ static const struct golden {
 
     {"it is another's, and runs",
         {READ, OURS, .has_tombstone = true, .tombstone_epoch = 2, .is_locked = true}, FLEET_FENCE},
-    {"it is another's", {READ, OURS, .has_tombstone = true, .tombstone_epoch = 2},
-        FLEET_CLEAR_AWAY},
+    {"it is another's, and off: also a start may be under way",
+        {READ, OURS, .has_tombstone = true, .tombstone_epoch = 2}, FLEET_FENCE},
     {"its name is another VM's",
         {READ, OBJECT, OURS, .is_same_vm = false, .has_tombstone = true, .tombstone_epoch = 2},
-        FLEET_CLEAR_AWAY},
+        FLEET_FENCE},
+    {"it is being ended",
+        {READ, OURS, .is_fenced = true, .has_tombstone = true, .tombstone_epoch = 2,
+            .is_locked = true},
+        FLEET_AWAIT_CLEARED},
+    {"it is being ended, and ours again by now",
+        {READ, OBJECT, OURS, .object_epoch = 3, .is_fenced = true, .has_tombstone = true,
+            .tombstone_epoch = 2},
+        FLEET_AWAIT_CLEARED},
+    {"it is being ended, and etcd was wiped", {READ, OURS, .is_fenced = true}, FLEET_AWAIT_CLEARED},
+    {"it is ours again, and the life before is here",
+        {READ, OBJECT, OURS, .object_epoch = 3, .has_tombstone = true, .tombstone_epoch = 2},
+        FLEET_FENCE},
+    {"nothing is left of it", {READ, .has_tombstone = true, .tombstone_epoch = 2},
+        FLEET_REMOVE_TOMBSTONE},
+    {"nothing is left of it, and it is ours again",
+        {READ, OBJECT, .has_tombstone = true, .tombstone_epoch = 1}, FLEET_REMOVE_TOMBSTONE},
+    {"another VM of the name was another's", {READ, OBJECT, OURS, .has_spent_tombstone = true},
+        FLEET_REMOVE_TOMBSTONE},
     {"an earlier life of it ended", {READ, OURS, .has_tombstone = true, .tombstone_epoch = 1},
-        FLEET_REPORT_ORPHANED},
+        FLEET_REMOVE_TOMBSTONE},
     {"it came back to us", {READ, OBJECT, OURS, .has_tombstone = true, .tombstone_epoch = 2},
         FLEET_NOTHING},
     {"a tombstone of a VM that is not the fleet's",
-        {READ, .has_record = true, .has_tombstone = true, .tombstone_epoch = 2}, FLEET_NOTHING},
+        {READ, .has_record = true, .has_directory = true, .has_tombstone = true,
+            .tombstone_epoch = 2},
+        FLEET_REMOVE_TOMBSTONE},
     {"etcd was wiped", {READ, OURS, .is_locked = true}, FLEET_REPORT_ORPHANED},
     {"etcd was wiped, and it is ahead", {READ, OURS, .is_ahead = true, .base = 5},
         FLEET_REPORT_ORPHANED},
@@ -116,7 +142,7 @@ static void each_situation_has_its_action(void **state)
 static void nothing_is_erased_without_a_mark_nor_done_when_frozen(void **state)
 {
     (void)state;
-    for (uint32_t bits = 0; bits < 1 << 13; bits++) {
+    for (uint32_t bits = 0; bits < 1 << 14; bits++) {
         for (uint64_t epoch = 0; epoch < 9; epoch++) {
             const struct fleet_situation s = {
                 .is_foreign = bits & 1,
@@ -137,14 +163,23 @@ static void nothing_is_erased_without_a_mark_nor_done_when_frozen(void **state)
                 .base = 5,
                 .has_directory = bits & 2048,
                 .is_locked = bits & 4096,
+                .is_fenced = bits & 8192,
             };
             enum fleet_action action = fleet_decide(&s);
             if (s.is_foreign || !s.is_read) {
                 assert_true(action == FLEET_REPORT_FROZEN || action == FLEET_WAIT);
             }
-            if (action == FLEET_CLEAR_AWAY || action == FLEET_FENCE) {
-                assert_true(s.has_tombstone && s.is_fleets && s.tombstone_epoch >= s.epoch);
-                assert_true(action == FLEET_FENCE || !s.is_locked);
+            if (action == FLEET_FENCE) {
+                bool is_fleets = s.has_record && s.is_fleets && s.tombstone_epoch >= s.epoch;
+                bool is_lost = !s.has_record && (s.has_directory || s.is_locked);
+                assert_true(s.has_tombstone && (is_fleets || is_lost));
+            }
+            if (action == FLEET_REMOVE_TOMBSTONE) {
+                assert_true(s.has_tombstone || s.has_spent_tombstone);
+                assert_true(!s.has_record || !s.is_fleets || s.epoch > s.tombstone_epoch);
+            }
+            if (s.has_record && s.is_fenced && s.is_read && !s.is_foreign) {
+                assert_int_equal(action, FLEET_AWAIT_CLEARED);
             }
             if (action == FLEET_COMMIT_DESTROYED) {
                 bool is_gone = !s.has_record && !s.has_directory && !s.is_locked;

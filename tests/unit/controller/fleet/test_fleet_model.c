@@ -30,7 +30,8 @@ struct node {
     uint8_t here;
     uint8_t epoch, generation, is_ahead, base, is_deleting;
     uint8_t is_locked, lock_epoch;
-    uint8_t is_fenced; /* its record says that it is to be off, at once */
+    uint8_t is_fenced;  /* its record says that it is to be ended, and its files set aside */
+    uint8_t left_epoch; /* of the directory whose record is lost; 0: there is none */
     uint8_t is_linked;
 };
 
@@ -65,16 +66,18 @@ static struct fleet_situation look(const struct world *world, size_t i)
         .is_object_deleting = has_object && etcd->is_deleting,
         .object_epoch = has_object ? etcd->epoch : 0,
         .object_generation = has_object ? etcd->generation : 0,
-        .has_tombstone = etcd->tombs[i] != 0,
+        .has_tombstone = etcd->tombs[i] && node->here != HERE_LOCAL,
+        .has_spent_tombstone = etcd->tombs[i] && node->here == HERE_LOCAL,
         .tombstone_epoch = etcd->tombs[i],
         .has_record = node->here != HERE_NOTHING,
         .is_fleets = node->here == HERE_FLEETS,
         .is_same_vm = node->here == HERE_FLEETS,
         .is_ahead = node->is_ahead,
+        .is_fenced = node->is_fenced,
         .epoch = node->epoch,
         .generation = node->generation,
         .base = node->base,
-        .has_directory = node->here != HERE_NOTHING,
+        .has_directory = node->here != HERE_NOTHING || node->left_epoch,
         .is_locked = node->is_locked,
     };
 }
@@ -87,6 +90,10 @@ static void write_record(struct world *world, size_t i)
     check(
         !node->is_ahead || world->etcd.generation != node->base || world->etcd.epoch != node->epoch,
         "a change made here is lost");
+    check(!node->is_fenced, "what is being ended is taken up again");
+    check(!node->left_epoch || node->left_epoch == world->etcd.epoch,
+        "the disk of an earlier life is used");
+    node->left_epoch = 0;
     node->here = HERE_FLEETS;
     node->epoch = world->etcd.epoch;
     node->generation = world->etcd.generation;
@@ -116,15 +123,19 @@ static bool act(struct world *world, size_t i, decide_fn *decide)
         node->is_ahead = node->base = 0;
         break;
     case FLEET_FENCE:
-        check(world->etcd.tombs[i], "a machine is ended without a mark");
+        check(world->etcd.tombs[i] && world->etcd.tombs[i] >= node->epoch,
+            "a machine is ended without a mark");
+        check(node->here != HERE_LOCAL, "the VM of a host is ended");
+        node->epoch = node->here == HERE_FLEETS ? node->epoch : world->etcd.tombs[i];
+        node->here = HERE_FLEETS;
+        node->left_epoch = 0;
+        node->is_ahead = node->base = 0;
         node->is_fenced = 1; /* ending it here would have it started again */
         break;
-    case FLEET_CLEAR_AWAY:
-        check(world->etcd.tombs[i] >= node->epoch && world->etcd.tombs[i],
-            "a VM is cleared away without a mark");
-        check(!node->is_locked, "the disk of a machine that runs is moved away");
+    case FLEET_REMOVE_TOMBSTONE:
+        check(node->here != HERE_FLEETS || node->epoch > world->etcd.tombs[i],
+            "a mark goes before what it marks");
         world->etcd.tombs[i] = 0;
-        *node = (struct node){.is_linked = node->is_linked};
         break;
     default:
         break;
@@ -149,6 +160,10 @@ static bool run_machine(struct world *world, size_t i)
         node->is_locked = node->lock_epoch = 0;
         return true;
     }
+    if (node->here == HERE_FLEETS && node->is_fenced) { /* its files first, then its record */
+        *node = (struct node){.is_linked = node->is_linked};
+        return true;
+    }
     if (node->here == HERE_FLEETS && node->is_deleting) { /* its files first, then its record */
         check(world->has_user_deleted, "a VM is erased that nobody deleted");
         *node = (struct node){.is_linked = node->is_linked};
@@ -171,6 +186,7 @@ enum event {
     EVENT_MAKE_LOCAL,
     EVENT_CHANGE_HERE,
     EVENT_LOSE_RECORD,
+    EVENT_LOSE_STORE,
     EVENT_CUT,
     EVENT_HEAL,
     EVENT_DIE,
@@ -212,7 +228,6 @@ static bool happen(struct world *world, enum event event, size_t i, decide_fn *d
             return false;
         }
         etcd->tombs[i] = etcd->epoch;
-        etcd->tombs[1 - i] = 0;
         etcd->owner = (uint8_t)(2 - i);
         etcd->epoch++;
         return true;
@@ -259,6 +274,15 @@ static bool happen(struct world *world, enum event event, size_t i, decide_fn *d
             return false;
         }
         *node = (struct node){.is_linked = node->is_linked};
+        return true;
+    case EVENT_LOSE_STORE: /* what it knew is in its directory, and may run */
+        if (node->here != HERE_FLEETS || node->is_fenced || world->is_restored) {
+            return false;
+        }
+        *node = (struct node){.is_linked = node->is_linked,
+            .left_epoch = node->epoch,
+            .is_locked = node->is_locked,
+            .lock_epoch = node->lock_epoch};
         return true;
     case EVENT_CUT:
     case EVENT_HEAL:
@@ -355,11 +379,13 @@ static void search_add(struct search *search, const struct world *world)
 /* All events together are too many states: what is changed, and what happens to etcd itself. */
 static const uint32_t event_sets[] = {
     ~(1u << EVENT_SAVE | 1u << EVENT_RESTORE_SEEN | 1u << EVENT_RESTORE_UNSEEN | 1u << EVENT_WIPE |
-        1u << EVENT_MAKE_LOCAL),
+        1u << EVENT_MAKE_LOCAL | 1u << EVENT_LOSE_STORE),
     ~(1u << EVENT_CHANGE | 1u << EVENT_CHANGE_HERE | 1u << EVENT_LOSE_RECORD |
-        1u << EVENT_MAKE_LOCAL),
+        1u << EVENT_MAKE_LOCAL | 1u << EVENT_LOSE_STORE),
+    ~(1u << EVENT_SAVE | 1u << EVENT_RESTORE_SEEN | 1u << EVENT_RESTORE_UNSEEN | 1u << EVENT_WIPE |
+        1u << EVENT_MAKE_LOCAL | 1u << EVENT_CHANGE_HERE | 1u << EVENT_CHANGE),
     ~(1u << EVENT_SAVE | 1u << EVENT_RESTORE_SEEN | 1u << EVENT_RESTORE_UNSEEN |
-        1u << EVENT_CHANGE_HERE | 1u << EVENT_CHANGE),
+        1u << EVENT_CHANGE_HERE | 1u << EVENT_CHANGE | 1u << EVENT_LOSE_STORE),
 };
 
 /* The first violation, NULL: there is none; and how many states there are. */
@@ -417,7 +443,7 @@ static void no_state_breaks_what_must_hold(void **state)
 static enum fleet_action absence_is_deletion(const struct fleet_situation *s)
 {
     enum fleet_action action = fleet_decide(s);
-    return action == FLEET_REPORT_ORPHANED && !s->is_locked ? FLEET_CLEAR_AWAY : action;
+    return action == FLEET_REPORT_ORPHANED ? FLEET_FENCE : action;
 }
 
 static enum fleet_action epochs_do_not_count(const struct fleet_situation *s)
@@ -440,11 +466,24 @@ static enum fleet_action tombstones_are_not_read(const struct fleet_situation *s
     return fleet_decide(&other);
 }
 
-static enum fleet_action a_lock_does_not_count(const struct fleet_situation *s)
+static enum fleet_action what_is_left_does_not_count(const struct fleet_situation *s)
 {
     struct fleet_situation other = *s;
-    other.is_locked = false;
+    other.has_directory = other.is_locked = false;
     return fleet_decide(&other);
+}
+
+static enum fleet_action what_is_ended_is_taken_up(const struct fleet_situation *s)
+{
+    struct fleet_situation other = *s;
+    other.is_fenced = other.has_tombstone = false;
+    return s->has_record && s->is_fenced ? fleet_decide(&other) : fleet_decide(s);
+}
+
+static enum fleet_action a_mark_goes_at_once(const struct fleet_situation *s)
+{
+    return s->has_tombstone && s->is_read && !s->is_foreign ? FLEET_REMOVE_TOMBSTONE
+                                                            : fleet_decide(s);
 }
 
 static enum fleet_action deleted_is_destroyed(const struct fleet_situation *s)
@@ -475,7 +514,7 @@ static enum fleet_action changes_are_not_seen(const struct fleet_situation *s)
 static enum fleet_action old_tombstones_count(const struct fleet_situation *s)
 {
     return s->has_tombstone && s->is_read && !s->is_foreign && s->is_fleets
-               ? (s->is_locked ? FLEET_FENCE : FLEET_CLEAR_AWAY)
+               ? (s->is_fenced ? FLEET_AWAIT_CLEARED : FLEET_FENCE)
                : fleet_decide(s);
 }
 
@@ -490,7 +529,9 @@ static void every_wrong_row_is_found(void **state)
         {"epochs do not count", epochs_do_not_count},
         {"any etcd will do", any_etcd_will_do},
         {"tombstones are not read", tombstones_are_not_read},
-        {"a lock does not count", a_lock_does_not_count},
+        {"what is left does not count", what_is_left_does_not_count},
+        {"what is ended is taken up", what_is_ended_is_taken_up},
+        {"a mark goes at once", a_mark_goes_at_once},
         {"deleted is destroyed", deleted_is_destroyed},
         {"names are not compared", names_are_not_compared},
         {"etcd always wins", etcd_always_wins},

@@ -1,0 +1,513 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "controller/fleet/parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller/fleet/engine.h"
+#include "controller/fleet/hold.h"
+#include "controller/fleet/member.h"
+#include "controller/fleet/mirror.h"
+#include "controller/fleet/tombstone.h"
+#include "controller/loop/loop.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/digest.h"
+#include "specs/base/error.h"
+#include "specs/base/fields.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "specs/base/strings.h"
+#include "specs/fleet/fleet_ask.h"
+#include "specs/fleet/fleet_config.h"
+#include "specs/fleet/fleet_spec.h"
+#include "specs/vm/record_fields.h"
+#include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_spec.h"
+#include "store/store.h"
+
+enum {
+    ROWS_MAX = 8,
+    LOST_RACES_MAX = 20,
+    RACE_MS = 100,
+    TROUBLE_MS = 5000, /* so long a request waits for a link that was lost */
+};
+
+/* A node that is not heard of, while somebody waits for that to last. */
+struct absence {
+    char *node;
+    int64_t reg_revision; /* of reg/N, 0: there is none */
+    int64_t since_ms;     /* by the loop's clock, since when both are seen to be so */
+};
+
+/* The request that is carried out. */
+struct plan {
+    char *row;              /* ask/ID; NULL: none */
+    json_t *ask;            /* … as the command wrote it */
+    struct fleet_move move; /* borrows from that */
+    char token[TEXT_ID_SIZE];
+    char *from; /* the VM's node */
+    struct vm_desired *vm;
+    struct vm_desired *next;    /* NULL: it is destroyed */
+    struct strings rows, texts; /* that are written; "": deleted */
+};
+
+struct moves {
+    struct member *member;
+    struct op *op; /* the transaction of `plan` on its way; NULL: none */
+    struct engine_result result;
+    struct plan plan;
+    unsigned n_lost; /* races, one after another */
+    struct loop_timer *again;
+    struct absence *absences;
+    size_t n_absences;
+};
+
+static void plan_clear(struct plan *plan)
+{
+    free(plan->row);
+    json_decref(plan->ask);
+    free(plan->from);
+    vm_desired_free(plan->vm);
+    vm_desired_free(plan->next);
+    strings_clear(&plan->rows);
+    strings_clear(&plan->texts);
+    *plan = (struct plan){.row = NULL};
+}
+
+static void look_again(void *context)
+{
+    moves_look(context);
+}
+
+struct moves *moves_new(struct member *member)
+{
+    struct moves *moves = mem_new(struct moves);
+    moves->member = member;
+    moves->again = loop_timer_new(member->loop, look_again, moves);
+    return moves;
+}
+
+void moves_free(struct moves *moves)
+{
+    if (moves) {
+        op_cancel(moves->op);
+        engine_result_clear(&moves->result);
+        loop_timer_free(moves->again);
+        plan_clear(&moves->plan);
+        for (size_t i = 0; i < moves->n_absences; i++) {
+            free(moves->absences[i].node);
+        }
+        free(moves->absences);
+        free(moves);
+    }
+}
+
+/* ---- answers ---- */
+
+static void answer_move(struct moves *moves, json_t *answer_take)
+{
+    cleanup_json json_t *answers = json_array();
+    (void)json_array_append_new(answers, answer_take);
+    (void)member_answer(moves->member, moves->plan.row, moves->plan.ask, answers);
+    plan_clear(&moves->plan);
+    moves->n_lost = 0;
+}
+
+static void refuse_move(struct moves *moves, const struct error *err)
+{
+    answer_move(moves, fleet_answer_of_error(moves->plan.move.name, moves->plan.from, err));
+}
+
+static void confirm_move(struct moves *moves, const char *node, const struct vm_desired *vm)
+{
+    json_t *answer = json_object();
+    json_put_text(answer, "name", moves->plan.move.name);
+    json_put_text(answer, "node", node);
+    json_put_text(answer, "uid", vm ? vm->uid : NULL);
+    json_put_int(answer, "generation", vm ? (int64_t)vm->generation : 0);
+    json_put_text(
+        answer, "result", moves->plan.move.verb == FLEET_MOVE_DESTROY ? "deleted" : "moved");
+    answer_move(moves, answer);
+}
+
+/* ---- how long a node is missing ---- */
+
+static int64_t revision_of(const struct member *member, const char *row)
+{
+    const struct mirror_row *known = mirror_get(member->mirror, row);
+    return known ? known->mod_revision : 0;
+}
+
+static struct absence *absence_of(struct moves *moves, const char *node)
+{
+    cleanup_free char *reg = fleet_row(FLEET_KIND_REG, node, NULL);
+    int64_t revision = revision_of(moves->member, reg);
+    struct absence *absence = NULL;
+    for (size_t i = 0; i < moves->n_absences && !absence; i++) {
+        absence = text_eq(moves->absences[i].node, node) ? &moves->absences[i] : NULL;
+    }
+    if (!absence) {
+        mem_grow(moves->absences, moves->n_absences);
+        absence = &moves->absences[moves->n_absences++];
+        *absence = (struct absence){.node = mem_strdup(node), .reg_revision = -1};
+    }
+    if (absence->reg_revision != revision) { /* it was heard of in between */
+        absence->reg_revision = revision;
+        absence->since_ms = loop_now_ms(moves->member->loop);
+    }
+    return absence;
+}
+
+/* Its lease's, as it was joined; of a vmctl that does not say it, what that has. */
+static int64_t ttl_ms_of(const struct member *member, const char *node)
+{
+    cleanup_free char *row = fleet_row(FLEET_KIND_NODE, node, NULL);
+    cleanup_json json_t *json = mirror_json(member->mirror, row);
+    int64_t ttl_s = json_int(json, "ttl", FLEET_TTL_S);
+    ttl_s = ttl_s < FLEET_TTL_MIN_S ? FLEET_TTL_MIN_S : ttl_s;
+    return (ttl_s > FLEET_TTL_MAX_S ? FLEET_TTL_MAX_S : ttl_s) * 1000;
+}
+
+/* Once it is heard of, the next absence is another one. */
+static void forget_absence(struct moves *moves, const char *node)
+{
+    for (size_t i = 0; i < moves->n_absences; i++) {
+        if (text_eq(moves->absences[i].node, node)) {
+            moves->absences[i].reg_revision = -1;
+        }
+    }
+}
+
+/* ---- what is asked ---- */
+
+static bool is_heard(const struct member *member, const char *node)
+{
+    cleanup_free char *alive = fleet_row(FLEET_KIND_ALIVE, node, NULL);
+    return mirror_get(member->mirror, alive) != NULL;
+}
+
+static int refuse_heard(struct moves *moves, struct error *err)
+{
+    const struct plan *plan = &moves->plan;
+    const char *name = plan->move.name;
+    forget_absence(moves, plan->from);
+    (void)error_set(
+        err, ERR_VM_INVALID_STATE, "node '%s' is heard of, and has vm '%s'", plan->from, name);
+    return plan->move.is_off ? error_help(err, "if it was just switched off: again in %lld s",
+                                   (long long)(ttl_ms_of(moves->member, plan->from) / 1000))
+           : plan->move.verb == FLEET_MOVE_DESTROY
+               ? error_help(err, "destroy it there: vmctl destroy %s", name)
+               : error_help(err, "reload gives it a new disk there: vmctl reload %s", name);
+}
+
+static int check_target(const struct moves *moves, struct error *err)
+{
+    const struct plan *plan = &moves->plan;
+    const struct member *member = moves->member;
+    const char *name = plan->move.name, *to = plan->move.to;
+    cleanup_free char *bond = fleet_spec_bond(plan->vm);
+    cleanup_free char *status = fleet_row(FLEET_KIND_STATUS, to, name);
+    if (plan->vm->is_deleting) {
+        (void)error_set(err, ERR_VM_DELETING, "vm '%s' is being deleted", name);
+        return error_help(err, "if its node is off: vmctl destroy --node-is-off %s", name);
+    }
+    if (bond) {
+        (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' has %s, which is on node '%s' alone",
+            name, bond, plan->from);
+        return error_help(err,
+            "give it up, and make it again elsewhere: vmctl destroy "
+            "--node-is-off %s",
+            name);
+    }
+    int rc = member_check_node(member, to, err);
+    rc = rc == 0 ? hold_check(member, to, plan->vm->spec, err) : rc;
+    if (rc == 0 && mirror_get(member->mirror, status)) {
+        rc = error_set(err, ERR_FLEET_NAME_TAKEN,
+            "node '%s' has a vm '%s' of its own, which is not the fleet's", to, name);
+    }
+    return rc;
+}
+
+/* Reads the VM of the plan. */
+static int find_vm(struct moves *moves, const char *node, struct error *err)
+{
+    struct plan *plan = &moves->plan;
+    cleanup_free char *row = fleet_row(FLEET_KIND_VM, node, plan->move.name);
+    const struct mirror_row *known = mirror_get(moves->member->mirror, row);
+    plan->from = mem_strdup(node);
+    plan->vm =
+        known ? vm_desired_read((struct bytes){known->text, strlen(known->text)}, err) : NULL;
+    if (!known) {
+        return error_set(
+            err, ERR_VM_NOT_FOUND, "there is no vm '%s' in the fleet", plan->move.name);
+    }
+    return plan->vm ? 0 : -(int)err->code;
+}
+
+/* ---- the transaction ---- */
+
+static void add_row(struct plan *plan, char *row_take, const char *text)
+{
+    strings_append(&plan->rows, row_take);
+    strings_append(&plan->texts, text);
+    free(row_take);
+}
+
+/* Its new life: what only the old one's node knows is not of it. */
+static struct vm_desired *make_next(const struct plan *plan)
+{
+    struct vm_desired *next = vm_desired_copy(plan->vm);
+    next->generation++;
+    next->fleet.epoch++;
+    next->fleet.is_ahead = false;
+    next->fleet.base = 0;
+    memcpy(next->fleet.moved, plan->token, TEXT_ID_SIZE);
+    fields_free(&vm_origin_fields, TAKE_PTR(next->origin));
+    next->n_origins = 0;
+    if (next->power == POWER_SUSPENDED) { /* its memory stays where it is */
+        next->power = POWER_RUNNING;
+        next->is_saved = false;
+    }
+    return next;
+}
+
+/* What becomes of it: the same rows, whatever is done a second time. */
+static void plan_rows(struct moves *moves)
+{
+    struct plan *plan = &moves->plan;
+    const char *name = plan->move.name, *to = plan->next ? plan->move.to : NULL;
+    cleanup_free char *mark = tombstone_text(moves->member, plan->vm, to, plan->token);
+    cleanup_free char *rest = hold_text(moves->member, plan->from, name, NULL);
+    add_row(plan, fleet_row(FLEET_KIND_VM, plan->from, name), "");
+    add_row(plan, fleet_row(FLEET_KIND_HOLD, plan->from, NULL), rest);
+    add_row(plan, fleet_row(FLEET_KIND_STATUS, plan->from, name), "");
+    add_row(plan, tombstone_row(plan->from, plan->vm->uid), mark);
+    if (!plan->next) {
+        add_row(plan, fleet_row(FLEET_KIND_NAME, name, NULL), "");
+        return;
+    }
+    cleanup_json json_t *owner = json_object(), *json = vm_desired_to_json(plan->next);
+    json_put_text(owner, "node", to);
+    json_put_text(owner, "uid", plan->next->uid);
+    json_put_int(owner, "epoch", (int64_t)plan->next->fleet.epoch);
+    cleanup_free char *owner_text = json_dumps(owner, JSON_COMPACT);
+    cleanup_free char *vm_text = json_dumps(json, JSON_COMPACT);
+    add_row(plan, fleet_row(FLEET_KIND_NAME, name, NULL), owner_text);
+    add_row(plan, fleet_row(FLEET_KIND_VM, to, name), vm_text);
+    cleanup_free char *hold = hold_text(moves->member, to, name, plan->next->spec);
+    add_row(plan, fleet_row(FLEET_KIND_HOLD, to, NULL), hold);
+}
+
+static void on_committed(void *context, const struct error *err)
+{
+    struct moves *moves = context;
+    struct member *member = moves->member;
+    struct plan *plan = &moves->plan;
+    enum engine_outcome outcome = moves->result.outcome;
+    struct error lost = {.code = ERR_NONE};
+    moves->op = NULL;
+    for (size_t i = 0; outcome == ENGINE_SUCCEEDED && i < plan->rows.count; i++) {
+        const char *text = plan->texts.items[i];
+        mirror_note(
+            member->mirror, plan->rows.items[i], text[0] ? text : NULL, moves->result.revision);
+    }
+    engine_result_clear(&moves->result);
+    if (outcome == ENGINE_SUCCEEDED) {
+        log_info("fleet", "%s: taken from node '%s'", plan->move.name, plan->from);
+        confirm_move(moves, plan->next ? plan->move.to : plan->from, plan->next);
+        member->look(member->context, false);
+    } else if (outcome == ENGINE_FAILED && ++moves->n_lost < LOST_RACES_MAX) {
+        plan_clear(plan); /* the watch is about to show what was faster */
+        loop_timer_start(moves->again, RACE_MS);
+    } else if (outcome == ENGINE_FAILED) {
+        (void)error_set(
+            &lost, ERR_VM_CONFLICT, "vm '%s' is changed all the time by others", plan->move.name);
+        refuse_move(moves, &lost);
+        loop_timer_start(moves->again, 0);
+    } else if (outcome == ENGINE_NOT_DONE && err) {
+        refuse_move(moves, err);
+        loop_timer_start(moves->again, 0);
+    } else { /* whether it was done shows when all is read again */
+        plan_clear(plan);
+        member->look(member->context, true);
+    }
+}
+
+static struct engine_compare if_unchanged(const struct member *member, char *key, const char *row)
+{
+    int64_t revision = revision_of(member, row);
+    return (struct engine_compare){.condition = revision ? ENGINE_IF_REVISION : ENGINE_IF_ABSENT,
+        .key = key,
+        .revision = revision};
+}
+
+static void commit_plan(struct moves *moves)
+{
+    struct member *member = moves->member;
+    const struct plan *plan = &moves->plan;
+    cleanup_free char *vm_row = fleet_row(FLEET_KIND_VM, plan->from, plan->move.name);
+    cleanup_free char *name_row = fleet_row(FLEET_KIND_NAME, plan->move.name, NULL);
+    cleanup_free char *alive_row = fleet_row(FLEET_KIND_ALIVE, plan->from, NULL);
+    cleanup_free char *reg_row = fleet_row(FLEET_KIND_REG, plan->from, NULL);
+    const char *to_node = plan->next ? plan->move.to : plan->from;
+    cleanup_free char *to_row = fleet_row(FLEET_KIND_ALIVE, to_node, NULL);
+    cleanup_free char *hold_row = fleet_row(FLEET_KIND_HOLD, plan->from, NULL);
+    cleanup_free char *to_hold_row = fleet_row(FLEET_KIND_HOLD, to_node, NULL);
+    cleanup_free char *hold = member_key(member, hold_row);
+    cleanup_free char *to_hold = member_key(member, to_hold_row);
+    cleanup_free char *vm = member_key(member, vm_row), *name = member_key(member, name_row);
+    cleanup_free char *alive = member_key(member, alive_row), *reg = member_key(member, reg_row);
+    cleanup_free char *to = member_key(member, to_row);
+    const struct engine_compare compares[] = {if_unchanged(member, vm, vm_row),
+        if_unchanged(member, name, name_row), if_unchanged(member, reg, reg_row),
+        if_unchanged(member, hold, hold_row), {.condition = ENGINE_IF_ABSENT, .key = alive},
+        if_unchanged(member, to_hold, to_hold_row), {.condition = ENGINE_IF_PRESENT, .key = to}};
+    struct engine_write writes[ROWS_MAX];
+    char *keys[ROWS_MAX];
+    size_t n = plan->rows.count;
+    for (size_t i = 0; i < n; i++) {
+        const char *text = plan->texts.items[i];
+        keys[i] = member_key(member, plan->rows.items[i]);
+        writes[i] = member_write(keys[i], text[0] ? text : NULL);
+    }
+    const struct engine_txn txn = {.compares = compares,
+        .n_compares = ARRAY_LEN(compares) - (plan->next ? 0 : 2),
+        .writes = writes,
+        .n_writes = n};
+    moves->op = member->engine->ops->txn(member->engine, &txn, &moves->result, on_committed, moves);
+    for (size_t i = 0; i < n; i++) {
+        free(keys[i]);
+    }
+}
+
+/* ---- one request ---- */
+
+/* Whether the node is missing for as long as it has to be. Else *ret_wait_ms is how long it lacks,
+ * or it is an error. */
+static int check_absence(struct moves *moves, int64_t *ret_wait_ms, struct error *err)
+{
+    const struct plan *plan = &moves->plan;
+    *ret_wait_ms = 0;
+    if (is_heard(moves->member, plan->from)) {
+        return refuse_heard(moves, err);
+    }
+    if (!plan->move.is_off) {
+        int64_t since_ms = absence_of(moves, plan->from)->since_ms;
+        int64_t ttl_ms = ttl_ms_of(moves->member, plan->from);
+        *ret_wait_ms = since_ms + ttl_ms + ttl_ms / 100 - loop_now_ms(moves->member->loop);
+    }
+    return 0;
+}
+
+/* It was carried out before, by a messenger that was killed, or was not answered. */
+static bool was_done(struct moves *moves, const json_t *owner)
+{
+    struct plan *plan = &moves->plan;
+    const struct fleet_move *move = &plan->move;
+    struct error ignored = {.code = ERR_NONE};
+    if (move->verb == FLEET_MOVE_DESTROY) {
+        bool is = !owner && tombstone_is_of(moves->member, move->name, plan->token);
+        if (is) {
+            confirm_move(moves, NULL, NULL);
+        }
+        return is;
+    }
+    if (!text_eq(json_text(owner, "node"), move->to)) {
+        return false;
+    }
+    if (find_vm(moves, move->to, &ignored) < 0) {
+        refuse_move(moves, &ignored);
+    } else {
+        confirm_move(moves, move->to, plan->vm);
+    }
+    return true;
+}
+
+/* Begins the transaction, answers, or leaves it for later: then *ret_wait_ms is when. */
+static int try_move(struct moves *moves, int64_t *ret_wait_ms, struct error *err)
+{
+    struct plan *plan = &moves->plan;
+    const struct member *member = moves->member;
+    cleanup_free char *name_row = fleet_row(FLEET_KIND_NAME, plan->move.name, NULL);
+    cleanup_json json_t *owner = mirror_json(member->mirror, name_row);
+    const char *node = json_text(owner, "node");
+    if (was_done(moves, owner)) {
+        return 0;
+    }
+    if (!node) {
+        return error_set(
+            err, ERR_VM_NOT_FOUND, "there is no vm '%s' in the fleet", plan->move.name);
+    }
+    int rc = find_vm(moves, node, err);
+    rc = rc == 0 && plan->move.to ? check_target(moves, err) : rc;
+    rc = rc == 0 ? check_absence(moves, ret_wait_ms, err) : rc;
+    if (rc < 0 || *ret_wait_ms > 0) {
+        return rc;
+    }
+    plan->next = plan->move.to ? make_next(plan) : NULL;
+    plan_rows(moves);
+    commit_plan(moves);
+    return 0;
+}
+
+static void make_token(struct plan *plan)
+{
+    char digest[DIGEST_SIZE];
+    digest_text(plan->row, digest);
+    memcpy(plan->token, digest, TEXT_ID_SIZE - 1);
+}
+
+static void try_ask(struct moves *moves, const char *row, json_t *ask, int64_t *ret_wait_ms)
+{
+    const struct member *member = moves->member;
+    struct plan *plan = &moves->plan;
+    struct error err = {.code = ERR_NONE};
+    plan->row = mem_strdup(row);
+    plan->ask = json_incref(ask);
+    make_token(plan);
+    *ret_wait_ms = 0;
+    int rc = fleet_ask_read_move(ask, &plan->move)
+                 ? 0
+                 : error_set(&err, ERR_USAGE, "a request of another version of vmctl");
+    if (rc == 0 && !member->is_up) {
+        err = member->trouble;
+        rc = -(int)err.code;
+    }
+    rc = rc == 0 ? try_move(moves, ret_wait_ms, &err) : rc;
+    if (rc < 0) {
+        refuse_move(moves, &err);
+    } else if (*ret_wait_ms > 0) {
+        plan_clear(plan);
+    }
+}
+
+/* ---- all of them ---- */
+
+void moves_look(struct moves *moves)
+{
+    const struct member *member = moves->member;
+    struct error err = {.code = ERR_NONE};
+    cleanup_json json_t *asks = NULL;
+    const char *row;
+    json_t *ask;
+    int64_t troubled_ms = loop_now_ms(member->loop) - member->trouble_ms, next_ms = INT64_MAX;
+    bool is_lasting = member->trouble.code == ERR_FLEET_FROZEN ||
+                      (member->trouble.code != ERR_NONE && troubled_ms >= TROUBLE_MS);
+    if (moves->op || (!member->is_up && !is_lasting)) {
+        return;
+    }
+    if (store_list_json_below(member->store, STORE_FLEET, "ask/", &asks, &err) < 0) {
+        log_warn("fleet", "cannot read the requests: %s", err.message);
+    }
+    json_object_foreach(asks, row, ask)
+    {
+        int64_t wait_ms = 0;
+        if (!moves->op && fleet_ask_is_move(ask) && !fleet_ask_answers(ask)) {
+            try_ask(moves, row, ask, &wait_ms);
+        }
+        next_ms = wait_ms > 0 && wait_ms < next_ms ? wait_ms : next_ms;
+    }
+    if (next_ms < INT64_MAX) {
+        loop_timer_start(moves->again, next_ms);
+    }
+}
