@@ -20,6 +20,7 @@
 #include "cli/show/table.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/compat.h"
 #include "specs/base/digest.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"

@@ -6,13 +6,13 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/guest/relay.h"
 #include "cli/wait/wakeup.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/compat.h"
 #include "specs/base/text.h"
 
 extern char **environ;

@@ -5,13 +5,13 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "specs/base/cleanup.h"
+#include "specs/base/compat.h"
 #include "specs/base/error.h"
 
 bool relay_is_wanted(void)

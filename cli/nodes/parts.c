@@ -9,12 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
+#include "specs/base/compat.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/vmfile/nodes_file.h"

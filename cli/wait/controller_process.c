@@ -5,13 +5,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/wait/wakeup.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
+#include "specs/base/compat.h"
 #include "specs/base/error.h"
 #include "specs/base/lockfile.h"
 #include "specs/base/text.h"

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "cli/wait/wait_loop.h"
 
-#include <sys/pidfd.h>
-
 #include "cli/cli.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
+#include "specs/base/compat.h"
 
 static int64_t now_ms(void)
 {

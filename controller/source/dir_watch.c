@@ -10,6 +10,7 @@
 
 #include "controller/loop/loop.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/compat.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/strings.h"

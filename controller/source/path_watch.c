@@ -20,11 +20,11 @@ enum { LINKS_MAX = 40 /* as the kernel's, path_resolution(7) */ };
 /* inotify(7): changes made on another machine, or by a FUSE server, are not reported. */
 static bool is_told_of_changes(const char *directory)
 {
-    static const long untold[] = {NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, CIFS_SUPER_MAGIC,
+    static const unsigned long untold[] = {NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, CIFS_SUPER_MAGIC,
         SMB2_SUPER_MAGIC, V9FS_MAGIC, FUSE_SUPER_MAGIC, CEPH_SUPER_MAGIC, AFS_SUPER_MAGIC};
     struct statfs fs;
     for (size_t i = 0; statfs(directory, &fs) == 0 && i < ARRAY_LEN(untold); i++) {
-        if (fs.f_type == untold[i]) {
+        if ((unsigned long)fs.f_type == untold[i]) {
             return false;
         }
     }

@@ -13,6 +13,7 @@
 #include "reconcilers/backend/backend.h"
 #include "reconcilers/media/seed.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/compat.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"

@@ -14,6 +14,7 @@
 #include "reconcilers/media/new_file.h"
 #include "reconcilers/trash/trash.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/compat.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/json.h"

@@ -9,6 +9,7 @@
 #include "controller/loop/loop.h"
 #include "reconcilers/guest/step_secrets.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/compat.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"

@@ -4,12 +4,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
+#include "specs/base/compat.h"
 #include "specs/base/error.h"
 #include "specs/base/json.h"
 #include "specs/base/log.h"

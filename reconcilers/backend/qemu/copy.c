@@ -32,6 +32,7 @@
 #include "reconcilers/media/disk_files.h"
 #include "reconcilers/media/snapshot.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/compat.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/log.h"

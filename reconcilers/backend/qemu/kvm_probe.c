@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <linux/kvm.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -12,7 +11,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,6 +19,7 @@
 #include "controller/loop/process.h"
 #include "reconcilers/backend/qemu/spawn_detached.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/compat.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/proc_stat.h"

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "specs/base/cleanup.h"
+#include "specs/base/compat.h"
 #include "specs/base/mem.h"
 
 struct timer {
