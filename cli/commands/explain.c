@@ -147,6 +147,7 @@ static const struct {
                  "alone until stop or restart, which do not let it run here before."},
     {"Terminating", "It is being removed."},
     {"Invalid", "Its settings cannot be carried out."},
+    {"NotAccepted", "Its node does not take such a VM from the fleet: a path of the host, say."},
     {"ImageNotFound", "There is no such image."},
     {"ChecksumMismatch", "The image is not the one of sha256."},
     {"DecompressFailed", "The image is damaged."},

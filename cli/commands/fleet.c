@@ -28,6 +28,7 @@
 #include "specs/fleet/fleet_ask.h"
 #include "specs/fleet/fleet_config.h"
 #include "specs/fleet/fleet_keys.h"
+#include "specs/fleet/fleet_sources.h"
 #include "specs/vmfile/nodes_file.h"
 #include "store/batch.h"
 #include "store/store.h"
@@ -38,7 +39,7 @@ struct fleet_values {
     const char *fleet, *node, *ssh;
     struct arg_strings endpoints;
     struct arg_strings labels;
-    const char *ca, *cert, *key;
+    const char *ca, *cert, *key, *accept;
     bool is_forced;
 };
 
@@ -56,6 +57,9 @@ static const struct arg_option options[] = {
     {"key", 0, ARG_TEXT, offsetof(struct fleet_values, key), "FILE", "init, join: its key"},
     {"label", 0, ARG_REPEATED, offsetof(struct fleet_values, labels), "KEY=VALUE",
         "init, join: of this node, for a VMFile's node \"any:KEY=VALUE\"; repeatable"},
+    {"accept", 0, ARG_TEXT, offsetof(struct fleet_values, accept), "WORDS",
+        "init, join: what VMs of the fleet may be made of here: of url, cache, path "
+        "[default: url,cache]"},
     {"force", 0, ARG_FLAG, offsetof(struct fleet_values, is_forced), NULL,
         "leave: without asking etcd; join: as a node whose host is gone for good"},
     {"ssh", 0, ARG_TEXT, offsetof(struct fleet_values, ssh), "USER@HOST",
@@ -146,9 +150,14 @@ static int config_of(
     config->fleet = mem_strdup(values->fleet ? values->fleet : "home");
     config->node = mem_strdup(values->node ? values->node : label);
     config->ssh = values->ssh ? mem_strdup(values->ssh) : own_address(host);
+    config->accept = mem_strdup(values->accept);
     for (size_t i = 0; i < values->endpoints.count; i++) {
         mem_grow(config->endpoints, config->n_endpoints);
         config->endpoints[config->n_endpoints++] = mem_strdup(values->endpoints.items[i]);
+    }
+    if (values->accept && !fleet_sources_read(values->accept)) {
+        return error_set(err, ERR_USAGE, "--accept '%s' is not of the words url, cache and path",
+            values->accept);
     }
     int rc = take_labels(&values->labels, config, err);
     rc = rc == 0 ? take_file("ca", values->ca, &config->ca, err) : rc;

@@ -14,6 +14,7 @@
 #include "specs/base/text.h"
 #include "specs/fleet/fleet_config.h"
 #include "specs/fleet/fleet_keys.h"
+#include "specs/fleet/fleet_sources.h"
 #include "specs/vm/vm_spec.h"
 #include "specs/vmfile/nodes_file.h"
 #include "store/store.h"
@@ -121,11 +122,14 @@ static char *why_not(const struct fleet_view *view, const char *node, const json
     const char *place, const struct vm_spec *spec, const json_t *promised, int64_t *ret_left)
 {
     int64_t lost_ms;
+    const char *path = fleet_spec_host_path(spec);
     *ret_left =
         json_int(json, "memMib", 0) - memory_taken(view, node) - json_int(promised, node, 0);
     return !has_label(node, json, place)             ? mem_printf("not %s", strchr(place, ':') + 1)
            : !fleet_view_hears(view, node, &lost_ms) ? mem_strdup("not heard of")
            : json_flag(json, "cordoned", false)      ? mem_strdup("takes no new VMs")
+           : path && !(fleet_sources_of_node(json) & FLEET_SOURCE_PATH)
+               ? mem_printf("takes no paths of its own, as '%s'", path)
            : *ret_left < (int64_t)spec->memory_mib
                ? mem_printf("%lld MiB of memory left", (long long)(*ret_left > 0 ? *ret_left : 0))
                : NULL;

@@ -9,6 +9,8 @@
 #include "controller/fleet/hold.h"
 #include "controller/fleet/member.h"
 #include "controller/fleet/mirror.h"
+#include "controller/fleet/refused.h"
+#include "controller/loop/loop.h"
 #include "controller/fleet/tombstone.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -20,7 +22,6 @@
 #include "specs/base/proxies.h"
 #include "specs/base/strings.h"
 #include "specs/fleet/fleet_config.h"
-#include "specs/fleet/fleet_spec.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_spec.h"
 #include "store/batch.h"
@@ -36,6 +37,7 @@ struct executor {
     char *hold_row;             /* of this node */
     struct strings rows, texts; /* that it writes; "": deleted */
     struct strings reported;    /* "web NameTaken": said once */
+    json_t *refused;            /* found by this look: member.refused in its end */
 };
 
 struct executor *executor_new(struct member *member)
@@ -88,14 +90,9 @@ static void look_at_machine(const struct member *member, struct subject *subject
 /* Every user of etcd who may write there could have written it. */
 static int check_object(const struct vm_desired *object, const char *name, struct error *err)
 {
-    const char *file = fleet_spec_file(object->spec);
-    if (!text_eq(object->spec->name, name)) {
-        return error_set(err, ERR_STORE, "its spec has the name of another VM");
-    }
-    return file && !object->is_deleting
-               ? error_set(
-                     err, ERR_STORE, "its spec names '%s', which no spec of a fleet does", file)
-               : 0;
+    return text_eq(object->spec->name, name)
+               ? 0
+               : error_set(err, ERR_STORE, "its spec has the name of another VM");
 }
 
 /* Without a record here it may be the one that was. */
@@ -170,6 +167,23 @@ static int write_record(
     vm_desired_free(next);
     store_batch_free(batch);
     return rc;
+}
+
+/* The spec that is here was taken before, whatever the node takes now. */
+static int write_if_taken(
+    struct executor *executor, const struct subject *subject, struct error *err)
+{
+    struct member *member = executor->member;
+    const struct vm_desired *here = subject->record.desired;
+    bool is_known =
+        subject->situation.is_same_vm && vm_spec_equal(here->spec, subject->object->spec);
+    int rc = is_known ? 0 : refused_check(member, subject->object, err);
+    if (rc == -ERR_FLEET_NO_NODE) {
+        const json_t *before = json_object_get(member->refused, subject->name);
+        json_put(executor->refused, subject->name,
+            refused_entry(subject->object, err, before, clock_wall_ms(loop_clock(member->loop))));
+    }
+    return rc < 0 ? rc : write_record(member, subject, err);
 }
 
 /* ---- in etcd ---- */
@@ -304,7 +318,7 @@ static int executor_act(struct executor *executor, const struct subject *subject
     case FLEET_WRITE_NEW:
     case FLEET_WRITE_CHANGE:
     case FLEET_DROP_OVERRIDE:
-        return write_record(executor->member, subject, err);
+        return write_if_taken(executor, subject, err);
     case FLEET_PUSH:
     case FLEET_COMMIT_DESTROYED:
     case FLEET_REMOVE_TOMBSTONE:
@@ -370,6 +384,7 @@ void executor_look(struct executor *executor)
 {
     struct error err = {.code = ERR_NONE};
     struct names names = {.member = executor->member};
+    executor->refused = json_object();
     if (find_names(&names, &err) < 0) {
         log_warn("fleet", "cannot read the VMs: %s", err.message);
     }
@@ -385,5 +400,7 @@ void executor_look(struct executor *executor)
         }
         subject_clear(&subject);
     }
+    json_decref(executor->member->refused);
+    executor->member->refused = TAKE_PTR(executor->refused);
     strings_clear(&names.strings);
 }

@@ -27,6 +27,7 @@ struct member {
     char session[TEXT_ID_SIZE]; /* of this run of the messenger: what alive/N says */
     struct error trouble; /* why the fleet is out of reach, or frozen; ERR_NONE: it is neither */
     int64_t trouble_ms;   /* since when, by the loop's clock */
+    json_t *refused;      /* VMs that this node does not take (refused.h) */
     bool is_up;           /* all rows were read, and this node is registered */
     void (*look)(void *context, bool is_wrong); /* something is to be done, after a moment; of
                                                  * `is_wrong` the rows are to be read again */

@@ -228,6 +228,7 @@ struct messenger *messenger_new(const struct messenger_options *options)
         .engine = options->engine,
         .config = options->config,
         .prefix = fleet_prefix(options->config->fleet),
+        .refused = json_object(),
         .look = on_look,
         .context = messenger};
     digest_random_id(member->session);
@@ -262,5 +263,6 @@ void messenger_free(struct messenger *messenger)
     loop_timer_free(messenger->look);
     mirror_free(messenger->member.mirror);
     free(messenger->member.prefix);
+    json_decref(messenger->member.refused);
     free(messenger);
 }

@@ -8,6 +8,7 @@
 #include "controller/fleet/hold.h"
 #include "controller/fleet/member.h"
 #include "controller/fleet/mirror.h"
+#include "controller/fleet/refused.h"
 #include "controller/fleet/tombstone.h"
 #include "controller/loop/loop.h"
 #include "specs/base/cleanup.h"
@@ -220,6 +221,7 @@ static int check_target(const struct moves *moves, struct error *err)
             name);
     }
     int rc = member_check_node(member, to, err);
+    rc = rc == 0 ? refused_foresee(member, to, plan->vm, err) : rc;
     rc = rc == 0 ? hold_check(member, to, plan->vm->spec, err) : rc;
     if (rc == 0 && mirror_get(member->mirror, status)) {
         rc = error_set(err, ERR_FLEET_NAME_TAKEN,

@@ -7,6 +7,7 @@
 #include "controller/fleet/engine.h"
 #include "controller/fleet/member.h"
 #include "controller/fleet/mirror.h"
+#include "controller/fleet/refused.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fields.h"
@@ -69,11 +70,26 @@ static json_t *desired_public(const struct vm_desired *desired)
     return json;
 }
 
+static void put_refusal(json_t *json, const json_t *refusal, const struct vm_status *status)
+{
+    struct vm_status *refused = refused_status(refusal, status);
+    json_put(json, "status", vm_status_public(refused));
+    vm_status_free(refused);
+}
+
+/* NULL: the VM is not refused, or is another one of the name. */
+static const json_t *refusal_of(const struct member *member, const struct vm_record *record)
+{
+    const json_t *refusal = json_object_get(member->refused, record->name);
+    return text_eq(json_text(refusal, "uid"), record->desired->uid) ? refusal : NULL;
+}
+
 /* free() it. */
 static char *text_of(
     const struct publisher *publisher, const struct vm_record *record, const struct session *now)
 {
     const struct vm_status *status = record->status;
+    const json_t *refusal = refusal_of(publisher->member, record);
     cleanup_json json_t *json = json_object();
     bool is_known = status && record->desired && text_eq(status->uid, record->desired->uid) &&
                     now->state == SESSION_SERVES &&
@@ -82,9 +98,20 @@ static char *text_of(
     if (!record->desired->fleet.epoch) {
         json_put(json, "desired", desired_public(record->desired));
     }
-    if (status) {
+    if (refusal) {
+        put_refusal(json, refusal, status);
+    } else if (status) {
         json_put(json, "status", vm_status_public(status));
     }
+    return json_dumps(json, JSON_COMPACT);
+}
+
+/* Of a VM that is not here, as it was not taken. free() it. */
+static char *text_of_refused(const struct publisher *publisher, const json_t *refusal)
+{
+    cleanup_json json_t *json = json_object();
+    json_put_text(json, "session", publisher->member->session);
+    put_refusal(json, refusal, NULL);
     return json_dumps(json, JSON_COMPACT);
 }
 
@@ -104,7 +131,8 @@ static void add_leftover(void *context, const struct fleet_key *key, const struc
 {
     const struct leftovers *leftovers = context;
     struct publisher *publisher = leftovers->publisher;
-    bool is_there = !text_eq(key->first, publisher->member->config->node);
+    bool is_there = !text_eq(key->first, publisher->member->config->node) ||
+                    json_object_get(publisher->member->refused, key->second);
     for (size_t i = 0; i < leftovers->list->count && !is_there; i++) {
         const struct vm_record *record = &leftovers->list->records[i];
         is_there = text_eq(record->name, key->second) &&
@@ -114,6 +142,30 @@ static void add_leftover(void *context, const struct fleet_key *key, const struc
         strings_append(&publisher->rows, row->row);
         strings_append(&publisher->texts, "");
     }
+}
+
+static bool has_desired(const struct vm_list *list, const char *name)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (text_eq(list->records[i].name, name)) {
+            return list->records[i].desired != NULL;
+        }
+    }
+    return false;
+}
+
+/* Adds the row unless it is as it was; returns the bytes that it adds. */
+static size_t add_row(struct publisher *publisher, const char *name, const char *text)
+{
+    const struct member *member = publisher->member;
+    cleanup_free char *row = fleet_row(FLEET_KIND_STATUS, member->config->node, name);
+    const struct mirror_row *known = mirror_get(member->mirror, row);
+    if (known && text_eq(known->text, text)) {
+        return 0;
+    }
+    strings_append(&publisher->rows, row);
+    strings_append(&publisher->texts, text);
+    return strlen(text);
 }
 
 /* One that another node has by now is that node's to show. */
@@ -128,6 +180,8 @@ static int find_differences(struct publisher *publisher, struct error *err)
     struct vm_list list = {.count = 0};
     struct session now = {.state = SESSION_NONE};
     size_t n_bytes = 0;
+    const char *name;
+    json_t *refusal;
     int rc = session_read(member->store, &now, err);
     rc = rc == 0 ? store_list(member->store, &list, err) : rc;
     if (rc < 0) {
@@ -137,14 +191,14 @@ static int find_differences(struct publisher *publisher, struct error *err)
         if (!is_shown(&list.records[i])) {
             continue;
         }
-        cleanup_free char *row =
-            fleet_row(FLEET_KIND_STATUS, member->config->node, list.records[i].name);
         cleanup_free char *text = text_of(publisher, &list.records[i], &now);
-        const struct mirror_row *known = mirror_get(member->mirror, row);
-        if (!known || !text_eq(known->text, text)) {
-            strings_append(&publisher->rows, row);
-            strings_append(&publisher->texts, text);
-            n_bytes += strlen(text);
+        n_bytes += add_row(publisher, list.records[i].name, text);
+    }
+    json_object_foreach(member->refused, name, refusal)
+    {
+        if (!has_desired(&list, name) && has_room(publisher, n_bytes)) {
+            cleanup_free char *text = text_of_refused(publisher, refusal);
+            n_bytes += add_row(publisher, name, text);
         }
     }
     struct leftovers leftovers = {publisher, &list};

@@ -14,6 +14,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/fleet/fleet_config.h"
+#include "specs/fleet/fleet_sources.h"
 
 struct registration {
     struct member *member;
@@ -88,6 +89,7 @@ static char *text_of_node(const struct registration *registration)
     json_put_int(json, "memMib", pages * (page / 1024) / 1024);
     json_put_int(json, "ttl", member->config->ttl_s);
     json_put(json, "labels", labels_of(member->config->labels));
+    json_put(json, "accept", fleet_sources_to_json(fleet_sources_read(member->config->accept)));
     json_put_flag(json, "kvm", access("/dev/kvm", R_OK | W_OK) == 0);
     return json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
 }

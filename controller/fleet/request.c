@@ -8,6 +8,7 @@
 #include "controller/fleet/hold.h"
 #include "controller/fleet/member.h"
 #include "controller/fleet/mirror.h"
+#include "controller/fleet/refused.h"
 #include "controller/loop/loop.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
@@ -390,6 +391,7 @@ static int begin_change(struct requests *requests, const json_t *item, struct er
     work->hold_row = fleet_row(FLEET_KIND_HOLD, work->node, NULL);
     rc = read_record(member, work, err);
     rc = rc == 0 ? decide_change(requests, err) : rc;
+    rc = rc == 0 && work->copy.spec ? refused_foresee(member, work->node, work->next, err) : rc;
     rc = rc == 0 ? check_size(member, work, err) : rc;
     if (rc < 0) {
         return rc;

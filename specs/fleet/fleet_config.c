@@ -14,6 +14,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/fleet/fleet_keys.h"
+#include "specs/fleet/fleet_sources.h"
 #include "specs/vmfile/nodes_file.h"
 
 enum { CONFIG_MAX_BYTES = 64 * 1024 };
@@ -29,6 +30,7 @@ static const struct field config_rows[] = {
     FIELD(struct fleet_config, key, "key"),
     FIELD(struct fleet_config, ttl_s, "ttl"),
     FIELD(struct fleet_config, labels, "labels"),
+    FIELD(struct fleet_config, accept, "accept"),
 };
 static const struct fleet_config no_config = {.ttl_s = FLEET_TTL_S};
 static const struct fields config_fields = {
@@ -59,6 +61,8 @@ static const char *find_fault(const struct fleet_config *config)
                ? "its \"node\" cannot be the name of a node"
            : config->ssh && !node_address_is_valid(config->ssh)
                ? "its \"ssh\" is not an address for ssh"
+           : config->accept && !fleet_sources_read(config->accept)
+               ? "its \"accept\" is not of the words url, cache and path"
            : config->n_endpoints == 0        ? "it has no \"endpoints\""
            : has_any && !has_all             ? "it has not all of \"ca\", \"cert\" and \"key\""
            : config->ttl_s < FLEET_TTL_MIN_S ? "its \"ttl\" is too short"

@@ -30,6 +30,7 @@ struct fleet_config {
     char *ca, *cert, *key; /* absolute paths; all NULL: without TLS, in tests alone */
     uint32_t ttl_s;
     char *labels; /* "ssd=yes,site=x"; NULL: none */
+    char *accept; /* fleet_sources_read(); NULL: FLEET_SOURCES_DEFAULT */
 };
 
 struct fleet_config *fleet_config_new(void);

@@ -28,10 +28,11 @@ etcd_start() {
 # joined [NODE...] : a makes the fleet, the others are up and join it, with a short lease
 joined() {
     local node
-    vmctl -q fleet init --as a --etcd "$etcd_url" --ssh me@a.invalid
+    vmctl -q fleet init --as a --etcd "$etcd_url" --ssh me@a.invalid --accept url,cache,path
     for node in "$@"; do
         node_up "$node"
-        at "$node" vmctl -q fleet join --as "$node" --etcd "$etcd_url" --ssh "ssh://$(id -un)@127.0.0.1:$node_port"
+        at "$node" vmctl -q fleet join --as "$node" --etcd "$etcd_url" --accept url,cache,path \
+            --ssh "ssh://$(id -un)@127.0.0.1:$node_port"
     done
     for node in "$@"; do await knows "$node"; done
 }

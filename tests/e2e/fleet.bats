@@ -153,7 +153,7 @@ teardown() { fleet_teardown; }
     ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" del /vmctl/1/home/alive/b >/dev/null
     fails 6 "${third[@]}" fleet join --as b --etcd "$etcd_url"
     [ "$(rows)" = "$before" ]
-    "${third[@]}" -q fleet join --as b --etcd "$etcd_url" --force
+    "${third[@]}" -q fleet join --as b --etcd "$etcd_url" --force --accept url,cache,path
     await bash -c "XDG_DATA_HOME=$work/third vmctl list -o name | grep -qx web"
 
     # the other one comes back: it leaves by itself, and takes nothing along

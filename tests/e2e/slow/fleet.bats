@@ -124,3 +124,25 @@ placed() {
         [ "$(etcd_get hold/a | jq .vms)" = 0 ]
     done
 }
+
+@test "a node takes no paths of its own from the fleet unless it says so" {
+    cd "$work"
+    joined b
+    at b vmctl -q fleet join --as b --etcd "$etcd_url" --ssh "ssh://$(id -un)@127.0.0.1:$node_port"
+    await knows b
+    of_fleet web any:node=b
+    fails 1 vmctl up
+    says "b: takes no paths of its own, as '$work/image'"
+    of_fleet db any:node=a
+    vmctl -q up db
+    # by somebody who writes to etcd
+    etcd_get vm/a/db | jq -c '.spec.name = "web" | .spec.image.url = null | .uid = "0123456789abcdef"' >"$work/row"
+    ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" put /vmctl/1/home/vm/b/web <"$work/row"
+    ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" put /vmctl/1/home/name/web '{"node":"b","uid":"0123456789abcdef","epoch":1}'
+    await shows 'b +web +noop .* NotAccepted'
+    [ -z "$(at b vmctl list -o name)" ]
+    fails 1 vmctl start web
+    says "node 'b'" "takes no paths from the fleet"
+    vmctl -q destroy -y web
+    [ -z "$(etcd_rows st/b/)" ]
+}

@@ -99,6 +99,20 @@ static void why_none_fits_is_said_node_by_node(void **state)
     assert_non_null(strstr(err.message, "a: not gpu=yes"));
 }
 
+static void a_path_is_for_a_node_that_takes_one(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {.code = ERR_NONE};
+    json_t *a = json_object_get(f->view.rows, "node/a");
+    json_t *b = json_object_get(f->view.rows, "node/b");
+    f->spec->image.location = mem_strdup("/img");
+    json_put(a, "accept", json_loads("[\"url\",\"path\"]", 0, NULL));
+    json_put(b, "accept", json_loads("[\"url\",\"cache\"]", 0, NULL));
+    assert_chosen(f, "any", "a");
+    assert_null(fleet_choose_node(&f->view, "any:node=b", f->spec, f->promised, &err));
+    assert_non_null(strstr(err.message, "b: takes no paths of its own, as '/img'"));
+}
+
 static void without_a_link_nobody_is_heard_of(void **state)
 {
     struct fixture *f = *state;
@@ -129,6 +143,7 @@ int main(void)
         WITH_ROWS(the_one_with_most_memory_left_is_chosen),
         WITH_ROWS(a_label_restricts_the_choice),
         WITH_ROWS(why_none_fits_is_said_node_by_node),
+        WITH_ROWS(a_path_is_for_a_node_that_takes_one),
         WITH_ROWS(without_a_link_nobody_is_heard_of),
         cmocka_unit_test(any_is_no_name_of_a_node),
     };

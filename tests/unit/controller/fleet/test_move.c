@@ -339,9 +339,8 @@ static void one_that_has_something_of_its_host_stays(void **state)
     struct world_node *a = &world->nodes[0];
     struct vm_spec *spec = vm_spec_new("db");
     spec->backend = BACKEND_NOOP;
-    mem_grow(spec->shares, spec->n_shares);
-    spec->shares[spec->n_shares++] = (struct spec_share){
-        .host = mem_strdup("/srv/www"), .guest = mem_strdup("/www"), .tag = mem_strdup("www")};
+    mem_grow(spec->volumes, spec->n_volumes);
+    spec->volumes[spec->n_volumes++] = (struct spec_volume){.name = mem_strdup("data")};
     const struct change change = {.name = "db", .spec = spec};
     free(world_ask(a, &change, "b"));
     advance(world, 10);

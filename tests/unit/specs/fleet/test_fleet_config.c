@@ -15,6 +15,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/fleet/fleet_config.h"
+#include "specs/fleet/fleet_sources.h"
 
 static const char good[] = "{\"fleet\":\"home\",\"uid\":\"u\",\"node\":\"b\",\"ssh\":\"me@b.lan\","
                            "\"endpoints\":[\"https://a.lan:2379\"],\"ca\":\"/ca\",\"cert\":\"/c\","
@@ -58,6 +59,7 @@ static void what_cannot_be_used_is_refused(void **state)
         "{\"fleet\":\"home\",\"node\":\"b\",\"endpoints\":[\"https://a\"],\"ca\":\"/ca\"}",
         "{\"fleet\":\"home\",\"node\":\"b\",\"endpoints\":[\"https://a\"],\"ttl\":1}",
         "{\"fleet\":\"home\",\"node\":\"b\",\"endpoints\":[\"https://a\"],\"ssh\":\"-oX\"}",
+        "{\"fleet\":\"home\",\"node\":\"b\",\"endpoints\":[\"https://a\"],\"accept\":\"url,all\"}",
     };
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         struct error err = {.code = ERR_NONE};
@@ -66,9 +68,28 @@ static void what_cannot_be_used_is_refused(void **state)
     }
 }
 
+static void what_a_node_takes_is_read(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"", ",", "url,", ",path", "URL", "url cache", "url,,path"};
+    cleanup_json json_t *none = json_object(), *some = json_object();
+    assert_int_equal(fleet_sources_read(NULL), FLEET_SOURCE_URL | FLEET_SOURCE_CACHE);
+    assert_int_equal(fleet_sources_read("path"), FLEET_SOURCE_PATH);
+    assert_int_equal(fleet_sources_read("path,url"), FLEET_SOURCE_PATH | FLEET_SOURCE_URL);
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        assert_int_equal(fleet_sources_read(wrong[i]), 0);
+    }
+    json_put(some, "accept", fleet_sources_to_json(FLEET_SOURCE_CACHE));
+    assert_int_equal(fleet_sources_of_node(some), FLEET_SOURCE_CACHE);
+    assert_int_equal(fleet_sources_of_node(none), 7); /* of an older version */
+    json_put_text(some, "accept", "path");
+    assert_int_equal(fleet_sources_of_node(some), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_a_node_takes_is_read),
         cmocka_unit_test(it_is_written_and_read),
         cmocka_unit_test(what_cannot_be_used_is_refused),
     };
