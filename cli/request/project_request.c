@@ -42,7 +42,7 @@ struct project_request {
     struct strings removed;             /* VMs that the file no longer names, if that matters */
     struct protected_vms kept;          /* which are not recreated */
     struct source_record *registration; /* the VMFile is to be watched; NULL: not requested */
-    char digest[DIGEST_SIZE]; /* of the VMFile and the files it names, when all its VMs are meant */
+    char digest[DIGEST_SIZE];           /* see digest_of_file() */
     struct change_extra extra;
 };
 
@@ -108,7 +108,7 @@ static struct source_applied applied_of(
 {
     return (struct source_applied){
         .load = &request->project.load,
-        .digest = request->digest[0] ? request->digest : NULL,
+        .is_whole = request->request.extra,
         .names = &request->targets,
         .inputs = inputs,
         .overrides = &request->project.overrides,
@@ -161,7 +161,7 @@ static int register_source(struct project_request *request, struct error *err)
         vmfile_load_note_inputs(&project->load, &request->cli->given, &inputs);
         source_record_set_inputs(record, &inputs, &project->overrides);
         memcpy(record->applied_sha, project->load.sha256, DIGEST_SIZE);
-        memcpy(record->applied_digest, request->digest, DIGEST_SIZE);
+        vmfile_load_digest(&project->load, record->applied_digest);
         request->registration = record;
     }
     return rc;
@@ -173,7 +173,7 @@ static int note_source(struct project_request *request, struct error *err)
     if (request->targets.count == request->project.file->n_vms) {
         request->extra = (struct change_extra){add_source, request};
         request->request.extra = &request->extra;
-        int rc = vmfile_load_referenced(&request->project.load, request->digest, err);
+        int rc = vmfile_load_files(&request->project.load, err);
         if (rc < 0) {
             return rc;
         }
@@ -259,8 +259,18 @@ int prune_parse(const char *text, enum source_prune *ret, struct error *err)
     return 0;
 }
 
+/* Of the VMFile and the files that it names; few commands ask for it. "" when not all its VMs are
+ * meant. */
+static const char *digest_of_file(struct project_request *request)
+{
+    if (!request->digest[0] && request->request.extra) {
+        vmfile_load_digest(&request->project.load, request->digest);
+    }
+    return request->digest;
+}
+
 /* What the watch of the file does to what it no longer names; NULL: nothing, or it is done. */
-static const char *what_watch_does(const struct project_request *request, const char *name)
+static const char *what_watch_does(struct project_request *request, const char *name)
 {
     struct store *store = request->cli->store;
     cleanup_with(vm_record_clear) struct vm_record vm = {.name = NULL};
@@ -273,7 +283,7 @@ static const char *what_watch_does(const struct project_request *request, const 
         store_get(store, name, &vm, &ignored) == 0 && record && vm.desired &&
         vmfile_load_is_same_project(
             &request->project.load, &request->cli->given, &record->inputs) &&
-        !text_eq(record->pruned_digest, request->digest)) {
+        !text_eq(record->pruned_digest, digest_of_file(request))) {
         bool is_kept = change_check_protected(vm.desired, &destroy, &ignored) < 0;
         ret = record->prune == SOURCE_PRUNE_STOP                  ? "stops"
               : record->prune == SOURCE_PRUNE_DESTROY && !is_kept ? "destroys"

@@ -190,7 +190,7 @@ static int refuse_inputs(const struct source_record *record, const struct source
         "'%s' is watched with --prune and other values (%s): vmctld would %s vm '%s'%s",
         record->path, buf_str(&names), record->prune == SOURCE_PRUNE_DESTROY ? "destroy" : "stop",
         victims->items[0], more);
-    return applied->digest
+    return applied->is_whole
                ? error_help(err, "give the same values again; or let it go: vmctl up --prune%s",
                      record->prune == SOURCE_PRUNE_STOP ? "=stop" : "")
                : error_help(err, "give these values to all of its VMs: vmctl up, without a name");
@@ -201,9 +201,8 @@ static int find_victims(struct store *store, const struct source_record *record,
     const struct source_applied *applied, struct strings *ret, struct error *err)
 {
     cleanup_with(strings_clear) struct strings found = {.count = 0};
-    bool is_whole = applied->digest;
-    int rc = is_whole ? find_unnamed(store, applied->load, &found, err) : 0;
-    const struct strings *names = is_whole ? &found : applied->names;
+    int rc = applied->is_whole ? find_unnamed(store, applied->load, &found, err) : 0;
+    const struct strings *names = applied->is_whole ? &found : applied->names;
     for (size_t i = 0; rc == 0 && i < names->count; i++) {
         cleanup_with(vm_record_clear) struct vm_record vm = {.name = NULL};
         rc = store_get(store, names->items[i], &vm, err);
@@ -212,9 +211,9 @@ static int find_victims(struct store *store, const struct source_record *record,
                       text_eq(desired->source, applied->load->path);
         bool is_kept =
             is_own && record->prune == SOURCE_PRUNE_DESTROY && desired->spec->is_protected;
-        bool is_victim =
-            is_whole ? is_own && !is_kept && !strings_have(&record->removed, names->items[i])
-                     : !is_own; /* the watcher knows nothing of this one */
+        bool is_victim = applied->is_whole ? is_own && !is_kept &&
+                                                 !strings_have(&record->removed, names->items[i])
+                                           : !is_own; /* the watcher knows nothing of this one */
         if (rc == 0 && is_victim) {
             strings_append(ret, names->items[i]);
         }
@@ -263,7 +262,9 @@ int sources_add_applied(struct store *store, struct store_batch *batch,
     rc = rc == 0 && before ? find_unnamed(store, applied->load, &unnamed, err) : rc;
     if (rc == 0 && before) {
         struct source_record *after = source_record_copy(before);
-        take_applied(after, applied->load->sha256, applied->digest);
+        char digest[DIGEST_SIZE];
+        vmfile_load_digest(applied->load, digest);
+        take_applied(after, applied->load->sha256, digest);
         source_record_set_inputs(after, applied->inputs, applied->overrides);
         strings_clear(&after->removed);
         after->removed = unnamed;

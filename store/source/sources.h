@@ -36,8 +36,8 @@ int sources_add_registration(struct store *store, struct store_batch *batch,
 
 /* A command applies a VMFile, with these inputs and overrides. */
 struct source_applied {
-    const struct vmfile_load *load; /* valid */
-    const char *digest;             /* vmfile_load_referenced(); NULL: only some VMs are meant, */
+    const struct vmfile_load *load; /* valid, with the files that it names (vmfile_load_files()) */
+    bool is_whole;                  /* all its VMs are meant; else some, */
     const struct strings *names;    /* which are these */
     const struct strings *inputs, *overrides;
     enum source_prune prune; /* what the command itself does to VMs that the file does not name */

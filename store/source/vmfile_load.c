@@ -404,21 +404,34 @@ void vmfile_load_print(struct buf *out, struct vmfile_load *load, const char *pl
     vmfile_print(out, buf_str(&load->text), load->text.len, place, &env);
 }
 
-int vmfile_load_referenced(struct vmfile_load *load, char *ret_digest, struct error *err)
+int vmfile_load_files(struct vmfile_load *load, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < load->file->n_vms; i++) {
+        rc = change_read_files(load->file->vms[i], err);
+    }
+    return rc;
+}
+
+void vmfile_load_digest(const struct vmfile_load *load, char *ret_digest)
 {
     cleanup_buf struct buf all = BUF_INIT(0);
     buf_add_str(&all, load->sha256);
     for (size_t i = 0; i < load->file->n_vms; i++) {
         char digest[DIGEST_SIZE];
-        int rc = change_read_files(load->file->vms[i], err);
-        if (rc < 0) {
-            return rc;
-        }
         vm_spec_digest(load->file->vms[i], digest);
         buf_add_str(&all, digest);
     }
     digest_text(buf_str(&all), ret_digest);
-    return 0;
+}
+
+int vmfile_load_referenced(struct vmfile_load *load, char *ret_digest, struct error *err)
+{
+    int rc = vmfile_load_files(load, err);
+    if (rc == 0) {
+        vmfile_load_digest(load, ret_digest);
+    }
+    return rc;
 }
 
 bool vmfile_load_is_vmfile(const char *path)

@@ -94,8 +94,11 @@ const struct kdl_pos *vmfile_load_sum_up(const struct vmfile_load *load, struct 
 void vmfile_load_print(struct buf *out, struct vmfile_load *load, const char *place,
     const struct strings *given, struct strings *ret_files);
 
-/* Reads the files the valid VMFile's VMs name (change_read_files) into their specs; then
- * `ret_digest` (DIGEST_SIZE) is that of all that was read: equal digests, equal changes. */
+/* Reads the files the valid VMFile's VMs name (change_read_files) into their specs. */
+int vmfile_load_files(struct vmfile_load *load, struct error *err);
+/* Of all that was read then (DIGEST_SIZE): equal digests, equal changes. */
+void vmfile_load_digest(const struct vmfile_load *load, char *ret_digest);
+/* Both. */
 int vmfile_load_referenced(struct vmfile_load *load, char *ret_digest, struct error *err);
 
 /* Whether it is worth watching: another program's KDL has no `vm` in it, and what is not KDL at all

@@ -32,10 +32,8 @@ static void begin_applying(struct fixture *f, struct applying *ret, const char *
     must(vmfile_load(path, path, &inputs, &ret->load, &err), &err);
     assert_int_equal(ret->load.file->n_diagnostics, 0);
     must(vmfile_load_referenced(&ret->load, ret->digest, &err), &err);
-    ret->applied = (struct source_applied){.load = &ret->load,
-        .digest = ret->digest,
-        .inputs = &ret->inputs,
-        .overrides = &ret->overrides};
+    ret->applied = (struct source_applied){
+        .load = &ret->load, .is_whole = true, .inputs = &ret->inputs, .overrides = &ret->overrides};
 }
 
 static void end_applying(struct applying *applying)
@@ -137,7 +135,7 @@ static void other_overrides_than_a_file_is_watched_with_are_refused(void **state
         sources_add_applied(f->store, batch, &applying.applied, &err), -ERR_VM_CONFLICT);
     assert_true(store_batch_is_empty(batch));
     store_batch_free(batch);
-    applying.applied.digest = NULL; /* nor for some of its VMs */
+    applying.applied.is_whole = false; /* nor for some of its VMs */
     applying.applied.names = &(struct strings){.count = 0};
     assert_int_equal(try_applying(f, &applying), -ERR_VM_CONFLICT);
     end_applying(&applying);
@@ -206,7 +204,7 @@ static void a_vm_that_the_watch_would_not_know_is_not_made_by_name(void **state)
     char *names[] = {known, unknown};
     watch_three_nodes(f, SOURCE_PRUNE_STOP);
     begin_applying(f, &four, "n=4");
-    four.applied.digest = NULL;
+    four.applied.is_whole = false;
     four.applied.names = &(struct strings){.items = names, .count = 1};
     assert_int_equal(try_applying(f, &four), 0);
     four.applied.names = &(struct strings){.items = names, .count = 2};
