@@ -192,15 +192,21 @@ static void add_bytes(struct buf *out, struct bytes bytes)
     }
 }
 
-void record_encode_event(struct buf *out, const struct event_view *event)
+void record_add_event_texts(struct buf *out, const struct event_view *event)
 {
-    buf_printf(out, "%lu\t%lld\t%lld\t%c\t", (unsigned long)event->count,
-        (long long)event->first_ms, (long long)event->last_ms, event->is_warning ? 'W' : 'N');
+    buf_add_str(out, event->is_warning ? "W\t" : "N\t");
     add_bytes(out, event->reason);
     buf_add_char(out, '\t');
     add_bytes(out, event->vm_name);
     buf_add_char(out, '\t');
     add_bytes(out, event->message);
+}
+
+void record_encode_event(struct buf *out, const struct event_view *event)
+{
+    buf_printf(out, "%lu\t%lld\t%lld\t", (unsigned long)event->count, (long long)event->first_ms,
+        (long long)event->last_ms);
+    record_add_event_texts(out, event);
 }
 
 bool record_event_view(struct bytes value, struct event_view *ret)

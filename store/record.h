@@ -61,6 +61,8 @@ struct event_view {
     struct bytes reason, vm_name, message;
 };
 void record_encode_event(struct buf *out, const struct event_view *event);
+/* What it ends with: all but the count and the times. */
+void record_add_event_texts(struct buf *out, const struct event_view *event);
 bool record_event_view(struct bytes value, struct event_view *ret);
 
 /* The key is kept beside the JSON because LMDB's keys are limited to 511 bytes (record_key()). */

@@ -45,26 +45,47 @@ static int64_t created_ms(struct store *store, MDB_txn *txn, struct bytes vm_nam
     return is_found ? summary.created_ms : 0;
 }
 
-/* Leaves the cursor at the equal event, of `since_ms` or later: 0, or MDB_NOTFOUND. */
+static bool is_alike(MDB_val key, MDB_val value, const struct event_view *event, int64_t since_ms,
+    struct event_view *ret)
+{
+    return record_event_view(event_bytes(key, value), ret) && ret->last_ms >= since_ms &&
+           ret->is_warning == event->is_warning && bytes_equal(ret->vm_name, event->vm_name) &&
+           bytes_equal(ret->reason, event->reason) && bytes_equal(ret->message, event->message);
+}
+
+/* How many events from the last one down to that of `sequence`, where the cursor is left, are of
+ * the VM; EVENT_FOLD_WINDOW at most. */
+static int count_newer(MDB_cursor *cursor, struct bytes vm_name, uint64_t sequence, int *ret_count)
+{
+    MDB_val key, value;
+    *ret_count = 0;
+    int rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
+    while (rc == 0 && lmdb_event_sequence(key) > sequence && *ret_count < EVENT_FOLD_WINDOW) {
+        struct event_view seen;
+        *ret_count +=
+            record_event_view(event_bytes(key, value), &seen) && bytes_equal(seen.vm_name, vm_name);
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_PREV);
+    }
+    return rc;
+}
+
+/* Leaves the cursor at the equal event, of `since_ms` or later: 0, or MDB_NOTFOUND. Most events are
+ * of other VMs, or say something else: those end differently, and are not parsed. */
 static int find_alike(
     MDB_cursor *cursor, const struct event_view *event, int64_t since_ms, struct event_view *ret)
 {
     MDB_val key, value;
-    int of_vm = 0;
+    cleanup_buf struct buf tail = BUF_INIT(0);
+    record_add_event_texts(&tail, event);
+    size_t n = tail.len + CHECKSUM_BYTES;
     int rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
-    for (int i = 0; rc == 0 && i < EVENT_FOLD_SCAN && of_vm < EVENT_FOLD_WINDOW; i++) {
-        struct event_view seen;
-        /* Among many VMs most events are of others: those are not parsed. */
-        if (memmem(value.mv_data, value.mv_size, event->vm_name.data, event->vm_name.n) &&
-            record_event_view(event_bytes(key, value), &seen) &&
-            bytes_equal(seen.vm_name, event->vm_name)) {
-            if (seen.last_ms >= since_ms && seen.is_warning == event->is_warning &&
-                bytes_equal(seen.reason, event->reason) &&
-                bytes_equal(seen.message, event->message)) {
-                *ret = seen;
-                return 0;
-            }
-            of_vm++;
+    for (int i = 0; rc == 0 && i < EVENT_FOLD_SCAN; i++) {
+        const char *end = (const char *)value.mv_data + value.mv_size;
+        if (value.mv_size > n && memcmp(end - n, tail.data, tail.len) == 0 &&
+            is_alike(key, value, event, since_ms, ret)) {
+            int newer;
+            rc = count_newer(cursor, event->vm_name, lmdb_event_sequence(key), &newer);
+            return rc != 0 || newer < EVENT_FOLD_WINDOW ? rc : MDB_NOTFOUND;
         }
         rc = mdb_cursor_get(cursor, &key, &value, MDB_PREV);
     }
