@@ -199,8 +199,11 @@ static void melt(const struct machine *machine)
 static void booted(void *context)
 {
     struct machine *machine = context;
-    count_run(machine);
-    if (noop_state_read(machine->host, machine->name).run_state == RUN_STATE_PRELAUNCH) {
+    struct noop_state state = noop_state_read(machine->host, machine->name);
+    if (state.run_state != RUN_STATE_RUNNING) { /* else a new controller has found it */
+        count_run(machine);
+    }
+    if (state.run_state == RUN_STATE_PRELAUNCH) {
         melt(machine); /* another guest's */
     }
     if (machine->is_clone) {
@@ -211,7 +214,6 @@ static void booted(void *context)
     if (fs_exists(saved) && !machine->is_saved) { /* it was of the disk as that was before */
         note_ruined(machine->host);
     }
-    struct noop_state state = noop_state_read(machine->host, machine->name);
     if (state.is_changed) {
         machine->booting->changes = mem_strdup("what was changed");
         state.is_changed = false;
@@ -222,7 +224,9 @@ static void booted(void *context)
         state.is_network_lost = false;
         noop_state_write(machine->host, machine->name, &state);
     }
-    set_run_state(machine, RUN_STATE_RUNNING);
+    if (state.run_state != RUN_STATE_RUNNING) {
+        set_run_state(machine, RUN_STATE_RUNNING);
+    }
 }
 
 static struct op *noop_boot(struct machine *machine, const struct vm_env *env,
