@@ -360,7 +360,19 @@ void vm_summary_list_clear(struct vm_summary_list *list)
 /* ---- the VMs of a VMFile ---- */
 
 /* The member that names the source is searched for, not parsed: no other member of a record is
- * called so, and within a text its quotes would be escaped. */
+ * called so, and within a text its quotes would be escaped. Few members follow it, so that mostly
+ * the end of a record is all that is read. */
+static bool has_source(struct bytes stored, struct bytes member)
+{
+    enum { BEHIND_IT = 64 };
+    static const char key[] = "\"source\":";
+    size_t n = member.n + BEHIND_IT < stored.n ? member.n + BEHIND_IT : stored.n;
+    const char *end = stored.data + stored.n;
+    const char *found = memmem(end - n, n, key, strlen(key));
+    return found ? (size_t)(end - found) >= member.n && memcmp(found, member.data, member.n) == 0
+                 : memmem(stored.data, stored.n, member.data, member.n) != NULL;
+}
+
 static int find_source(
     struct store *store, MDB_txn *txn, struct bytes member, struct strings *names)
 {
@@ -372,12 +384,12 @@ static int find_source(
     rc = store_read_step(&desired, MDB_FIRST);
     for (; rc == 0 && desired.has_item; rc = store_read_step(&desired, MDB_NEXT)) {
         struct bytes key = lmdb_bytes(desired.key), stored = lmdb_bytes(desired.value);
+        if (!has_source(stored, member)) {
+            continue;
+        }
         if (!lmdb_is_vm_name(key)) {
             rc = MDB_CORRUPTED;
             break;
-        }
-        if (!memmem(stored.data, stored.n, member.data, member.n)) {
-            continue;
         }
         struct desired_summary summary;
         struct error cause = {0};
