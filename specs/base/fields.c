@@ -143,63 +143,108 @@ bool field_is_empty(const struct field *field, const void *owner)
     return !is_any_set;
 }
 
+/* ---- what a struct owns: it is copied and freed for each pass over each VM, and of its hundreds
+ * of members, those of structs within it included, few own anything ---- */
+
+struct owned {
+    const struct field *field;
+    size_t owner; /* the struct that it is a member of: where that begins */
+};
+
+struct owned_list {
+    struct owned *items;
+    size_t count;
+};
+
+static void add_owned(struct owned_list *list, const struct fields *fields, size_t owner)
+{
+    for (size_t row = 0; row < fields->count; row++) {
+        const struct field *field = &fields->rows[row];
+        bool is_keyed = field->kind == FIELD_KIND_KEYED;
+        if (is_text(field) || is_pointer(field)) {
+            mem_grow(list->items, list->count);
+            list->items[list->count++] = (struct owned){field, owner};
+        } else if (field->fields) {
+            for (size_t i = 0; i < (is_keyed ? field->words->count : 1); i++) {
+                add_owned(list, field->fields, owner + field->offset + i * field->fields->size);
+            }
+        }
+    }
+}
+
+static void free_owned_list(struct owned_list *list)
+{
+    free(list->items);
+    free(list);
+}
+
+static const struct owned_list *find_owned(const struct fields *fields)
+{
+    struct owned_list *list = mem_new(struct owned_list), *others = NULL;
+    add_owned(list, fields, 0);
+    if (!atomic_compare_exchange_strong(&fields->owned->list, &others, list)) {
+        free_owned_list(list); /* another thread was as fast */
+    }
+    return others ? others : list;
+}
+
+static const struct owned_list *owned_of(const struct fields *fields)
+{
+    const struct owned_list *list =
+        atomic_load_explicit(&fields->owned->list, memory_order_acquire);
+    return list ? list : find_owned(fields);
+}
+
 /* ---- creation and release ---- */
 
-/* Most items of a KEYED array are: such a one owns nothing. */
-static bool is_blank(const struct fields *fields, const void *item)
+static void clear_owned(const struct field *field, void *owner, void *first)
 {
-    static const char zeros[256];
-    return fields->size <= sizeof(zeros) && memcmp(item, zeros, fields->size) == 0;
+    struct field_items items = field_items(field, owner);
+    for (size_t i = 0; i < items.count; i++) { /* none of a text */
+        fields_clear(field->fields, field_item(field, items, i));
+    }
+    free(first);
 }
 
 void fields_clear(const struct fields *fields, void *object)
 {
-    for (size_t row = 0; row < fields->count; row++) {
-        const struct field *field = &fields->rows[row];
-        if (is_text(field)) {
-            free(field_text(field, object));
+    const struct owned_list *list = owned_of(fields);
+    for (size_t i = 0; i < list->count; i++) {
+        void *owner = (char *)object + list->items[i].owner;
+        void *first = *(void **)field_at(list->items[i].field, owner);
+        if (first) {
+            clear_owned(list->items[i].field, owner, first);
         }
-        if (!field->fields) {
-            continue;
-        }
-        struct field_items items = field_items(field, object);
-        for (size_t i = 0; i < items.count; i++) {
-            void *item = field_item(field, items, i);
-            if (!is_blank(field->fields, item)) {
-                fields_clear(field->fields, item);
-            }
-        }
-        if (is_pointer(field)) {
-            free(items.first);
-        }
+    }
+}
+
+static void unshare(const struct fields *fields, void *object);
+
+static void unshare_owned(const struct field *field, void *owner)
+{
+    void **to = field_at(field, owner);
+    if (is_text(field)) {
+        *to = mem_strdup(*to);
+        return;
+    }
+    struct field_items items = field_items(field, owner), copy = new_items(field, items.count);
+    if (items.count > 0) {
+        memcpy(copy.first, items.first, items.count * field->fields->size);
+    }
+    *to = copy.first;
+    for (size_t i = 0; i < items.count; i++) {
+        unshare(field->fields, field_item(field, copy, i));
     }
 }
 
 /* Turns a bytewise copy of a struct into one of its own: duplicates what the original owns. */
 static void unshare(const struct fields *fields, void *object)
 {
-    for (size_t row = 0; row < fields->count; row++) {
-        const struct field *field = &fields->rows[row];
-        if (is_text(field)) {
-            *(char **)field_at(field, object) = mem_strdup(field_text(field, object));
-        }
-        if (!field->fields) {
-            continue;
-        }
-        struct field_items items = field_items(field, object);
-        if (is_pointer(field)) {
-            struct field_items copy = new_items(field, items.count);
-            if (items.count > 0) {
-                memcpy(copy.first, items.first, items.count * field->fields->size);
-            }
-            items = copy;
-            *(void **)field_at(field, object) = items.first;
-        }
-        for (size_t i = 0; i < items.count; i++) {
-            void *item = field_item(field, items, i);
-            if (!is_blank(field->fields, item)) {
-                unshare(field->fields, item);
-            }
+    const struct owned_list *list = owned_of(fields);
+    for (size_t i = 0; i < list->count; i++) {
+        void *owner = (char *)object + list->items[i].owner;
+        if (*(void **)field_at(list->items[i].field, owner)) {
+            unshare_owned(list->items[i].field, owner);
         }
     }
 }
@@ -324,12 +369,14 @@ bool fields_take(const struct fields *fields, void *to, const void *from, const 
     if (field_equal(field, to_owner, from_owner)) {
         return false;
     }
-    const struct fields one = {.rows = field, .count = 1};
+    struct fields_owned owned = {NULL};
+    const struct fields one = {.rows = field, .count = 1, .owned = &owned};
     char *owner = (char *)to + ((const char *)to_owner - (const char *)to);
     fields_clear(&one, owner);
     memcpy(field_at(field, owner), field_at(field, from_owner), field->size);
     memcpy(owner + field->count_offset, (const char *)from_owner + field->count_offset,
         field->count_size);
     unshare(&one, owner);
+    free_owned_list(owned.list);
     return true;
 }

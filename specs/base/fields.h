@@ -16,6 +16,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -66,12 +67,18 @@ struct field {
     const struct fields *fields;    /* STRUCT, OWNED, LIST, KEYED */
 };
 
+/* The places at which a struct points to what it owns; found when they are first needed. */
+struct fields_owned {
+    _Atomic(struct owned_list *) list;
+};
+
 struct fields {
     const struct field *rows;
     size_t count;
     size_t size;          /* of the struct */
     const void *defaults; /* a struct of that type; NULL: all zero */
     bool is_strict;
+    struct fields_owned *owned; /* fields.c's own */
     /* Checks members against each other; sets `err` (ERR_STORE). NULL: nothing to check. */
     int (*check)(const void *object, struct error *err);
 };
@@ -80,7 +87,11 @@ extern const struct fields fields_of_text; /* of an item of FIELD_TEXTS() */
 
 /* const struct fields x_fields = {FIELDS_OF(x_rows, struct x), .is_strict = true}; */
 #define FIELDS_OF(field_rows, type)                                                                \
-    .rows = (field_rows), .count = ARRAY_LEN(field_rows), .size = sizeof(type)
+    .rows = (field_rows), .count = ARRAY_LEN(field_rows), .size = sizeof(type),                    \
+    .owned = &(struct fields_owned)                                                                \
+    {                                                                                              \
+        NULL                                                                                       \
+    }
 
 /*
  * The rows, each with its struct's type, the member and its JSON key. FIELD() is for flags, numbers

@@ -26,15 +26,6 @@ static void scan_fail(struct json_scan *scan, const char *problem)
     scan->at = scan->end;
 }
 
-char json_scan_peek(struct json_scan *scan)
-{
-    while (scan->at < scan->end &&
-           (*scan->at == ' ' || *scan->at == '\t' || *scan->at == '\n' || *scan->at == '\r')) {
-        scan->at++;
-    }
-    return scan->at < scan->end ? *scan->at : '\0';
-}
-
 /* ---- objects and arrays ---- */
 
 bool json_scan_open(struct json_scan *scan, char close)

@@ -33,7 +33,14 @@ void json_scan_init(struct json_scan *scan, struct bytes json);
 void json_scan_clear(struct json_scan *scan);
 
 /* The first byte of the next value, or the punctuation there; 0 at the end. */
-char json_scan_peek(struct json_scan *scan);
+static inline char json_scan_peek(struct json_scan *scan)
+{
+    while (scan->at < scan->end &&
+           (*scan->at == ' ' || *scan->at == '\t' || *scan->at == '\n' || *scan->at == '\r')) {
+        scan->at++;
+    }
+    return scan->at < scan->end ? *scan->at : '\0';
+}
 
 /* Enters an object or array, whose first byte was peeked at, and leaves it behind the last item.
  * `close` is '}' or ']'. */
