@@ -27,7 +27,7 @@ enum { RESYNC_MS = 10 * 60 * 1000 /* ± half of it, by the dice */, META_RETRY_M
 /* After the work on a fleet its whole store is in memory: nothing needs it any more. */
 static void rest(struct controller *controller)
 {
-    enum { MANY = 1000 };
+    enum { MANY = 128 };
     if (controller->n_read >= MANY && controller_is_quiet(controller) &&
         store_unload(controller->host.store)) {
         controller->n_read = 0;
