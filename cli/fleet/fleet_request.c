@@ -358,6 +358,7 @@ static json_t *make_ask(const struct fleet_order *orders, size_t count)
     json_t *ask = fleet_ask_new(now_ms);
     for (size_t i = 0; i < count; i++) {
         fleet_ask_add(ask, orders[i].node, change_to_json(&orders[i].change));
+        json_put(ask, "files", json_incref(orders[i].files));
     }
     return ask;
 }

@@ -38,8 +38,15 @@ int fleet_find_vm(
 char *fleet_choose_node(const struct fleet_view *view, const char *place,
     const struct vm_spec *spec, json_t *promised, struct error *err);
 
+/* fleet_pack.c: adds the bytes of the files that the VM names to `files`, {SHA256: base64}, for
+ * their way to its node, and puts the fleet's paths into the spec (specs/fleet/fleet_files.h).
+ * -ERR_IO: one cannot be read. -ERR_VMFILE_INVALID: it is too large, or has a private key.
+ * -ERR_USAGE: the spec has a key or a secret. */
+int fleet_pack(struct vm_spec *spec, json_t *files, struct error *err);
+
 struct fleet_order {
     struct change change; /* borrows */
+    json_t *files;        /* fleet_pack(); the same of all orders, or NULL */
     const char *node;     /* for a VM that is not there yet; NULL: it has to be there */
     struct goal goal;
     const char *done;              /* "destroyed": printed in the end; NULL: nothing */

@@ -15,7 +15,6 @@
 #include "specs/base/text.h"
 #include "specs/fleet/fleet_ask.h"
 #include "specs/fleet/fleet_keys.h"
-#include "specs/fleet/fleet_spec.h"
 #include "specs/vm/vm_spec.h"
 
 bool spread_asks_fleet(const struct command *command)
@@ -56,19 +55,12 @@ static int check_options(const struct spread *spread, struct error *err)
 
 static int check_spec(const struct vm_spec *spec, const char *place, struct error *err)
 {
-    const char *file = fleet_spec_file(spec);
     if (spec->n_depends_on > 0 && !text_starts_with(place, NODE_ANY ":node=")) {
         (void)error_set(err, ERR_USAGE, "vm '%s' depends on '%s', which may be on another node",
             spec->name, spec->depends_on[0]);
         return error_help(err, "give both the same one, such as: node \"" NODE_ANY ":node=b\"");
     }
-    if (!file) {
-        return 0;
-    }
-    (void)error_set(err, ERR_USAGE,
-        "vm '%s' names '%s', and a VM of the fleet is sent without files", spec->name, file);
-    return error_help(err, "write it into the VMFile (provision \"shell\" { inline … }), or name a "
-                           "node: node \"b\"");
+    return 0;
 }
 
 static const struct vm_spec *spec_of(const struct spread *spread, const char *name, size_t *ret)
@@ -117,7 +109,9 @@ static void set_spec(const struct spread *spread, struct fleet_order *order)
 
 struct orders {
     struct fleet_order *items;
-    char **nodes; /* those chosen; owned */
+    char **nodes;           /* those chosen; owned */
+    struct vm_spec **specs; /* as they are sent; owned */
+    json_t *files;          /* … and what goes along */
     size_t count;
     char *source;
 };
@@ -126,8 +120,11 @@ static void orders_clear(struct orders *orders)
 {
     for (size_t i = 0; i < orders->count; i++) {
         free(orders->nodes[i]);
+        vm_spec_free(orders->specs[i]);
     }
     free(orders->nodes);
+    free(orders->specs);
+    json_decref(orders->files);
     free(orders->items);
     free(orders->source);
 }
@@ -175,6 +172,8 @@ static int make_orders(const struct spread *spread, const struct share_of_node *
     int rc = fleet_view_read(spread->cli, &view, err);
     ret->items = mem_calloc(item->names.count, sizeof(*ret->items));
     ret->nodes = mem_calloc(item->names.count, sizeof(*ret->nodes));
+    ret->specs = mem_calloc(item->names.count, sizeof(struct vm_spec *));
+    ret->files = json_object();
     ret->source = spread_project_of(spread->load.path ? spread->load.path : "/");
     for (size_t i = 0; rc == 0 && i < item->names.count; i++) {
         size_t index = 0;
@@ -200,9 +199,12 @@ static int make_orders(const struct spread *spread, const struct share_of_node *
                 err, ERR_VM_NOT_FOUND, "there is no vm '%s' in the VMFile", order->change.name);
         }
         set_spec(spread, order);
-        order->change.spec = spec;
+        struct vm_spec *sent = ret->specs[ret->count - 1] = vm_spec_copy(spec);
+        order->change.spec = sent;
         order->change.source = ret->source;
+        order->files = ret->files;
         rc = check_spec(spec, spread->load.file->places[index], err);
+        rc = rc == 0 ? fleet_pack(sent, ret->files, err) : rc;
         char **node = &ret->nodes[ret->count - 1];
         rc = rc == 0 ? choose_node(spread, &view, index, spec, promised, node, err) : rc;
         order->node = *node;

@@ -2,31 +2,24 @@
 #include "cli/request/part_files.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
-#include "specs/base/clock.h"
 #include "specs/base/digest.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
-#include "specs/base/json.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/user_path.h"
-#include "specs/vm/vm_desired.h"
-#include "specs/vm/vm_spec.h"
 #include "specs/vmfile/vmfile.h"
-#include "store/store.h"
+#include "store/source/kept_files.h"
 
 #define SENT "sent"
-#define KEPT_S (24 * 3600)
 
 /* ---- sending ---- */
 
@@ -104,89 +97,24 @@ static bool take_head(struct bytes *sent, struct received *ret)
     return true;
 }
 
-static bool is_there(const char *path, const struct received *file, struct bytes bytes)
-{
-    struct stat st;
-    struct error ignored = {.code = ERR_NONE};
-    cleanup_buf struct buf present = BUF_INIT(PART_FILES_MAX);
-    return lstat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 0777) == file->mode &&
-           (size_t)st.st_size == file->size && fs_read_regular(path, &present, &ignored) == 0 &&
-           present.len == file->size && memcmp(buf_str(&present), bytes.data, file->size) == 0;
-}
-
-static int write_one(
-    const char *dir, const struct received *file, struct bytes bytes, struct error *err)
-{
-    cleanup_free char *path = fs_join(dir, file->name);
-    cleanup_free char *parent = mem_strndup(path, (size_t)(strrchr(path, '/') - path));
-    int rc = fs_make_dirs(parent, 0700, err);
-    if (rc == 0 && is_there(path, file, bytes)) {
-        (void)utimensat(AT_FDCWD, parent, NULL, 0); /* it was sent now */
-        return 0;
-    }
-    return rc < 0 ? rc : fs_write_file(path, bytes.data, file->size, file->mode, err);
-}
-
 /* ---- what is not named any more ---- */
 
-struct sweep {
-    const struct paths *paths;
-    struct strings old; /* PROJECT/DIGEST */
-    const char *project;
-};
-
-static void note_old(void *context, int dir_fd, const char *name)
+static void note_project(void *context, int dir_fd, const char *name)
 {
-    struct sweep *sweep = context;
-    struct stat st;
-    int64_t now_s = clock_wall_ms(clock_system()) / 1000;
-    if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-        st.st_mtim.tv_sec + KEPT_S < now_s) {
-        cleanup_free char *relative = mem_printf("%s/%s", sweep->project, name);
-        strings_append(&sweep->old, relative);
-    }
-}
-
-static void look_into(void *context, int dir_fd, const char *name)
-{
-    struct sweep *sweep = context;
-    cleanup_free char *relative = mem_printf(SENT "/%s", name);
     (void)dir_fd;
-    sweep->project = name;
-    fs_each_beneath(sweep->paths->data_dir, relative, note_old, sweep);
-}
-
-/* Its name is of hexadecimal digits, which JSON has as they are. */
-static bool is_named(const struct vm_list *vms, const char *old)
-{
-    for (size_t i = 0; i < vms->count; i++) {
-        const struct vm_desired *desired = vms->records[i].desired;
-        cleanup_json json_t *spec = desired ? vm_spec_to_json(desired->spec) : NULL;
-        cleanup_free char *text = spec ? json_dumps(spec, JSON_COMPACT) : NULL;
-        if (!text || strstr(text, old)) { /* what a damaged record names is not known */
-            return true;
-        }
-    }
-    return false;
+    strings_append(context, name);
 }
 
 static void sweep_old(struct cli *cli)
 {
     struct error ignored = {.code = ERR_NONE};
-    struct vm_list vms = {.count = 0};
-    struct sweep sweep = {.paths = &cli->paths};
-    fs_each_beneath(cli->paths.data_dir, SENT, look_into, &sweep);
-    bool can_see = sweep.old.count > 0 && cli_open_store(cli, &ignored) == 0 &&
-                   store_list(cli->store, &vms, &ignored) == 0;
-    for (size_t i = 0; can_see && i < sweep.old.count; i++) {
-        const char *old = sweep.old.items[i], *slash = strchr(old, '/');
-        cleanup_free char *within = mem_printf(SENT "/%.*s", (int)(slash - old), old);
-        if (!is_named(&vms, old)) {
-            (void)fs_remove_beneath(cli->paths.data_dir, within, slash + 1, &ignored);
-        }
+    cleanup_with(strings_clear) struct strings projects = {.count = 0};
+    fs_each_beneath(cli->paths.data_dir, SENT, note_project, &projects);
+    bool can_see = projects.count > 0 && cli_open_store(cli, &ignored) == 0;
+    for (size_t i = 0; can_see && i < projects.count; i++) {
+        cleanup_free char *within = mem_printf(SENT "/%s", projects.items[i]);
+        kept_files_sweep(&cli->paths, cli->store, within);
     }
-    vm_list_clear(&vms);
-    strings_clear(&sweep.old);
 }
 
 int part_files_take(
@@ -204,7 +132,7 @@ int part_files_take(
             return error_set(
                 err, ERR_USAGE, "what follows the VMFile on standard input is damaged");
         }
-        rc = write_one(dir, &file, (struct bytes){sent.data, file.size}, err);
+        rc = kept_file_write(dir, file.name, file.mode, (struct bytes){sent.data, file.size}, err);
         sent.data += file.size;
         sent.n -= file.size;
         free(file.name);

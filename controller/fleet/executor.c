@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "controller/fleet/engine.h"
+#include "controller/fleet/files.h"
 #include "controller/fleet/fleet_decide.h"
 #include "controller/fleet/hold.h"
 #include "controller/fleet/member.h"
@@ -22,6 +23,7 @@
 #include "specs/base/proxies.h"
 #include "specs/base/strings.h"
 #include "specs/fleet/fleet_config.h"
+#include "specs/fleet/fleet_files.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_spec.h"
 #include "store/batch.h"
@@ -35,15 +37,18 @@ struct executor {
     struct op *op; /* a transaction on its way; NULL: none */
     struct engine_result result;
     char *hold_row;             /* of this node */
+    char *erased;               /* prefix of keys that it deletes besides; NULL: none */
     struct strings rows, texts; /* that it writes; "": deleted */
     struct strings reported;    /* "web NameTaken": said once */
-    json_t *refused;            /* found by this look: member.refused in its end */
+    struct files *files;
+    json_t *refused; /* found by this look: member.refused in its end */
 };
 
 struct executor *executor_new(struct member *member)
 {
     struct executor *executor = mem_new(struct executor);
     executor->member = member;
+    executor->files = files_new(member);
     executor->hold_row = fleet_row(FLEET_KIND_HOLD, member->config->node, NULL);
     return executor;
 }
@@ -52,6 +57,7 @@ void executor_free(struct executor *executor)
 {
     if (executor) {
         op_cancel(executor->op);
+        files_free(executor->files);
         engine_result_clear(&executor->result);
         free(executor->hold_row);
         strings_clear(&executor->rows);
@@ -152,6 +158,7 @@ static int write_record(
     struct vm_desired *next = vm_desired_copy(subject->object);
     next->fleet.is_ahead = false;
     next->fleet.base = 0;
+    fleet_files_place(next->spec, member->paths->data_dir);
     if (here) {
         next->halt_owner = here->halt_owner;
         memcpy(next->halt_boot, here->halt_boot, CLOCK_BOOT_ID_SIZE);
@@ -175,15 +182,22 @@ static int write_if_taken(
 {
     struct member *member = executor->member;
     const struct vm_desired *here = subject->record.desired;
-    bool is_known =
-        subject->situation.is_same_vm && vm_spec_equal(here->spec, subject->object->spec);
+    struct vm_spec *placed = vm_spec_copy(subject->object->spec);
+    fleet_files_place(placed, member->paths->data_dir);
+    bool is_known = here && subject->situation.is_same_vm && vm_spec_equal(here->spec, placed);
+    vm_spec_free(placed);
+    int64_t revision = mirror_get(member->mirror, subject->row)->mod_revision;
+    bool needs_files = !is_known && !subject->object->is_deleting;
     int rc = is_known ? 0 : refused_check(member, subject->object, err);
+    rc = rc == 0 && needs_files
+             ? files_have(executor->files, subject->name, subject->object->spec, revision, err)
+             : rc;
     if (rc == -ERR_FLEET_NO_NODE) {
         const json_t *before = json_object_get(member->refused, subject->name);
         json_put(executor->refused, subject->name,
             refused_entry(subject->object, err, before, clock_wall_ms(loop_clock(member->loop))));
     }
-    return rc < 0 ? rc : write_record(member, subject, err);
+    return rc < 0 ? rc : rc > 0 ? 0 : write_record(member, subject, err);
 }
 
 /* ---- in etcd ---- */
@@ -212,7 +226,7 @@ static void on_written(void *context, const struct error *err)
 static void write_rows(struct executor *executor, const char *decided_on)
 {
     struct member *member = executor->member;
-    struct engine_write writes[DESTROYED_ROWS];
+    struct engine_write writes[DESTROYED_ROWS + 1];
     char *keys[DESTROYED_ROWS];
     cleanup_free char *key = member_key(member, decided_on);
     cleanup_free char *hold = member_key(member, executor->hold_row);
@@ -228,8 +242,12 @@ static void write_rows(struct executor *executor, const char *decided_on)
         keys[i] = member_key(member, executor->rows.items[i]);
         writes[i] = member_write(keys[i], text[0] ? text : NULL);
     }
-    const struct engine_txn txn = {
-        .compares = compares, .n_compares = holds ? 2 : 1, .writes = writes, .n_writes = n};
+    cleanup_free char *erased = TAKE_PTR(executor->erased);
+    writes[n] = (struct engine_write){.kind = ENGINE_DELETE_PREFIX, .key = erased};
+    const struct engine_txn txn = {.compares = compares,
+        .n_compares = holds ? 2 : 1,
+        .writes = writes,
+        .n_writes = n + (erased ? 1 : 0)};
     executor->op =
         member->engine->ops->txn(member->engine, &txn, &executor->result, on_written, executor);
     for (size_t i = 0; i < n; i++) {
@@ -243,6 +261,9 @@ static void push_change(struct executor *executor, const struct subject *subject
     uint64_t theirs = subject->object->generation;
     next->generation = (next->generation > theirs ? next->generation : theirs) + 1;
     next->revision = 0;
+    vm_spec_free(
+        next->spec); /* which is as the fleet has it: only what it is asked to do differs */
+    next->spec = vm_spec_copy(subject->object->spec);
     next->halt_owner = 0;
     next->halt_boot[0] = '\0';
     next->fleet.epoch = subject->object->fleet.epoch;
@@ -266,6 +287,7 @@ static void commit_destroyed(struct executor *executor, const struct subject *su
     strings_append(&executor->rows, status);
     if (text_eq(json_text(owner, "uid"), subject->object->uid)) {
         strings_append(&executor->rows, name);
+        executor->erased = files_prefix(member, subject->name);
     }
     for (size_t i = 0; i < executor->rows.count; i++) {
         strings_append(&executor->texts, "");

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "controller/fleet/engine.h"
+#include "controller/fleet/files.h"
 #include "controller/fleet/hold.h"
 #include "controller/fleet/member.h"
 #include "controller/fleet/mirror.h"
@@ -372,10 +373,13 @@ static void commit_plan(struct moves *moves)
         keys[i] = member_key(member, plan->rows.items[i]);
         writes[i] = member_write(keys[i], text[0] ? text : NULL);
     }
+    cleanup_free char *files =
+        files_prefix(member, plan->move.name); /* it has them elsewhere, too */
+    writes[n] = (struct engine_write){.kind = ENGINE_DELETE_PREFIX, .key = files};
     const struct engine_txn txn = {.compares = compares,
         .n_compares = ARRAY_LEN(compares) - (plan->next ? 0 : 2),
         .writes = writes,
-        .n_writes = n};
+        .n_writes = n + (plan->next ? 0 : 1)};
     moves->op = member->engine->ops->txn(member->engine, &txn, &moves->result, on_committed, moves);
     for (size_t i = 0; i < n; i++) {
         free(keys[i]);

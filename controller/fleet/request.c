@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "controller/fleet/engine.h"
+#include "controller/fleet/files.h"
 #include "controller/fleet/hold.h"
 #include "controller/fleet/member.h"
 #include "controller/fleet/mirror.h"
@@ -42,6 +43,7 @@ struct work {
     struct change_outcome outcome;
     char *text; /* of vm/N/V */
     char *hold; /* of hold/N; NULL: it stays */
+    struct file_writes files;
 };
 
 struct requests {
@@ -65,6 +67,7 @@ static void work_clear(struct work *work)
     free(work->hold_row);
     free(work->text);
     free(work->hold);
+    file_writes_clear(&work->files);
     vm_record_clear(&work->record);
     vm_desired_free(work->next);
     change_outcome_clear(&work->outcome);
@@ -343,13 +346,17 @@ static void commit_change(struct requests *requests)
             .revision = row ? row->mod_revision : 0},
         {.condition = row ? ENGINE_IF_PRESENT : ENGINE_IF_ABSENT, .key = name},
         hold_compare(member, work->hold_row, hold)};
-    struct engine_write writes[3] = {member_write(vm, work->text)};
+    struct engine_write *writes = mem_calloc(3 + work->files.n, sizeof(*writes));
     size_t n_writes = 1;
+    writes[0] = member_write(vm, work->text);
     if (!row) {
         writes[n_writes++] = member_write(name, owner_text);
     }
     if (work->hold) {
         writes[n_writes++] = member_write(hold, work->hold);
+    }
+    for (size_t i = 0; i < work->files.n; i++) {
+        writes[n_writes++] = work->files.items[i];
     }
     const struct engine_txn txn = {.compares = compares,
         .n_compares = work->hold ? 3 : 2,
@@ -357,6 +364,7 @@ static void commit_change(struct requests *requests)
         .n_writes = n_writes};
     requests->op =
         member->engine->ops->txn(member->engine, &txn, &requests->result, on_committed, requests);
+    free(writes);
 }
 
 /* A VM that is new, or of another size. */
@@ -393,6 +401,12 @@ static int begin_change(struct requests *requests, const json_t *item, struct er
     rc = rc == 0 ? decide_change(requests, err) : rc;
     rc = rc == 0 && work->copy.spec ? refused_foresee(member, work->node, work->next, err) : rc;
     rc = rc == 0 ? check_size(member, work, err) : rc;
+    if (rc < 0) {
+        return rc;
+    }
+    const struct vm_desired *before = work->record.desired;
+    rc = file_writes_plan(member, work->copy.name, before ? before->spec : NULL, work->next->spec,
+        json_object_get(requests->ask, "files"), &work->files, err);
     if (rc < 0) {
         return rc;
     }

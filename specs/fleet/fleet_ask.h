@@ -2,7 +2,7 @@
 /*
  * A request to the fleet, as the row ask/ID of STORE_FLEET:
  *
- *   {"at": wall, "changes": [{"node": "b", "change": {…}}]}
+ *   {"at": wall, "changes": [{"node": "b", "change": {…}}], "files": {SHA256: base64}}
  *
  * which the messenger replaces by its answer, one item for each change, in their order:
  *

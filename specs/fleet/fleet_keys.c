@@ -86,6 +86,12 @@ char *fleet_prefix(const char *fleet)
     return mem_printf(FLEET_ROOT "%s/", fleet);
 }
 
+char *fleet_file_key(const char *fleet, const char *vm, const char *digest)
+{
+    cleanup_free char *flat = vm_name_flat(vm);
+    return mem_printf(FLEET_ROOT "%s+file/%s/%s", fleet, flat, digest);
+}
+
 bool fleet_name_is_valid(const char *name)
 {
     return project_name_is_valid(name);

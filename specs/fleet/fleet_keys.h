@@ -65,5 +65,9 @@ void fleet_key_clear(struct fleet_key *key);
 /* "/vmctl/1/home/"; free() it. */
 char *fleet_prefix(const char *fleet);
 
+/* "/vmctl/1/home+file/web/SHA256": the bytes of a file of the VM (fleet_files.h), which no node
+ * mirrors; of an empty digest all of them begin so. free() it. */
+char *fleet_file_key(const char *fleet, const char *vm, const char *digest);
+
 /* Of a fleet's name: as that of a project. */
 bool fleet_name_is_valid(const char *name);

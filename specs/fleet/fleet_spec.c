@@ -3,26 +3,40 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/fleet/fleet_files.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_spec.h"
+
+static bool is_fleets(const struct spec_file *file)
+{
+    struct fleet_file parsed;
+    return !file->path ||
+           (fleet_file_parse(file->path, &parsed) && text_eq(parsed.digest, file->digest));
+}
 
 const char *fleet_spec_file(const struct vm_spec *spec)
 {
     const struct spec_cloud_init *seed = &spec->cloud_init;
-    const char *const paths[] = {seed->ssh_key.path, seed->user_data.path, seed->vendor_data.path,
-        seed->network_config.path, spec->ssh.private_key};
-    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
-        if (paths[i]) {
-            return paths[i];
+    const struct spec_file *const files[] = {
+        &seed->ssh_key, &seed->user_data, &seed->vendor_data, &seed->network_config};
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        if (!is_fleets(files[i])) {
+            return files[i]->path;
+        }
+    }
+    for (size_t i = 0; i < seed->n_further_user_data; i++) {
+        if (!is_fleets(&seed->further_user_data[i])) {
+            return seed->further_user_data[i].path;
         }
     }
     for (size_t i = 0; i < spec->n_steps; i++) {
         const struct spec_step *step = &spec->steps[i];
-        if (step->file.path || step->n_secrets > 0) {
-            return step->file.path ? step->file.path : step->secrets[0].name;
+        if (!is_fleets(&step->file) || step->n_secrets > 0) {
+            return !is_fleets(&step->file) ? step->file.path : step->secrets[0].name;
         }
     }
-    return seed->n_further_user_data > 0 ? seed->further_user_data[0].path : NULL;
+    return spec->ssh.private_key;
 }
 
 char *fleet_spec_bond(const struct vm_desired *desired)

@@ -6,10 +6,10 @@ struct vm_desired;
 struct vm_spec;
 
 /*
- * The path, or the secret, of a VM that would have to go along with its spec, which is sent alone:
- * a script, a file to upload, cloud-init's files, a key. NULL: there is none. The command refuses
- * such a VM, and so does its node, whose own file of that path would be read, or whose command
- * would be run, as another host says.
+ * The path, or the secret, of a VM that does not go along with its spec: of a file that is not the
+ * fleet's (fleet_files.h), of a key. NULL: there is none. The command refuses such a VM, and so
+ * does its node, whose own file of that path would be read, or whose command would be run, as
+ * another host says.
  */
 const char *fleet_spec_file(const struct vm_spec *spec);
 

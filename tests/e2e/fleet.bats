@@ -117,13 +117,13 @@ teardown() { fleet_teardown; }
     fails 2 vmctl up
     says "vm 'second' depends on 'first', which may be on another node" "any:node=b"
 
-    # files stay here
+    # keys stay here
     cd "$work"
     rm VMFile.kdl
-    echo true >step.sh
-    of_fleet filed any $'    provision "shell" { script "step.sh" }\n'
+    cp "$work/key" step.sh
+    of_fleet filed any $'    cloud-init\n    provision "shell" { script "step.sh" }\n'
     fails 2 vmctl up
-    says "is sent without files"
+    says "has a private key"
 
     vmctl -q destroy -y web
     await bash -c '! vmctl list -A | grep -q web'

@@ -146,3 +146,32 @@ placed() {
     vmctl -q destroy -y web
     [ -z "$(etcd_rows st/b/)" ]
 }
+
+@test "files beside the VMFile go along with a VM of the fleet, but for keys, secrets and what is too large" {
+    cd "$work"
+    joined b
+    printf 'echo hello\n' >set-up.sh
+    chmod 755 set-up.sh
+    of_fleet web any:node=b $'    cloud-init\n    provision "shell" { script "set-up.sh" }\n'
+    vmctl apply
+    find "$work/b/data/vmctl/fleet/files" -name set-up.sh -perm 700 -exec cat {} + | grep -qx "echo hello"
+    [ "$(etcd_files web | wc -l)" = 1 ]
+    vmctl apply | grep -q unchanged
+    printf 'echo again\n' >set-up.sh
+    vmctl apply
+    [ "$(etcd_files web | wc -l)" = 1 ]
+    [ "$(find "$work/b/data/vmctl/fleet/files" -name set-up.sh | wc -l)" = 2 ] # the old one stays a day
+
+    head -c 262145 /dev/zero | tr '\0' '#' >set-up.sh
+    fails 2 vmctl apply
+    says "'$work/set-up.sh' is too large" "at most 256 KiB, 1 MiB a VM"
+    cp "$work/key" set-up.sh
+    fails 2 vmctl apply
+    says "'$work/set-up.sh' has a private key"
+    printf 'vm "db" { node "any"; image "%s"; backend "noop"; cloud-init; provision "shell" { inline "true"; secret "TOKEN" from-command="echo x" } }\n' \
+        "$work/image" >VMFile.kdl
+    fails 2 vmctl apply
+    says "'TOKEN'" "keys and secrets do not go into etcd"
+    vmctl -q destroy -y web
+    [ -z "$(etcd_files web)" ]
+}
