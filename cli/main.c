@@ -34,12 +34,12 @@
 static const struct {
     const char *first, *heading;
 } groups[] = {
-    {"init", "By the VMFile:"},
-    {"create", "VM by VM:"},
-    {"list", "To look:"},
-    {"console", "To go in:"},
-    {"image", "Images, and VMs of the original vmctl:"},
-    {"controller", "The system:"},
+    {"init", "With a VMFile:"},
+    {"create", "Single VMs:"},
+    {"list", "Inspect:"},
+    {"console", "Connect:"},
+    {"image", "Images and imports:"},
+    {"controller", "This host:"},
 };
 
 static void add_overview(struct buf *out)
@@ -57,15 +57,15 @@ static void add_overview(struct buf *out)
     cleanup_buf struct buf options = BUF_INIT(0);
     args_describe(&options, global_options);
     buf_printf(out,
-        "\nOptions of every command:\n%s"
-        "\nEnvironment: VMCTL_FILE (VMFile instead of ./VMFile.kdl), VMCTL_PROJECT, VMCTL_LOG "
-        "(error, warn, "
-        "info, debug, trace, or module=level), VMCTL_ACCEL (kvm or tcg), XDG_DATA_HOME, "
-        "XDG_CONFIG_HOME (nodes.kdl), NO_COLOR.\n"
+        "\n"
+        "Global options:\n"
+        "%s\n"
+        "Environment: VMCTL_FILE (VMFile instead of ./VMFile.kdl), VMCTL_PROJECT, VMCTL_LOG "
+        "(error, warn, info, debug, trace, or module=level), VMCTL_ACCEL (kvm or tcg), "
+        "XDG_DATA_HOME, XDG_CONFIG_HOME (nodes.kdl), NO_COLOR.\n"
         "More: vmctl help COMMAND, states, errors or vmfile.\n"
-        "Exit status: 0 done, 1 failed, 2 usage or invalid VMFile, 3 no such VM, 4 timeout, "
-        "5 store or controller unusable, 6 conflict, 130 interrupted; ssh and exec: the "
-        "guest's.\n",
+        "Exit status: 0 done, 1 failed, 2 usage or invalid VMFile, 3 no such VM, 4 timeout, 5 "
+        "store or controller unusable, 6 conflict, 130 interrupted; ssh and exec: the guest's.\n",
         buf_str(&options));
 }
 
@@ -167,12 +167,11 @@ static const struct {
     {"delete remove undefine",
         "vmctl destroy VM erases a VM and its disk; vmctl stop VM keeps both"},
     {"recreate rebuild",
-        "vmctl reload replaces the disks and starts afresh; vmctl restart keeps them"},
-    {"kill", "to cut a VM's power: vmctl stop VM --timeout 0"},
+        "vmctl reload replaces the disks and starts again; vmctl restart keeps the disks"},
+    {"kill", "to cut the power of a VM: vmctl stop VM --timeout 0"},
     {"attach", "the serial console: vmctl console VM; a shell: vmctl ssh VM"},
-    {"debug",
-        "a shell where a step failed: vmctl provision VM --shell; why a VM is as it is: vmctl "
-        "describe VM"},
+    {"debug", "a shell where a step failed: vmctl provision VM --shell; the reason for a VM's "
+              "state: vmctl describe VM"},
     {"edit", "edit VMFile.kdl, then: vmctl up"},
     {"pull", "vmctl image pull URL"},
     {"images", "vmctl image list"},
@@ -188,24 +187,25 @@ static const struct {
 static const struct {
     const char *command, *options, *help;
 } option_habits[] = {
-    {"up", "--build", "images come ready-made; the provision steps again: vmctl provision"},
+    {"up", "--build",
+        "images are ready-made; to run to run the provision steps again: vmctl provision"},
     {"up", "--force-recreate",
-        "vmctl restart starts VMs afresh with their disks; vmctl reload erases these, too"},
+        "vmctl restart restarts VMs with their disks; vmctl reload also replaces the disks"},
     {"up apply", "--remove-orphans",
-        "VMs that the VMFile no longer names: vmctl up --prune=stop, or --prune, which erases "
+        "for VMs that the VMFile no longer names: vmctl up --prune=stop, or --prune, which erases "
         "them"},
     {"up", "--wait", "vmctl up waits until all are ready, unless -d is given"},
-    {"up reload", "--provision", "the provision steps again: vmctl provision"},
+    {"up reload", "--provision", "to run the provision steps again: vmctl provision"},
     {"down", "-v --volumes", "vmctl down keeps the disks; vmctl down --destroy erases them"},
     {"down stop", "--force", "to cut the power at once: vmctl stop --timeout 0"},
     {"ssh", "-c --command", "a command: vmctl ssh VM -- COMMAND"},
     {"get list describe events", "-n --namespace -A --all-namespaces",
         "all VMs are in one place: the data directory (--data-dir DIR)"},
     {"list get", "--format", "for programs: -o json; names alone: -o name"},
-    {"list", "-w --watch", "as they change: vmctl get -w"},
+    {"list", "-w --watch", "to follow changes: vmctl get -w"},
     {"list", "--filter --running", "for programs: vmctl list -o json"},
     {"log", "--container -c", "vmctl log --console, or --provision"},
-    {"console exec", "--stdin", "the standard input is passed on anyway"},
+    {"console exec", "--stdin", "standard input is always passed on"},
 };
 
 static void help_with_option(const struct command *command, struct error *err)
@@ -297,7 +297,7 @@ static int take_given(
     for (size_t i = 0; rc == 0 && i < set->count; i++) {
         const char *equals = strchr(set->items[i], '='), *option = is_file ? "set-file" : "set";
         if (!equals || equals == set->items[i]) {
-            (void)error_set(err, ERR_USAGE, "--%s '%s' gives no value", option, set->items[i]);
+            (void)error_set(err, ERR_USAGE, "--%s '%s' has no value", option, set->items[i]);
             return error_help(err, "write --%s NAME=%s, or --%s vm.NAME.FIELD=%s", option,
                 is_file ? "PATH" : "VALUE", option, is_file ? "PATH" : "VALUE");
         }
@@ -415,9 +415,9 @@ static int help(struct cli *cli, const struct arg_strings *words, struct error *
         }
     }
     if (text_eq(topic, "vmfile") || text_eq(topic, "VMFile")) {
-        printf("All of the VMFile: man 5 VMFile.kdl\nOne to begin with: vmctl init; "
-               "others: vmctl init --list\nIs one valid? vmctl validate; in its usual form: vmctl "
-               "fmt\n");
+        printf("Reference: man 5 VMFile.kdl\n"
+               "Write a first one: vmctl init; list the starters: vmctl init --list\n"
+               "Check one: vmctl validate; format one: vmctl fmt\n");
         return 0;
     }
     if (words->count > 1 && !(command = find_command(words->items[1], err))) {
@@ -474,9 +474,10 @@ static int finish_output(const struct cli *cli, int status)
     }
     if (errno != 0) {
         (void)error_set_errno(&err, ERR_IO, errno, "cannot write to the standard output");
-        (void)error_help(&err, "make room where it goes to, and give the command again");
+        (void)error_help(&err, "free some space where the output goes, then run the command again");
     } else {
-        (void)error_set(&err, ERR_IO, "cannot write to the standard output: a part of it is lost");
+        (void)error_set(
+            &err, ERR_IO, "cannot write to the standard output: part of the output is lost");
     }
     cli_print_error(cli, &err);
     return status != 0 ? status : error_exit_status(err.code);

@@ -30,7 +30,7 @@ enum { FOLLOW_TIMEOUT_MS = 10 * 60 * 1000 + 1 };
 #define OPTION_FILE(type, letter_or_0)                                                             \
     {                                                                                              \
         "file", letter_or_0, ARG_REPEATED, offsetof(type, which.files), "PATH",                    \
-            "the VMFile, its directory, - for standard input; further ones override it "           \
+            "the VMFile, its directory, or - for standard input; later ones override it "          \
             "[default: $VMCTL_FILE, VMFile.kdl here or above]"                                     \
     }
 #define OPTION_NAME(type)                                                                          \
@@ -48,7 +48,7 @@ enum { FOLLOW_TIMEOUT_MS = 10 * 60 * 1000 + 1 };
 #define OPTION_SHARE(type)                                                                         \
     {                                                                                              \
         "share", 0, ARG_REPEATED, offsetof(type, shares), "HOST:GUEST[:ro]",                       \
-            "let the guest see a directory of the host; may be repeated"                           \
+            "share a directory of this host with the guest; may be repeated"                       \
     }
 /* A `struct arg_strings options`, for ssh_argv_begin(). */
 #define OPTION_SSH_OPT(type)                                                                       \
@@ -71,7 +71,7 @@ enum { FOLLOW_TIMEOUT_MS = 10 * 60 * 1000 + 1 };
 /* A `bool is_sure`: see confirm_erasure(). */
 #define OPTION_YES(type)                                                                           \
     {                                                                                              \
-        "yes", 'y', ARG_FLAG, offsetof(type, is_sure), NULL, "do not ask before a disk is erased"  \
+        "yes", 'y', ARG_FLAG, offsetof(type, is_sure), NULL, "do not ask before erasing a disk"    \
     }
 /* A `const char *prune`: see prune_parse(). */
 #define OPTION_PRUNE(type)                                                                         \
@@ -82,7 +82,7 @@ enum { FOLLOW_TIMEOUT_MS = 10 * 60 * 1000 + 1 };
 #define OPTION_WATCH(type)                                                                         \
     {                                                                                              \
         "watch", 0, ARG_FLAG, offsetof(type, watches), NULL,                                       \
-            "from now on do the same after every change of the VMFile"                             \
+            "do the same after every later change of the VMFile"                                   \
     }
 #define OPTIONS_END                                                                                \
     {                                                                                              \

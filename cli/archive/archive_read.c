@@ -73,7 +73,7 @@ static int read_manifest(
     }
     if (!is_there || strcmp(member.name, MANIFEST_NAME) != 0 || member.size > MANIFEST_BYTES_MAX) {
         return error_set(err, ERR_ARCHIVE,
-            "'%s' is no export of vmctl: it does not begin with one's manifest", title);
+            "'%s' is not an export of vmctl: it does not begin with a manifest", title);
     }
     char bytes[4096];
     ssize_t n;
@@ -111,8 +111,9 @@ int archive_check_volumes(const struct cli *cli, const struct archive *archive, 
         cleanup_free char *member = name_member(archive, i);
         cleanup_free char *name = vm_import_volume_name(member);
         if (name && volume_bytes(&cli->paths, name) != VOLUME_IS_MISSING) {
-            (void)error_set(err, ERR_VM_CONFLICT, "there is a volume '%s' already", name);
-            return error_help(err, "if it can go, remove it first: vmctl volume rm %s", name);
+            (void)error_set(err, ERR_VM_CONFLICT, "volume '%s' exists already", name);
+            return error_help(
+                err, "if you do not need it, remove it first: vmctl volume rm %s", name);
         }
     }
     return 0;
@@ -140,8 +141,8 @@ static int unpack(struct tar_reader *reader, const struct manifest_member *membe
     }
     return strcmp(sha256, member->sha256) == 0
                ? 0
-               : refuse_member(
-                     title, member->tar.name, "has another SHA-256 than its manifest says", err);
+               : refuse_member(title, member->tar.name,
+                     "does not have the SHA-256 that its manifest gives", err);
 }
 
 /* A disk must not lead to files of this host. */
@@ -153,7 +154,7 @@ static int check_qcow2(
     struct error cause = {.code = ERR_NONE};
     ssize_t n = fs_read_at(fd, head, sizeof(head), 0);
     if (n < 0 || qcow2_parse(head, (size_t)n, &header, &cause) < 0) {
-        return refuse_member(title, name, "is no qcow2 file", err);
+        return refuse_member(title, name, "is not a qcow2 file", err);
     }
     if (header.backing_offset || header.has_data_file || header.is_encrypted) {
         return refuse_member(title, name, "refers to another file, or is encrypted", err);
@@ -186,7 +187,8 @@ static int read_member(const struct cli *cli, struct archive *ret, size_t i,
     bool is_it =
         is_there && strcmp(found.name, member->tar.name) == 0 && found.size == member->tar.size;
     if (rc == 0 && !is_it) {
-        rc = refuse_member(title, member->tar.name, "is not where its manifest says", err);
+        rc = refuse_member(
+            title, member->tar.name, "is not at the position that its manifest gives", err);
     }
     rc = rc < 0 ? rc : unnamed_open(cli->paths.data_dir, 0600, &ret->files[i], err);
     rc = rc < 0 ? rc : unpack(reader, member, ret->files[i].fd, title, progress, err);

@@ -47,7 +47,7 @@ static int add_member(
 {
     size_t i = parts->manifest.n_members;
     if (i == MANIFEST_MEMBERS_MAX) {
-        return error_set(err, ERR_USAGE, "a VM with so many files cannot be exported");
+        return error_set(err, ERR_USAGE, "a VM with this many files cannot be exported");
     }
     int rc = unnamed_open(cli->paths.data_dir, 0600, &parts->files[i], err);
     if (rc == 0) {
@@ -119,7 +119,8 @@ static int check_is_unused(
         return 0;
     }
     (void)error_set(err, ERR_VM_INVALID_STATE,
-        "vm '%s' runs, and its volumes are copied while it is stopped", parts->manifest.vm);
+        "vm '%s' is running, and its volumes can be exported only while it is stopped",
+        parts->manifest.vm);
     return error_help(err, "stop it first: vmctl stop %s", parts->manifest.vm);
 }
 
@@ -137,7 +138,7 @@ static int refuse_lost_volume(
     (void)error_set(
         err, ERR_OVERLAY, "vm '%s': volume '%s' is gone: there is no '%s'", vm_name, volume, path);
     return error_help(
-        err, "put it back from a backup; or, to give up what it held: vmctl volume rm %s", volume);
+        err, "restore it from a backup; or, to give up its data: vmctl volume rm %s", volume);
 }
 
 static int add_volumes(
@@ -156,8 +157,8 @@ static int add_volumes(
         }
         rc = add_disk(cli, parts, member, path, what, err);
         if (rc < 0) {
-            (void)error_help(
-                err, "its VM has to be stopped all the while: vmctl stop %s", parts->manifest.vm);
+            (void)error_help(err, "its VM has to stay stopped during the export: vmctl stop %s",
+                parts->manifest.vm);
         }
     }
     return rc;
@@ -206,8 +207,8 @@ void archive_note_left_out(const struct cli *cli, const struct manifest *manifes
         if (!manifest_has_volume(manifest, name)) {
             cli_note(cli, "%s: without volume '%s'%s", manifest->vm, name,
                 !fs_exists(path)      ? ", which has no file"
-                : manifest->disk.file ? ": give --with-volumes"
-                                      : ": stop the VM, and give --with-volumes");
+                : manifest->disk.file ? ": use --with-volumes"
+                                      : ": stop the VM, then use --with-volumes");
         }
     }
     for (size_t i = 0; i < spec->n_disks; i++) {

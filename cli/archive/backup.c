@@ -174,11 +174,9 @@ int backup_find_last(const char *directory, const char *vm, struct backup *ret, 
     if (err->code == ERR_NONE && is_of_several) {
         (void)error_set(err, ERR_USAGE, "'%s' has backups of several VMs", directory);
         return error_help(
-            err, "name one: vmctl import %s/NAME-DATE-full%s", directory, BACKUP_SETTINGS);
+            err, "choose one: vmctl import %s/NAME-DATE-full%s", directory, BACKUP_SETTINGS);
     }
-    return err->code
-               ? error_help(err, "move it away, or name the one that you mean: vmctl import FILE")
-               : 0;
+    return err->code ? error_help(err, "move it away, or choose one: vmctl import FILE") : 0;
 }
 
 /* ---- what it consists of ---- */
@@ -205,7 +203,8 @@ static int check_header(int fd, const char *path, const char *parent, struct err
                                : header.backing_offset == 0;
     return is_on_parent && !header.has_data_file && !header.is_encrypted
                ? 0
-               : refuse_backup(path, "it is on another file than its manifest says", err);
+               : refuse_backup(
+                     path, "its backing file is not the one that its manifest gives", err);
 }
 
 /* `vm` is for the progress that is shown. */
@@ -221,7 +220,7 @@ static int check_file(const struct cli *cli, const char *path, const char *vm,
         return error_set_errno(err, ERR_IO, errno, "cannot read '%s'", path);
     }
     if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != disk->bytes) {
-        return refuse_backup(path, "it is not as long as it was", err);
+        return refuse_backup(path, "its size has changed", err);
     }
     int rc = check_header(fd, path, disk->parent, err);
     if (rc == 0 && reads_all) {
@@ -233,7 +232,7 @@ static int check_file(const struct cli *cli, const char *path, const char *vm,
     }
     return rc < 0 || !reads_all || text_eq(sha256, disk->sha256)
                ? rc
-               : refuse_backup(path, "it has another SHA-256 than its manifest says", err);
+               : refuse_backup(path, "it does not have the SHA-256 that its manifest gives", err);
 }
 
 /* The settings of the file that it is on. */
@@ -244,7 +243,7 @@ static int check_parent(const char *directory, const char *parent, const char *v
     int rc = read_settings(settings, ret, err);
     const struct manifest_disk *disk = rc == 0 ? manifest_disk_of(ret, volume) : NULL;
     if (rc == 0 && !(disk && text_eq(disk->file, parent))) {
-        rc = refuse_backup(settings, "it is of another disk", err);
+        rc = refuse_backup(settings, "it belongs to another disk", err);
     }
     return rc;
 }
@@ -259,8 +258,9 @@ static int check_chain(const struct cli *cli, const char *directory, const struc
     while (rc == 0 && at) {
         cleanup_free char *path = fs_join(directory, at->file);
         struct manifest next = {.n_members = 0};
-        rc = ++length > BACKUP_CHAIN_MAX ? refuse_backup(path, "it is on too many files", err)
-                                         : check_file(cli, path, newest->vm, at, reads_all, err);
+        rc = ++length > BACKUP_CHAIN_MAX
+                 ? refuse_backup(path, "its chain of backing files is too long", err)
+                 : check_file(cli, path, newest->vm, at, reads_all, err);
         bool has_parent = rc == 0 && at->parent;
         rc = has_parent ? check_parent(directory, at->parent, volume, &next, err) : rc;
         manifest_clear(&below);
@@ -300,7 +300,7 @@ static int unpack_file(const struct cli *cli, const char *directory, const char 
     int rc = check_chain(cli, directory, manifest, volume, true, NULL, err);
     if (rc < 0) {
         return error_help(err,
-            "nothing was imported; another backup of it may be whole: ls %s/%s-*%s", directory,
+            "nothing was imported; another backup of the VM may be intact: ls %s/%s-*%s", directory,
             manifest->vm, BACKUP_SETTINGS);
     }
     rc = unnamed_open(cli->paths.data_dir, 0600, &archive->files[i], err);

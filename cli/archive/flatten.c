@@ -69,7 +69,7 @@ static void read_output(int fd, struct buf *output, struct progress *progress)
 static const char *complaint_of(const struct buf *output)
 {
     const char *text = strstr(buf_str(output), "qemu-img: ");
-    return text ? text + strlen("qemu-img: ") : "it said nothing";
+    return text ? text + strlen("qemu-img: ") : "it printed nothing";
 }
 
 int qemu_img_has_no_room(const struct qemu_img_target *target, uint64_t bytes, struct error *err)

@@ -124,7 +124,7 @@ void manifest_write(const struct manifest *manifest, struct buf *out)
 
 static int refuse_manifest(const char *title, const char *what, struct error *err)
 {
-    return error_set(err, ERR_ARCHIVE, "'%s' is no export of vmctl: %s", title, what);
+    return error_set(err, ERR_ARCHIVE, "'%s' is not an export of vmctl: %s", title, what);
 }
 
 static bool is_member_name(const char *name)
@@ -160,7 +160,7 @@ static int read_disk_file(
     if (!file || !is_disk_name(file) || (parent && !is_disk_name(parent)) || !is_digest(sha256) ||
         bytes < 0 || !uid || strlen(uid) >= TEXT_ID_SIZE || !bitmap ||
         strlen(bitmap) >= SNAPSHOT_NAME_SIZE) {
-        return refuse_manifest(title, "its manifest does not say what its disk is", err);
+        return refuse_manifest(title, "its manifest does not describe its disk", err);
     }
     *ret = (struct manifest_disk){
         .file = mem_strdup(file), .bytes = (uint64_t)bytes, .parent = mem_strdup(parent)};
@@ -185,7 +185,8 @@ static int read_disks(
         const char *name = json_text(volume, "name");
         if (!name || !vm_name_is_plain(name) || !volume_name_is_valid(name) ||
             manifest_disk_of(ret, name)) {
-            return refuse_manifest(title, "its manifest lists no volume, or one twice", err);
+            return refuse_manifest(
+                title, "its manifest lists an invalid volume, or one twice", err);
         }
         rc = read_disk_file(volume, title, &ret->volumes[i], err);
         if (rc == 0) {
@@ -204,7 +205,7 @@ static int add_member(
     int64_t size = json_int(json, "size", -1);
     if (!name || strlen(name) >= TAR_NAME_SIZE || !is_member_name(name) || !is_digest(sha256) ||
         size < 0) {
-        return refuse_manifest(title, "its manifest lists a file that is none of a VM", err);
+        return refuse_manifest(title, "its manifest lists a file that a VM does not have", err);
     }
     for (size_t i = 0; i < ret->n_members; i++) {
         if (text_eq(ret->members[i].tar.name, name)) {
@@ -232,7 +233,7 @@ static int read_members(
     }
     return rc < 0 || has_disk != (ret->disk.file != NULL)
                ? rc
-               : refuse_manifest(title, "its manifest lists no disk, or two", err);
+               : refuse_manifest(title, "its manifest has to list exactly one disk", err);
 }
 
 /* Only what a VM of this host may have of it: the steps that have run, and the sizes. */
@@ -245,7 +246,7 @@ static int read_snapshot(
     ret->snapshot = snapshot;
     if (!json_is_object(text) ||
         fields_from_json(&vm_snapshot_fields, text, snapshot, &cause) < 0) {
-        return refuse_manifest(title, "its manifest does not say what its disk was", err);
+        return refuse_manifest(title, "its manifest does not describe the state of its disk", err);
     }
     struct vm_provision *provision = &snapshot->provision;
     if (provision->next_step > provision->total || provision->n_steps > provision->total) {
@@ -323,15 +324,16 @@ static int read_spec(const json_t *json, const char *title, struct manifest *ret
     cleanup_free char *text = spec ? json_dumps(spec, JSON_COMPACT) : NULL;
     ret->spec = text ? vm_spec_read((struct bytes){text, strlen(text)}, &cause) : NULL;
     if (!ret->spec || !vm_name_is_valid(ret->spec->name)) {
-        return error_set(err, ERR_ARCHIVE, "'%s': its manifest describes no VM of this vmctl%s%s",
-            title, cause.message[0] ? ": " : "", cause.message);
+        return error_set(err, ERR_ARCHIVE,
+            "'%s': its manifest does not describe a VM that this vmctl knows%s%s", title,
+            cause.message[0] ? ": " : "", cause.message);
     }
     if (ret->spec->backend != BACKEND_QEMU) {
-        return refuse_manifest(title, "it is not of a QEMU VM", err);
+        return refuse_manifest(title, "it is not from a QEMU VM", err);
     }
     if (!is_harmless(ret->spec) || !is_in_range(ret->spec) ||
         (ret->mac && !mac_address_is_valid(ret->mac))) {
-        return refuse_manifest(title, "its settings hold what no VMFile can", err);
+        return refuse_manifest(title, "its settings have values that no VMFile can have", err);
     }
     ret->vm = mem_strdup(ret->spec->name);
     return 0;
@@ -344,8 +346,9 @@ int manifest_read(
     int64_t format = json_int(json, "format", 0);
     if (format > MANIFEST_FORMAT) {
         const char *version = json_text(json, "vmctl");
-        (void)error_set(err, ERR_ARCHIVE, "'%s' is of format %lld, and this vmctl knows up to %d",
-            title, (long long)format, MANIFEST_FORMAT);
+        (void)error_set(err, ERR_ARCHIVE,
+            "'%s' has format %lld, and this vmctl reads formats up to %d", title, (long long)format,
+            MANIFEST_FORMAT);
         return error_help(err, "import it with the vmctl that made it, %.32s, or a newer one",
             version ? version : "?");
     }

@@ -160,7 +160,7 @@ static ssize_t decompress(struct tar_reader *reader, void *bytes, size_t n, stru
         size_t before = reader->in.pos;
         reader->hint = ZSTD_decompressStream(reader->zstd, &out, &reader->in);
         if (ZSTD_isError(reader->hint)) {
-            return refuse_stream(reader, "is damaged, or no zstd file", err);
+            return refuse_stream(reader, "is damaged, or not a zstd file", err);
         }
         if (reader->has_ended && out.pos == 0 && reader->in.pos == before && reader->hint != 0) {
             return refuse_stream(reader, "is cut off", err);
@@ -189,14 +189,14 @@ static int check_end(struct tar_reader *reader, struct error *err)
     ssize_t n;
     while ((n = decompress(reader, block, sizeof(block), err)) > 0) {
         if (memcmp(block, zeros, (size_t)n) != 0) {
-            return refuse_stream(reader, "has something behind its end", err);
+            return refuse_stream(reader, "has data after its end", err);
         }
     }
     if (n == 0 && reader->in.pos == reader->in.size && fill_in(reader, err) < 0) {
         return -(int)err->code;
     }
     bool has_more = n == 0 && reader->in.pos < reader->in.size;
-    return has_more ? refuse_stream(reader, "has something behind its end", err) : (int)n;
+    return has_more ? refuse_stream(reader, "has data after its end", err) : (int)n;
 }
 
 int tar_reader_next(
@@ -218,12 +218,12 @@ int tar_reader_next(
     case TAR_END:
         return check_end(reader, err);
     case TAR_OTHER:
-        return refuse_stream(
-            reader, "holds something that is no plain file: an export of vmctl does not", err);
+        return refuse_stream(reader,
+            "holds an entry that is not a regular file, which an export of vmctl never does", err);
     case TAR_DAMAGED:
         break;
     }
-    return refuse_stream(reader, "is no tar archive", err);
+    return refuse_stream(reader, "is not a tar archive", err);
 }
 
 ssize_t tar_reader_read(struct tar_reader *reader, void *bytes, size_t n, struct error *err)

@@ -20,7 +20,7 @@
 
 static int report_unmade(const char *directory, int cause, struct error *err)
 {
-    return error_set_errno(err, ERR_IO, cause, "cannot make a file in '%s'", directory);
+    return error_set_errno(err, ERR_IO, cause, "cannot create a file in '%s'", directory);
 }
 
 /* One that is in use is written to all the while. */

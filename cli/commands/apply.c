@@ -11,7 +11,7 @@ static const struct arg_option options[] = {
     {"no-provision", 0, ARG_FLAG, offsetof(struct project_values, skips_provision), NULL,
         "do not run provision steps that were appended"},
     {"adopt", 0, ARG_FLAG, offsetof(struct project_values, adopts), NULL,
-        "take over VMs of these names from another VMFile"},
+        "take over VMs with these names from another VMFile"},
     OPTION_YES(struct project_values),
     OPTION_PRUNE(struct project_values),
     OPTION_WATCH(struct project_values),
@@ -36,15 +36,16 @@ static int run(
 
 const struct command command_apply = {
     .name = "apply",
-    .summary = "Write a VMFile's settings, start and stop nothing",
+    .summary = "Store a VMFile's settings without starting or stopping VMs",
     .usage = "[OPTIONS] [VM...]",
-    .details = "Writes the VMFile's settings into the store. New VMs stay off until `vmctl up` or\n"
-               "`start`; running ones take over what needs no restart, and run provision steps\n"
-               "that were appended. With --prune, VMs that came from the file and that it no\n"
-               "longer names are destroyed or stopped; one with `protect` is not destroyed.",
+    .details =
+        "Stores the VMFile's settings. New VMs stay off until `vmctl up` or `vmctl start`.\n"
+        "Running VMs get what can change without a restart, and run the provision steps that were\n"
+        "appended. With --prune, VMs that came from the file and are no longer in it are\n"
+        "destroyed or stopped; a VM with `protect` is never destroyed.",
     .examples = "  vmctl apply\n"
                 "  vmctl apply --no-provision  but run no appended steps\n"
-                "  vmctl apply --prune         and destroy what the file no longer names",
+                "  vmctl apply --prune         and destroy VMs that the file no longer names",
     .reach = REACH_FILE,
     .options = options,
     .values_size = sizeof(struct project_values),

@@ -38,11 +38,11 @@ struct backup_values {
 
 static const struct arg_option options[] = {
     {"full", 0, ARG_FLAG, offsetof(struct backup_values, is_full), NULL,
-        "all of the disk, on no backup before it"},
+        "back up the whole disk, not only what has changed"},
     {"with-volumes", 0, ARG_FLAG, offsetof(struct backup_values, with_volumes), NULL,
-        "its volumes, too: of a VM that runs as the disk; else all of each"},
+        "also back up its volumes: like the disk if the VM runs, else in full"},
     {"timeout", 0, ARG_DURATION, offsetof(struct backup_values, follow.timeout_ms), "DURATION",
-        "wait so long for a copy of its disk [default: 1h]"},
+        "how long to wait for the copy of the disk [default: 1h]"},
     OPTIONS_END,
 };
 
@@ -102,11 +102,11 @@ static int open_directory(struct job *job, const char *word, struct error *err)
     job->lock_fd = job->directory ? open(job->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     if (rc == 0 && job->lock_fd < 0) {
         (void)error_set_errno(err, ERR_IO, errno, "cannot use '%s' for backups", word);
-        rc = error_help(err, "name a directory: vmctl backup %s DIRECTORY", job->vm);
+        rc = error_help(err, "give a directory: vmctl backup %s DIRECTORY", job->vm);
     }
     if (rc == 0 && flock(job->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-        (void)error_set(err, ERR_VM_CONFLICT, "another backup to '%s' is under way", word);
-        rc = error_help(err, "wait until it is done, or name another directory");
+        (void)error_set(err, ERR_VM_CONFLICT, "another backup to '%s' is in progress", word);
+        rc = error_help(err, "wait until it is done, or use another directory");
     }
     return rc;
 }
@@ -135,12 +135,12 @@ static void choose_last(struct job *job, struct part *part, const char *uid)
     if (job->is_full) {
         give_last_up(part, NULL); /* as was asked for */
     } else if (!text_eq(part->last->uid, uid)) {
-        give_last_up(part, "the ones before are of another VM of that name");
+        give_last_up(part, "the earlier backups are of another VM of that name");
     } else if (backup_check(job->cli, &job->last, plain_volume(part), &length, &part->last_err) <
                0) {
         give_last_up(part, part->last_err.message);
     } else if (length == BACKUP_CHAIN_MAX) {
-        give_last_up(part, "the one before is on as many as may be");
+        give_last_up(part, "the chain of backups has reached its maximum length");
     }
 }
 
@@ -170,11 +170,11 @@ static void settle_last(struct part *part)
 {
     const struct vm_snapshot *snapshot = &part->origin.of.snapshot;
     if (part->last && !text_eq(part->last->uid, part->origin.record.status->uid)) {
-        give_last_up(part, "the ones before are of another VM of that name");
+        give_last_up(part, "the earlier backups are of another VM of that name");
     }
     if (part->last && snapshot->was_used && !snapshot->since[0]) {
-        give_last_up(
-            part, snapshot->whole_because ? snapshot->whole_because : "it was begun as one");
+        give_last_up(part,
+            snapshot->whole_because ? snapshot->whole_because : "it was started as a full one");
     }
 }
 
@@ -185,8 +185,8 @@ static int copy_part(
     int rc = origin_back_up(job->cli, job->vm, part->volume, part->last ? part->last->bitmap : "",
         follow, &part->origin, err);
     if (rc == 0 && !text_eq(part->origin.of.snapshot.volume, part->volume)) {
-        (void)error_set(err, ERR_CONTROLLER, "the controller that runs copies no volumes");
-        return error_help(err, "end it, VMs keep running, then try again: vmctl controller stop");
+        (void)error_set(err, ERR_CONTROLLER, "the running controller cannot copy volumes");
+        return error_help(err, "stop it (VMs keep running), then try again: vmctl controller stop");
     }
     if (rc == 0) {
         settle_last(part);
@@ -426,7 +426,7 @@ static void report(const struct job *job, const struct manifest *manifest)
         puts(path);
     } else if (!job->cli->is_quiet) {
         printf("%s: backed up to %s (%.2f MB, %s)\n", job->vm, path, (double)disk->bytes / 1e6,
-            disk->parent ? "what has changed since the one before" : "all of its disk");
+            disk->parent ? "changes since the previous one" : "all of its disk");
     }
 }
 
@@ -444,14 +444,15 @@ static int explain_no_room(const struct job *job, struct error *err)
             job->directory, job->vm);
     }
     return error_help(err,
-        "make room there (see: df -h %s), then try again; the backups that are there are whole",
+        "make room there (see: df -h %s), then try again; the existing backups are intact",
         job->directory);
 }
 
 static void note_whole(const struct job *job, const struct part *part)
 {
     if (part->why_whole && part->volume) {
-        cli_note(job->cli, "%s: all of volume '%s': %s", job->vm, part->volume, part->why_whole);
+        cli_note(job->cli, "%s: a full backup of volume '%s': %s", job->vm, part->volume,
+            part->why_whole);
     } else if (part->why_whole) {
         cli_note(job->cli, "%s: a full backup: %s", job->vm, part->why_whole);
     }
@@ -535,26 +536,29 @@ static int run(
 
 const struct command command_backup = {
     .name = "backup",
-    .summary = "Back up the disk of a VM, or what of it has changed, while it runs",
+    .summary = "Back up a VM's disk, in full or incrementally, while it runs",
     .usage = "[OPTIONS] VM [DIRECTORY]",
     .details =
-        "The first backup in DIRECTORY [default: NAME-backup] has all of the disk, each later one\n"
-        "what has changed since, and is on that before it: NAME-DATE-full.qcow2,\n"
-        "NAME-DATE-inc.qcow2, files that any program for qcow2 reads, each with its settings,\n"
-        "keys and digests beside it (.vmctl: it lets its owner log in to the VM). The guest runs\n"
-        "meanwhile; the disk is as a lost power would have left it then, so let it write first\n"
-        "what it has not: vmctl ssh VM -- sync. Of a stopped VM both disks are compared.\n"
+        "The first backup in DIRECTORY [default: NAME-backup] has the whole disk; each later one\n"
+        "has the changes since the previous backup and depends on it. The files,\n"
+        "NAME-DATE-full.qcow2 and NAME-DATE-inc.qcow2, can be read by any program that reads\n"
+        "qcow2. The .vmctl file beside each holds settings, keys and digests: its owner can log\n"
+        "in to the VM. The guest keeps running, and the backup is the disk as after a power cut,\n"
+        "so let the guest write its data first: vmctl ssh VM -- sync. For a stopped VM, vmctl\n"
+        "compares its disk with the last backup.\n"
         "\n"
-        "What has changed is recorded in the disk while it is in use. If that is not whole (QEMU\n"
-        "was killed, the disk was replaced), a file of those before is missing or damaged, or 100\n"
-        "of them are on each other, a full one follows, and is said to. Each VM has one directory\n"
-        "at a time: in another one a full one begins, too. Remove a full one only with all that\n"
-        "are on it. vmctl import DIRECTORY makes a VM of the last one.\n"
+        "QEMU records the changes in the disk while it is in use. If that record is incomplete\n"
+        "(QEMU was killed, the disk was replaced), an earlier file is missing or damaged, or the\n"
+        "chain has 100 files, vmctl makes a full backup and reports why. A VM has one backup\n"
+        "directory at a time: in another directory a full backup is made, too. Remove a full\n"
+        "backup only together with those that depend on it. vmctl import DIRECTORY makes a VM\n"
+        "from the last backup.\n"
         "\n"
-        "Volumes are not in it, and that is said, without --with-volumes. Of a VM that runs each\n"
-        "is a file beside the disk's, NAME-DATE-full.VOLUME.qcow2, all of it or what has changed,\n"
-        "as it was at a moment of its own shortly after the disk's; of one that is stopped, all\n"
-        "the while, the .vmctl has all of each, compressed. import brings them back.",
+        "Without --with-volumes, volumes are left out, with a note. With it, each volume of a\n"
+        "running VM gets a file of its own beside the disk's, NAME-DATE-full.VOLUME.qcow2, in\n"
+        "full or incrementally, copied shortly after the disk. The volumes of a stopped VM are\n"
+        "stored in the .vmctl file, in full and compressed; the VM has to stay stopped during the\n"
+        "backup. import restores them.",
     .examples = "  vmctl backup web /mnt/backups\n"
                 "  vmctl backup web /mnt/backups --full\n"
                 "  vmctl import /mnt/backups --name web2",

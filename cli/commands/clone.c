@@ -29,7 +29,7 @@ struct clone_values {
 
 static const struct arg_option options[] = {
     {"start", 0, ARG_FLAG, offsetof(struct clone_values, starts), NULL,
-        "start it and follow until it is ready"},
+        "start it and wait until it is ready"},
     OPTIONS_FOLLOW(struct clone_values),
     OPTIONS_END,
 };
@@ -49,8 +49,7 @@ static struct vm_spec *make_spec(struct cli *cli, const struct vm_spec *source, 
     size_t n_sockets = spec->network.n_sockets;
     vm_spec_leave_identity(spec);
     if (spec->network.n_sockets < n_sockets) {
-        cli_note(
-            cli, "%s: without the sockets of this host, which lead to '%s'", name, source->name);
+        cli_note(cli, "%s: without the sockets on this host that lead to '%s'", name, source->name);
     }
     for (size_t i = 0; i < spec->network.n_forwards; i++) {
         struct spec_forward *forward = &spec->network.forwards[i];
@@ -65,8 +64,8 @@ static struct vm_spec *make_spec(struct cli *cli, const struct vm_spec *source, 
         cli_note(cli, "%s: its screen is at host port %u, not %u", name, spec->vnc.port, before);
     }
     for (size_t i = 0; i < spec->n_volumes; i++) {
-        cli_note(cli, "%s: without volume '%s', which is one VM's at a time", name,
-            spec->volumes[i].name);
+        cli_note(
+            cli, "%s: without volume '%s', which only one VM can use", name, spec->volumes[i].name);
         free(spec->volumes[i].name);
         free(spec->volumes[i].mount);
     }
@@ -88,7 +87,7 @@ static int check_has_no_disk(const struct cli *cli, const char *name, struct err
     (void)error_set(
         err, ERR_VM_CONFLICT, "'%s' is the disk of a vm '%s' that has no record", disk, name);
     return error_help(
-        err, "choose another name; or take that VM back first: vmctl up with its VMFile");
+        err, "choose another name, or take that VM back first: vmctl up with its VMFile");
 }
 
 static int run(
@@ -119,16 +118,16 @@ static int run(
 
 const struct command command_clone = {
     .name = "clone",
-    .summary = "Make a new VM out of another's disk",
+    .summary = "Create a VM from a copy of another VM's disk",
     .usage = "[OPTIONS] VM[@SNAPSHOT] NEW",
     .details =
-        "NEW is a VM as `create` makes them, with the settings of VM and a copy of its disk, or\n"
-        "of one of its snapshots; of one that runs the copy is as `snapshot create` takes it. It\n"
-        "shares the base image; on btrfs and XFS that of a stopped VM also all else, and takes a\n"
-        "moment. By cloud-init its guest becomes another machine: host name, instance-id, host\n"
-        "keys, machine-id and vmctl's key are its own, and so are MAC address, SSH port and the\n"
-        "host's ports of forwards and `vnc`. Provision steps that have run count as run. It has\n"
-        "no volumes of the VM's, and depends on nothing of it: either can go.",
+        "Creates the VM NEW with the settings of VM and a copy of its disk, or of one of its\n"
+        "snapshots. The disk of a running VM is copied as `snapshot create` does. The copy shares\n"
+        "the base image; on btrfs and XFS, copying a stopped VM takes a moment and no extra\n"
+        "space. With cloud-init the guest gets its own identity: host name, instance-id, host\n"
+        "keys, machine-id and vmctl key. MAC address, SSH port, and the host ports of forwards\n"
+        "and `vnc` are new, too. Provision steps that have run count as run. The copy has none of\n"
+        "the VM's volumes, and neither VM depends on the other: you can destroy either.",
     .examples = "  vmctl clone web web2 --start\n"
                 "  vmctl clone web@clean try",
     .options = options,

@@ -15,7 +15,7 @@ static int run(
     (void)cli;
     (void)values;
     if (words->count != 1 || !completion_add(&out, words->items[0])) {
-        (void)error_set(err, ERR_USAGE, "completion is for one shell: bash, zsh or fish");
+        (void)error_set(err, ERR_USAGE, "completion takes one shell: bash, zsh or fish");
         return error_help(err, "name it: vmctl completion bash");
     }
     fputs(buf_str(&out), stdout);
@@ -27,8 +27,8 @@ const struct command command_completion = {
     .summary = "Print a completion script for a shell",
     .usage = "bash|zsh|fish",
     .details =
-        "Knows the commands, their options, files, and the names of your VMs, for `vmctl up`\n"
-        "those of the VMFile; for `vmctl cp VM:PATH` the files of a guest that answers.",
+        "Completes commands, options, files and the names of your VMs; for `vmctl up` the names\n"
+        "in the VMFile, and for `vmctl cp VM:PATH` the files of a running guest.",
     .examples = "  source <(vmctl completion bash)          in ~/.bashrc\n"
                 "  source <(vmctl completion zsh)           in ~/.zshrc, after compinit\n"
                 "  vmctl completion fish | source           in config.fish",

@@ -21,7 +21,7 @@ struct config_values {
 static const struct arg_option options[] = {
     OPTION_FILE(struct config_values, 'f'),
     {"with-secrets", 0, ARG_FLAG, offsetof(struct config_values, with_secrets), NULL,
-        "print passwords and queries of URLs, too"},
+        "also print the passwords and queries of URLs"},
     OPTIONS_END,
 };
 
@@ -48,13 +48,13 @@ static int run(
 
 const struct command command_config = {
     .name = "config",
-    .summary = "Print the VMs of a VMFile, each written out",
+    .summary = "Print a VMFile with everything expanded",
     .usage = "[OPTIONS] [PATH]",
     .details =
-        "Variables, defaults, templates and counts are in their places, so what is printed is a\n"
-        "VMFile that means the same, but for passwords and queries of URLs, which are masked\n"
-        "(***) without --with-secrets. Where the values of its variables come from: vmctl\n"
-        "validate --explain.",
+        "Expands variables, defaults, templates and counts. The output is a VMFile with the same\n"
+        "meaning, except that passwords and queries in URLs are masked (***) unless you add\n"
+        "--with-secrets. To see where the values of variables come from: vmctl validate\n"
+        "--explain.",
     .examples = "  vmctl config\n"
                 "  vmctl config --set tag=13 | diff - <(vmctl config)",
     .options = options,

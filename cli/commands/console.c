@@ -147,14 +147,11 @@ const struct command command_console = {
     .summary = "Attach to a VM's serial console",
     .usage = "[OPTIONS] [VM]",
     .details =
-        "Shows the last of what the guest wrote, then what it writes; every key goes to the "
-        "guest.\n"
-        "Ctrl+] detaches and leaves the VM as it is. Input that is not a terminal is sent up to "
-        "its\n"
-        "end; then the guest's output is shown until it has been silent for two seconds. One\n"
-        "console at a time; a serial line knows no window size (in the guest: stty rows R cols "
-        "C).\n"
-        "Without a name: the VMFile's only VM.",
+        "Shows the last output of the guest, then what it writes; your keys go to the guest.\n"
+        "Ctrl+] detaches and leaves the VM running. If standard input is not a terminal, it is\n"
+        "sent to its end, and the guest's output is shown until it has been silent for two\n"
+        "seconds. A VM has one console at a time, and a serial line knows no window size (in the\n"
+        "guest: stty rows R cols C). Without a name: the VMFile's only VM.",
     .examples = "  vmctl console web\n"
                 "  printf 'id\\n' | vmctl console web",
     .reach = REACH_ONE,

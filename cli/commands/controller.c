@@ -202,8 +202,8 @@ static int shut_down(struct cli *cli, struct error *err)
         for (size_t i = 0; i < given_up.count; i++) {
             buf_printf(&names, "%s'%s'", i > 0 ? ", " : "", given_up.items[i]);
         }
-        (void)error_set(err, ERR_VM_FAILED, "could not be shut down: vm %s", buf_str(&names));
-        return error_help(err, "their QEMU ends with the host, as by a loss of power");
+        (void)error_set(err, ERR_VM_FAILED, "cannot shut down: vm %s", buf_str(&names));
+        return error_help(err, "their QEMU ends with the host, as in a power cut");
     }
     return 0;
 }
@@ -324,7 +324,7 @@ static int run(
 
 static const struct arg_option options[] = {
     {"shut-down-vms", 0, ARG_FLAG, offsetof(struct controller_values, shuts_down), NULL,
-        "stop: shut the VMs down first; they start when the host has booted"},
+        "stop: shut the VMs down first; they start after the next boot"},
     OPTIONS_END,
 };
 
@@ -333,12 +333,12 @@ const struct command command_controller = {
     .summary = "Run, start, stop or check the controller",
     .usage = "run|start|stop|status [OPTIONS]",
     .details =
-        "vmctld makes the VMs what they should be. Every command that needs it starts it,\n"
-        "so this is for service managers (run) and for looking. Stopping it leaves the\n"
-        "VMs running; the next one takes them over. With --shut-down-vms they are shut down, what\n"
-        "depends on others first, and stay down until the host has booted again, or until\n"
-        "controller start: for the host's own shutdown. status ends with 1 when none runs, or\n"
-        "when it was halted (SIGSTOP).",
+        "vmctld keeps the VMs in the state you requested. Commands that need it start it, so you\n"
+        "need these commands only in service managers (run) and to inspect it. Stopping it leaves\n"
+        "the VMs running, and the next controller takes them over. With --shut-down-vms, the VMs\n"
+        "are shut down first, dependents before what they depend on, and stay off until the host\n"
+        "boots again or until controller start: use it in the host's own shutdown. status exits\n"
+        "with 1 when no controller runs, or when it is stopped (SIGSTOP).",
     .examples = "  vmctl controller status",
     .options = options,
     .values_size = sizeof(struct controller_values),

@@ -40,7 +40,7 @@ struct cp_values {
 
 static const struct arg_option options[] = {
     {"recursive", 'r', ARG_FLAG, offsetof(struct cp_values, is_recursive), NULL,
-        "copy directories with all they hold"},
+        "copy directories recursively"},
     {"preserve", 'p', ARG_FLAG, offsetof(struct cp_values, keeps_times), NULL,
         "keep times and modes"},
     {"user", 'u', ARG_TEXT, offsetof(struct cp_values, user), "USER",
@@ -110,7 +110,7 @@ static int find_vm_word(const struct copying *copying, char **ret, struct error 
     }
     if (!found) {
         (void)error_set(err, ERR_USAGE, "none of the paths is in a VM");
-        return error_help(err, "write it as VM:PATH, such as: vmctl cp notes.txt web:/tmp/");
+        return error_help(err, "write VM:PATH, such as: vmctl cp notes.txt web:/tmp/");
     }
     *ret = TAKE_PTR(found);
     return 0;
@@ -210,7 +210,7 @@ static char *open_scp_ssh(struct error *err)
     int fd = memfd_create("scp_ssh", 0);
     cleanup_free char *text = mem_printf("#!/bin/sh\n%s", scp_ssh_sh);
     if (fd < 0) {
-        (void)error_set_errno(err, ERR_IO, errno, "cannot make what scp runs");
+        (void)error_set_errno(err, ERR_IO, errno, "cannot create the program that scp runs");
         return NULL;
     }
     return fs_write_all(fd, text, strlen(text), err) < 0 ? NULL
@@ -226,7 +226,7 @@ static int copy_there(
     if (cp->key || cp->options.count > 0) {
         (void)error_set(
             err, ERR_USAGE, "vm '%s' is on node '%s', which has its keys", vm_name, node->name);
-        return error_help(err, "leave --key and --ssh-opt out");
+        return error_help(err, "leave out --key and --ssh-opt");
     }
     cleanup_free char *program = open_scp_ssh(err);
     if (!program) {
@@ -258,11 +258,11 @@ static int run(
     cleanup_free char *word = NULL, *name = NULL, *name_there = NULL;
     const struct node *node = NULL;
     if (words->count < 2) {
-        return error_set(err, ERR_USAGE, "name what to copy, and where to");
+        return error_set(err, ERR_USAGE, "give a source and a target");
     }
     for (size_t i = 0; cp->uses_old_protocol && i < words->count; i++) {
         if (strchr(words->items[i], '\n')) { /* a request of it is one line */
-            return error_set(err, ERR_USAGE, "with --old-protocol no name may have a line end");
+            return error_set(err, ERR_USAGE, "with --old-protocol a name cannot have a line break");
         }
     }
     int rc = nodes_load(cli, &nodes, err);
@@ -288,12 +288,10 @@ const struct command command_cp = {
     .summary = "Copy files to or from a VM",
     .usage = "[OPTIONS] SOURCE... TARGET",
     .details =
-        "Files in a VM are written VM:PATH; a relative PATH starts at the user's home, :PATH is "
-        "in\n"
-        "the VMFile's only VM, and NODE/VM:PATH on another node. A file of this host with a colon "
-        "in its name is written ./NAME.\n"
-        "Names are taken as they are: '*', '?' and '[' in them are no patterns.\n"
-        "Becomes scp(1), with the keys of `vmctl ssh`, and ends with its exit status.",
+        "Write a file in a VM as VM:PATH, or NODE/VM:PATH for a VM on another node. A relative\n"
+        "PATH starts at the user's home; :PATH is in the VMFile's only VM. Write a file of this\n"
+        "host whose name has a colon as ./NAME. Names are taken literally: '*', '?' and '[' are\n"
+        "not patterns. Runs scp(1) with the keys of `vmctl ssh`, and exits with its status.",
     .examples = "  vmctl cp notes.txt web:/tmp/\n"
                 "  vmctl cp -r web:/var/log/nginx .\n"
                 "  vmctl cp site.conf :",

@@ -34,13 +34,12 @@ struct create_values {
 };
 
 static const struct arg_option options[] = {
-    {"name", 0, ARG_TEXT, offsetof(struct create_values, name), "NAME", "the VM's name; required"},
+    {"name", 0, ARG_TEXT, offsetof(struct create_values, name), "NAME", "the VM's name (required)"},
     {"image", 0, ARG_TEXT, offsetof(struct create_values, image), "PATH|NAME",
-        "local disk image, or one of vmctl image search"},
+        "local disk image, or a name from vmctl image search"},
     {"image-url", 0, ARG_TEXT, offsetof(struct create_values, image_url), "URL",
         "disk image to download"},
-    {"sha256", 0, ARG_TEXT, offsetof(struct create_values, sha256), "HEX",
-        "what the image must hash to"},
+    {"sha256", 0, ARG_TEXT, offsetof(struct create_values, sha256), "HEX", "the image's SHA-256"},
     {"vcpus", 0, ARG_NUMBER, offsetof(struct create_values, vcpus), "N",
         "virtual CPUs [default: 1]"},
     {"memory", 0, ARG_MIB, offsetof(struct create_values, memory_mib), "MB",
@@ -53,14 +52,14 @@ static const struct arg_option options[] = {
     {"cloud-init", 0, ARG_TEXT, offsetof(struct create_values, user_data), "PATH",
         "cloud-init user-data file"},
     {"no-cloud-init", 0, ARG_FLAG, offsetof(struct create_values, has_no_seed), NULL,
-        "no seed: the guest is not given a user, a key or a host name"},
+        "no cloud-init: the guest gets no user, key or host name"},
     {"ssh-key", 0, ARG_TEXT, offsetof(struct create_values, ssh_key), "PATH",
-        "public key for the guest's user, besides the VM's own"},
+        "public key for the guest's user, in addition to the VM's own"},
     {"user", 0, ARG_TEXT, offsetof(struct create_values, user), "USER",
         "the guest's user [default: vm]"},
     {"backend", 0, ARG_TEXT, offsetof(struct create_values, backend), "NAME", NULL},
     {"start", 0, ARG_FLAG, offsetof(struct create_values, starts), NULL,
-        "start it and follow until it is ready"},
+        "start it and wait until it is ready"},
     OPTIONS_FOLLOW(struct create_values),
     OPTIONS_END,
 };
@@ -102,7 +101,7 @@ static int set_url(struct spec_image *image, const char *url, struct error *err)
     }
     (void)error_set(
         err, ERR_USAGE, "--image-url: '%s' is not an https, http, file or oci URL", url);
-    return error_help(err, "for a file of this host: --image PATH");
+    return error_help(err, "for a file on this host: --image PATH");
 }
 
 static int set_sha256(struct spec_image *image, const char *text, struct error *err)
@@ -180,7 +179,7 @@ static int set_guest(struct vm_spec *spec, const struct create_values *values, s
 {
     int rc = 0;
     if (values->has_no_seed && (values->ssh_key || values->user_data)) {
-        return error_set(err, ERR_USAGE, "--no-cloud-init leaves no use for --%s",
+        return error_set(err, ERR_USAGE, "--%s has no effect with --no-cloud-init",
             values->ssh_key ? "ssh-key" : "cloud-init");
     }
     spec->cloud_init.is_set = !values->has_no_seed;
@@ -217,7 +216,7 @@ static int set_backend(struct vm_spec *spec, const char *name, struct error *err
 {
     int backend = enum_names_find(&backend_kind_words, name);
     if (backend < 0) {
-        return error_set(err, ERR_USAGE, "--backend: there is no backend '%s'", name);
+        return error_set(err, ERR_USAGE, "--backend: unknown backend '%s'", name);
     }
     spec->backend = (enum backend_kind)backend;
     return 0;
@@ -263,7 +262,8 @@ static int check_name_is_free(struct cli *cli, const struct vm_spec *spec, struc
     if (vm_spec_equal(record.desired->spec, spec)) {
         return 0;
     }
-    (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' exists already, and is different", spec->name);
+    (void)error_set(
+        err, ERR_VM_CONFLICT, "vm '%s' exists already, with other settings", spec->name);
     return error_help(err, "use another name, or destroy it first: vmctl destroy %s", spec->name);
 }
 
@@ -322,8 +322,9 @@ const struct command command_create = {
     .name = "create",
     .summary = "Create a VM without a VMFile",
     .usage = "[OPTIONS] --name NAME",
-    .details = "Downloads the image where needed and makes the disk ready; --start also boots it.\n"
-               "By cloud-init the guest gets its user, with a key made for the VM: vmctl ssh VM.",
+    .details =
+        "Downloads the image if needed and prepares the disk; --start also boots the VM. With\n"
+        "cloud-init the guest gets a user and a key made for the VM: vmctl ssh VM.",
     .examples = "  vmctl create --name demo --image-url https://example.com/image.img\n"
                 "  vmctl create --name demo --image ./ubuntu.qcow2 --vcpus 4 --memory 4096 \\\n"
                 "      --disk 40 --ssh-key ~/.ssh/id_ed25519.pub --start",

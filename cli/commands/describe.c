@@ -72,12 +72,12 @@ static int run(
 const struct command command_describe = {
     .name = "describe",
     .aliases = "inspect show",
-    .summary = "Explain VMs: their desired and actual state, and why",
+    .summary = "Show the desired and actual state of VMs in detail",
     .usage = "[OPTIONS] [VM...]",
-    .details = "All that `status` shows, and: what of the spec still waits, and for what; which\n"
-               "provision steps are done; how its probes went; how often it failed and when it is\n"
-               "tried again; where its files are. Without a name: the VMs of the VMFile, or all "
-               "where there is none.",
+    .details =
+        "Shows what `status` shows, and also: pending changes and what they wait for, the\n"
+        "provision steps that are done, probe results, failures and the next try, and the VM's\n"
+        "files. Without a name: the VMs of the VMFile, or all VMs if there is no VMFile.",
     .examples = "  vmctl describe web\n"
                 "  vmctl describe web -o json | jq .changes",
     .reach = REACH_SEVERAL,

@@ -43,7 +43,7 @@ static int run(
     power.which.is_all |= power.which.selector != NULL;
     if (words->count + power.which.names.count == 0 && !power.which.is_all) {
         (void)error_set(err, ERR_USAGE, "destroy: which VM?");
-        return error_help(err, "name it, or all of a VMFile: vmctl down --destroy");
+        return error_help(err, "give its name; for all VMs of a VMFile: vmctl down --destroy");
     }
     return power_run(cli, &destroy, &power, words, err);
 }
@@ -53,12 +53,13 @@ const struct command command_destroy = {
     .aliases = "rm",
     .summary = "Remove VMs with their disks",
     .usage = "[OPTIONS] VM...",
-    .details = "Ends the VM and removes its disk, snapshots, logs, keys and record, at any\n"
-               "moment of its life and whatever has become of its VMFile. Nothing is kept and\n"
-               "this cannot be undone: on a terminal it asks first. Downloaded images and\n"
-               "volumes stay, and so does a VM with `protect` in its VMFile. One of the fleet\n"
-               "whose node is off for good is given up with --node-is-off; should that node be\n"
-               "back, what it has of the VM goes to quarantine/ there.",
+    .details =
+        "Ends each VM and removes its disk, snapshots, logs, keys and record, whatever its state,\n"
+        "with or without its VMFile. Nothing is kept and this cannot be undone: on a terminal it\n"
+        "asks first. Downloaded images and volumes stay. A VM with `protect` in its VMFile is not\n"
+        "destroyed. If the node of a VM of the fleet is off for good, --node-is-off destroys the "
+        "VM\n"
+        "without it; should the node come back, its files of the VM go to quarantine/ there.",
     .examples = "  vmctl destroy web\n"
                 "  vmctl destroy -l tier=test\n"
                 "  vmctl destroy --all -y",

@@ -192,15 +192,15 @@ static int run(
 
 const struct command command_diff = {
     .name = "diff",
-    .summary = "Show what differs between a VMFile and the store",
+    .summary = "Show the differences between a VMFile and the stored settings",
     .usage = "[OPTIONS] [VM...]",
     .details =
-        "Prints what `vmctl up` would write down, as diff -u does and in the words of a VMFile:\n"
-        "a hunk for each field, and behind @@ what the change needs: live (nothing more), start\n"
-        "(of a VM that is off), provision, restart, or recreate (replaces the disk). Behind them\n"
-        "the text of scripts and user-data that were edited, up to 256 KiB each. Ends with 0\n"
-        "when nothing differs, 1 when something does, and more than 1 on errors. See also:\n"
-        "vmctl up --dry-run.",
+        "Prints what `vmctl up` would change, as a unified diff in VMFile syntax: one hunk per\n"
+        "field. After @@ it names what the change needs: live (nothing more), start (the VM is\n"
+        "off), provision, restart, or recreate (replaces the disk). Below it is the diff of\n"
+        "scripts and user-data that were edited, up to 256 KiB each. Exits with 0 if nothing\n"
+        "differs, 1 if something differs, and more than 1 on errors. See also: vmctl up\n"
+        "--dry-run.",
     .examples = "  vmctl diff\n"
                 "  vmctl diff --name web -o json",
     .reach = REACH_FILE,

@@ -20,9 +20,9 @@ struct doctor_values {
 
 static const struct arg_option options[] = {
     {"repair", 0, ARG_FLAG, offsetof(struct doctor_values, repairs), NULL,
-        "take records that cannot be read out of the store"},
+        "move unreadable records out of the store"},
     {"support", 0, ARG_TEXT, offsetof(struct doctor_values, support), "FILE",
-        "write a report to pass on, without secrets"},
+        "write a report without secrets, to send to others"},
     OPTIONS_END,
 };
 
@@ -103,7 +103,7 @@ static int run(
         print_text(&doctor);
     }
     if (given->support) {
-        cli_note(cli, "%s: written; read it before you pass it on", given->support);
+        cli_note(cli, "%s: written; read it before you send it", given->support);
     }
     return count(&doctor, DOCTOR_FAIL) > 0 ? 1 : 0;
 }
@@ -111,18 +111,19 @@ static int run(
 const struct command command_doctor = {
     .name = "doctor",
     .examines_data_dir = true,
-    .summary = "Check what this host and the data directory can do",
+    .summary = "Check this host and the data directory",
     .usage = "[--repair] [--support FILE]",
     .details =
-        "Checks KVM, QEMU, virtiofsd, other programs, the kernel, bridges, ports, disk space,\n"
-        "the store, the controller, and files without a record. Changes\n"
-        "nothing, and needs neither a controller nor a sound store. Ends with 0 when VMs\n"
-        "can be run, 1 when something is broken (FAIL).\n"
-        "--repair takes records that cannot be read out of the store, into quarantine/, and\n"
-        "makes that of a VM again from its status; disks are not touched.\n"
-        "--support writes the checks, the VMs, their events and the logs of vmctld and\n"
-        "QEMU to a file, without the text of steps, values, passwords in URLs, or what a\n"
-        "guest printed.",
+        "Checks KVM, QEMU, virtiofsd and other programs, the kernel, bridges, ports, disk space,\n"
+        "the store, the controller, and files without a record. Changes nothing, and works\n"
+        "without a controller and with a damaged store. Exits with 0 if VMs can run, and with 1\n"
+        "if something is broken (FAIL).\n"
+        "\n"
+        "--repair moves unreadable records to quarantine/ and rebuilds each VM's record from its\n"
+        "status; it does not touch disks.\n"
+        "\n"
+        "--support writes the checks, the VMs, their events and the logs of vmctld and QEMU to a\n"
+        "file, without the text of steps, values, passwords in URLs, and what guests printed.",
     .examples = "  vmctl doctor\n"
                 "  vmctl doctor -o json\n"
                 "  vmctl doctor --support report.txt",

@@ -26,7 +26,7 @@ static const struct arg_option options[] = {
     OPTION_FILE(struct down_values, 'f'),
     OPTION_NAME(struct down_values),
     {"destroy", 0, ARG_FLAG, offsetof(struct down_values, destroys), NULL,
-        "destroy the VMs instead of just stopping them"},
+        "destroy the VMs instead of stopping them"},
     OPTION_YES(struct down_values),
     OPTIONS_FOLLOW(struct down_values),
     OPTIONS_END,
@@ -101,8 +101,8 @@ static int leave_others(
         if (text_eq(source, path)) {
             strings_append(&own, name);
         } else if (rc == 0) {
-            cli_note(cli, "note: %s is left: it %s%s", name,
-                source ? "belongs to another VMFile, " : "was made by `vmctl create`",
+            cli_note(cli, "note: %s stays as it is: it %s%s", name,
+                source ? "belongs to another VMFile, " : "was created by `vmctl create`",
                 source ? source : "");
         }
     }
@@ -160,10 +160,11 @@ const struct command command_down = {
     .name = "down",
     .summary = "Stop the VMs of a VMFile",
     .usage = "[OPTIONS] [VM...]",
-    .details = "Shuts the guests down. `vmctl up` or `vmctl start` starts them again. With\n"
-               "--destroy their disks, logs and records are removed, which cannot be undone: on a\n"
-               "terminal it asks first. A VM with `protect` in its VMFile stays, and is stopped\n"
-               "without --destroy only.",
+    .details =
+        "Shuts the guests down; `vmctl up` or `vmctl start` starts them again. With --destroy\n"
+        "their disks, logs and records are removed, which cannot be undone: on a terminal it asks\n"
+        "first. A VM with `protect` in its VMFile is never destroyed; it is stopped only without\n"
+        "--destroy.",
     .examples = "  vmctl down                  all VMs of ./VMFile.kdl\n"
                 "  vmctl down --name web       only this one\n"
                 "  vmctl down --destroy        and remove them",

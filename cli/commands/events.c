@@ -28,9 +28,9 @@ struct events_values {
 
 static const struct arg_option options[] = {
     {"follow", 'f', ARG_FLAG, offsetof(struct events_values, follows), NULL,
-        "keep running, and print new events as they come"},
+        "keep running and print new events"},
     {"since", 0, ARG_DURATION, offsetof(struct events_values, since_ms), "DURATION",
-        "only what happened in this time: 90s, 5m, 2h"},
+        "only events of the last DURATION: 90s, 5m, 2h"},
     {"tail", 'n', ARG_NUMBER, offsetof(struct events_values, limit), "N",
         "only the last N; 0: all [default: 0]"},
     OPTION_NAME(struct events_values),
@@ -253,12 +253,12 @@ static int run(
 
 const struct command command_events = {
     .name = "events",
-    .summary = "Show what happened to VMs",
+    .summary = "Show the events of VMs",
     .usage = "[OPTIONS] [VM...]",
-    .details = "Oldest first. Like events are counted instead of repeated; AGE is that of the\n"
-               "last one. The names of VMs that are gone are known as long as their events are.\n"
-               "--follow continues until Ctrl-C. -o wide adds the time, -o json and -o yaml give\n"
-               "objects, with --follow one a line.",
+    .details =
+        "Oldest first. Repeated events are counted; AGE is that of the last one. Events of\n"
+        "destroyed VMs stay listed under their names. --follow continues until Ctrl-C. -o wide\n"
+        "adds the time; -o json and -o yaml print objects, with --follow one per line.",
     .examples =
         "  vmctl events\n"
         "  vmctl events web --since 10m\n"

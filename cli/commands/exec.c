@@ -42,12 +42,12 @@ static const struct arg_option options[] = {
         "the guest's user [default: the VMFile's, vm]"},
     {"key", 'i', ARG_TEXT, offsetof(struct exec_values, key), "PATH", "private key to try first"},
     {"tty", 't', ARG_FLAG, offsetof(struct exec_values, wants_terminal), NULL,
-        "a terminal for the command"},
+        "allocate a terminal for the command"},
     OPTION_SSH_OPT(struct exec_values),
     {"agent", 0, ARG_FLAG, offsetof(struct exec_values, uses_agent), NULL,
-        "by qemu-guest-agent in the guest, which needs no network"},
+        "run it through qemu-guest-agent, which needs no network"},
     {"stdin", 0, ARG_FLAG, offsetof(struct exec_values, passes_input), NULL,
-        "with --agent: pass on standard input, up to its end"},
+        "with --agent: send standard input, up to its end"},
     OPTIONS_END,
 };
 
@@ -212,15 +212,15 @@ static int look_for_agent(struct cli *cli, const char *name, struct error *err)
         return 1;
     }
     if (status->instance.pid && !status->instance.has_agent) {
-        (void)error_set(err, ERR_AGENT, "vm '%s' has no channel to an agent", name);
-        return error_help(err,
-            "a machine of backend \"qemu\" gets one at its next start: vmctl restart %s", name);
+        (void)error_set(err, ERR_AGENT, "vm '%s' has no channel to a guest agent", name);
+        return error_help(
+            err, "a VM of backend \"qemu\" gets one at its next start: vmctl restart %s", name);
     }
     int64_t since_ms = clock_wall_ms(clock_system()) - status->instance.started_at_ms;
     if (!status->instance.pid || (since_ms >= 0 && since_ms < BOOT_MS)) {
         return 0;
     }
-    (void)error_set(err, ERR_AGENT, "no agent answers in vm '%s'", name);
+    (void)error_set(err, ERR_AGENT, "no guest agent answers in vm '%s'", name);
     return error_help(err,
         "install the package qemu-guest-agent in the guest and start it; or use SSH: vmctl exec %s",
         name);
@@ -246,7 +246,7 @@ static int add_input(json_t *arguments, struct error *err)
     while ((n = read(STDIN_FILENO, chunk, sizeof(chunk))) > 0) {
         if (!buf_add(&input, chunk, (size_t)n)) {
             (void)error_set(
-                err, ERR_USAGE, "the agent takes no more than %d KiB of input", INPUT_MAX >> 10);
+                err, ERR_USAGE, "the guest agent accepts at most %d KiB of input", INPUT_MAX >> 10);
             return error_help(err, "use SSH: leave out --agent");
         }
     }
@@ -303,9 +303,11 @@ static int write_output(const struct link *link, const json_t *status, const cha
     int rc = fs_write_all(fd, bytes.data, bytes.len, err);
     if (rc == 0 && json_flag(status, cut_key, false)) {
         (void)error_set(err, ERR_AGENT,
-            "the command wrote more than the agent in vm '%s' keeps: the rest of it is lost",
+            "the command wrote more than the agent in vm '%s' keeps: the rest of the output is "
+            "lost",
             link->vm_name);
-        return error_help(err, "have it write to a file; or use SSH: vmctl exec %s", link->vm_name);
+        return error_help(
+            err, "write the output to a file, or use SSH: vmctl exec %s", link->vm_name);
     }
     return rc;
 }
@@ -373,13 +375,12 @@ static int check_options(const struct exec_values *exec, struct error *err)
 {
     bool has_ssh = exec->user || exec->key || exec->options.count > 0 || exec->wants_terminal;
     if (exec->uses_agent && has_ssh) {
-        (void)error_set(
-            err, ERR_USAGE, "--agent goes with none of --user, --key, --tty and --ssh-opt");
-        return error_help(err, "the agent runs the command as its own user, mostly root");
+        (void)error_set(err, ERR_USAGE, "--agent excludes --user, --key, --tty and --ssh-opt");
+        return error_help(err, "the agent runs the command as its own user, usually root");
     }
     if (exec->passes_input && !exec->uses_agent) {
-        (void)error_set(err, ERR_USAGE, "--stdin is for --agent");
-        return error_help(err, "without it standard input is passed on anyway");
+        (void)error_set(err, ERR_USAGE, "--stdin needs --agent");
+        return error_help(err, "without --agent, standard input is always sent");
     }
     return 0;
 }
@@ -447,12 +448,13 @@ const struct command command_exec = {
     .summary = "Run a command in a VM",
     .usage = "[OPTIONS] VM [--] COMMAND [ARGS...]",
     .details =
-        "As `vmctl ssh VM -- COMMAND`, but the guest's shell leaves the words as they are.\n"
-        "Ends with the command's exit status, or with 255 when the connection failed. Ctrl-C,\n"
-        "SIGTERM and SIGHUP end the command in the guest: exit status 130, 143, 129.\n"
-        "With --agent qemu-guest-agent runs it, as its own user: without a network, and without\n"
-        "SSH. The output comes when the command has ended, at most 16 MiB of it, and standard\n"
-        "input is empty without --stdin.",
+        "Like `vmctl ssh VM -- COMMAND`, but the guest's shell does not interpret the arguments.\n"
+        "Exits with the command's status, or with 255 if the connection failed. Ctrl-C, SIGTERM\n"
+        "and SIGHUP end the command in the guest: exit status 130, 143, 129.\n"
+        "\n"
+        "With --agent, qemu-guest-agent runs the command as its own user, without a network and\n"
+        "without SSH. The output appears when the command has ended, at most 16 MiB of it;\n"
+        "standard input is empty without --stdin.",
     .examples = "  vmctl exec web -- sh -c 'echo $HOME'\n"
                 "  vmctl exec --agent web -- cat /etc/os-release",
     .reach = REACH_ONE,

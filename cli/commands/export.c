@@ -26,9 +26,9 @@ struct export_values {
 
 static const struct arg_option options[] = {
     {"with-volumes", 0, ARG_FLAG, offsetof(struct export_values, with_volumes), NULL,
-        "its volumes, too"},
+        "also export its volumes"},
     {"timeout", 0, ARG_DURATION, offsetof(struct export_values, follow.timeout_ms), "DURATION",
-        "wait so long for a copy of its disk [default: 1h]"},
+        "how long to wait for the copy of the disk [default: 1h]"},
     OPTIONS_END,
 };
 
@@ -61,11 +61,10 @@ static int open_target(const char *file, struct unnamed *ret, struct error *err)
         return rc;
     }
     rc = unnamed_open(directory, 0600, ret, err); /* it holds private keys */
-    return rc < 0 ? error_help(err,
-                        "FILE is made in a directory that is there and that you may "
-                        "write: ls -ld %s",
-                        directory)
-                  : 0;
+    return rc < 0
+               ? error_help(err,
+                     "FILE needs an existing directory that you can write to: ls -ld %s", directory)
+               : 0;
 }
 
 static int write_named(const struct cli *cli, const struct archive_parts *parts, const char *file,
@@ -121,25 +120,23 @@ static int run(
     rc = export_origin(cli, values, &origin, file, &target, err);
     origin_release(cli, &origin);
     if (rc == 0) {
-        cli_note(cli, "%s: exported; bring it back here or elsewhere with: vmctl import %s",
-            origin.vm, file);
+        cli_note(cli, "%s: exported; import it here or elsewhere with: vmctl import %s", origin.vm,
+            file);
     }
     return rc;
 }
 
 const struct command command_export = {
     .name = "export",
-    .summary = "Write a VM to one file, to be imported elsewhere",
+    .summary = "Write a VM to one file, to import elsewhere",
     .usage = "[OPTIONS] VM[@SNAPSHOT] FILE",
     .details =
-        "FILE becomes a compressed archive (tar, zstd) of a VM's disk, or of one of its "
-        "snapshots,\n"
-        "with all that it shares with its image, of its settings and its keys, each with its\n"
-        "SHA-256; -: standard output. It lets its owner log in to the VM. It gets its name when "
-        "it\n"
-        "is complete. The disk of a VM that runs is as `snapshot create` takes it; with\n"
-        "--with-volumes it has to be stopped, all the while. The data directory needs room for\n"
-        "the disk once more, until it is done.",
+        "Writes FILE, a compressed archive (tar, zstd) of a VM's disk, or of one of its\n"
+        "snapshots, with everything it shares with its image, and of the VM's settings and keys,\n"
+        "each with its SHA-256; - is standard output. Its owner can log in to the VM. The file\n"
+        "gets its name when it is complete. The disk of a running VM is copied as `snapshot\n"
+        "create` does; with --with-volumes the VM has to be stopped during the export. Until it\n"
+        "is done, the data directory needs room for another copy of the disk.",
     .examples = "  vmctl ssh web -- sync; vmctl export web web.vmctl\n"
                 "  vmctl export web@clean - | ssh host vmctl import -",
     .options = options,

@@ -28,10 +28,10 @@ struct fmt_values {
 
 static const struct arg_option options[] = {
     {"file", 'f', ARG_REPEATED, offsetof(struct fmt_values, files), "PATH",
-        "the VMFile, or its directory; may be repeated [default: $VMCTL_FILE, VMFile.kdl here or "
+        "VMFile or its directory; may be repeated [default: $VMCTL_FILE, VMFile.kdl here or "
         "above]"},
     {"check", 0, ARG_FLAG, offsetof(struct fmt_values, only_checks), NULL,
-        "change nothing; status 1 when a file is not formatted"},
+        "change nothing; exit with 1 if a file is not formatted"},
     OPTIONS_END,
 };
 
@@ -152,7 +152,7 @@ static int run(
 {
     const struct fmt_values *fmt = values;
     if (words->count > 0 && fmt->files.count > 0) {
-        return error_set(err, ERR_USAGE, "name the file once: --file, or as a word");
+        return error_set(err, ERR_USAGE, "give the file once: with --file, or as an argument");
     }
     const struct arg_strings *files = words->count > 0 ? words : &fmt->files;
     int worst = files->count > 0 ? 0 : format_project(cli, fmt, NULL, err);
@@ -174,9 +174,9 @@ const struct command command_fmt = {
     .summary = "Format a VMFile in the standard style",
     .usage = "[OPTIONS] [FILE...]",
     .details =
-        "One node a line, four spaces a block, at most one blank line in a row. Comments and the\n"
-        "spelling of values stay, and so does the meaning: a file is left alone if it would not.\n"
-        "Prints the names of the files it changed. With `-`: standard input to standard output.",
+        "One node per line, four spaces per block, at most one blank line in a row. Comments and\n"
+        "the spelling of values stay. A file whose meaning would change is left alone. Prints the\n"
+        "names of the files it changed. With `-`: standard input to standard output.",
     .examples = "  vmctl fmt\n"
                 "  vmctl fmt --check && echo well formatted\n"
                 "  vmctl fmt - < VMFile.kdl",

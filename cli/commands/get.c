@@ -39,7 +39,7 @@ static bool has_labels(const struct selector *selector, const struct vm_record *
 
 static const struct arg_option options[] = {
     {"watch", 'w', ARG_FLAG, offsetof(struct get_values, watches), NULL,
-        "keep running, and print each VM again when it changes"},
+        "keep running, and print each VM that changes"},
     OPTION_NAME(struct get_values),
     OPTION_ALL(struct get_values),
     OPTIONS_END,
@@ -329,14 +329,14 @@ static int run(
 
 const struct command command_get = {
     .name = "get",
-    .summary = "Get VMs as rows or objects, also as they change",
+    .summary = "Show VMs as rows or objects, and follow their changes",
     .usage = "[OPTIONS] [VM...]",
     .details =
-        "Without a name: all VMs. A row a VM, as `list` prints it (-o wide: with age,\n"
-        "restarts and VNC address); -o json and -o yaml give all that is known, one object\n"
-        "for one name, else a list; -o name gives the names. --watch continues until Ctrl-C:\n"
-        "a row for each change, with -o json an object a line, and a last one with the\n"
-        "state Deleted when a VM is gone.",
+        "Without a name: all VMs. Prints a row per VM, as `list` does (-o wide adds age, restarts\n"
+        "and VNC address). -o json and -o yaml print everything known: one object for one name,\n"
+        "else a list; -o name prints names. --watch continues until Ctrl-C: a row per change,\n"
+        "with -o json one object per line, and a last one with the state Deleted when a VM is\n"
+        "gone.",
     .examples = "  vmctl get web -o json\n"
                 "  vmctl get -l tier=web -o name\n"
                 "  vmctl get -w                      watch all VMs\n"

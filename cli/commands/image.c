@@ -38,13 +38,13 @@ struct image_values {
 
 static const struct arg_option options[] = {
     {"name", 0, ARG_TEXT, offsetof(struct image_values, name), "NAME",
-        "pull: what to call it [default: the end of the URL]"},
+        "pull: name for the image [default: the end of the URL]"},
     {"sha256", 0, ARG_TEXT, offsetof(struct image_values, sha256), "DIGEST",
-        "pull: what its bytes must hash to"},
+        "pull: the image's SHA-256"},
     {"refresh", 0, ARG_FLAG, offsetof(struct image_values, is_refresh), NULL,
-        "pull: download it again, even if the server has what is known"},
+        "pull: download again, even if the image has not changed"},
     {"dry-run", 0, ARG_FLAG, offsetof(struct image_values, is_dry_run), NULL,
-        "prune: only show what would be removed"},
+        "prune: show what would be removed, remove nothing"},
     {"detach", 'd', ARG_FLAG, offsetof(struct image_values, follow.is_detached), NULL,
         "pull, rm, prune: return as soon as the request is recorded"},
     {"no-wait", 0, ARG_FLAG, offsetof(struct image_values, follow.is_detached), NULL, NULL},
@@ -321,7 +321,7 @@ static int check_url(const char *url, struct error *err)
     bool is_file = user_path_stat(url, &st) == 0;
     return is_file
                ? error_help(
-                     err, "a file of this host is used where it is: vmctl create --image %s", shown)
+                     err, "a file on this host needs no pull: vmctl create --image %s", shown)
                : error_help(err, "begin it with https:// or oci://, or see: vmctl image search");
 }
 
@@ -452,8 +452,9 @@ static int cancel(
     json_object_foreach(records, key, record)
     {
         if (image_url_is_called(json_text(record, "url"), word) && json_int(record, "vms", 0) > 0) {
-            (void)error_set(err, ERR_VM_CONFLICT, "image '%s' is being got for a VM", word);
-            return error_help(err, "see which: vmctl image list -o wide; stop or destroy it");
+            (void)error_set(err, ERR_VM_CONFLICT, "image '%s' is being downloaded for a VM", word);
+            return error_help(
+                err, "see which VM: vmctl image list -o wide; then stop or destroy it");
         }
     }
     rc = image_request_cancel(cli, word, err);
@@ -487,10 +488,11 @@ static int check_options(
 {
     if ((values->name || values->sha256 || values->is_refresh) && verb->run != pull) {
         return error_set(err, ERR_USAGE,
-            "image %s: --name, --sha256 and --refresh belong to image pull", verb->word);
+            "image %s: --name, --sha256 and --refresh are options of image pull", verb->word);
     }
     if (values->is_dry_run && verb->run != prune) {
-        return error_set(err, ERR_USAGE, "image %s: --dry-run belongs to image prune", verb->word);
+        return error_set(
+            err, ERR_USAGE, "image %s: --dry-run is an option of image prune", verb->word);
     }
     return 0;
 }
@@ -510,29 +512,26 @@ const struct command command_image = {
         "pull NAME|URL | search [WORD] | outdated | list | cancel NAME|URL | inspect PATH|NAME "
         "| rm NAME|DIGEST... | prune",
     .details =
-        "pull downloads an image into the cache, from https, http, file or oci URLs, and prints "
-        "its\n"
-        "path; VMs do so by themselves, and keep to what their URL once gave. Another pull asks "
-        "the\n"
-        "server whether that has changed, unless it has a --sha256. --name makes a link in the "
-        "cache.\n"
-        "A VM that has the URL uses the image, too. Ctrl-C ends a pull, unless a VM "
-        "or\n"
-        "another pull wants the image, and so does cancel, which names one from elsewhere; what "
-        "was\n"
-        "downloaded is kept, and the next pull resumes it. list shows what is being got, too.\n"
-        "Images of well-known systems have names, such as debian:12, which a VMFile takes, too:\n"
-        "search shows them, from the catalogue that comes with vmctl and "
-        "~/.config/vmctl/images.kdl.\n"
-        "What was got is kept under its name until the next pull; outdated asks the publishers\n"
-        "whether they have another one. No VM changes by either.\n"
-        "rm removes an image with all its names and prune all images that no VM needs, with the\n"
-        "rests of downloads; neither touches one that a VM uses.\n\n"
-        "Private registries: `docker login` (~/.docker/config.json, also with a credential "
-        "helper),\n"
-        "or GITHUB_TOKEN for ghcr.io, in the environment vmctld was started from. "
-        "VMCTL_OCI_INSECURE\n"
-        "lists registries (HOST[:PORT],...) to contact without TLS; those on this host always are.",
+        "pull downloads an image into the cache, from an https, http, file or oci URL, and prints\n"
+        "its path. VMs pull their images by themselves, and keep the version they got first. A\n"
+        "later pull asks the server whether the image has changed, unless you give --sha256.\n"
+        "--name makes a link in the cache. VMs with the same URL use the image, too. Ctrl-C ends\n"
+        "a pull, unless a VM or another pull needs the image; so does cancel, for a pull that\n"
+        "another command started. What was downloaded is kept, and the next pull resumes it. list\n"
+        "also shows pulls in progress.\n"
+        "\n"
+        "Images of well-known systems have names, such as debian:12, also in a VMFile. search\n"
+        "lists them, from the catalogue that comes with vmctl and from\n"
+        "~/.config/vmctl/images.kdl. A downloaded image keeps its name until the next pull;\n"
+        "outdated asks the publishers for newer versions. Neither changes a VM.\n"
+        "\n"
+        "rm removes an image with all its names. prune removes all images that no VM needs, and\n"
+        "partial downloads. Neither removes an image that a VM uses.\n"
+        "\n"
+        "Private registries: `docker login` (~/.docker/config.json, also with a credential\n"
+        "helper), or GITHUB_TOKEN for ghcr.io, in the environment vmctld was started from.\n"
+        "VMCTL_OCI_INSECURE lists registries (HOST[:PORT],...) to contact without TLS; registries\n"
+        "on this host never need TLS.",
     .examples = "  vmctl image pull debian:12\n"
                 "  vmctl image search alpine\n"
                 "  vmctl image pull https://example.org/noble.img\n"

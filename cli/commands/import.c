@@ -45,7 +45,7 @@ static int check_new_name(struct cli *cli, const char *name, const char *word, s
 {
     int rc = vm_request_check_is_new(cli, name, err);
     return rc == -ERR_VM_CONFLICT
-               ? error_help(err, "give the new one another name: vmctl import --name NEW %s", word)
+               ? error_help(err, "import it under another name: vmctl import --name NEW %s", word)
                : rc;
 }
 
@@ -131,7 +131,7 @@ static int check_backup(const struct archive *archive, const char *directory, st
     if (directory || !archive->manifest.disk.file) {
         return 0;
     }
-    (void)error_set(err, ERR_USAGE, "a backup's disk is not in the archive of its settings");
+    (void)error_set(err, ERR_USAGE, "the archive holds the settings of a backup, not its disk");
     return error_help(err, "import it from its directory: vmctl import DIRECTORY");
 }
 
@@ -203,15 +203,13 @@ static int refuse_word(const char *word, struct error *err)
 {
     struct stat st;
     if (!word) {
-        (void)error_set(
-            err, ERR_USAGE, "--name, --start and --detach are for an archive, and none is given");
+        (void)error_set(err, ERR_USAGE, "--name, --start and --detach need an archive");
     } else if (user_path_stat(word, &st) < 0) {
         (void)error_set_errno(err, ERR_IO, errno, "cannot read '%s'", word);
     } else {
-        (void)error_set(err, ERR_USAGE, "'%s' is no archive of vmctl", word);
+        (void)error_set(err, ERR_USAGE, "'%s' is not an archive of vmctl", word);
     }
-    return error_help(
-        err, "name a file that `vmctl export` wrote, or a directory that has backups");
+    return error_help(err, "give a file that `vmctl export` wrote, or a directory with backups");
 }
 
 static int import_archive(struct cli *cli, const struct import_vm_values *values, const char *word,
@@ -238,18 +236,18 @@ struct import_values {
 
 static const struct arg_option options[] = {
     {"name", 0, ARG_TEXT, offsetof(struct import_values, vm.name), "NEW",
-        "of an archive: the VM's name here [default: the one it had]"},
+        "for an archive: the VM's new name [default: its old one]"},
     {"start", 0, ARG_FLAG, offsetof(struct import_values, vm.starts), NULL,
-        "of an archive: start it and follow until it is ready"},
+        "of an archive: start it and wait until it is ready"},
     {"detach", 'd', ARG_FLAG, offsetof(struct import_values, vm.follow.is_detached), NULL,
-        "of an archive: return as soon as it is unpacked and recorded"},
+        "for an archive: return as soon as it is unpacked and recorded"},
     {"no-wait", 0, ARG_FLAG, offsetof(struct import_values, vm.follow.is_detached), NULL, NULL},
     {"timeout", 0, ARG_DURATION, offsetof(struct import_values, vm.follow.timeout_ms), "DURATION",
-        "of an archive: stop following after this long [default: 10m]"},
+        "for an archive: stop following after this long [default: 10m]"},
     {"file", 'f', ARG_REPEATED, offsetof(struct import_values, files), "PATH",
-        "the VMFile that describes them from now on"},
+        "the VMFile that describes the VMs from now on"},
     {"user", 'u', ARG_TEXT, offsetof(struct import_values, user), "USER",
-        "the guests' user, of VMs that are in no VMFile"},
+        "the guest's user, for VMs in no VMFile"},
     OPTIONS_END,
 };
 
@@ -258,7 +256,7 @@ static const struct import_values defaults = {.vm.follow.timeout_ms = FOLLOW_TIM
 static const char *const results[] = {
     [IMPORT_DONE] = "imported, stopped",
     [IMPORT_UNCHANGED] = "imported before",
-    [IMPORT_GONE] = "imported before, and destroyed since",
+    [IMPORT_GONE] = "imported earlier and destroyed since",
 };
 
 static int import_all(struct cli *cli, const struct import_values *values, const char *path,
@@ -296,8 +294,8 @@ static int import_file(struct cli *cli, const struct import_values *values, cons
         cli_note(cli, "there are no VMs in '%s'", path);
     } else if (status == 0) {
         cli_note(cli,
-            "start them with `vmctl start` or `vmctl up`; '%s' is left as it is:\n"
-            "do not use the original vmctl on these VMs any more",
+            "start them with `vmctl start` or `vmctl up`; '%s' is not changed:\n"
+            "do not use the original vmctl for these VMs any more",
             path);
     }
     return status;
@@ -316,7 +314,7 @@ static int run(
     bool is_directory = word && user_path_stat(word, &st) == 0 && S_ISDIR(st.st_mode);
     if (word && (is_directory || is_archive(word))) {
         return import->files.count > 0 || import->user
-                   ? error_set(err, ERR_USAGE, "--file and --user are not for an archive")
+                   ? error_set(err, ERR_USAGE, "--file and --user do not apply to an archive")
                    : import_archive(cli, &import->vm, word, is_directory, err);
     }
     if (import->vm.name || import->vm.starts || import->vm.follow.is_detached) {
@@ -330,20 +328,20 @@ static int run(
 
 const struct command command_import = {
     .name = "import",
-    .summary = "Make a VM of an export, or take over those of the original vmctl",
+    .summary = "Import an exported VM, or the VMs of the original vmctl",
     .usage = "[OPTIONS] [FILE|DIRECTORY]",
     .details =
-        "FILE is what `vmctl export` wrote; -: standard input. Or it is a file of a backup, or\n"
-        "DIRECTORY has backups: the last one counts. All of it is unpacked and compared with its\n"
-        "digests before anything of it becomes a VM, which is then the one that was exported:\n"
-        "disk, host name, keys and MAC address are the same, provision steps that ran count as\n"
-        "run. What names files of the other host (shares, steps, keys of the VMFile) is left\n"
-        "out, and said; its VMFile brings it back: vmctl up.\n"
+        "FILE is what `vmctl export` wrote (- is standard input), or a file of a backup; a\n"
+        "DIRECTORY with backups means the last one. vmctl unpacks everything and compares the\n"
+        "digests before it creates the VM. The VM is the one that was exported: disk, host name,\n"
+        "keys and MAC address are the same, and provision steps that ran count as run. Settings\n"
+        "that name files of the other host (shares, steps, keys of the VMFile) are left out, with\n"
+        "a note; apply its VMFile to restore them: vmctl up.\n"
         "\n"
-        "Or FILE is a vms.json of the original vmctl [default: the one in the data directory]:\n"
-        "its VMs become ours, each with its disk, keys, seed, MAC address and SSH port. A running\n"
-        "one is refused: stop it with the vmctl that started it, and import again. With --file,\n"
-        "what a VMFile says of a VM of the same name is taken from there, so that `vmctl up`\n"
+        "FILE can also be a vms.json of the original vmctl [default: the one in the data\n"
+        "directory]. vmctl takes over its VMs with disk, keys, seed, MAC address and SSH port. A\n"
+        "running VM is refused: stop it with the vmctl that started it, then import again. With\n"
+        "--file, the settings of a VM in the VMFile are taken from there, so that `vmctl up`\n"
         "finds it unchanged. Importing such a VM twice changes nothing.",
     .examples = "  vmctl import web.vmctl --name web2 --start\n"
                 "  ssh host vmctl export web - | vmctl import -\n"

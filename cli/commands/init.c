@@ -35,7 +35,7 @@ static const struct arg_option options[] = {
         "debian|ubuntu|alpine|ci|multi", "what to begin with [default: debian]"},
     {"template", 0, ARG_TEXT, offsetof(struct init_values, starter), "NAME", NULL}, /* of 0.1.0 */
     {"file", 'f', ARG_TEXT, offsetof(struct init_values, file), "PATH",
-        "where to write it [default: $VMCTL_FILE, ./VMFile.kdl]"},
+        "file to write [default: $VMCTL_FILE, ./VMFile.kdl]"},
     {"list", 0, ARG_FLAG, offsetof(struct init_values, lists), NULL, "list the starters"},
     OPTIONS_END,
 };
@@ -43,8 +43,8 @@ static const struct arg_option options[] = {
 #define HEAD                                                                                       \
     "// vmctl up      creates and starts what is described here\n"                                 \
     "// vmctl ssh     a shell in it\n"                                                             \
-    "// vmctl down    stops it; with --destroy it goes, and its disk\n"                            \
-    "// All that can be written here: man 5 VMFile.kdl\n"
+    "// vmctl down    stops it; with --destroy removes it and its disk\n"                          \
+    "// Reference: man 5 VMFile.kdl\n"
 
 /* Of one distribution. */
 #define SINGLE(image, memory, disk, install)                                                       \
@@ -214,8 +214,8 @@ static int write_new(
     (void)umask(cli->caller_umask);
     cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0 && errno == EEXIST) {
-        (void)error_set(err, ERR_IO, "there is '%s' already, which stays as it is", path);
-        return error_help(err, "bring it up: vmctl up; or write another one: --file PATH");
+        (void)error_set(err, ERR_IO, "'%s' exists already and was not changed", path);
+        return error_help(err, "bring its VMs up: vmctl up; or write another file: --file PATH");
     }
     if (fd < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot write '%s'", path);
@@ -283,18 +283,19 @@ static int run(
     rc = write_new(cli, path, &text, err);
     if (rc == 0) {
         printf("%s: written from '%s'\n", path, starters[chosen].name);
-        cli_note(cli, "next: look at it, then vmctl up");
+        cli_note(cli, "next: read it, then vmctl up");
     }
     return rc;
 }
 
 const struct command command_init = {
     .name = "init",
-    .summary = "Write a VMFile to begin with",
+    .summary = "Write a first VMFile",
     .usage = "[OPTIONS] [NAME]",
-    .details = "Writes VMFile.kdl from a starter, for a VM of that name; without one it is called\n"
-               "as the directory. A starter's name alone chooses it: `vmctl init alpine`. A file\n"
-               "that is there is left alone.",
+    .details =
+        "Writes VMFile.kdl from a starter, for a VM of that name; without a name the VM is called\n"
+        "like the directory. The name of a starter alone selects it: `vmctl init alpine`. An\n"
+        "existing file is not changed.",
     .examples = "  vmctl init && vmctl up\n"
                 "  vmctl init web --starter ubuntu\n"
                 "  vmctl init --list",

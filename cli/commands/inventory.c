@@ -188,12 +188,12 @@ static int run(
 
 const struct command command_inventory = {
     .name = "inventory",
-    .summary = "Print the VMs as an inventory of Ansible's",
+    .summary = "Print the VMs as an Ansible inventory",
     .usage = "[OPTIONS]",
     .details =
-        "What an inventory script prints for Ansible: the VMs of this host that have an SSH\n"
-        "address, how each is reached with its own key and known host key, and a group for\n"
-        "each label: `label \"tier\" \"web\"` is `tier_web`. Such a script is two lines:\n"
+        "Prints what Ansible expects of an inventory script: the VMs of this host that have an\n"
+        "SSH address, how to reach each with its key and known host key, and a group per label:\n"
+        "`label \"tier\" \"web\"` is `tier_web`. Such a script is two lines:\n"
         "\n"
         "  #!/bin/sh\n"
         "  exec vmctl inventory \"$@\"",

@@ -33,13 +33,13 @@ static const struct arg_option options[] = {
     {"failed", 0, ARG_FLAG, offsetof(struct list_values, only_failed), NULL,
         "only VMs that have failed"},
     {"all", 'a', ARG_FLAG, offsetof(struct list_values, which.is_all), NULL,
-        "all VMs, whatever their project; those that are off are listed anyway"},
+        "VMs of all projects (stopped VMs are always listed)"},
     {"all-nodes", 'A', ARG_FLAG, offsetof(struct list_values, of_all_nodes), NULL,
-        "those of the other nodes, too (see: vmctl node)"},
+        "also VMs of the other nodes (see: vmctl node)"},
     {"all-projects", 0, ARG_FLAG, offsetof(struct list_values, of_all_projects), NULL,
-        "in the folder of a VMFile with a project: all VMs all the same"},
+        "VMs of all projects, also in the folder of a project"},
     {"show-labels", 0, ARG_FLAG, offsetof(struct list_values, shows_labels), NULL,
-        "a column with the labels of each"},
+        "add a column with the labels"},
     OPTION_NAME(struct list_values),
     OPTIONS_END,
 };
@@ -101,8 +101,8 @@ static void print_text(struct cli *cli, const struct vm_row_source *source, bool
         note_hidden(cli, source);
     }
     if (source->count == 0) {
-        cli_note(cli, "no VMs yet: vmctl init writes a VMFile.kdl, vmctl up makes its VMs, and "
-                      "vmctl create a single one");
+        cli_note(cli, "no VMs yet: vmctl init writes a VMFile.kdl, vmctl up creates its VMs; vmctl "
+                      "create creates a single VM");
     } else {
         controller_note_absent(cli);
     }
@@ -234,18 +234,20 @@ const struct command command_list = {
     .summary = "List all VMs",
     .usage = "[OPTIONS] [VM...]",
     .details =
-        "PID and SSH (the port on 127.0.0.1, else the guest's ADDRESS:PORT) are '-' while\n"
-        "the VM does not run; 1->3 is a change that a running VM has not got yet. CAUSE is the\n"
-        "cause of a failure, where there is one; on a terminal it is cut, or below its row,\n"
-        "where it does not fit: vmctl status has it in full. -o wide adds restarts and the VNC\n"
-        "address, -o name prints names only, -o json and -o yaml all that is known. When no\n"
-        "controller runs, what is shown is what the last one saw, with a note.\n"
-        "In the folder of a VMFile with a `project`, or with --project, the VMs of that are\n"
-        "listed, as they are called there; with --all-projects or -a all, as shop/web, and a\n"
-        "column PROJECT if one is of a project (also with -o wide).\n"
-        "With -A all nodes are asked at once, for at most 3 seconds (half a second, if one did\n"
-        "not answer within the last minute); SEEN is when they said so. Of a node that does not\n"
-        "answer, what it said last is shown, as Unknown: its VMs run on without us.",
+        "PID and SSH (the port on 127.0.0.1, else the guest's ADDRESS:PORT) are '-' while the VM\n"
+        "does not run; 1->3 is a change that a running VM does not have yet. CAUSE is the cause\n"
+        "of a failure; on a terminal it is shortened or printed below the row if it does not fit,\n"
+        "and vmctl status shows it in full. -o wide adds restarts and the VNC address, -o name\n"
+        "prints only names, -o json and -o yaml print everything known. Without a controller, the\n"
+        "list shows what the last one recorded, with a note.\n"
+        "\n"
+        "In the folder of a VMFile with a `project`, or with --project, only that project's VMs\n"
+        "are listed, by their names in it. --all-projects or -a lists all VMs, as shop/web, with\n"
+        "a column PROJECT if a VM has one (also with -o wide).\n"
+        "\n"
+        "-A asks all nodes at once, for at most 3 seconds (half a second if one did not answer\n"
+        "within the last minute); SEEN is the time of their answer. If a node does not answer,\n"
+        "its last known VMs are shown as Unknown: they keep running there.",
     .examples = "  vmctl list\n"
                 "  vmctl list web db\n"
                 "  vmctl list --failed\n"

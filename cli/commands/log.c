@@ -37,11 +37,11 @@ static const struct arg_option options[] = {
     {"tail", 'n', ARG_NUMBER, offsetof(struct log_values, tail), "N",
         "only the last N lines of each; 0: all [default: 0]"},
     {"follow", 'f', ARG_FLAG, offsetof(struct log_values, follows), NULL,
-        "keep printing as they grow, until the VMs are gone"},
+        "keep printing new output, until the VMs are gone"},
     {"since", 0, ARG_TEXT, offsetof(struct log_values, since), "TIME",
-        "only what came within a DURATION, or since a time as 2026-11-29T08:00:00Z"},
+        "only output of the last DURATION, or since a time such as 2026-11-29T08:00:00Z"},
     {"timestamps", 't', ARG_FLAG, offsetof(struct log_values, wants_times), NULL,
-        "begin each line with the time when it came"},
+        "begin each line with its time"},
     OPTION_FILE(struct log_values, 0),
     OPTION_NAME(struct log_values),
     OPTION_ALL(struct log_values),
@@ -132,9 +132,9 @@ static void open_console(struct reader *reader, struct feed *feed, const struct 
         log_stream_open(stream, path, prefix, true);
     }
     if ((is_skipped || values->wants_times) && !reader->has_noted) {
-        cli_note(reader->cli, "console.log: QEMU writes it without times%s%s",
-            is_skipped ? ": what is there is left out" : "",
-            values->follows ? "; what comes from now on has one" : "");
+        cli_note(reader->cli, "console.log has no times, as QEMU writes it%s%s",
+            is_skipped ? ": its present content is left out" : "",
+            values->follows ? "; new lines have one" : "");
         reader->has_noted = true;
     }
 }
@@ -149,7 +149,7 @@ static void open_feed(struct reader *reader, struct feed *feed, const char *pref
     if (sources[feed->source].file == VM_CONSOLE_LOG) {
         open_console(reader, feed, values);
     } else if (values->since && !log_stream_seek_time(&feed->stream, since_ms)) {
-        cli_note(reader->cli, "%s: %s was written without times: all of it is shown", feed->vm_name,
+        cli_note(reader->cli, "%s: %s has no times: all of it is shown", feed->vm_name,
             sources[feed->source].title);
     }
     feed->stream.shows_times = values->wants_times;
@@ -274,10 +274,10 @@ const struct command command_log = {
     .summary = "Show the console and provision logs of VMs",
     .usage = "[OPTIONS] [VM...]",
     .details =
-        "Control characters that a guest wrote are escaped. Without a name: the VMs of the\n"
-        "VMFile. Of several VMs each line begins with the name of its VM. Times are kept of\n"
-        "provision.log, to a second: when vmctld received it. QEMU writes console.log, without\n"
-        "times: with -t only what comes while -f runs has one, and --since leaves the rest out.",
+        "Control characters from the guest are escaped. Without a name: the VMs of the VMFile.\n"
+        "With several VMs, each line begins with the VM's name. provision.log has times, to the\n"
+        "second: when vmctld received the line. QEMU writes console.log without times: with -t\n"
+        "only lines that arrive while -f runs have one, and --since leaves out the rest.",
     .examples = "  vmctl log web\n"
                 "  vmctl log web --provision\n"
                 "  vmctl log web --console --tail 50\n"

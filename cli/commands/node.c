@@ -29,9 +29,9 @@ struct node_values {
 
 static const struct arg_option options[] = {
     {"remote-data-dir", 0, ARG_TEXT, offsetof(struct node_values, remote_dir), "PLACE",
-        "add: its data directory [default: the user's own there]"},
+        "add: the data directory there [default: the user's own]"},
     {"remote-vmctl", 0, ARG_TEXT, offsetof(struct node_values, program), "PROGRAM",
-        "add: its vmctl [default: vmctl, of the PATH there]"},
+        "add: path of vmctl there [default: vmctl in its PATH]"},
     OPTIONS_END,
 };
 
@@ -68,7 +68,7 @@ static char *state_of(const struct node *node, const struct part *part)
     if (version) {
         return text_eq(version, VMCTL_VERSION)
                    ? mem_strdup("ready")
-                   : mem_printf("ready, but another version: here it is %s", VMCTL_VERSION);
+                   : mem_printf("ready, with another version than here (%s)", VMCTL_VERSION);
     }
     (void)node_refuse(node, part, &err);
     const char *cause = strstr(err.message, ") ");
@@ -162,7 +162,7 @@ static int node_show(
         printf("Name:       %s\nAddress:    %s\nData dir:   %s\nvmctl:      %s\nVersion:    %s\n"
                "State:      %s\nFrom:       %s:%u\n",
             node->name, node->address, node->data_dir ? node->data_dir : "the user's own there",
-            node->program ? node->program : "of the PATH there", version ? version : "-",
+            node->program ? node->program : "in the PATH there", version ? version : "-",
             json_text(json, "state"), path, node->line);
     }
     bool is_ready = json_flag(json, "ready", false);
@@ -202,7 +202,7 @@ static int node_add(
         (void)error_help(err, "letters, digits, '.', '_' and '-', and not \"" NODE_HERE "\"");
     } else if (!node_address_is_valid(node.address)) {
         rc = error_set(err, ERR_USAGE, "'%s' cannot be the address of a node", node.address);
-        (void)error_help(err, "as ssh takes it: b.lan, user@b.lan, ssh://user@b.lan:2222");
+        (void)error_help(err, "write it as for ssh: b.lan, user@b.lan, ssh://user@b.lan:2222");
     } else if (node.data_dir && !node_data_dir_is_valid(node.data_dir)) {
         rc = error_set(err, ERR_USAGE, "--remote-data-dir '%s' is not absolute", node.data_dir);
     }
@@ -249,14 +249,13 @@ static int run(
 
 const struct command command_node = {
     .name = "node",
-    .summary = "Other hosts with vmctl, reached by ssh",
+    .summary = "Manage other hosts with vmctl, reached by ssh",
     .usage = "add NAME USER@HOST | list | show NAME | rm NAME",
     .details =
-        "A node is a host on which `ssh USER@HOST vmctl version` works: nothing else is installed\n"
-        "or opened for it. What ~/.ssh/config says of the host holds, also ControlMaster, which\n"
-        "makes the next calls quick. The nodes are in ~/.config/vmctl/nodes.kdl, which may be\n"
-        "edited. rm forgets a node; its VMs run on. list and show ask each node, for at most 3\n"
-        "seconds.",
+        "A node is a host on which `ssh USER@HOST vmctl version` works; nothing else is installed\n"
+        "or opened for it. Your ~/.ssh/config applies, including ControlMaster, which makes later\n"
+        "calls fast. The nodes are in ~/.config/vmctl/nodes.kdl, which you can edit. rm forgets a\n"
+        "node; its VMs keep running. list and show ask each node, for at most 3 seconds.",
     .examples = "  vmctl node add b me@b.lan\n"
                 "  vmctl node add c ssh://me@c.lan:2222 --remote-data-dir /srv/vmctl\n"
                 "  vmctl list -A                     the VMs of all nodes\n"

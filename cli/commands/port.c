@@ -218,12 +218,12 @@ static int run(
 
 const struct command command_port = {
     .name = "port",
-    .summary = "List the ports that lead into a VM",
+    .summary = "List the forwarded ports of a VM",
     .usage = "[OPTIONS] [VM]",
     .details =
-        "Also what is forwarded over SSH: sockets, and the ports of `forward \"auto\"`. What is\n"
-        "not forwarded, because the machine is off or the port was taken, is marked. Without a\n"
-        "name: the VMFile's only VM.",
+        "Includes sockets and the ports of `forward \"auto\"`, which are forwarded over SSH. A\n"
+        "forward that does not work, because the VM is off or the port was taken, is marked.\n"
+        "Without a name: the VMFile's only VM.",
     .examples = "  vmctl port web\n"
                 "  vmctl port web --open",
     .reach = REACH_ONE,

@@ -77,7 +77,7 @@ static int parse_pair(const char *word, struct pair *ret, struct error *err)
     ret->host = 0;
     if ((host[0] && !text_to_u64(host, 1, UINT16_MAX, &ret->host)) ||
         !text_to_u64(guest, 1, UINT16_MAX, &ret->guest)) {
-        (void)error_set(err, ERR_USAGE, "'%s' are no ports", word);
+        (void)error_set(err, ERR_USAGE, "'%s' is not a pair of ports", word);
         return error_help(
             err, "such as 8080:80, 80 for the same on both sides, or :80 for any here");
     }
@@ -182,13 +182,14 @@ static int run(
 
 const struct command command_port_forward = {
     .name = "port-forward",
-    .summary = "Lead ports of this host into a VM while it runs",
+    .summary = "Forward ports of this host to a VM",
     .usage = "[OPTIONS] [VM] HOST:GUEST...",
-    .details = "Connections to HOST, a port of 127.0.0.1, reach the port GUEST of the guest's\n"
-               "localhost by SSH, until Ctrl-C. A single number is the same on both sides; with\n"
-               "nothing before the colon the host's is a free one. A line for each on stdout says\n"
-               "that it is open. For good, and for UDP: `forward` in the VMFile. Without a name:\n"
-               "the VMFile's only VM.",
+    .details =
+        "Forwards HOST, a port on 127.0.0.1, to GUEST, a port on the guest's localhost, over SSH,\n"
+        "until Ctrl-C. A single number is used on both sides; with nothing before the colon,\n"
+        "vmctl chooses a free host port. Prints a line on stdout for each port that is open. For\n"
+        "permanent forwards, and for UDP, use `forward` in the VMFile. Without a name: the\n"
+        "VMFile's only VM.",
     .examples = "  vmctl port-forward web 8080:80\n"
                 "  vmctl port-forward web 5432 :80 --open",
     .options = options,

@@ -15,7 +15,7 @@ static const struct arg_option options[] = {
     OPTION_FILE(struct project_values, 'f'),
     OPTION_NAME(struct project_values),
     {"from", 0, ARG_NUMBER, offsetof(struct project_values, from), "STEP",
-        "begin with this step of the VMFile, counted from 1; it runs regardless of its `run`"},
+        "start with this step (the first is 1); it runs regardless of its `run`"},
     {"shell", 0, ARG_FLAG, offsetof(struct project_values, opens_shell), NULL,
         "when a step fails, open a shell in the guest (of one VM)"},
     OPTIONS_FOLLOW(struct project_values),
@@ -38,9 +38,9 @@ static int check(const struct cli *cli, const struct vm_record *record, const st
         return error_help(err, "bring it up first: vmctl up --name %s", change->name);
     }
     if (change->provision_from > n_steps) {
-        (void)error_set(err, ERR_USAGE, "vm '%s' has %zu provision step%s: none is number %u",
+        (void)error_set(err, ERR_USAGE, "vm '%s' has %zu provision step%s, no step %u",
             change->name, n_steps, n_steps == 1 ? "" : "s", change->provision_from);
-        return error_help(err, "see them: vmctl describe %s", change->name);
+        return error_help(err, "list them: vmctl describe %s", change->name);
     }
     if (n_steps == 0) {
         cli_note(cli, "note: vm '%s' has no provision steps", change->name);
@@ -85,7 +85,7 @@ static int run(
     size_t n_names = words->count + project->which.names.count;
     cleanup_free char *name = NULL;
     if (project->opens_shell && (n_names > 1 || project->follow.is_detached)) {
-        return error_set(err, ERR_USAGE, "--shell is for one VM, and not for --detach");
+        return error_set(err, ERR_USAGE, "--shell takes one VM, and excludes --detach");
     }
     int rc = project->opens_shell ? targets_find_one(cli, &project->which,
                                         words->count ? words->items[0] : NULL, &name, err)
@@ -101,10 +101,10 @@ const struct command command_provision = {
     .name = "provision",
     .summary = "Run the provision steps of running VMs again",
     .usage = "[OPTIONS] [VM...]",
-    .details = "Runs all steps of the VMFile, in order, and shows their output. It is kept in\n"
-               "the log: vmctl log --provision VM. With --from those before STEP are left out, as\n"
-               "if they had succeeded. With --shell a step that fails leads to a shell in the\n"
-               "guest, as its user.",
+    .details =
+        "Runs all steps of the VMFile in order and shows their output, which is also kept in the\n"
+        "log: vmctl log --provision VM. With --from, earlier steps are skipped as if they had\n"
+        "succeeded. With --shell, a step that fails opens a shell in the guest, as its user.",
     .examples = "  vmctl provision\n"
                 "  vmctl provision --name web\n"
                 "  vmctl provision --name web --from 3 --shell",

@@ -9,11 +9,11 @@ static const struct arg_option options[] = {
     OPTION_FILE(struct project_values, 'f'),
     OPTION_NAME(struct project_values),
     {"cold", 0, ARG_FLAG, offsetof(struct project_values, is_cold), NULL,
-        "make new disks from the image, not from a template (`warm`)"},
+        "create new disks from the image, not from a template (`warm`)"},
     {"no-provision", 0, ARG_FLAG, offsetof(struct project_values, skips_provision), NULL,
         "do not run the provision steps"},
     {"no-keep", 0, ARG_FLAG, offsetof(struct project_values, erases_at_once), NULL,
-        "keep nothing of a disk that is recreated"},
+        "do not keep the old disk as a snapshot"},
     OPTION_YES(struct project_values),
     OPTIONS_FOLLOW(struct project_values),
     OPTIONS_END,
@@ -38,12 +38,11 @@ const struct command command_reload = {
     .summary = "Recreate the VMs of a VMFile, with new disks",
     .usage = "[OPTIONS] [VM...]",
     .details =
-        "Ends each VM, takes its disk away, and starts and provisions a fresh one as the\n"
-        "VMFile now is. On a terminal it asks first. The old disk is kept for 24 hours as a\n"
-        "snapshot (vmctl snapshot list): less long if the VM is recreated three times\n"
-        "more, or less than 1 GiB of the file system is free; and not at all with\n"
-        "--no-keep. A VM with `protect` in its VMFile is left alone. To restart without\n"
-        "losing the disk: vmctl restart.",
+        "Ends each VM, replaces its disk, and starts and provisions it as the VMFile now says. On\n"
+        "a terminal it asks first. The old disk is kept for 24 hours as a snapshot (vmctl\n"
+        "snapshot list); for less if the VM is recreated three times more or the file system has\n"
+        "less than 1 GiB free; and not at all with --no-keep. A VM with `protect` in its VMFile\n"
+        "is left alone. To restart without losing the disk: vmctl restart.",
     .examples = "  vmctl reload\n"
                 "  vmctl reload --name web\n"
                 "  vmctl reload --no-provision",

@@ -42,7 +42,7 @@ static int find_controller(struct cli *cli, struct error *err)
     if (rc != 0 || session.can_rename) {
         return rc;
     }
-    cli_note(cli, "note: replacing the controller, which cannot rename; VMs keep running");
+    cli_note(cli, "note: replacing the controller, whose version cannot rename; VMs keep running");
     rc = controller_end(cli, err);
     return rc != 0 ? rc : cli_ensure_controller(cli, err);
 }
@@ -79,7 +79,7 @@ static int run(
     }
     rc = rc < 0 ? rc : cli_open_store(cli, err);
     if (rc == 0 && text_eq(old_name, name)) {
-        return error_set(err, ERR_USAGE, "'%s' is its name already", name);
+        return error_set(err, ERR_USAGE, "the VM's name is '%s' already", name);
     }
     rc = rc < 0 ? rc
                 : targets_find_named(
@@ -106,17 +106,18 @@ static int run(
 
 const struct command command_rename = {
     .name = "rename",
-    .summary = "Give a stopped VM another name",
+    .summary = "Rename a stopped VM",
     .usage = "[OPTIONS] VM NEW",
     .details =
-        "Its disk, snapshots, keys, ports, addresses, volumes and events are those of the new\n"
-        "name, and VMs that depend on it go along. Nothing changes in the guest: its host name\n"
-        "stays until its disk is recreated, and its cloud-init does not run again.\n"
-        "Of a VM from a VMFile: change the name there afterwards. Until then that file is not\n"
-        "applied, also when it is watched, so that it neither makes another VM of the old name\n"
-        "nor prunes this one. A VM of a project stays in it: NEW is a name there. Refused are a\n"
-        "VM that runs or is suspended, one that is being cloned, exported or backed up, the\n"
-        "copies of `vmctl run`, and zones of backend \"propolis\".",
+        "The VM's disk, snapshots, keys, ports, addresses, volumes and events move to the new\n"
+        "name, and VMs that depend on it are updated. Nothing changes in the guest: its host name\n"
+        "stays until the disk is recreated, and cloud-init does not run again.\n"
+        "\n"
+        "If the VM comes from a VMFile, change the name there afterwards. Until then vmctl does\n"
+        "not apply that file, nor when it is watched, so that it neither creates a VM with the\n"
+        "old name nor prunes this one. A VM stays in its project: NEW is a name there. vmctl\n"
+        "refuses to rename a VM that runs or is suspended, that is being cloned, exported or\n"
+        "backed up, the copies of `vmctl run`, and zones of backend \"propolis\".",
     .examples = "  vmctl stop web && vmctl rename web www",
     .options = options,
     .values_size = sizeof(struct rename_values),

@@ -15,11 +15,12 @@ static const struct power_command restart = {
 const struct command command_restart = {
     .name = "restart",
     .aliases = "reboot",
-    .summary = "Restart VMs, with their newest settings",
+    .summary = "Restart VMs with their newest settings",
     .usage = "[OPTIONS] [VM...]",
-    .details = "Shuts the guest down and starts it with the spec that `up` or `apply` wrote\n"
-               "last. The disk is kept and nothing is provisioned again. A stopped VM is\n"
-               "started. Without a name: the VMs of the VMFile.",
+    .details =
+        "Shuts the guest down and starts it with the settings that `up` or `apply` stored last.\n"
+        "The disk is kept and no provision step runs again. A stopped VM is started. Without a\n"
+        "name: the VMs of the VMFile.",
     .examples = "  vmctl restart web",
     .reach = REACH_SEVERAL,
     .options = power_options,

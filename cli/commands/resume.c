@@ -28,8 +28,8 @@ const struct command command_resume = {
     .aliases = "unpause",
     .summary = "Resume suspended VMs",
     .usage = "[OPTIONS] [VM...]",
-    .details = "The guest continues where `vmctl suspend` stopped it, with its clock\n"
-               "set to the host's.\n"
+    .details = "The guest continues where `vmctl suspend` stopped it, and its clock is set to the\n"
+               "host's.\n"
                "Without a name: the VMs of the VMFile.",
     .examples = "  vmctl resume web",
     .reach = REACH_SEVERAL,

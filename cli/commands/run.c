@@ -46,29 +46,29 @@ struct run_values {
 static const struct arg_option options[] = {
     OPTION_FILE(struct run_values, 'f'),
     {"name", 0, ARG_REPEATED, offsetof(struct run_values, which.names), "VM",
-        "which VM of the VMFile, if it has several"},
+        "VM of the VMFile, if it has several"},
     {"rm", 0, ARG_FLAG, offsetof(struct run_values, removes), NULL,
-        "destroy the VM in the end, however this ends"},
+        "destroy the VM at the end, even on failure"},
     {"cold", 0, ARG_FLAG, offsetof(struct run_values, is_cold), NULL,
-        "make its disk from the image, not from a template (`warm`)"},
+        "create its disk from the image, not from a template (`warm`)"},
     {"keep-on-failure", 0, ARG_FLAG, offsetof(struct run_values, keeps_failed), NULL,
         "with --rm: keep the VM when the command fails"},
     {"service-ports", 0, ARG_FLAG, offsetof(struct run_values, keeps_ports), NULL,
-        "forward from the VMFile's host ports, not from free ones"},
+        "use the VMFile's host ports, not free ones"},
     {"sync", 0, ARG_FLAG, offsetof(struct run_values, syncs), NULL,
-        "copy the current directory in, run the command there, and take back what it changed"},
+        "run the command in a copy of the current directory, and copy back what it changed"},
     {"matrix", 0, ARG_REPEATED, offsetof(struct run_values, matrix), "NAME=VALUE,...",
-        "run it once with each value of a variable, as --set has it; may be repeated"},
+        "run once per value of a variable, as with --set; may be repeated"},
     {"junit", 0, ARG_TEXT, offsetof(struct run_values, junit), "FILE",
-        "write what became of the steps and the command to FILE, as JUnit's XML"},
+        "write the results of steps and command to FILE, as JUnit XML"},
     OPTION_SHARE(struct run_values),
     {"user", 'u', ARG_TEXT, offsetof(struct run_values, user), "USER",
         "the guest's user [default: the VMFile's, vm]"},
     {"key", 'i', ARG_TEXT, offsetof(struct run_values, key), "PATH", "private key to try first"},
     {"tty", 't', ARG_FLAG, offsetof(struct run_values, wants_terminal), NULL,
-        "a terminal for the command, also when stdin or stdout is none"},
+        "allocate a terminal, even if stdin or stdout is not one"},
     {"timeout", 0, ARG_DURATION, offsetof(struct run_values, follow.timeout_ms), "DURATION",
-        "for the VM to become ready [default: 10m]"},
+        "how long to wait for the VM to be ready [default: 10m]"},
     OPTIONS_END,
 };
 
@@ -108,8 +108,8 @@ static int find_command(struct job *job, const struct arg_strings *words, struct
 {
     size_t n_before = words->n_before_dashes;
     if (n_before > 1 || words->count == n_before) {
-        (void)error_set(err, ERR_USAGE, "run needs a command behind `--`%s",
-            n_before > 1 ? ", and at most a VMFile before it" : "");
+        (void)error_set(err, ERR_USAGE, "run needs a command after `--`%s",
+            n_before > 1 ? ", and at most one VMFile before it" : "");
         return error_help(err, "such as: vmctl run --rm -- make test");
     }
     job->words = words->items + n_before;
@@ -130,7 +130,7 @@ static int find_vm(struct job *job, const struct arg_strings *words, struct erro
     }
     int rc = project_load(job->cli, word ? &first : &which->files, &job->project, err);
     if (rc == -ERR_VMFILE_NOT_FOUND && word) {
-        return error_help(err, "the word before `--` is a VMFile; name a VM of it with --name");
+        return error_help(err, "the argument before `--` is the VMFile; select its VM with --name");
     }
     if (rc != 0 || (rc = targets_of_project(&job->project, which, &none, &targets, err)) < 0) {
         return rc;
@@ -341,7 +341,7 @@ static int run_finish(struct job *job, int status)
         cli_print_error(job->cli, &err);
         rc = error_exit_status(err.code);
     } else if (keeps) {
-        cli_note(job->cli, "%s: kept; destroy it with: vmctl destroy %s", job->vms.names.items[0],
+        cli_note(job->cli, "%s: kept; to destroy it: vmctl destroy %s", job->vms.names.items[0],
             job->vms.names.items[0]);
     }
     return status != 0 ? status : rc;
@@ -451,21 +451,23 @@ const struct command command_run = {
     .summary = "Run a command in a VM created for it",
     .usage = "[OPTIONS] [FILE] -- COMMAND [ARGS...]",
     .details =
-        "Makes a VM like the VMFile's under a name of its own (web-run-a1b2), so any number\n"
-        "of jobs can run at once, brings it up with what it depends on, and runs the\n"
-        "command in it. Forwards lead from free ports of the host, which it prints, unless\n"
-        "--service-ports asks for those of the VMFile. Ends with the command's exit\n"
-        "status, or with 255 when the connection failed. Only the command's output is on\n"
-        "stdout. With --rm the VM is destroyed in the end, also on Ctrl-C, SIGTERM and\n"
-        "SIGHUP, and by the controller when vmctl itself is killed.\n"
-        "With --sync the command runs in a copy of the current directory, ~/work in the guest.\n"
-        "If it succeeds, files that are new or changed there are copied back and named; none\n"
-        "is deleted here, and one that is newer here stays. Where that fails the VM is kept,\n"
-        "also with --rm: the result is in it. Both sides need rsync.\n"
-        "With --matrix it is done once with each combination of the values, one after the\n"
-        "other; the first that fails gives the exit status, and the others run all the same.\n"
-        "--junit writes a file that CI servers show: a suite for each run, with a test for\n"
-        "each provision step, for the VM's becoming ready and for the command.",
+        "Creates a VM like the VMFile's under a name of its own (web-run-a1b2), so that any\n"
+        "number of jobs can run at once, brings it up with the VMs it depends on, and runs the\n"
+        "command in it. Forwards use free host ports, which it prints, unless --service-ports\n"
+        "selects those of the VMFile. Exits with the command's status, or with 255 if the\n"
+        "connection failed. Only the command's output goes to stdout. With --rm the VM is\n"
+        "destroyed at the end, also on Ctrl-C, SIGTERM and SIGHUP; the controller destroys it if\n"
+        "vmctl itself is killed.\n"
+        "\n"
+        "With --sync the command runs in ~/work in the guest, a copy of the current directory. If\n"
+        "it succeeds, new and changed files are copied back and listed; no file here is deleted,\n"
+        "and newer files here stay. If copying back fails, the VM and the result in it are kept,\n"
+        "even with --rm. Both sides need rsync.\n"
+        "\n"
+        "With --matrix it runs once for each combination of the values, one after the other; the\n"
+        "exit status is that of the first failure, and the others still run. --junit writes a\n"
+        "file for CI servers: a suite per run, with a test for each provision step, for the VM's\n"
+        "readiness and for the command.",
     .examples = "  vmctl run --rm -- uname -a\n"
                 "  vmctl run --rm --matrix tag=12,13 --junit result.xml -- make test\n"
                 "  vmctl run --rm --sync -- make test\n"

@@ -116,11 +116,11 @@ static int run(
 
 const struct command command_screenshot = {
     .name = "screenshot",
-    .summary = "Write what a VM's screen shows to a file",
+    .summary = "Write a screenshot of a VM to a file",
     .usage = "[OPTIONS] [VM [FILE]]",
-    .details = "FILE becomes a picture (PNG) [default: VM.png, here]; -: standard output. What a\n"
-               "guest prints on its serial console is in vmctl log. Without a name: the VMFile's\n"
-               "only VM.",
+    .details =
+        "FILE is a PNG picture [default: VM.png, here]; -: standard output. What a guest prints\n"
+        "on its serial console is in vmctl log. Without a name: the VMFile's only VM.",
     .examples = "  vmctl screenshot web\n"
                 "  vmctl screenshot web - | display",
     .options = options,

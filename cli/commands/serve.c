@@ -41,12 +41,12 @@ static int run(
     (void)execv(program, argv);
     (void)error_set_errno(err, ERR_IO, errno, "cannot run '%s'", program);
     return error_help(
-        err, "install vmctl-serve beside vmctl; it is built where libwebsockets-dev is");
+        err, "install vmctl-serve beside vmctl; it is built if libwebsockets-dev is installed");
 }
 
 const struct command command_serve = {
     .name = "serve",
-    .summary = "Answer HTTP requests: state, events, health",
+    .summary = "Serve state, events and health over HTTP",
     .usage = serve_usage,
     .details = serve_details,
     .examples = "  vmctl serve &\n"

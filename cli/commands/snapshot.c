@@ -215,21 +215,21 @@ static int run(
 
 const struct command command_snapshot = {
     .name = "snapshot",
-    .summary = "Keep the disk of a VM, and put it back",
+    .summary = "Keep and restore the disk of a VM",
     .usage = "create VM [NAME] | list [VM...] | restore VM NAME | rm VM NAME",
     .details =
-        "create copies the disk of a VM; without NAME the copy is called by the time, in UTC. On\n"
-        "a file system that shares blocks (btrfs, XFS) that of a stopped one takes a moment and "
-        "no\n"
-        "room, else as much as the disk holds. A guest may run meanwhile: the copy is what a lost\n"
-        "power would have left (crash-consistent). restore, of a stopped VM, puts a copy of the\n"
-        "snapshot in the place of the disk, which becomes the snapshot before-restore instead of\n"
-        "the one before; restoring that undoes it. The steps that had run then count as run.\n"
-        "Snapshots outlive a recreation of the disk (reload, up --recreate), and go with the VM\n"
-        "(destroy). The disk that a recreation replaces is kept as the snapshot recreated-TIME "
-        "for\n"
-        "24 hours: less long if three more follow, or less than 1 GiB of the file system is free.\n"
-        "Of a VM with `protect` in its VMFile restore and rm are refused.",
+        "create copies a VM's disk; without NAME the copy is named by the time, in UTC. On a file\n"
+        "system that shares blocks (btrfs, XFS) copying a stopped VM's disk takes a moment and no\n"
+        "space, else as much space as the disk holds. The guest may run meanwhile: the copy is\n"
+        "then the disk as after a power cut (crash-consistent). restore replaces the disk of a\n"
+        "stopped VM by a copy of the snapshot; the disk becomes the snapshot before-restore,\n"
+        "which replaces an earlier one, and restoring that undoes it. The steps that had run at\n"
+        "the snapshot count as run.\n"
+        "\n"
+        "Snapshots survive a recreation of the disk (reload, up --recreate), and are removed with\n"
+        "the VM (destroy). A disk that is recreated is kept as the snapshot recreated-TIME for 24\n"
+        "hours; for less if three more follow or the file system has less than 1 GiB free. For a\n"
+        "VM with `protect` in its VMFile, restore and rm are refused.",
     .examples = "  vmctl ssh web -- sync; vmctl snapshot create web clean\n"
                 "  vmctl stop web && vmctl snapshot restore web clean && vmctl start web\n"
                 "  vmctl snapshot list web",

@@ -23,19 +23,19 @@ static const struct arg_option options[] = {
         "the guest's user [default: the VMFile's, vm]"},
     {"key", 'i', ARG_TEXT, offsetof(struct ssh_values, key), "PATH", "private key to try first"},
     {"tty", 't', ARG_FLAG, offsetof(struct ssh_values, wants_terminal), NULL,
-        "a terminal for the command"},
+        "allocate a terminal for the command"},
     {"local-forward", 'L', ARG_REPEATED, offsetof(struct ssh_values, local), "PORT:HOST:PORT",
-        "a port or socket of this host leads into the guest; repeatable"},
+        "forward a port or socket of this host to the guest; repeatable"},
     {"remote-forward", 'R', ARG_REPEATED, offsetof(struct ssh_values, remote), "PORT:HOST:PORT",
-        "a port or socket of the guest leads here; repeatable"},
+        "forward a port or socket of the guest to this host; repeatable"},
     {"dynamic-forward", 'D', ARG_REPEATED, offsetof(struct ssh_values, dynamic), "PORT",
-        "a SOCKS proxy here that leads into the guest; repeatable"},
+        "open a SOCKS proxy here into the guest; repeatable"},
     {"no-command", 'N', ARG_FLAG, offsetof(struct ssh_values, wants_no_command), NULL,
-        "no shell and no command: only what is forwarded"},
+        "run no shell and no command, only forward"},
     {"forward-agent", 'A', ARG_FLAG, offsetof(struct ssh_values, wants_agent), NULL,
-        "the guest may use your ssh-agent, never by default"},
+        "let the guest use your ssh-agent (off by default)"},
     {"x11", 'X', ARG_FLAG, offsetof(struct ssh_values, wants_x11), NULL,
-        "programs of the guest show their windows here"},
+        "show windows of the guest's programs here"},
     OPTION_SSH_OPT(struct ssh_values),
     OPTION_FILE(struct ssh_values, 'f'),
     OPTION_ONE_NAME(struct ssh_values),
@@ -106,13 +106,14 @@ const struct command command_ssh = {
     .summary = "Log in to a VM, or run a command in it",
     .usage = "[OPTIONS] [VM] [-- COMMAND...]",
     .details =
-        "Waits up to 30 seconds for the guest's SSH server, then becomes ssh(1). Keys are\n"
-        "tried in this order: --key, the VM's own, the VMFile's private-key,\n"
-        "~/.ssh/id_ed25519, id_ecdsa, id_rsa. Ends with the command's exit status, or\n"
-        "with 255 when the connection failed. Without a name: the VMFile's only VM.\n"
-        "~/.ssh/config takes no part: what is wanted of it is an --ssh-opt. An ssh-agent\n"
-        "does where the guest does not know the VM's own key. -L, -R, -D, -N, -A and -X are\n"
-        "those of ssh(1), for a VM of this host.",
+        "Waits up to 30 seconds for the guest's SSH server, then runs ssh(1). Keys are tried in\n"
+        "this order: --key, the VM's own, the VMFile's private-key, ~/.ssh/id_ed25519, id_ecdsa,\n"
+        "id_rsa. Exits with the command's status, or with 255 if the connection failed. Without a\n"
+        "name: the VMFile's only VM.\n"
+        "\n"
+        "~/.ssh/config is not read: use --ssh-opt for its options. An ssh-agent helps if the\n"
+        "guest does not accept the VM's own key. -L, -R, -D, -N, -A and -X are those of ssh(1),\n"
+        "for VMs of this host.",
     .examples = "  vmctl ssh\n"
                 "  vmctl ssh web --user root --key ~/.ssh/special_key\n"
                 "  vmctl ssh web -- uname -a\n"

@@ -23,9 +23,9 @@ struct ssh_config_values {
 
 static const struct arg_option options[] = {
     {"install", 0, ARG_FLAG, offsetof(struct ssh_config_values, installs), NULL,
-        "let ~/.ssh/config include all VMs, now and from now on"},
+        "include all VMs in ~/.ssh/config, and keep them up to date"},
     {"uninstall", 0, ARG_FLAG, offsetof(struct ssh_config_values, uninstalls), NULL,
-        "take that line out again"},
+        "remove that line again"},
     OPTION_FILE(struct ssh_config_values, 'f'),
     OPTION_NAME(struct ssh_config_values),
     OPTION_ALL(struct ssh_config_values),
@@ -44,8 +44,8 @@ static int print_block(struct cli *cli, const char *name, struct error *err)
     const struct ssh_option *unfit = ssh_options_unfit(&login.options);
     if (unfit) {
         (void)error_set(err, ERR_USAGE,
-            "vm '%s': %s is in a directory with a line end in its name, which ssh_config(5) "
-            "cannot hold",
+            "vm '%s': %s is in a directory with a line break in its name, which ssh_config(5) does "
+            "not allow",
             name, unfit->keyword);
         return error_help(err, "rename the directory, or use: vmctl ssh %s", name);
     }
@@ -85,7 +85,7 @@ static int run(
     if (config->installs || config->uninstalls) {
         return names_any || config->installs == config->uninstalls
                    ? error_set(err, ERR_USAGE,
-                         "--install and --uninstall are for all VMs, and exclude each other")
+                         "--install and --uninstall take no VMs, and exclude each other")
                    : install(cli, config->installs, err);
     }
     int rc = targets_find(cli, which, words, &targets, err);
@@ -99,10 +99,11 @@ const struct command command_ssh_config = {
     .name = "ssh-config",
     .summary = "Print ssh_config(5) blocks for VMs",
     .usage = "[OPTIONS] [VM...]",
-    .details = "Without a name: the VMs of the VMFile. With --install ~/.ssh/config includes the\n"
-               "blocks of all VMs there are, which vmctld keeps up to date as VMs come, move to\n"
-               "another port and go: `ssh web`, scp, rsync and VS Code Remote just work. The rest\n"
-               "of that file stays as it is. A VM counts before a host of the same name.",
+    .details =
+        "Without a name: the VMs of the VMFile. With --install, ~/.ssh/config includes the blocks\n"
+        "of all VMs, and vmctld keeps them up to date when VMs are created, change ports or are\n"
+        "removed: `ssh web`, scp, rsync and VS Code Remote just work. The rest of that file is\n"
+        "not changed. A VM takes precedence over a host of the same name.",
     .examples = "  vmctl ssh-config --install\n"
                 "  vmctl ssh-config web >~/.ssh/config.d/web\n"
                 "  vmctl ssh-config web >web.conf && scp -F web.conf file web:",

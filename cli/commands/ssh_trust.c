@@ -54,7 +54,7 @@ static int scan(const struct vm_record *record, struct buf *key, struct error *e
             return 0;
         }
     }
-    (void)error_set(err, ERR_SSH, "the SSH server of vm '%s' shows no host key", record->name);
+    (void)error_set(err, ERR_SSH, "the SSH server of vm '%s' offers no host key", record->name);
     return error_help(err, "see whether it answers: ssh-keyscan -p %s %s (package openssh-client)",
         port, record->status->ssh_host);
 }
@@ -63,7 +63,7 @@ static int describe(const char *text, const char *where, struct buf *out, struct
 {
     struct public_key key;
     if (!public_key_parse(text, &key)) {
-        return error_set(err, ERR_KEY_UNREADABLE, "%s is no host key of SSH", where);
+        return error_set(err, ERR_KEY_UNREADABLE, "%s is not an SSH host key", where);
     }
     key_fingerprint(out, key.blob.data, key.blob.len);
     buf_printf(out, " (%s)", key.type);
@@ -99,10 +99,10 @@ static int ask(const struct trust_values *trust, struct error *err)
         return 0;
     }
     if (!isatty(STDIN_FILENO)) {
-        (void)error_set(err, ERR_USAGE, "there is nobody to ask");
+        (void)error_set(err, ERR_USAGE, "cannot ask: standard input is not a terminal");
         return error_help(err, "compare the fingerprints, then add: --yes");
     }
-    return confirm("Trust the key that it shows now? [y/N] ", err);
+    return confirm("Trust the offered key? [y/N] ", err);
 }
 
 /* vmctld first: killed in between, the same command does the rest. */
@@ -137,21 +137,22 @@ static int trust_key(struct cli *cli, const struct trust_values *trust,
     int rc = read_known(cli, record, &known, err);
     if (rc < 0 || (rc = scan(record, &shown, err)) < 0 ||
         (rc = describe(buf_str(&known), "the recorded key", &before, err)) < 0 ||
-        (rc = describe(buf_str(&shown), "what the guest shows", &now, err)) < 0) {
+        (rc = describe(buf_str(&shown), "the key that the guest offers", &now, err)) < 0) {
         return rc;
     }
     bool is_known = text_eq(buf_str(&before), buf_str(&now));
     if (!is_known) {
         (void)fprintf(stderr,
-            "vm '%s' shows another host key than the one it is known by:\n"
-            "  known by  %s\n  shows now %s\n",
+            "vm '%s' offers another host key than the recorded one:\n"
+            "  recorded  %s\n"
+            "  offered   %s\n",
             record->name, buf_str(&before), buf_str(&now));
         rc = ask(trust, err);
     }
     if (rc == 0 && (rc = write_trust(cli, record->name, buf_str(&shown), err)) == 0 &&
         (rc = retry(cli, record->name, err)) == 0) {
         cli_note(cli, "%s: %s %s", record->name,
-            is_known ? "is known by" : "trusted from now on:", buf_str(&now));
+            is_known ? "already trusted:" : "trusted from now on:", buf_str(&now));
     }
     return rc;
 }
@@ -178,9 +179,9 @@ const struct command command_ssh_trust = {
     .summary = "Accept the new host key of a guest",
     .usage = "[OPTIONS] [VM]",
     .details =
-        "For a guest that made itself new host keys (HostKeyMismatch): shows the fingerprint\n"
-        "of the key it is known by and of the one it shows now, and asks. The disk stays as\n"
-        "it is. Without a name: the VMFile's only VM.",
+        "For a guest that created new host keys (HostKeyMismatch): shows the fingerprints of the\n"
+        "recorded key and of the one it offers now, and asks. The disk is not changed. Without a\n"
+        "name: the VMFile's only VM.",
     .examples = "  vmctl ssh-trust web\n"
                 "  vmctl ssh-trust web --yes",
     .options = options,

@@ -16,9 +16,10 @@ const struct command command_start = {
     .name = "start",
     .summary = "Start VMs",
     .usage = "[OPTIONS] [VM...]",
-    .details = "Starts VMs that were created by `vmctl create` or `vmctl up`, with the spec they\n"
-               "have now, and follows until they are ready. Does not provision again: `vmctl up`\n"
-               "does. Without a name: the VMs of the VMFile.",
+    .details =
+        "Starts VMs that `vmctl create` or `vmctl up` created, with their stored settings, and\n"
+        "waits until they are ready. Does not provision again; `vmctl up` does. Without a name:\n"
+        "the VMs of the VMFile.",
     .examples = "  vmctl start web",
     .reach = REACH_SEVERAL,
     .options = power_options,

@@ -133,13 +133,13 @@ static int run(
 
 const struct command command_status = {
     .name = "status",
-    .summary = "Show how VMs are, and the next command to type",
+    .summary = "Show the state of VMs and the next command to type",
     .usage = "[OPTIONS] [VM...]",
     .details =
-        "Of one VM what it is and has, its conditions and last events, and the next command\n"
-        "to type; of several a row each, as `list` has them, and what to type where there\n"
-        "is trouble. All that is known of each: vmctl describe. Without a name: the VMs of\n"
-        "the VMFile, or all where there is none.",
+        "For one VM: its settings, conditions, last events, and the next command to type. For\n"
+        "several: one row each, as in `list`, and the next command for VMs with problems. For all\n"
+        "details: vmctl describe. Without a name: the VMs of the VMFile, or all VMs if there is\n"
+        "no VMFile.",
     .examples = "  vmctl status web\n"
                 "  vmctl status web -o yaml",
     .reach = REACH_SEVERAL,

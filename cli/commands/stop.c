@@ -62,8 +62,9 @@ const struct command command_stop = {
     .aliases = "halt shutdown poweroff",
     .summary = "Shut VMs down",
     .usage = "[OPTIONS] [VM...]",
-    .details = "Presses the guest's power button. When it is not off in time its power is cut.\n"
-               "Without a name: the VMs of the VMFile.",
+    .details =
+        "Presses the guest's power button. If the guest is not off in time, its power is cut.\n"
+        "Without a name: the VMs of the VMFile.",
     .examples = "  vmctl stop web\n"
                 "  vmctl stop web --timeout 2m     more time to shut down",
     .reach = REACH_SEVERAL,

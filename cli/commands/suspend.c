@@ -34,7 +34,7 @@ static const struct arg_option options[] = {
     OPTION_NAME(struct power_values),
     OPTION_ALL(struct power_values),
     {"disk", 0, ARG_FLAG, offsetof(struct power_values, saves), NULL,
-        "save the memory to disk, and end QEMU"},
+        "save the memory to disk and end QEMU"},
     OPTIONS_FOLLOW(struct power_values),
     OPTIONS_END,
 };
@@ -45,9 +45,9 @@ const struct command command_suspend = {
     .summary = "Pause running VMs",
     .usage = "[OPTIONS] [VM...]",
     .details =
-        "Stops the vCPUs; the guest stays in memory exactly as it is until `vmctl resume`.\n"
-        "With --disk its memory is written to the VM's directory, and its QEMU ends: it takes\n"
-        "no memory of the host, and continues after a reboot of the host, too.\n"
+        "Stops the vCPUs; the guest stays in memory until `vmctl resume`. With --disk, its memory\n"
+        "is written to the VM's directory and QEMU ends: it then uses no memory of the host, and\n"
+        "can resume even after the host has rebooted.\n"
         "Without a name: the VMs of the VMFile.",
     .examples = "  vmctl suspend web\n"
                 "  vmctl suspend web --disk",

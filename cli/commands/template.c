@@ -34,7 +34,7 @@ struct template_values {
 static const struct arg_option options[] = {
     OPTION_FILE(struct template_values, 'f'),
     {"dry-run", 0, ARG_FLAG, offsetof(struct template_values, is_dry_run), NULL,
-        "prune: only show what would be removed"},
+        "prune: show what would be removed, remove nothing"},
     {"timeout", 0, ARG_DURATION, offsetof(struct template_values, follow.timeout_ms), "DURATION",
         "build, rm, prune: stop following after this long [default: 1h]"},
     OPTIONS_END,
@@ -298,9 +298,8 @@ static int verify_file(const char *digest, const char *path, const char *wanted,
     if (rc < 0 || text_eq(found, wanted)) {
         return rc;
     }
-    (void)error_set(err, ERR_TEMPLATE,
-        "template %.*s: the bytes of '%s' are not those that were sealed", TEMPLATE_DIGITS, digest,
-        path);
+    (void)error_set(err, ERR_TEMPLATE, "template %.*s: '%s' has changed since it was sealed",
+        TEMPLATE_DIGITS, digest, path);
     return error_help(
         err, "destroy its clones, and: vmctl template rm %.*s", TEMPLATE_DIGITS, digest);
 }
@@ -319,7 +318,7 @@ static int verify_one(const struct cli *cli, const json_t *template, struct erro
     int rc = verify_file(digest, disk, json_text(template, "diskSha256"), err);
     rc = rc < 0 || !of_memory ? rc : verify_file(digest, machine, of_memory, err);
     if (rc == 0 && !cli->is_quiet) {
-        printf("%.*s: as it was sealed\n", TEMPLATE_DIGITS, digest);
+        printf("%.*s: unchanged since it was sealed\n", TEMPLATE_DIGITS, digest);
     }
     return rc;
 }
@@ -456,18 +455,18 @@ static int run(
 
 const struct command command_template = {
     .name = "template",
-    .summary = "Make, show and remove the disks that VMs with `warm` are clones of",
+    .summary = "Manage the templates that VMs with `warm` are cloned from",
     .usage =
         "build VM | list | show DIGEST | verify [DIGEST...] | rm DIGEST... | prune [--dry-run]",
     .details =
         "A VM whose VMFile says warm \"disk\" gets a clone of a template: a disk on which its\n"
-        "provision steps up to the first `per-vm` one have run. It is made when a VM wants it\n"
-        "first, or before by build, which waits until it is there, and once more when one of these "
-        "steps, the image or what else decides what is on\n"
-        "the disk has changed; show prints that as its key. Several VMs, and the copies of run\n"
-        "--rm, share one. rm removes one that no VM uses, and one that could not be made, so that\n"
-        "it is tried again; prune all that no VM uses. What was not cloned for two weeks goes by\n"
-        "itself. verify compares the bytes with what was sealed.",
+        "provision steps up to the first `per-vm` one have run. A template is made when a VM\n"
+        "first needs it, or earlier by build, which waits until it is ready. It is made again\n"
+        "when one of these steps, the image, or anything else that affects the disk has changed;\n"
+        "show prints these as its key. Several VMs, and the copies of run --rm, share one. rm\n"
+        "removes a template that no VM uses, or one that failed, so that it is tried again; prune\n"
+        "removes all that no VM uses. A template that was not cloned for two weeks is removed\n"
+        "automatically. verify compares its files with their recorded digests.",
     .examples = "  vmctl template build ci\n"
                 "  vmctl template list\n"
                 "  vmctl template show 3f2ad08b11c5\n"

@@ -40,10 +40,10 @@ static int find_spec(const struct build *build, struct error *err)
     if (!spec) {
         (void)error_set(
             err, ERR_VM_NOT_FOUND, "'%s' has no vm '%s'", build->project.path, build->vm);
-        return error_help(err, "templates are made of what a VMFile says: vmctl config");
+        return error_help(err, "templates are made from a VMFile's VMs: vmctl config");
     }
     if (!template_is_wanted(spec)) {
-        (void)error_set(err, ERR_USAGE, "vm '%s' is to have no template", build->vm);
+        (void)error_set(err, ERR_USAGE, "vm '%s' does not use a template", build->vm);
         return error_help(err,
             "write warm \"disk\" or warm \"auto\", and a provision step before the first `per-vm` "
             "one");

@@ -38,9 +38,9 @@ static const struct top_values defaults = {.interval_ms = DEFAULT_INTERVAL_MS};
 
 static const struct arg_option options[] = {
     {"once", 'n', ARG_FLAG, offsetof(struct top_values, is_once), NULL,
-        "print one table and end, as without a terminal"},
+        "print one table and exit, as without a terminal"},
     {"interval", 'i', ARG_DURATION, offsetof(struct top_values, interval_ms), "DURATION",
-        "between two looks [default: 2s]"},
+        "time between updates [default: 2s]"},
     OPTION_FILE(struct top_values, 'f'),
     OPTION_NAME(struct top_values),
     OPTIONS_END,
@@ -290,15 +290,16 @@ static int run(
 const struct command command_top = {
     .name = "top",
     .aliases = "stats",
-    .summary = "Show what the machines take of this host",
+    .summary = "Show the resource usage of VMs",
     .usage = "[OPTIONS] [VM...]",
     .details =
-        "CPU is of one processor, so a VM with two can have 200%; MEM what of its memory the\n"
-        "host holds, QEMU's own included; READ and WRITE go to the host's disks, '-' where they\n"
-        "are another user's to read; RX and TX are what the guest receives and sends on a project\n"
-        "network or a tap device, '-' on a user network, of which nothing counts; TIME is the\n"
-        "processor time since the start. On a terminal that moves its cursor it is drawn again\n"
-        "until Ctrl-C; else, and with -q or -o json, once, after one interval.\n"
+        "CPU is in percent of one processor, so a VM with two can have 200%. MEM is the host\n"
+        "memory that the VM's QEMU holds. READ and WRITE are the VM's traffic to the host's\n"
+        "disks, '-' if another user's process has it. RX and TX are the guest's traffic on a\n"
+        "project network or a tap device, '-' on a user network, which does not count it. TIME is\n"
+        "the processor time since the start. On a terminal the table is updated until Ctrl-C;\n"
+        "else, and with -q or -o json, it is printed once, after one interval.\n"
+        "\n"
         "Noop and Propolis VMs have no process here.",
     .examples = "  vmctl top\n"
                 "  vmctl top --once --interval 500ms web\n"

@@ -24,9 +24,10 @@ struct unwatch_values {
 
 static const struct arg_option options[] = {
     {"file", 'f', ARG_REPEATED, offsetof(struct unwatch_values, files), "PATH",
-        "the VMFile, and those it is watched with [default: $VMCTL_FILE, VMFile.kdl here or "
-        "above]"},
-    {"all", 0, ARG_FLAG, offsetof(struct unwatch_values, is_all), NULL, "all that are watched"},
+        "the VMFile, and the further ones it is watched with [default: $VMCTL_FILE, VMFile.kdl "
+        "here or above]"},
+    {"all", 0, ARG_FLAG, offsetof(struct unwatch_values, is_all), NULL,
+        "stop watching all VMFiles"},
     OPTIONS_END,
 };
 
@@ -57,9 +58,10 @@ static int check_directory(struct cli *cli, const char *path, struct error *err)
                (!strings_equal(&record->overrides, &directory->overrides) ||
                    !strings_equal(&record->inputs, &directory->inputs))) {
         (void)error_set(err, ERR_USAGE,
-            "'%s' would be watched without its further files and values, as its directory is",
+            "'%s' would still be watched through its directory, without its further files and "
+            "values",
             path);
-        rc = error_help(err, "end that first: vmctl unwatch %s", directory->path);
+        rc = error_help(err, "stop that first: vmctl unwatch %s", directory->path);
     }
     source_record_free(record);
     source_record_free(directory);
@@ -167,8 +169,9 @@ const struct command command_unwatch = {
     .name = "unwatch",
     .summary = "Stop watching a VMFile",
     .usage = "[OPTIONS] [PATH...]",
-    .details = "Ends what `vmctl watch` began; of a directory, for all its files. The VMs stay as\n"
-               "they are.",
+    .details =
+        "Ends what `vmctl watch` started; for a directory, for all its files. The VMs are not\n"
+        "changed.",
     .examples = "  vmctl unwatch\n"
                 "  vmctl unwatch --all",
     .options = options,

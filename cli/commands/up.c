@@ -9,7 +9,7 @@ static const struct arg_option options[] = {
     OPTION_FILE(struct project_values, 'f'),
     OPTION_NAME(struct project_values),
     {"cold", 0, ARG_FLAG, offsetof(struct project_values, is_cold), NULL,
-        "make new disks from the image, not from a template (`warm`)"},
+        "create new disks from the image, not from a template (`warm`)"},
     {"no-provision", 0, ARG_FLAG, offsetof(struct project_values, skips_provision), NULL,
         "do not run the provision steps"},
     {"restart", 0, ARG_FLAG, offsetof(struct project_values, restarts), NULL,
@@ -17,16 +17,16 @@ static const struct arg_option options[] = {
     {"recreate", 0, ARG_FLAG, offsetof(struct project_values, recreates), NULL,
         "recreate the disk where changes need it; the old one is kept for 24 h"},
     {"adopt", 0, ARG_FLAG, offsetof(struct project_values, adopts), NULL,
-        "take over VMs of these names from another VMFile"},
+        "take over VMs with these names from another VMFile"},
     {"no-keep", 0, ARG_FLAG, offsetof(struct project_values, erases_at_once), NULL,
-        "keep nothing of a disk that is recreated"},
+        "do not keep the old disk as a snapshot"},
     OPTION_YES(struct project_values),
     OPTION_PRUNE(struct project_values),
     OPTION_WATCH(struct project_values),
     {"no-deps", 0, ARG_FLAG, offsetof(struct project_values, is_alone), NULL,
-        "leave out the VMs that those named depend on"},
+        "leave out the VMs that the named ones depend on"},
     {"dry-run", 0, ARG_FLAG, offsetof(struct project_values, is_dry_run), NULL,
-        "show what would be done, and do nothing"},
+        "show what would be done; do nothing"},
     OPTIONS_FOLLOW(struct project_values),
     OPTIONS_END,
 };
@@ -53,13 +53,13 @@ const struct command command_up = {
     .summary = "Bring up the VMs of a VMFile",
     .usage = "[OPTIONS] [VM...]",
     .details =
-        "Creates the VMs that do not exist, starts and provisions those that are stopped,\n"
-        "and shows what a changed VMFile means for those that run: what can be is changed\n"
-        "at once, and provision steps that were appended are run. Nothing is restarted or\n"
-        "recreated without --restart or --recreate. Then follows until all are ready; Ctrl-C\n"
-        "stops the following, not the VMs. With names, what these VMs depend on is\n"
-        "brought up, too, but neither restarted nor recreated. The disk of a VM with\n"
-        "`protect` in its VMFile stays, whatever --recreate and --prune say.",
+        "Creates VMs that do not exist, starts and provisions those that are stopped, and applies\n"
+        "the changes of the VMFile to those that run: what can change without a restart changes\n"
+        "at once, and appended provision steps run. Nothing is restarted or recreated without\n"
+        "--restart or --recreate. Then waits until all VMs are ready; Ctrl-C stops the waiting,\n"
+        "not the VMs. With names, the VMs they depend on are brought up, too, but neither\n"
+        "restarted nor recreated. The disk of a VM with `protect` in its VMFile is never replaced\n"
+        "or destroyed.",
     .examples = "  vmctl up                      all VMs of ./VMFile.kdl\n"
                 "  vmctl up --name web           this one and what it depends on\n"
                 "  vmctl up --dry-run            only show what would be done\n"

@@ -24,7 +24,7 @@ struct validate_values {
 static const struct arg_option options[] = {
     OPTION_FILE(struct validate_values, 'f'),
     {"explain", 0, ARG_FLAG, offsetof(struct validate_values, explains), NULL,
-        "also print the variables, and where their values come from"},
+        "also print the variables and where their values come from"},
     OPTIONS_END,
 };
 
@@ -87,8 +87,9 @@ const struct command command_validate = {
     .name = "validate",
     .summary = "Check a VMFile",
     .usage = "[OPTIONS] [PATH]",
-    .details = "Prints all errors of the file, each with its place, and ends with 2 if there are\n"
-               "any. -o name prints the names of its VMs alone.",
+    .details =
+        "Prints all errors of the file with their positions, and exits with 2 if there are any.\n"
+        "-o name prints only the names of its VMs.",
     .examples = "  vmctl validate\n"
                 "  vmctl validate examples/web/VMFile.kdl\n"
                 "  vmctl validate --explain --set tag=13",

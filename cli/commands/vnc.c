@@ -25,7 +25,7 @@ struct vnc_values {
 
 static const struct arg_option options[] = {
     {"print", 0, ARG_FLAG, offsetof(struct vnc_values, prints), NULL,
-        "Print how to connect; start no viewer"},
+        "print how to connect; start no viewer"},
     OPTION_FILE(struct vnc_values, 'f'),
     OPTION_ONE_NAME(struct vnc_values),
     OPTIONS_END,
@@ -56,7 +56,7 @@ static int run_viewer(const char *viewer, const char *dir, struct error *err)
         (void)execv(viewer, argv);
     }
     (void)error_set_errno(err, ERR_IO, errno, "cannot start the viewer '%s'", viewer);
-    return error_help(err, "connect another one: vmctl vnc --print");
+    return error_help(err, "connect with another one: vmctl vnc --print");
 }
 
 static void print_ways(const char *path, const char *address)
@@ -128,12 +128,11 @@ const struct command command_vnc = {
     .name = "vnc",
     .summary = "Open a VM's screen",
     .usage = "[OPTIONS] [VM]",
-    .details = "Starts a VNC viewer (xtigervncviewer, vncviewer, ssvncviewer or $VMCTL_VNC_VIEWER) "
-               "on the\n"
-               "screen's socket, where there is a display; else, and with --print, prints how to "
-               "connect.\n"
-               "The socket is yours alone. A TCP port with a password: `vnc` in the VMFile.\n"
-               "Without a name: the VMFile's only VM.",
+    .details =
+        "With a display, starts a VNC viewer (xtigervncviewer, vncviewer, ssvncviewer or\n"
+        "$VMCTL_VNC_VIEWER) on the screen's socket; without one, and with --print, prints how to\n"
+        "connect. Only you can open the socket. For a TCP port with a password: `vnc` in the\n"
+        "VMFile. Without a name: the VMFile's only VM.",
     .examples = "  vmctl vnc web\n"
                 "  vmctl vnc web --print",
     .reach = REACH_ONE,

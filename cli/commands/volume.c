@@ -42,9 +42,9 @@ struct volume_values {
 
 static const struct arg_option options[] = {
     {"mount", 0, ARG_TEXT, offsetof(struct volume_values, mount), "DIRECTORY",
-        "attach: where in the guest to mount it [default: nowhere]"},
+        "attach: directory in the guest to mount it at [default: none]"},
     {"size", 0, ARG_GIB, offsetof(struct volume_values, size_gib), "GB",
-        "attach: grow it to this, or make it as large [default: as it is; 10]"},
+        "attach: size; grows an existing volume [default: as it is; 10]"},
     {"detach", 'd', ARG_FLAG, offsetof(struct volume_values, follow.is_detached), NULL,
         "attach, detach: return as soon as the request is recorded"},
     {"no-wait", 0, ARG_FLAG, offsetof(struct volume_values, follow.is_detached), NULL, NULL},
@@ -76,8 +76,9 @@ static int find_name(const struct arg_strings *words, char **ret, struct error *
     if (rc < 0 || vm_name_is_of(*ret, project)) {
         return rc;
     }
-    (void)error_set(err, ERR_USAGE, "volume '%s' and vm '%s' are of different projects", *ret, vm);
-    return error_help(err, "name one of the VM's own: vmctl volume attach %s NAME", vm);
+    (void)error_set(
+        err, ERR_USAGE, "volume '%s' and vm '%s' belong to different projects", *ret, vm);
+    return error_help(err, "use one of the VM's project: vmctl volume attach %s NAME", vm);
 }
 
 /* ---- attach, detach ---- */
@@ -160,9 +161,9 @@ static int find_user(struct cli *cli, const char *name, char **ret_vm, struct er
 
 static int refuse_in_use(const char *name, const char *vm_name, struct error *err)
 {
-    (void)error_set(err, ERR_VOLUME_IN_USE, "volume '%s' is of vm '%s'", name, vm_name);
+    (void)error_set(err, ERR_VOLUME_IN_USE, "volume '%s' belongs to vm '%s'", name, vm_name);
     return error_help(err,
-        "take it from there first: vmctl volume detach %s %s; or out of its VMFile, then: vmctl up",
+        "detach it first: vmctl volume detach %s %s; or remove it from its VMFile, then: vmctl up",
         vm_name, name);
 }
 
@@ -369,12 +370,12 @@ const struct command command_volume = {
     .summary = "Disks that outlive their VMs",
     .usage = "list | attach VM NAME | detach VM NAME | rm NAME",
     .details =
-        "A volume is made by the first VM that names it, in its VMFile (volume \"data\") or by\n"
-        "attach, and goes by rm alone: neither a recreation nor a destroy touches it. It is one\n"
-        "VM's at a time, from its start until it is stopped. attach and detach work on a VM that\n"
-        "runs, or take effect at its next start; what is attached stays so until it is detached.\n"
-        "In the guest it is /dev/disk/by-id/virtio-NAME; with --mount vmctl makes a file system\n"
-        "on it, once, and mounts it after every boot. It only grows.",
+        "A volume is created by the first VM that names it, in its VMFile (volume \"data\") or by\n"
+        "attach, and is removed only by rm: a recreation or a destroy does not touch it. One VM\n"
+        "has it at a time, from its start until it is stopped. attach and detach work on a\n"
+        "running VM, or take effect at its next start; a volume stays attached until it is\n"
+        "detached. In the guest it is /dev/disk/by-id/virtio-NAME; with --mount vmctl creates a\n"
+        "file system on it, once, and mounts it after every boot. A volume can only grow.",
     .examples = "  vmctl volume attach web data --size 20 --mount /data\n"
                 "  vmctl volume list\n"
                 "  vmctl volume detach web data && vmctl volume rm data",

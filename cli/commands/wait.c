@@ -35,9 +35,9 @@ static const struct arg_option options[] = {
     OPTION_GOAL("provisioned", GOAL_PROVISIONED, "until the provision steps are done"),
     OPTION_GOAL("deleted", GOAL_DELETED, "until they are gone"),
     {"for", 0, ARG_TEXT, offsetof(struct wait_values, condition), "delete|condition=NAME",
-        "until it is deleted, or the condition is True (or: NAME=VALUE)"},
+        "until a VM is deleted, or a condition is True (or: NAME=VALUE)"},
     {"allow-drift", 0, ARG_FLAG, offsetof(struct wait_values, allows_drift), NULL,
-        "--ready: also with settings that wait for a restart"},
+        "--ready: accept settings that wait for a restart"},
     {"timeout", 0, ARG_DURATION, offsetof(struct wait_values, timeout_ms), "DURATION",
         "give up after this long [default: 5m]"},
     OPTION_FILE(struct wait_values, 'f'),
@@ -89,7 +89,7 @@ static int choose_goal(const struct wait_values *values, struct goal *ret, struc
         }
     }
     if (count > 1) {
-        return error_set(err, ERR_USAGE, "wait: one thing at a time");
+        return error_set(err, ERR_USAGE, "wait: the conditions exclude each other");
     }
     int rc = values->condition ? parse_condition(values->condition, ret, err) : 0;
     ret->allows_drift = values->allows_drift;
@@ -206,10 +206,11 @@ const struct command command_wait = {
     .name = "wait",
     .summary = "Wait until VMs are ready, stopped, gone …",
     .usage = "[OPTIONS] [VM...]",
-    .details = "Fails at once, with the reason, when a VM can no longer reach the state: it never\n"
-               "waits for the deadline of a dead VM. --ready also fails while settings wait for\n"
-               "a restart. Without a name: the VMs of the VMFile; of a watched one only once\n"
-               "vmctld has applied the current file.",
+    .details =
+        "Fails at once, with the reason, when a VM can no longer reach the state: it never waits\n"
+        "out the timeout for a dead VM. --ready also fails while settings wait for a restart.\n"
+        "Without a name: the VMs of the VMFile; for a watched VMFile only once vmctld has applied\n"
+        "the current file.",
     .examples = "  vmctl wait web --ready --timeout 2m\n"
                 "  vmctl wait --all --stopped\n"
                 "  vmctl wait web --for=condition=GuestReachable",

@@ -36,9 +36,9 @@ struct watch_values {
 
 static const struct arg_option options[] = {
     {"file", 'f', ARG_REPEATED, offsetof(struct watch_values, files), "PATH",
-        "the VMFile; further ones override it [default: $VMCTL_FILE, VMFile.kdl here or above]"},
+        "the VMFile; later ones override it [default: $VMCTL_FILE, VMFile.kdl here or above]"},
     {"list", 'l', ARG_FLAG, offsetof(struct watch_values, lists), NULL,
-        "show what is watched, and whether it is in step"},
+        "list the watched VMFiles and whether they are up to date"},
     OPTION_PRUNE(struct watch_values),
     {"detach", 'd', ARG_FLAG, offsetof(struct watch_values, follow.is_detached), NULL,
         "return as soon as the request is recorded"},
@@ -177,7 +177,7 @@ static int register_one(struct cli *cli, const struct arg_strings *files, enum s
     if (rc == 0 && is_directory && files->count > 1) {
         (void)error_set(
             err, ERR_USAGE, "'%s' is a directory, each of whose files is watched", word);
-        return error_help(err, "name the file that is to be overridden: %s/VMFile.kdl", word);
+        return error_help(err, "give the file to override: %s/VMFile.kdl", word);
     }
     if (rc < 0 || (rc = watched_source_check(path, err)) < 0 ||
         (!is_directory && (rc = project_load(cli, files, &project, err)) != 0)) {
@@ -255,7 +255,7 @@ static int run(
     const struct watch_values *watch = values;
     cleanup_with(strings_clear) struct strings paths = {.count = 0};
     if (words->count > 0 && watch->files.count > 0) {
-        return error_set(err, ERR_USAGE, "watch: name the file once, with or without --file");
+        return error_set(err, ERR_USAGE, "watch: give the file once, with or without --file");
     }
     if (watch->lists) {
         return words->count > 0 ? error_set(err, ERR_USAGE, "watch --list takes no names")
@@ -267,16 +267,16 @@ static int run(
 
 const struct command command_watch = {
     .name = "watch",
-    .summary = "Apply a VMFile after every change of it",
+    .summary = "Apply a VMFile whenever it changes",
     .usage = "[OPTIONS] [PATH...]",
     .details =
-        "vmctld then does what `vmctl apply` does whenever the VMFile, or a script, key or\n"
-        "other file that it names, is saved: new VMs are created and stay off (with\n"
-        "`vmctl up --watch` they are started), what needs a restart or a new disk is shown\n"
-        "and waits until you request it. A directory means every *.kdl in it that is a\n"
-        "VMFile. An invalid file changes nothing, its VMs show SourceInvalid; VMs outlive a\n"
-        "file that goes. A VM taken out of the file is left alone without --prune; and one\n"
-        "with `protect` is not destroyed: `vmctl watch --list` says that it is kept.",
+        "vmctld does what `vmctl apply` does whenever the VMFile, or a script, key or other file\n"
+        "that it names, is saved: new VMs are created and stay off (with `vmctl up --watch` they\n"
+        "are started); changes that need a restart or a new disk are shown and wait until you\n"
+        "request them. For a directory, vmctld watches every *.kdl in it that is a VMFile. An\n"
+        "invalid file changes nothing, and its VMs show SourceInvalid; VMs stay when the file is\n"
+        "removed. A VM that is removed from the file is left alone without --prune; one with\n"
+        "`protect` is never destroyed, and `vmctl watch --list` reports that it is kept.",
     .examples = "  vmctl watch                     ./VMFile.kdl\n"
                 "  vmctl watch ~/vms --prune=stop  all VMFiles of a directory\n"
                 "  vmctl watch --list\n"

@@ -147,8 +147,8 @@ static int check_store(struct doctor *doctor, struct vm_list *ret)
     }
     for (size_t i = 0; i < repair.done.count; i++) {
         doctor_add(doctor, "repair", DOCTOR_WARN,
-            "the record as it was is in quarantine/; a VM is its VMFile's again with: vmctl up "
-            "--adopt; a watched one: vmctl watch",
+            "the old record is in quarantine/; to give a VM back to its VMFile: vmctl up --adopt; "
+            "to watch a VMFile again: vmctl watch",
             "%s", repair.done.items[i]);
     }
     if (rc < 0 || (rc = store_list(doctor->cli->store, ret, &err)) < 0 ||
@@ -164,7 +164,8 @@ static int check_store(struct doctor *doctor, struct vm_list *ret)
         cleanup_free char *help = mem_printf(
             "%smove the store aside (the disks in vms/ stay untouched), then `vmctl up` with each "
             "VMFile: vmctl controller stop; mv '%s/store' '%s/store.broken'",
-            doctor->repairs ? "" : "vmctl doctor --repair; what that leaves: ", dir, dir);
+            doctor->repairs ? "" : "vmctl doctor --repair; for records that it cannot repair: ",
+            dir, dir);
         doctor_add(
             doctor, "store", DOCTOR_FAIL, help, "records that cannot be read: %s", buf_str(&names));
     } else {
@@ -182,7 +183,7 @@ static enum controller_state check_controller(struct doctor *doctor)
         cleanup_free char *lock = paths_path(&doctor->cli->paths, "controller.lock");
         bool is_held = lockfile_is_held(lock); /* all that is known without the store */
         doctor_add(doctor, "controller", is_held ? DOCTOR_WARN : DOCTOR_OK, NULL, "%s",
-            is_held ? "one runs; which one is unknown: the store cannot be read"
+            is_held ? "one runs, but the store cannot be read, so its pid is unknown"
                     : "not running; started when it is needed");
         return CONTROLLER_NONE;
     }
@@ -197,11 +198,11 @@ static enum controller_state check_controller(struct doctor *doctor)
     } else if (process.is_stopped) {
         cleanup_free char *help = mem_printf("resume it: kill -CONT %d", (int)process.pid);
         doctor_add(doctor, "controller", DOCTOR_FAIL, help,
-            "pid %d is halted by SIGSTOP: nothing is done for any VM", (int)process.pid);
+            "pid %d is stopped (SIGSTOP): no VM is managed", (int)process.pid);
     } else if (!text_eq(process.version, VMCTL_VERSION)) {
         doctor_add(doctor, "controller", DOCTOR_WARN,
             "replace it, VMs keep running: vmctl controller stop",
-            "pid %d is version %s, and this vmctl %s", (int)process.pid, process.version,
+            "pid %d is version %s, this vmctl is %s", (int)process.pid, process.version,
             VMCTL_VERSION);
     } else {
         doctor_add(doctor, "controller", DOCTOR_OK, NULL, "pid %d, version %s", (int)process.pid,
@@ -275,13 +276,13 @@ static void check_orphans(struct doctor *doctor, const struct vm_list *list)
         const char *help, *text;
     } rows[] = {
         {&orphans.living,
-            "`vmctl up` of its VMFile starts a new one on its disk; to end one: qmp.sock in "
-            "vms/NAME",
+            "`vmctl up` with the VM's VMFile starts a new process on its disk; to end one: "
+            "qmp.sock in vms/NAME",
             "processes of VMs without a record, left alone"},
         {&orphans.lost,
-            "they stay in vms/, and `vmctl up` of its VMFile takes the disk of each back; one that "
-            "is not wanted can be removed",
-            "directories of VMs that a store before this one knew"},
+            "they stay in vms/; `vmctl up` with a VM's VMFile takes its disk back; remove those "
+            "you do not need",
+            "VM directories from an earlier store"},
         {&orphans.dead, "a starting controller moves them to quarantine/: vmctl controller start",
             "directories without a record"},
         {&orphans.importable, "take them over: vmctl import", "VMs of the original vmctl"},

@@ -111,7 +111,7 @@ static void check_shares(struct doctor *doctor, const json_t *shares)
     doctor_add(doctor, "shares", path ? DOCTOR_OK : DOCTOR_WARN,
         path ? NULL
              : "install virtiofsd (Debian 12: apt-get install qemu-system-common), and let users "
-               "make user namespaces: sysctl user.max_user_namespaces",
+               "create user namespaces: sysctl user.max_user_namespaces",
         path ? "shared folders by virtiofs: %s" : "shared folders by 9p, which is slower: %s",
         path    ? path
         : fault ? fault
@@ -214,14 +214,15 @@ static void check_bridge(struct doctor *doctor)
         bool has_tun = access("/dev/net/tun", R_OK | W_OK) == 0;
         doctor_add(doctor, "bridge", has_tun ? DOCTOR_OK : DOCTOR_WARN,
             has_tun ? NULL : "modprobe tun", "%s",
-            has_tun ? "tap devices can be made" : "no /dev/net/tun: network \"tap\" does not work");
+            has_tun ? "tap devices can be created"
+                    : "no /dev/net/tun: network \"tap\" does not work");
     } else if (!helper || stat(helper, &st) < 0 || !(st.st_mode & S_ISUID)) {
         doctor_add(doctor, "bridge", DOCTOR_WARN,
             "apt-get install qemu-system-common; chmod u+s /usr/lib/qemu/qemu-bridge-helper",
             "network \"tap\" does not work: %s",
             helper ? "qemu-bridge-helper is not set-user-ID root" : "no qemu-bridge-helper");
     } else if (access(conf, R_OK) != 0) {
-        doctor_add(doctor, "bridge", DOCTOR_WARN, "write a line into it, such as: allow br0",
+        doctor_add(doctor, "bridge", DOCTOR_WARN, "add a line to it, such as: allow br0",
             "network \"tap\" does not work: cannot read %s", conf);
     } else {
         doctor_add(doctor, "bridge", DOCTOR_OK, NULL, "%s", helper);
@@ -237,7 +238,7 @@ static void check_ports(struct doctor *doctor)
         n_free += port_is_free(FORWARD_TCP, (uint16_t)port);
     }
     doctor_add(doctor, "ports", n_free > 0 ? DOCTOR_OK : DOCTOR_WARN,
-        n_free > 0 ? NULL : "higher ports are used; see who has these: ss -tlnp",
+        n_free > 0 ? NULL : "vmctl uses higher ports; see what listens on these: ss -tlnp",
         "%u of %u ports for SSH are free (127.0.0.1:%u-%u)", n_free, LAST - FIRST + 1U, FIRST,
         LAST);
 }

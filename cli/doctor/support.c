@@ -200,7 +200,7 @@ int support_write(
     buf_printf(&out,
         "Support report of vmctl, %s. Left out: the text of steps and probes, values of\n"
         "variables and environments, passwords in URLs, consoles, what steps printed.\n"
-        "Names, paths, addresses and messages are in it: read it before you pass it on.\n",
+        "Names, paths, addresses and messages are in it: read it before you send it.\n",
         now);
     add_host(&out);
     add_checks(doctor, &out);

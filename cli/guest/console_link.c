@@ -125,8 +125,8 @@ static int dial(const char *address, int64_t deadline_ms, int *ret_fd, struct er
     int failure = ETIMEDOUT;
     int rc = getaddrinfo(host, colon + 1, &hints, &found);
     if (rc != 0) {
-        return error_set(err, ERR_PROPOLIS_UNREACHABLE, "propolis-server on %s is not known: %s",
-            address, gai_strerror(rc));
+        return error_set(err, ERR_PROPOLIS_UNREACHABLE,
+            "cannot resolve the address of propolis-server, %s: %s", address, gai_strerror(rc));
     }
     for (const struct addrinfo *to = found; to && failure; to = to->ai_next) {
         failure = connect_one(to, deadline_ms, ret_fd);
@@ -204,7 +204,7 @@ static int shake_hands(struct console_link *link, const char *vm_name, const cha
     websocket_add_request(&request, address, target, headers, key);
     if (send(link->wire, request.data, request.len, MSG_NOSIGNAL) != (ssize_t)request.len) {
         return error_set_errno(err, ERR_PROPOLIS_UNREACHABLE, errno,
-            "propolis-server on %s does not take the request for the console", address);
+            "propolis-server on %s does not accept the request for the console", address);
     }
     int rc = receive_until(link->wire, &answer, has_head, address, deadline_ms, err);
     if (rc < 0) {
@@ -338,7 +338,7 @@ static int start_thread(struct console_link *link, struct error *err)
     int pair[2];
     sigset_t all, before;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot make a pair of sockets");
+        return error_set_errno(err, ERR_IO, errno, "cannot create a pair of sockets");
     }
     link->inside = pair[0];
     link->outside = pair[1];

@@ -116,5 +116,5 @@ int relay_close(struct relay *relay, struct error *err)
         return 0;
     }
     (void)error_set_errno(err, ERR_IO, relay->lost, "cannot write to the standard output");
-    return error_help(err, "make room where it goes to, and give the command again");
+    return error_help(err, "free some space where the output goes, then run the command again");
 }

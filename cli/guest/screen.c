@@ -108,7 +108,7 @@ static uint32_t u32(const unsigned char *bytes)
 
 static int rfb_violation(struct rfb *rfb, const char *what)
 {
-    return error_set(rfb->err, ERR_IO, "the screen's server breaks the protocol: %s", what);
+    return error_set(rfb->err, ERR_IO, "the screen's server violates the protocol: %s", what);
 }
 
 /* ---- the handshake (RFC 6143, 7.1 to 7.3) ---- */
@@ -126,13 +126,13 @@ static int choose_security(struct rfb *rfb)
     }
     rc = rfb_write(rfb, &(unsigned char){SECURITY_NONE}, 1);
     rc = rc < 0 ? rc : rfb_read(rfb, result, sizeof(result));
-    return rc == 0 && u32(result) != 0 ? rfb_violation(rfb, "it refuses us") : rc;
+    return rc == 0 && u32(result) != 0 ? rfb_violation(rfb, "it refuses the connection") : rc;
 }
 
 static int resize(struct rfb *rfb, uint32_t width, uint32_t height)
 {
     if (width == 0 || height == 0 || width > SIDE_MAX || height > SIDE_MAX) {
-        return rfb_violation(rfb, "a screen of no size, or too large");
+        return rfb_violation(rfb, "the screen is empty, or too large");
     }
     screen_clear(rfb->screen);
     free(TAKE_PTR(rfb->is_seen));
@@ -224,7 +224,7 @@ static int read_update(struct rfb *rfb)
         rc = encoding == ENCODING_RAW ? read_pixels(rfb, rectangle)
              : encoding == ENCODING_DESKTOP_SIZE
                  ? resize(rfb, u16(rectangle + 4), u16(rectangle + 6))
-                 : rfb_violation(rfb, "an encoding that nobody asked for");
+                 : rfb_violation(rfb, "an encoding that was not requested");
     }
     return rc < 0 || rfb->unseen == 0 ? rc : request_all(rfb);
 }
@@ -242,7 +242,7 @@ static int read_other(struct rfb *rfb, unsigned char type)
     }
     int rc = rfb_read(rfb, head, sizeof(head));
     bool is_too_long = rc == 0 && u32(head + 3) > TEXT_MAX;
-    return is_too_long ? rfb_violation(rfb, "a text that is too long")
+    return is_too_long ? rfb_violation(rfb, "a string that is too long")
            : rc < 0    ? rc
                        : rfb_skip(rfb, u32(head + 3));
 }

@@ -75,8 +75,8 @@ static int make_line(const struct paths *paths, char **ret, struct error *err)
     cleanup_free char *pattern = paths_vm(paths, "*", VM_SSH_CONFIG);
     if (strpbrk(paths->data_dir, "*?[]{}\"'\\%$\r\n")) {
         return error_set(err, ERR_USAGE,
-            "the data directory '%s' has a character in its path that ssh_config(5) takes for "
-            "something else",
+            "the path of the data directory, '%s', has a character that is special in "
+            "ssh_config(5)",
             paths->data_dir);
     }
     *ret = mem_printf("Include \"%s\"", pattern);
@@ -93,7 +93,7 @@ static int read_config(const char *path, struct buf *text, mode_t *ret_mode, str
     }
     int rc = user_path_read(path, text, err);
     if (rc == 0 && memchr(buf_str(text), '\0', text->len)) {
-        rc = error_set(err, ERR_IO, "'%s' is not a text", path);
+        rc = error_set(err, ERR_IO, "'%s' is not a text file", path);
     }
     *ret_mode = st.st_mode & 0777;
     return rc;
@@ -106,8 +106,8 @@ static int write_config(const char *path, const struct buf *text, mode_t mode, s
     cleanup_free char *dir = mem_strndup(path, (size_t)(strrchr(path, '/') - path));
     cleanup_free char *target = realpath(path, NULL);
     if (!target && errno == ENOENT && lstat(path, &st) == 0) {
-        (void)error_set(err, ERR_IO, "'%s' is a link that leads to no file", path);
-        return error_help(err, "make that file, or remove the link");
+        (void)error_set(err, ERR_IO, "'%s' is a dangling symbolic link", path);
+        return error_help(err, "create the file it points to, or remove the link");
     }
     int rc = fs_make_dirs(dir, 0700, err);
     return rc < 0 ? rc : fs_write_file(target ? target : path, buf_str(text), text->len, mode, err);

@@ -72,7 +72,7 @@ static void add_generated_key(
     struct stat st;
     bool is_open = lstat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077) != 0;
     if (is_open && st.st_uid == getuid() && chmod(path, 0600) == 0) {
-        cli_note(cli, "%s: others could read the key '%s'; now they cannot", vm_name, path);
+        cli_note(cli, "%s: the key '%s' was readable by others; now it is not", vm_name, path);
     }
     add_key_if_there(login, path);
 }
@@ -319,11 +319,12 @@ static int run_child(struct cli *cli, const struct ssh_login *login, const char 
     int rc = run_argv(argv, &wakeup, &number, err);
     wakeup_close(&wakeup);
     if (rc == SSH_TRANSPORT_FAILED && login->is_foreign) {
-        (void)error_set(
-            err, ERR_SSH, "vm '%s' was made without cloud-init: no key of ours is in it", vm_name);
+        (void)error_set(err, ERR_SSH,
+            "vm '%s' was created without cloud-init, so its guest does not have vmctl's key",
+            vm_name);
         (void)error_help(err,
-            "give it `cloud-init {}` in its VMFile, then: vmctl reload %s; or a key that it knows: "
-            "--key PATH; its console: vmctl console %s",
+            "add `cloud-init {}` to its VMFile, then: vmctl reload %s; or use a key that the guest "
+            "accepts: --key PATH; or its console: vmctl console %s",
             vm_name, vm_name);
     }
     if (rc == -ERR_SSH || (rc == SSH_TRANSPORT_FAILED && login->is_foreign)) {

@@ -92,11 +92,11 @@ int websocket_check_head(const char *head, const char *key, struct error *err)
     digest_sha1(text, strlen(text), digest);
     add_base64(&wanted, digest, sizeof(digest));
     if (strcasecmp(upgrade, "websocket") != 0 || !strcasestr(connection, "upgrade")) {
-        return error_set(err, ERR_IO, "the answer does not change to the WebSocket protocol");
+        return error_set(err, ERR_IO, "the response does not switch to the WebSocket protocol");
     }
     return text_eq(accepted, buf_str(&wanted))
                ? 0
-               : error_set(err, ERR_IO, "the answer belongs to another WebSocket request");
+               : error_set(err, ERR_IO, "the response belongs to another WebSocket request");
 }
 
 /* ---- received ---- */
@@ -107,19 +107,19 @@ static const char *problem_of(const struct websocket *ws)
     uint8_t opcode = ws->head[0] & OPCODE;
     bool is_control = opcode & CONTROL;
     if (ws->head[0] & RESERVED) {
-        return "a frame uses an extension that was not agreed on";
+        return "a frame uses an extension that was not negotiated";
     }
     if (ws->head[1] & MASKED) {
         return "a frame of the server is masked";
     }
     if (opcode > WEBSOCKET_PONG || (!is_control && opcode > WEBSOCKET_BINARY)) {
-        return "a frame is of an unknown kind";
+        return "a frame has an unknown type";
     }
     if (is_control && (!(ws->head[0] & FINAL) || ws->n_left > WEBSOCKET_CONTROL_MAX)) {
-        return "a control frame is in pieces, or too long";
+        return "a control frame is fragmented, or too long";
     }
     if (!is_control && (opcode == WEBSOCKET_CONTINUATION) != (ws->message != 0)) {
-        return "a message begins within another, or was not begun";
+        return "a message begins inside another one, or continues none";
     }
     return ws->n_left > INT64_MAX ? "a frame is longer than frames can be" : NULL;
 }

@@ -27,7 +27,7 @@ int work_tree_check(struct error *err)
     if (program) {
         return 0;
     }
-    (void)error_set(err, ERR_USAGE, "--sync copies by rsync, which this host does not have");
+    (void)error_set(err, ERR_USAGE, "--sync needs rsync, which this host does not have");
     return error_help(err, "install it: apt-get install rsync");
 }
 

@@ -142,7 +142,7 @@ static void add_lost(
                     add_answer(cli, vms, node, buf_str(&text), text.len, asked_ms);
     (void)node_refuse(node, part, &err);
     cli_note(cli, "note: %s%s", err.message,
-        is_known ? "; its VMs are those of its last answer" : "; it never answered");
+        is_known ? "; its VMs are shown as it reported them last" : "; it has never answered");
 }
 
 static int add_own(

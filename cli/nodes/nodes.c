@@ -86,7 +86,7 @@ int nodes_load_one(struct cli *cli, const char *name, struct nodes *ret_nodes,
     }
     const char *nearest = text_nearest(name, names, ret_nodes->count);
     return nearest ? error_help(err, "did you mean '%s'?", nearest)
-                   : error_help(err, "name it first: vmctl node add %s USER@HOST", name);
+                   : error_help(err, "add it first: vmctl node add %s USER@HOST", name);
 }
 
 /* ---- changes ---- */
@@ -155,7 +155,7 @@ static int change(
     int rc = fs_make_dirs(dir, 0700, err);
     rc = rc == 0 ? lockfile_take(lock, &lock_fd, err) : rc;
     if (rc == -ERR_VM_CONFLICT) {
-        return error_help(err, "another vmctl changes '%s': try again", path);
+        return error_help(err, "another vmctl is changing '%s': try again", path);
     }
     rc = rc == 0 ? read_nodes(cli, path, &text, &nodes, err) : rc;
     if (rc != 0) {
@@ -163,7 +163,7 @@ static int change(
     }
     const struct node *node = nodes_find(&nodes, name);
     if (add && node) {
-        (void)error_set(err, ERR_VM_CONFLICT, "there is a node '%s': %s", name, node->address);
+        (void)error_set(err, ERR_VM_CONFLICT, "node '%s' exists already: %s", name, node->address);
         return error_help(err, "to replace it: vmctl node rm %s", name);
     }
     if (!add && !node) {
@@ -194,10 +194,9 @@ int node_refuse(const struct node *node, const struct part *part, struct error *
     cleanup_free char *said = text_last_line(buf_str(lines), lines->len);
     (void)error_set(err, ERR_NODE, "node '%s' (%s) %s%s%s", node->name, node->address,
         part->is_late ? "does not answer" : "cannot be used", said[0] ? ": " : "", said);
-    return part->status == NO_COMMAND
-               ? error_help(err,
-                     "install vmctl there, or say where it is: node \"%s\" \"%s\" "
-                     "vmctl=\"/path/to/vmctl\"",
-                     node->name, node->address)
-               : -ERR_NODE;
+    return part->status == NO_COMMAND ? error_help(err,
+                                            "install vmctl there, or give its path: node \"%s\" "
+                                            "\"%s\" vmctl=\"/path/to/vmctl\"",
+                                            node->name, node->address)
+                                      : -ERR_NODE;
 }

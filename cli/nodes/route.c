@@ -110,7 +110,7 @@ static int check_delegable(const struct command *command, struct error *err)
         return 0;
     }
     return error_set(
-        err, ERR_USAGE, "`%s` is about files of this host: it takes no --node", command->name);
+        err, ERR_USAGE, "`%s` works on files of this host: it takes no --node", command->name);
 }
 
 int route_run(const struct cli *cli, const struct command *command, const struct node *node,
@@ -135,9 +135,9 @@ int route_check_options(
     const char *local = command->options_of_here ? command->options_of_here : "";
     for (const struct arg_option *o = command->options; o && o->name; o++) {
         if (text_has_word(local, o->name) && arg_is_given(o, values)) {
-            (void)error_set(err, ERR_USAGE, "--%s is about this host, and the VM is on node '%s'",
-                o->name, node->name);
-            return error_help(err, "give the command there: ssh -t %s", node->address);
+            (void)error_set(err, ERR_USAGE,
+                "--%s works on this host only, and the VM is on node '%s'", o->name, node->name);
+            return error_help(err, "run the command there: ssh -t %s", node->address);
         }
     }
     return 0;

@@ -105,7 +105,7 @@ static int add_found(struct spread *spread, const char *name, bool is_chosen, st
     rc = rc == 0 && is_fleets && node && !is_chosen ? has_own(spread, name, &is_own, err) : rc;
     if (rc == 0 && is_own) {
         (void)error_set(err, ERR_USAGE, "both this host and node '%s' have a vm '%s'", node, name);
-        return error_help(err, "say which: " NODE_HERE "/%s, %s/%s", name, node, name);
+        return error_help(err, "choose one: " NODE_HERE "/%s, %s/%s", name, node, name);
     }
     if (rc < 0) {
         return rc;
@@ -119,7 +119,7 @@ static int add_found(struct spread *spread, const char *name, bool is_chosen, st
     }
     if (is_chosen && !is_fleets) {
         (void)error_set(err, ERR_VM_NOT_FOUND, "there is no vm '%s' in the fleet yet", name);
-        return error_help(err, "make it: vmctl up %s", name);
+        return error_help(err, "create it: vmctl up %s", name);
     }
     return add_to_share(spread, node, name, err);
 }
@@ -140,7 +140,7 @@ static int add_to_share(
         const struct node *node = place ? nodes_find(&spread->nodes, place) : NULL;
         if (place && !node) {
             (void)error_set(err, ERR_USAGE, "there is no node '%s'", place);
-            return error_help(err, "name it first: vmctl node add %s USER@HOST", place);
+            return error_help(err, "add it first: vmctl node add %s USER@HOST", place);
         }
         mem_grow(spread->items, spread->count);
         item = &spread->items[spread->count++];

@@ -46,7 +46,7 @@ static int check_options(const struct spread *spread, struct error *err)
     for (const struct arg_option *o = spread->command->options; o && o->name; o++) {
         if (!text_has_word(allowed, o->name) && arg_is_given(o, spread->values)) {
             (void)error_set(err, ERR_USAGE, "--%s is not for VMs of the fleet", o->name);
-            return error_help(err, "give it on the VM's node: vmctl --node NODE %s --%s …",
+            return error_help(err, "use it on the VM's node: vmctl --node NODE %s --%s …",
                 spread->command->name, o->name);
         }
     }
@@ -146,7 +146,7 @@ static bool is_left(const struct spread *spread, const struct fleet_view *view, 
     const char *theirs = json_text(desired, "source");
     bool is = desired && !text_eq(theirs, source);
     if (is) {
-        cli_note(spread->cli, "note: %s is left: it belongs to another VMFile, %s", name,
+        cli_note(spread->cli, "note: %s stays as it is: it belongs to another VMFile, %s", name,
             theirs ? theirs : "?");
     }
     return is;

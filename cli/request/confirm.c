@@ -44,7 +44,7 @@ int confirm(const char *question, struct error *err)
     }
     answer[strcspn(answer, "\n")] = '\0';
     bool is_yes = strcasecmp(answer, "y") == 0 || strcasecmp(answer, "yes") == 0;
-    return is_yes ? 0 : error_set(err, ERR_CANCELLED, "nothing is changed");
+    return is_yes ? 0 : error_set(err, ERR_CANCELLED, "nothing was changed");
 }
 
 /* "20 GB, 1.3 GB written" */
@@ -120,8 +120,8 @@ int confirm_erasure(
     rc = rc < 0 ? rc : read_victims(cli, names, &ignored, now, &count_now, err);
     for (size_t i = 0; rc == 0 && i < names->count; i++) {
         if (now[i][0] && !text_eq(asked[i], now[i])) {
-            rc = error_set(err, ERR_VM_CONFLICT, "vm '%s' was made only while you were asked",
-                names->items[i]);
+            rc = error_set(
+                err, ERR_VM_CONFLICT, "vm '%s' was created after you were asked", names->items[i]);
         }
     }
     return rc;

@@ -176,7 +176,7 @@ int image_names_outdated(struct cli *cli, const struct follow_values *follow, st
         }
     }
     if (rc == 0 && json_array_size(items) == 0) {
-        cli_note(cli, "no image was got by its name yet: vmctl image search");
+        cli_note(cli, "no image of the catalogue was downloaded yet: vmctl image search");
     }
     if (rc == 0 && (output_is_data(cli) || json_array_size(items) > 0)) {
         print_items(cli, items, titles, keys, ARRAY_LEN(keys));

@@ -104,7 +104,7 @@ static int time_out(void *context, struct error *err)
 {
     (void)context;
     (void)error_set(err, ERR_TIMEOUT, "it is not done yet");
-    return error_help(err, "it continues; see later: vmctl image list");
+    return error_help(err, "it continues in the background; see: vmctl image list");
 }
 
 static void report_interrupt(void *context)
@@ -223,8 +223,8 @@ int image_request_cancel(struct cli *cli, const char *word, struct error *err)
     if (rc == 0 && is_any) {
         rc = store_commit(cli->store, batch, err);
     } else if (rc == 0) {
-        (void)error_set(err, ERR_IMAGE_NOT_FOUND, "no pull of an image '%s' is under way", word);
-        rc = error_help(err, "see what is: vmctl image list");
+        (void)error_set(err, ERR_IMAGE_NOT_FOUND, "no pull of image '%s' is in progress", word);
+        rc = error_help(err, "see which are: vmctl image list");
     }
     store_batch_free(batch);
     if (rc == -ERR_STORE_STALE) { /* one was answered just now */

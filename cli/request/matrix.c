@@ -12,8 +12,8 @@ static int take_axis(const char *option, struct matrix *matrix, struct error *er
 {
     const char *equals = strchr(option, '=');
     if (!equals || equals == option || !equals[1]) {
-        (void)error_set(err, ERR_USAGE, "--matrix '%s' gives no values", option);
-        return error_help(err, "write --matrix NAME=VALUE,VALUE, of a variable of the VMFile; or "
+        (void)error_set(err, ERR_USAGE, "--matrix '%s' has no values", option);
+        return error_help(err, "write --matrix NAME=VALUE,VALUE for a variable of the VMFile, or "
                                "--matrix vm.NAME.FIELD=VALUE,VALUE");
     }
     mem_grow(matrix->axes, matrix->n);

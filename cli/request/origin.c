@@ -57,7 +57,7 @@ int origin_check_archivable(struct cli *cli, const char *name, struct error *err
         return rc;
     }
     (void)error_set(
-        err, ERR_BACKEND_UNAVAILABLE, "the disk of vm '%s' is not a file of vmctl's", name);
+        err, ERR_BACKEND_UNAVAILABLE, "vmctl does not manage the disk of vm '%s' as a file", name);
     return error_help(err, "only VMs of backend \"qemu\" are exported and backed up");
 }
 
@@ -81,8 +81,8 @@ static int read_snapshot(
     }
     if (!is_taken && snapshot->volume) {
         return error_set(err, ERR_VM_INVALID_STATE,
-            "vm '%s': '%s' is a copy of volume '%s', for a backup, and not of the VM's disk",
-            ret->vm, name, snapshot->volume);
+            "vm '%s': '%s' is a backup copy of volume '%s', not of the VM's disk", ret->vm, name,
+            snapshot->volume);
     }
     ret->of = (struct vm_origin){.vm = ret->vm, .is_taken = is_taken, .snapshot = *snapshot};
     return 0;

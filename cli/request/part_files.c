@@ -37,7 +37,7 @@ static int append_file(struct buf *out, const char *path, size_t room, struct er
     }
     if ((uint64_t)st.st_size > room) {
         (void)error_set(err, ERR_VMFILE_INVALID,
-            "'%s' is too large to go along with the VMFile: its files are %d MiB at most", path,
+            "'%s' is too large to send with the VMFile: its files may have %d MiB in all", path,
             PART_FILES_MAX >> 20);
         return error_help(err, "copy it to that host, and write its absolute path there");
     }
@@ -130,7 +130,7 @@ int part_files_take(
         struct received file = {.name = NULL};
         if (!take_head(&sent, &file)) {
             return error_set(
-                err, ERR_USAGE, "what follows the VMFile on standard input is damaged");
+                err, ERR_USAGE, "the data after the VMFile on standard input is damaged");
         }
         rc = kept_file_write(dir, file.name, file.mode, (struct bytes){sent.data, file.size}, err);
         sent.data += file.size;

@@ -250,8 +250,8 @@ static int load_found(struct cli *cli, const struct found *found, const struct a
     rc = rc == 0 ? vmfile_load(ret->path, found->written, &inputs, &ret->load, err) : rc;
     if (rc == -ERR_VMFILE_NOT_FOUND && found->foreign) {
         return error_help(err,
-            "'%s' or its directory is another user's; if you trust it: --file %s", found->foreign,
-            found->foreign);
+            "'%s' or its directory belongs to another user; if you trust it: --file %s",
+            found->foreign, found->foreign);
     }
     if (rc == 0 && found->is_above) {
         cli_note(cli, "note: the VMFile is %s", ret->path);
@@ -285,7 +285,7 @@ static int keep_own(const struct cli *cli, struct vmfile *file, struct error *er
         const char *name = file->vms[i]->name, *place = file->places[i];
         if (place && !cli->is_for_here) {
             (void)error_set(err, ERR_USAGE, "vm '%s' is on node '%s'", name, place);
-            return error_help(err, "of this host's VMs alone: --node " NODE_HERE);
+            return error_help(err, "for this host's VMs alone: --node " NODE_HERE);
         }
         if (place) {
             vm_spec_free(file->vms[i]);

@@ -143,7 +143,7 @@ static int register_source(struct project_request *request, struct error *err)
     const struct project *project = &request->project;
     if (!request->request.extra) {
         (void)error_set(err, ERR_USAGE, "--watch is for a whole VMFile, not for some of its VMs");
-        return error_help(err, "leave the names out, or --watch");
+        return error_help(err, "leave out the names, or --watch");
     }
     if (project->is_stdin) {
         return watched_source_refuse_stdin(err);
@@ -331,8 +331,8 @@ static void note_others(const struct project_request *request, const struct stri
             "note: VMs of %s that %s%s are left as they are: %s%s (vmctl list "
             "--all-projects)",
             strrchr(request->project.path, '/') + 1,
-            project ? "are not of project " : "are of a project", project ? project : "", first,
-            more);
+            project ? "do not belong to project " : "belong to a project", project ? project : "",
+            first, more);
     }
 }
 
@@ -361,8 +361,8 @@ static int keep_protected(struct project_request *request, struct error *err)
         rc = store_get(request->cli->store, destroy.name, &record, err);
         if (record.desired && change_check_protected(record.desired, &destroy, &refusal) < 0) {
             cli_note(request->cli,
-                "note: vm '%s' is no longer in %s, but protected, and left as it is (to destroy "
-                "it, write its block again without `protect`: vmctl apply %s)",
+                "note: vm '%s' is no longer in %s, but is protected and stays as it is (to destroy "
+                "it, add its block again without `protect`, then: vmctl apply %s)",
                 destroy.name, strrchr(request->project.path, '/') + 1, destroy.name);
         } else {
             strings_append(&left, destroy.name);
@@ -450,7 +450,7 @@ static void note_kept(const struct project_request *request)
             const struct vm_snapshot *kept = &record.status->snapshots[k];
             if (record.desired && text_eq(kept->file, record.desired->recreate_token)) {
                 cli_note(cli,
-                    "%s: its former disk is kept for 24 hours; to have it back:\n"
+                    "%s: its old disk is kept for 24 hours; to restore it:\n"
                     "vmctl stop %s && vmctl snapshot restore %s %s && vmctl start %s",
                     change->name, change->name, change->name, kept->name, change->name);
             }
@@ -489,7 +489,7 @@ static int commit(struct project_request *request, struct error *err)
     rc = vm_request_run(request->cli, changes, follow, err);
     note_kept(request);
     if (rc >= 0 && request->registration) {
-        cli_note(request->cli, "watching '%s' (end it: vmctl unwatch)", request->project.path);
+        cli_note(request->cli, "watching '%s' (to stop: vmctl unwatch)", request->project.path);
     }
     return rc;
 }

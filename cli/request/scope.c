@@ -42,8 +42,7 @@ int scope_take_given(struct cli *cli, const char *project, struct error *err)
     return 0;
 }
 
-static const char help_to_name[] =
-    "name the one that you mean: --project NAME; --project '' is none";
+static const char help_to_name[] = "choose one: --project NAME, or --project '' for none";
 
 /* Of the VMs that came from the file before. */
 static int recall(struct cli *cli, const char *path, bool *ret_has_vms, struct error *err)
@@ -103,8 +102,8 @@ static int refuse_unknown(
     const struct kdl_pos *pos =
         load->file && load->file->n_diagnostics > 0 ? vmfile_load_sum_up(load, &why) : NULL;
     cleanup_free char *place = pos ? mem_printf("line %u: ", pos->line) : mem_strdup("");
-    (void)error_set(err, ERR_VMFILE_INVALID, "the project of '%s' is not known: %s%s", path, place,
-        pos ? buf_str(&why) : cause->message);
+    (void)error_set(err, ERR_VMFILE_INVALID, "cannot determine the project of '%s': %s%s", path,
+        place, pos ? buf_str(&why) : cause->message);
     return error_help(err, help_to_name);
 }
 

@@ -54,7 +54,8 @@ static int choose_each(const struct strings *known, const struct arg_strings *st
             (void)error_set(err, ERR_VM_NOT_FOUND, "there is no vm '%s'%s%s", name,
                 where ? " in " : "", where ? where : "");
             if (strchr(name, '/') && strings_have(known, vm_name_plain(name))) {
-                return error_help(err, "'%s' is of no project: --project ''", vm_name_plain(name));
+                return error_help(
+                    err, "'%s' belongs to no project: --project ''", vm_name_plain(name));
             }
             if (nearest) {
                 return error_help(err, "did you mean '%s'?", nearest);
@@ -90,7 +91,7 @@ static int check_any(
         return 0;
     }
     (void)error_set(err, ERR_VM_NOT_FOUND, "no vm has the labels '%s'", which->selector);
-    return error_help(err, "see which they have: vmctl list --show-labels");
+    return error_help(err, "see the labels of all: vmctl list --show-labels");
 }
 
 int targets_narrow(
@@ -249,7 +250,7 @@ int targets_load_or_recall(struct cli *cli, const struct arg_strings *files, str
         return rc;
     }
     result_forget_error(cli);
-    cli_note(cli, "note: going by the %zu VM%s that came from '%s'", ret_recalled->count,
+    cli_note(cli, "note: using the %zu VM%s that came from '%s'", ret_recalled->count,
         ret_recalled->count == 1 ? "" : "s", path);
     return 0;
 }
@@ -312,11 +313,11 @@ static int help_to_bring_up(
         const char *name = named->items[i], *place = project_place(&project, name);
         if (place && !strings_have(known, name)) {
             return error_help(
-                err, "'%s' has it on node '%s': vmctl --node %s …", path, place, place);
+                err, "'%s' places it on node '%s': vmctl --node %s …", path, place, place);
         }
         if (!strings_have(known, name) && project_find_vm(&project, name, 0)) {
             return error_help(
-                err, "'%s' has it, but it was not brought up yet: vmctl up %s", path, name);
+                err, "'%s' defines it, but it does not exist yet: vmctl up %s", path, name);
         }
     }
     return -(int)err->code;

@@ -92,7 +92,7 @@ static int apply(struct cli *cli, struct request *request, struct error *err)
         cli->store, request->changes, request->count, request->extra, request->outcomes, err);
     for (size_t i = 0; rc == 0 && i < request->count; i++) {
         if (request->outcomes[i].drops_memory) {
-            cli_note(cli, "%s: its saved memory is given up, as by a power cut",
+            cli_note(cli, "%s: its saved memory is discarded, as in a power cut",
                 request->changes[i].name);
         }
     }

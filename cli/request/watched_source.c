@@ -55,7 +55,7 @@ int watched_source_check(const char *path, struct error *err)
 
 int watched_source_refuse_stdin(struct error *err)
 {
-    (void)error_set(err, ERR_USAGE, "a file is watched, and not standard input");
+    (void)error_set(err, ERR_USAGE, "standard input cannot be watched, only a file");
     return error_help(err, "write it to a file, and give its name: --file PATH");
 }
 
@@ -78,7 +78,7 @@ int watched_source_check_project(
             : before[0] ? "for project "
                         : "for no project",
             own ? " " : "", name);
-        rc = error_help(err, "end that first: vmctl unwatch; or watch a copy of the folder");
+        rc = error_help(err, "stop that first: vmctl unwatch; or watch a copy of the folder");
     }
     source_record_free(record);
     return rc;
@@ -107,7 +107,7 @@ static int check_file(const struct source_record *record, bool *ret_is_settled, 
         bool is_conflict = record->state == SOURCE_CONFLICT;
         (void)error_set(err, is_conflict ? ERR_VM_CONFLICT : ERR_VMFILE_INVALID,
             "the VMFile was not applied: %s", why);
-        return error_help(err, "fix it, vmctld applies it then; see: vmctl watch --list");
+        return error_help(err, "fix it, then vmctld applies it; see: vmctl watch --list");
     }
     *ret_is_settled = text_eq(digest, record->applied_digest) && record->state == SOURCE_SYNCED;
     return 0;

@@ -274,7 +274,7 @@ static void add_changes(struct buf *out, const struct vm_record *record)
         }
     }
     if (diff.count > 0) {
-        buf_add_str(out, "Changes that wait:\n");
+        buf_add_str(out, "Pending changes:\n");
         table_print(&table, out);
     }
 }

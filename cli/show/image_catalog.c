@@ -271,13 +271,13 @@ int image_catalog_find(
         found = image;
     }
     if (!found && getting) {
-        (void)error_set(err, ERR_IMAGE_NOT_FOUND, "image '%s' is still being got", word);
+        (void)error_set(err, ERR_IMAGE_NOT_FOUND, "image '%s' is still being downloaded", word);
         return error_help(
-            err, "see how far it is: vmctl image list; end it: vmctl image cancel %s", word);
+            err, "see its progress: vmctl image list; cancel it: vmctl image cancel %s", word);
     }
     if (!found) {
         (void)error_set(err, ERR_IMAGE_NOT_FOUND, "there is no image '%s' in the cache", word);
-        return error_help(err, "see what there is: vmctl image list");
+        return error_help(err, "list the images: vmctl image list");
     }
     *ret = found;
     return 0;

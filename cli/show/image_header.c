@@ -81,9 +81,10 @@ static int open_error(const char *path, int sys_errno, struct error *err)
     struct stat st;
     if (sys_errno == EINVAL) {
         bool is_directory = user_path_stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-        (void)error_set(err, ERR_IMAGE_FORMAT, "'%s' is %s, and no disk image", path,
+        (void)error_set(err, ERR_IMAGE_FORMAT, "'%s' is %s, not a disk image", path,
             is_directory ? "a directory" : "not a regular file");
-        return error_help(err, "name the image's file, or one that vmctl has: vmctl image list");
+        return error_help(
+            err, "give the path of an image, or the name of one that vmctl has: vmctl image list");
     }
     bool is_missing = sys_errno == ENOENT || sys_errno == ENOTDIR;
     return is_missing

@@ -206,7 +206,7 @@ static void add_steps(struct buf *out, const struct outcome_view *view)
     }
     if (view->left_out_from && !view->stays_off) {
         buf_printf(out,
-            "%s: provision steps left out from step %u on (run them: vmctl up --name %s)\n",
+            "%s: provision steps from step %u on were left out (run them: vmctl up --name %s)\n",
             view->name, view->left_out_from, view->name);
     } else if (is_changed && view->stays_off) {
         buf_printf(out, "%s: provision steps changed (run them: vmctl up --name %s)\n", view->name,
@@ -251,7 +251,7 @@ void outcome_describe(struct buf *out, const struct outcome_view *view)
     if (result == CHANGE_REQUESTED) {
         buf_printf(out, "%s: %s\n", view->name,
             view->is_provisioning ? "provisioning again"
-            : view->resumed_from  ? "provisioning what was left out"
+            : view->resumed_from  ? "running the steps that were left out"
             : view->was_suspended ? "resumed"
                                   : "trying again");
     } else if (result != CHANGE_UNCHANGED && result != CHANGE_CONFIGURED) {

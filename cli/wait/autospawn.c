@@ -155,8 +155,9 @@ static int give_up(struct cli *cli, const struct controller_process *process, st
     const char *dir = cli->paths.data_dir;
     if (process->is_stopped) {
         (void)error_set(err, ERR_CONTROLLER,
-            "the controller (process %d) was asked to end, but is halted", (int)process->pid);
-        return error_help(err, "let it end: kill -CONT %d", (int)process->pid);
+            "the controller (process %d) was asked to end, but is stopped (SIGSTOP)",
+            (int)process->pid);
+        return error_help(err, "resume it, then it ends: kill -CONT %d", (int)process->pid);
     }
     (void)error_set(
         err, ERR_CONTROLLER, "a controller holds '%s/controller.lock', but does not serve", dir);

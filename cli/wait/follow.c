@@ -316,7 +316,7 @@ static void report_end(
     } else if (goal_ignored_steps(&target->goal, record)) {
         /* This command did not ask for these steps: it does not fail for them, nor hide them. */
         const char *message = record->status->conditions[CONDITION_PROVISIONED].message;
-        cli_note(cli, "%s: warning: not ready, its provisioning failed before%s%s", target->name,
+        cli_note(cli, "%s: warning: not ready: its provisioning failed earlier%s%s", target->name,
             message ? ": " : "", message ? message : "");
         cli_note(
             cli, "%s: run the steps again: vmctl provision --name %s", target->name, target->name);
@@ -405,7 +405,7 @@ static void distrust_halted(struct follower *follower)
     if (!follower->is_halt_noted) {
         live_block_erase(&follower->progress.block);
         cli_note(follower->cli,
-            "note: the controller is halted, nothing is known until it resumes: kill -CONT %d",
+            "note: the controller is stopped (SIGSTOP); resume it: kill -CONT %d",
             (int)controller->pid);
         follower->is_halt_noted = true;
     }
@@ -522,7 +522,7 @@ static void set_timeout(
     }
     if (follower->loop.controller.is_stopped) {
         (void)error_set(err, ERR_TIMEOUT,
-            "whether vm '%s' is %s is not known: the controller is halted", target->name, goal);
+            "cannot check whether vm '%s' is %s: vmctld is stopped (SIGSTOP)", target->name, goal);
         (void)error_help(
             err, "resume it: kill -CONT %d; or end it (VMs keep running): kill -9 %d", pid, pid);
         return;

@@ -461,23 +461,21 @@ static const struct refusal {
     {.applies = is_taken_back,
         .code = ERR_VM_FAILED,
         .text = "vm '{vm}' is not {goal}: another command started it since",
-        .help = "see what it is meant to be: vmctl status {vm}"},
+        .help = "see its desired state: vmctl status {vm}"},
     {.applies = is_volume_reversed,
         .code = ERR_VM_FAILED,
-        .text = "vm '{vm}': the volume is not {goal}: another command took that back since",
-        .help = "see what it has: vmctl describe {vm}; vmctl volume list"},
+        .text = "vm '{vm}': the volume is not {goal}: another command undid the request",
+        .help = "see its volumes: vmctl describe {vm}; vmctl volume list"},
     {.applies = is_overtaken,
         .code = ERR_VM_FAILED,
         .text =
-            "vm '{vm}': another command's run of the provision steps (--from) took the place of "
-            "this one before it had ended",
+            "vm '{vm}': another command ran the provision steps (--from) before this run had ended",
         .help = "run them again: vmctl provision --name {vm}"},
     {.applies = has_snapshot_failed, .blocker = offsetof(struct vm_status, snapshot_failure)},
     {.applies = is_snapshot_unknown,
         .code = ERR_VM_FAILED,
-        .text =
-            "vm '{vm}': what came of this request is not known, as another followed: it failed, "
-            "or what it did was undone",
+        .text = "vm '{vm}': the result of this request is unknown, as another one followed: it "
+                "failed, or it was undone",
         .help = "see: vmctl events {vm}; vmctl snapshot list {vm}"},
     {.applies = has_recreation_failed, .blocker = offsetof(struct vm_status, recreate_failure)},
     {.applies = is_stalled, .blocker = offsetof(struct vm_status, blocker)},

@@ -124,7 +124,7 @@ static int check_volume(
     const double gib = 1 << 30;
     if (bytes == VOLUME_IS_FOREIGN) {
         (void)error_set(err, ERR_OVERLAY,
-            "volume '%s': '%s' is no qcow2 file, or one that needs another file", volume->name,
+            "volume '%s': '%s' is not a qcow2 file, or one that needs another file", volume->name,
             path);
         return error_help(err,
             "move it away, or copy the image into it: qemu-img convert -O qcow2 IMAGE %s", path);

@@ -73,7 +73,7 @@ static void read_one(struct vmfile_reader *reader, const struct kdl_node *node, 
     made.name = read_argument(reader, node, 0, node_name_is_valid, "name",
         "as a VM's: letters, digits, '.', '_' and '-'; \"" NODE_HERE "\" is this host");
     made.address = read_argument(reader, node, 1, node_address_is_valid, "address",
-        "as ssh takes it: b.lan, user@b.lan, ssh://user@b.lan:2222");
+        "write it as for ssh: b.lan, user@b.lan, ssh://user@b.lan:2222");
     const struct node *first = made.name[0] ? nodes_find(nodes, made.name) : NULL;
     if (first) {
         vmfile_report(reader, node->pos, "every node needs a name of its own",

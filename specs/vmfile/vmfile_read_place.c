@@ -90,7 +90,7 @@ static void report_unknown(struct vmfile_reader *reader, const struct vmfile_fie
             ? mem_strdup("the fleet chooses, on a host that is in one: vmctl fleet join")
         : nearest   ? mem_printf("did you mean `%s`?", nearest)
         : known.len ? mem_printf("%s; another: vmctl node add %s USER@HOST", buf_str(&known), name)
-                    : mem_printf("name it first: vmctl node add %s USER@HOST", name);
+                    : mem_printf("add it first: vmctl node add %s USER@HOST", name);
     vmfile_report(reader, field->value->pos, hint, "there is no node \"%s\"", name);
 }
 

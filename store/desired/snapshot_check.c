@@ -62,8 +62,8 @@ int snapshot_check(const struct vm_record *record, const struct snapshot_order *
     }
     if (order->verb == SNAPSHOT_RESTORE && present && present->volume) {
         return error_set(err, ERR_VM_INVALID_STATE,
-            "vm '%s': '%s' is a copy of volume '%s', for a backup, and not of the VM's disk",
-            vm_name, order->name, present->volume);
+            "vm '%s': '%s' is a backup copy of volume '%s', not of the VM's disk", vm_name,
+            order->name, present->volume);
     }
     if (order->verb != SNAPSHOT_CREATE) {
         return is_there ? 0

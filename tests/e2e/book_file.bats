@@ -65,10 +65,10 @@ spec() { vmctl status "$1" -o json | jq -r ".desired.spec.$2"; }
     says "there is no VMFile 'VMFile.kdl'"
     vmfile foreign && mv VMFile.kdl ..
     fails 2 vmctl up
-    says "'$work/project/other/VMFile.kdl' or its directory is another user's" "--file $work/project/other/VMFile.kdl"
+    says "'$work/project/other/VMFile.kdl' or its directory belongs to another user" "--file $work/project/other/VMFile.kdl"
     chown 0 .. && chown 12345 ../VMFile.kdl
     fails 2 vmctl up
-    says "is another user's"
+    says "belongs to another user"
 }
 
 @test "relative paths start at the VMFile's directory, ~ is the home directory" {

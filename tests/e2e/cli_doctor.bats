@@ -146,8 +146,8 @@ result() { awk -v check="$1" '$1 == check { print $2 }' <<<"$output"; }
     run vmctl doctor
     echo "$output"
     [ "$status" -eq 0 ]
-    says "directories of VMs that a store before this one knew: web"
-    says 'help: they stay in vms/, and `vmctl up` of its VMFile takes the disk of each back'
+    says "VM directories from an earlier store: web"
+    says "they stay in vms/; \`vmctl up\` with a VM's VMFile takes its disk back"
     vmctl -q up
     [ -e "$data/vms/web/mark" ]
     [ ! -e "$data/quarantine" ]
@@ -221,7 +221,7 @@ result() { awk -v check="$1" '$1 == check { print $2 }' <<<"$output"; }
     run vmctl doctor --support report.txt
     echo "$output"
     [ "$status" -eq 0 ]
-    says "report.txt: written; read it before you pass it on"
+    says "report.txt: written; read it before you send it"
     [ "$(stat -c %a report.txt)" = 600 ]
     run ! grep -n hush report.txt
     grep -q '^==== vmctl doctor$' report.txt

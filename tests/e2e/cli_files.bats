@@ -93,7 +93,7 @@ names() {
         sed -i 's/vm /\/\/ mine\nvm /' VMFile.kdl
         cp VMFile.kdl mine
         fails 1 vmctl init --starter "$starter"
-        says "there is 'VMFile.kdl' already, which stays as it is" "vmctl up"
+        says "'VMFile.kdl' exists already and was not changed" "vmctl up"
         cmp VMFile.kdl mine
         mv VMFile.kdl "$starter.kdl"
     done

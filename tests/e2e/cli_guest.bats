@@ -150,7 +150,7 @@ said() {
     run vmctl cp -O 'web:a b*' 'c d' web:'it'\''s'
     [ "${lines[-3]} ${lines[-2]} ${lines[-1]}" = '<web:a\ b\*> <c d> <web:it\'\''s>' ]
     fails 2 vmctl cp -O $'web:a\nb' .
-    says "no name may have a line end"
+    says "a name cannot have a line break"
 }
 
 @test "a private key that others may read is used by way of a copy that nobody else may" {
@@ -175,7 +175,7 @@ said() {
     [ -e "$key" ] || ssh-keygen -q -t ed25519 -N '' -f "$key"
     chmod 644 "$key"
     run vmctl ssh web
-    says "others could read the key '$key'"
+    says "the key '$key' was readable by others"
     has "<IdentityFile=\"$key\">"
     [ "$(stat -c %a "$key")" = 600 ]
 }
@@ -238,7 +238,7 @@ said() {
     says "does not include the VMs"
     rm dotfiles/config
     fails 1 vmctl ssh-config --install
-    says "leads to no file"
+    says "is a dangling symbolic link"
 }
 
 @test "ssh-config of a directory with a line end in its name is refused" {
@@ -249,7 +249,7 @@ said() {
     vmctl up -q
     : >"$XDG_DATA_HOME/vmctl/vms/web/known_hosts"
     fails 2 vmctl ssh-config web
-    says "line end in its name" "vmctl ssh web"
+    says "line break in its name" "vmctl ssh web"
 }
 
 @test "exec keeps the words as they are" {
@@ -364,18 +364,18 @@ print('listening', flush=True); signal.pause()" >"$work/listens" 3>&- &
     kill "$pid"
 }
 
-@test "port-forward refuses what are no ports" {
+@test "port-forward refuses what is not a pair of ports" {
     local pair
     vmfile web
     vmctl up -q
     for pair in 0:80 8080:0 : 8080: a:80 80:65536 1:2:3; do
         fails 2 vmctl port-forward web "$pair"
-        says "'$pair' are no ports" "8080:80"
+        says "'$pair' is not a pair of ports" "8080:80"
     done
     fails 2 vmctl port-forward
     says "port-forward needs a port"
     fails 2 vmctl port-forward web
-    says "'web' are no ports"
+    says "'web' is not a pair of ports"
     fails 2 vmctl port-forward --name web
     says "port-forward needs a port"
     fails 2 vmctl port-forward --address nowhere web :80
@@ -412,7 +412,7 @@ print('listening', flush=True); signal.pause()" >"$work/listens" 3>&- &
     has "web: a shell where step 2 failed; then: vmctl provision --name web --from 2"
     [ "${lines[-3]} ${lines[-2]} ${lines[-1]}" = "<-t> <--> <web>" ]
     fails 2 vmctl provision --shell -d
-    says "--shell is for one VM"
+    says "--shell takes one VM"
     vmfile web db
     fails 2 vmctl provision --shell
     says "one VM, not several"

@@ -209,7 +209,7 @@ KDL
     vmctl up -q
     run vmctl describe web
     [ "$status" -eq 0 ]
-    [[ "$output" =~ Changes\ that\ wait:$'\n'\ +FIELD\ +NOW\ +WANTED\ +NEEDS$'\n'\ +memory\ +1024\ +2048\ +restart ]]
+    [[ "$output" =~ Pending\ changes:$'\n'\ +FIELD\ +NOW\ +WANTED\ +NEEDS$'\n'\ +memory\ +1024\ +2048\ +restart ]]
     has "  2 of 2 steps done"
     says "  2/2 done     shell inline \"echo two\" (in "
     says "127.0.0.1:18080 -> 80/tcp"
@@ -476,12 +476,12 @@ answer() {
     run vmctl wait web --ready --timeout 1s
     kill -CONT "$pid"
     [ "$status" -eq 4 ]
-    says "whether vm 'web' is ready is not known: the controller is halted"
+    says "cannot check whether vm 'web' is ready: vmctld is stopped (SIGSTOP)"
     says "kill -CONT $pid"
     kill -STOP "$pid"
     vmctl wait web --ready >"$work/out" 2>&1 3>&- &
     job=$!
-    await grep -q "the controller is halted" "$work/out"
+    await grep -qF "the controller is stopped (SIGSTOP)" "$work/out"
     kill -CONT "$pid"
     wait "$job"
 }

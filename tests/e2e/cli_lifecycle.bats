@@ -97,9 +97,9 @@ keeps() { says "vm '$1' is protected, and keeps its disk" "vmctl apply $1 --file
     [ "$(field Status db)" = Ready ]
     sed -i '/"db"/d; /"new"/d' VMFile.kdl
     fails 0 vmctl up --prune=destroy -y --dry-run
-    says "vm 'db' is no longer in VMFile.kdl, but protected" "new: destroyed (dry run)"
+    says "vm 'db' is no longer in VMFile.kdl, but is protected" "new: destroyed (dry run)"
     fails 0 vmctl up --prune=destroy -y
-    says "vm 'db' is no longer in VMFile.kdl, but protected, and left as it is" "vmctl apply db"
+    says "vm 'db' is no longer in VMFile.kdl, but is protected and stays as it is" "vmctl apply db"
     await eval '[ "$(vmctl list -o name | tr "\n" " ")" = "db web " ]'
     vmfile web db
     sed -i "/\"db\"/s|$work/image|$work/other|" VMFile.kdl
@@ -295,7 +295,7 @@ keeps() { says "vm '$1' is protected, and keeps its disk" "vmctl apply $1 --file
     [ "$status" -eq 0 ]
     run vmctl create --name one --backend noop --image "$work/image" --vcpus 2
     [ "$status" -eq 6 ]
-    says "vm 'one' exists already, and is different" "vmctl destroy one"
+    says "vm 'one' exists already, with other settings" "vmctl destroy one"
     run vmctl create --name one --backend noop --image "$work/image" --start -q
     [ "$status" -eq 0 ]
     [ "$(field State one)" = running ]
@@ -340,7 +340,7 @@ keeps() { says "vm '$1' is protected, and keeps its disk" "vmctl apply $1 --file
     local line name
     name=$(vmctl snapshot list web -o name | tail -n 1)
     line="vmctl stop web && vmctl snapshot restore web $name && vmctl start web"
-    grep -Fxq "web: its former disk is kept for 24 hours; to have it back:" notes
+    grep -Fxq "web: its old disk is kept for 24 hours; to restore it:" notes
     grep -Fxq "$line" notes
     bash -ec "$line"
     run vmctl snapshot rm -q web "$name" # of a VM that runs

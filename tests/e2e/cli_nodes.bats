@@ -18,7 +18,7 @@ teardown() { nodes_teardown; }
     [ "$status" -eq 0 ]
     says "Name:       b" "State:      ready" "nodes.kdl:1"
     fails 6 vmctl node add b x@y
-    says "there is a node 'b'" "vmctl node rm b"
+    says "node 'b' exists already" "vmctl node rm b"
     fails 2 vmctl node add local x@y
     fails 2 vmctl node add c -- -oProxyCommand=x
     says "cannot be the address of a node"
@@ -192,7 +192,7 @@ spread_file() {
     # too much, and what is not ours
     truncate -s 5M motd
     fails 2 vmctl up
-    says "too large to go along" "copy it to that host"
+    says "too large to send" "copy it to that host"
     printf 'hello' >motd
     for bad in '644 9 ab/x\nshort' '644 1 ../x\ny' '644 1 ab/..\ny' '9644 1 ab/x\ny' 'x' '644 1 ab/c/d\ny'; do
         printf 'vm "z" { backend "noop"; image "%s" }\0' "$work/image" >"$work/part"

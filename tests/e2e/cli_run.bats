@@ -145,7 +145,7 @@ END
     local name
     name=$(vmctl list -o name)
     [[ $name == web-run-???? ]]
-    has "$name: kept; destroy it with: vmctl destroy $name"
+    has "$name: kept; to destroy it: vmctl destroy $name"
     run vmctl up --prune -q
     [ "$output" = "web: created" ]
     [ "$(field Status "$name")" = Ready ]
@@ -160,7 +160,7 @@ END
     [ "$status" -eq 3 ]
     local name
     name=$(vmctl list -o name)
-    has "$name: kept; destroy it with: vmctl destroy $name"
+    has "$name: kept; to destroy it: vmctl destroy $name"
     vmctl controller stop
     run vmctl wait "$name"
     [ "$status" -eq 0 ]
@@ -357,7 +357,7 @@ failure = suites[0].findall("testcase")[2].find("failure")
 assert failure.get("message") == "exit status 7", failure
 P
     fails 2 vmctl run --rm --matrix tag -- true
-    says "gives no values"
+    says "has no values"
     fails 1 vmctl run --rm --junit "$work/nowhere/x" --matrix tag=1 -- true
     no_vms
 }
@@ -370,10 +370,10 @@ P
     says "--name web"
     run vmctl run --rm
     [ "$status" -eq 2 ]
-    says "run needs a command behind \`--\`"
+    says "run needs a command after \`--\`"
     run vmctl run --rm web -- true
     [ "$status" -eq 2 ]
-    says "name a VM of it with --name"
+    says "select its VM with --name"
     run vmctl run --rm --name nope -- true
     [ "$status" -eq 3 ]
     run vmctl run VMFile.kdl -f VMFile.kdl --name web -- true

@@ -162,7 +162,7 @@ stopping() { vmctl list 2>/dev/null | grep -q "^$1 .*Stopping"; }
     printf '{"ignorePowerdown": true, "ignoreQuit": true, "ignoreTerminate": true, "ignoreKill": true}\n' \
         >"$data/noop/stuck.json"
     fails 1 vmctl controller stop --shut-down-vms
-    says "could not be shut down: vm 'stuck'" "controller: stopped"
+    says "cannot shut down: vm 'stuck'" "controller: stopped"
     vmctl list -d 2>/dev/null || true
     is_down db
     is_down web

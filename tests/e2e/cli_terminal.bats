@@ -61,7 +61,7 @@ shows_line() { screen | grep -Fxq -- "$1"; }
 ends_with() { screen | tail -n 2 | head -n 1 | grep -Fxq -- "$1"; } # and a prompt follows
 
 @test "on a terminal a disk is erased only after a yes, which Ctrl-C and the end of the input are not" {
-    local no='error[vmctl::cancelled]: nothing is changed'
+    local no='error[vmctl::cancelled]: nothing was changed'
     local kept='What is on it is kept as a snapshot for 24 hours. Replace it? [y/N]'
     local command answer question does
     printf 'vm "web" { backend "noop"; image "%s"; disk 20; }\n' "$work/image" >VMFile.kdl
@@ -95,7 +95,7 @@ ends_with() { screen | tail -n 2 | head -n 1 | grep -Fxq -- "$1"; } # and a prom
     tmux send-keys yes Enter
     await ends_with =0
     shows_line 'web: recreating'
-    shows_line 'web: its former disk is kept for 24 hours; to have it back:'
+    shows_line 'web: its old disk is kept for 24 hours; to restore it:'
     tmux send-keys "clear; vmctl down -d; vmctl down --destroy -y; echo =\$?" Enter
     await ends_with =0
     tmux send-keys "clear; vmctl destroy --all; vmctl down --destroy; echo =\$?" Enter
@@ -113,7 +113,7 @@ ends_with() { screen | tail -n 2 | head -n 1 | grep -Fxq -- "$1"; } # and a prom
     tmux send-keys y Enter
     await ends_with =6
     run screen
-    has "error[vmctl::vm::conflict]: vm 'web' was made only while you were asked"
+    has "error[vmctl::vm::conflict]: vm 'web' was created after you were asked"
     [ "$(vmctl list -o name)" = web ]
 }
 

@@ -87,7 +87,7 @@ teardown() { cli_teardown; }
         run vmctl $command
         echo "$command: $output"
         [ "$status" -eq 0 ]
-        has "note: going by the 1 VM that came from '$PWD/VMFile.kdl'"
+        has "note: using the 1 VM that came from '$PWD/VMFile.kdl'"
     done
     cd "$work" || return 1
     mkdir other && cd other || return 1
@@ -141,7 +141,7 @@ lacks() { vmctl status web | grep -q "^  Synced .*$1"; }
     chmod +x "$work/bin/ssh"
     PATH=$work/bin:$PATH run vmctl ssh minimal
     [ "$status" -eq 255 ]
-    has "error[vmctl::ssh::failed]: vm 'minimal' was made without cloud-init: no key of ours is in it"
+    has "error[vmctl::ssh::failed]: vm 'minimal' was created without cloud-init, so its guest does not have vmctl's key"
     says "vmctl reload minimal" "--key PATH"
     : >"$work/key"
     PATH=$work/bin:$PATH run vmctl ssh minimal --key "$work/key"
@@ -252,7 +252,7 @@ on_terminal() {
     fails 2 vmctl port web db
     says "port takes one VM"
     fails 2 vmctl run a.kdl b.kdl -- true
-    says 'run needs a command behind `--`, and at most a VMFile before it'
+    says 'run needs a command after `--`, and at most one VMFile before it'
     fails 2 vmctl run --file a.kdl b.kdl -- true
     says "the VMFile is given twice: 'a.kdl' and 'b.kdl'"
     run vmctl wait --for=condition=Nothing
@@ -285,7 +285,7 @@ on_terminal() {
     [[ $(vmctl help vmfile) == *"man 5 VMFile.kdl"* ]]
     run vmctl explain nonsense
     [ "$status" -eq 2 ]
-    says "see all: vmctl explain"
+    says "list them: vmctl explain"
     run vmctl explain
     [ "$(grep -c '^vmctl::' <<<"$output")" -gt 40 ]
     run vmctl --help
@@ -338,11 +338,11 @@ on_terminal() {
         fails 2 vmctl $line
         says "error[vmctl::usage]: unknown option" "help: $expected"
     done <<'END'
-up -d --build|images come ready-made
-up --force-recreate|vmctl restart starts VMs afresh with their disks
-up --remove-orphans|VMs that the VMFile no longer names: vmctl up --prune=stop
+up -d --build|images are ready-made
+up --force-recreate|vmctl restart restarts VMs with their disks
+up --remove-orphans|for VMs that the VMFile no longer names: vmctl up --prune=stop
 up --wait|vmctl up waits until all are ready
-up --provision|the provision steps again: vmctl provision
+up --provision|to run the provision steps again: vmctl provision
 down -v|vmctl down keeps the disks
 down --volumes|vmctl down keeps the disks
 ssh web -c|a command: vmctl ssh VM -- COMMAND
@@ -561,7 +561,7 @@ END
 @test "a VM that the VMFile has and no one brought up, one that it has not, and a verb of image" {
     vmfile db web
     fails 3 vmctl status web
-    says "there is no vm 'web'" "'$work/project/VMFile.kdl' has it, but it was not brought up yet: vmctl up web"
+    says "there is no vm 'web'" "'$work/project/VMFile.kdl' defines it, but it does not exist yet: vmctl up web"
     fails 3 vmctl up nosuch
     says "there is no vm 'nosuch' in" "it has: db, web"
     fails 2 vmctl image pul

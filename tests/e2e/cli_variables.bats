@@ -81,7 +81,7 @@ vm db disk=10 {
     [[ "$output" == *"did you mean"* ]]
     run vmctl up --set mem
     [ "$status" -eq 2 ]
-    [[ "$output" == *"--set 'mem' gives no value"* ]]
+    [[ "$output" == *"--set 'mem' has no value"* ]]
     run vmctl up --set vm.db.memory=much
     [ "$status" -eq 2 ]
     [[ "$output" == *'`memory` is not a size: "much"'* ]]
@@ -173,7 +173,7 @@ END
     says "there is no VMFile 'prod/none.kdl'"
     run vmctl up -d --watch -f . -f - <<<'vm "db" { memory 3000 }'
     [ "$status" -eq 2 ]
-    says "a file is watched, and not standard input"
+    says "standard input cannot be watched, only a file"
     vmctl -q up -d -f . -f prod --prune -y
     vmctl -q up -d --prune -y
     await refute vmctl get cache

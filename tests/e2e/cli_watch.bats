@@ -253,7 +253,7 @@ has_setting() { [ "$(vmctl status "$1" -o json | jq -r ".desired.spec.$2")" = "$
     vmctl -q up -f vms -f else/prod.kdl --set n=3 --watch --prune
     run vmctl unwatch vms/VMFile.kdl
     [ "$status" -eq 2 ]
-    says "end that first: vmctl unwatch $PWD/vms"
+    says "stop that first: vmctl unwatch $PWD/vms"
     rm vms/other.kdl
     await is_source Missing "$PWD/vms/other.kdl"
     { echo 'var "n" default=1'; block node 'memory 600' | sed 's/"node"/& count="${{ n }}"/'; } >vms/VMFile.kdl

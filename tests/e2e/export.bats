@@ -66,11 +66,11 @@ on_terminal() { script -qec "$1" /dev/null </dev/null; }
     fails 6 vmctl import web.vmctl
     says "vm 'web' exists already" "vmctl import --name NEW web.vmctl"
     fails 1 vmctl import missing.vmctl --name three
-    says "cannot read 'missing.vmctl': No such file" "a directory that has backups"
+    says "cannot read 'missing.vmctl': No such file" "a directory with backups"
     fails 2 vmctl import notes --name three
-    says "'notes' is no archive of vmctl"
+    says "'notes' is not an archive of vmctl"
     fails 2 vmctl import --start
-    says "are for an archive, and none is given"
+    says "--detach need an archive"
     fails 6 vmctl import web.vmctl --name two
     fails 2 vmctl import web.vmctl --name ../x
     fails 2 vmctl import web.vmctl --user ubuntu
@@ -92,7 +92,7 @@ on_terminal() { script -qec "$1" /dev/null </dev/null; }
 
 @test "an export that could not be written is refused before its work, and a pipe with a name is read" {
     fails 1 vmctl export web missing/web.vmctl
-    says "cannot make a file in 'missing': No such file" "ls -ld missing"
+    says "cannot create a file in 'missing': No such file" "ls -ld missing"
     [ -z "$(ls "$DATA/vms/web/snapshots")" ]
     vmctl import -q --name two <(cat web.vmctl)
     is_imported two
@@ -109,7 +109,7 @@ on_terminal() { script -qec "$1" /dev/null </dev/null; }
     fails 1 vmctl import flipped.vmctl --name two
     { cat web.vmctl; echo more; } >long.vmctl
     fails 1 vmctl import long.vmctl --name two
-    says "has something behind its end"
+    says "has data after its end"
     echo hello | zstd -q >text.vmctl
     fails 1 vmctl import text.vmctl --name two
     leaves_nothing
@@ -139,7 +139,7 @@ repack() { tar --zstd -C members -cf "$1.vmctl" manifest.json $(cd members && ls
     jq '.format = 2 | .vmctl = "9.1"' manifest.json >members/manifest.json
     repack harm
     fails 1 vmctl import harm.vmctl --name two
-    says "is of format 2" "9.1, or a newer one"
+    says "has format 2" "9.1, or a newer one"
     jq '.members[-1].size = 90000000000000' manifest.json >members/manifest.json
     repack harm
     fails 1 vmctl import harm.vmctl --name two
@@ -171,7 +171,7 @@ vm "busy" { image "guest.qcow2"; backend "noop"; forward host=20080 guest=80 }
 EOF
     vmctl -q up --file run.kdl
     fails 1 vmctl export busy busy.vmctl
-    says "the disk of vm 'busy' is not a file of vmctl's" "only VMs of backend \"qemu\""
+    says "vmctl does not manage the disk of vm 'busy' as a file" "only VMs of backend \"qemu\""
     [ ! -e busy.vmctl ]
     fails 1 vmctl backup busy
     says "only VMs of backend \"qemu\" are exported and backed up"
@@ -196,7 +196,7 @@ the_last() { ls -t backups/web-*.qcow2 | head -n 1; }
     qemu-img compare -q "$DATA/vms/web/overlay.qcow2" "$(the_last)"
     qemu-io -c 'write -P 0x5b 2M 64k' -c 'write -z 1M 64k' "$DATA/vms/web/overlay.qcow2" >/dev/null
     fails 0 vmctl backup web backups
-    says "what has changed since the one before"
+    says "changes since the previous one"
     [ "$(stat -c %s "$(the_last)")" -lt 2000000 ]
     [[ $(qemu-img info --output json "$(the_last)" | jq -r '."backing-filename"') == web-*-full.qcow2 ]] # the directory may be moved
     qemu-img compare -q "$DATA/vms/web/overlay.qcow2" "$(the_last)"
@@ -231,7 +231,7 @@ the_last() { ls -t backups/web-*.qcow2 | head -n 1; }
     (cd ahead.members && tar --zstd -cf "../$settings" manifest.json $(ls | grep -v manifest.json))
     qemu-io -c 'write -P 0x6c 3M 64k' "$DATA/vms/web/overlay.qcow2" >/dev/null
     fails 0 vmctl backup web ahead
-    says "what has changed since the one before"
+    says "changes since the previous one"
     vmctl import -q ahead --name two
     qemu-img compare -q "$DATA/vms/web/overlay.qcow2" "$DATA/vms/two/overlay.qcow2"
     vmctl destroy -q two
@@ -261,14 +261,14 @@ the_last() { ls -t backups/web-*.qcow2 | head -n 1; }
     cp "$inc" whole.qcow2
     qemu-io -c 'write -P 0x5c 2M 64k' "$inc" >/dev/null
     fails 1 vmctl import backups --name two
-    says "archive::invalid" "another SHA-256"
+    says "archive::invalid" "does not have the SHA-256"
     qemu-img rebase -u -f qcow2 -b /etc/passwd -F raw "$inc"
     fails 1 vmctl import backups --name two
-    says "is on another file than its manifest says"
+    says "its backing file is not the one that its manifest gives"
     cp whole.qcow2 "$inc"
     mv "$full" away.qcow2
     fails 1 vmctl import backups --name two
-    says "$(basename "$full")" "another backup of it may be whole: ls $PWD/backups/web-*.vmctl"
+    says "$(basename "$full")" "another backup of the VM may be intact: ls $PWD/backups/web-*.vmctl"
     leaves_nothing
     fails 0 vmctl backup web backups
     says "web: a full backup: cannot read" "$(basename "$full")"
@@ -284,12 +284,12 @@ the_last() { ls -t backups/web-*.qcow2 | head -n 1; }
     echo x >backups/web-20200101-20200101-000000-full.vmctl
     echo x >backups/web-20200101-000000-20200101-000000-full.vmctl
     fails 0 vmctl backup web backups
-    says "what has changed since the one before"
+    says "changes since the previous one"
     echo x >backups/web-20200101-000000-full.vmctl
     fails 0 vmctl backup web backups
     says "web: a full backup: '" "web-20200101-000000-full.vmctl' is damaged"
     fails 1 vmctl import backups --name two
-    says "000000-full.vmctl' is damaged" "move it away, or name the one that you mean"
+    says "000000-full.vmctl' is damaged" "move it away, or choose one"
     rm backups/{web-20200101-000000-full,web-2-20200101-000000-full,website}.vmctl
     rm backups/web-20200101-{20200101-000000,000000-20200101-000000}-full.vmctl
     mkdir backups/web-20200101-000000-full.vmctl # that cannot be read
@@ -303,7 +303,7 @@ the_last() { ls -t backups/web-*.qcow2 | head -n 1; }
     rm -r taken
     fails 3 vmctl backup wep backups
     fails 6 flock backups vmctl backup web backups
-    says "another backup to 'backups' is under way" "wait until it is done"
+    says "another backup to 'backups' is in progress" "wait until it is done"
 }
 
 bitmaps_of() { qemu-img info --output json "$1" | jq -r '."format-specific".data.bitmaps[]?.name'; }
@@ -327,7 +327,7 @@ has_process() { [[ $(pid_of "$1") =~ ^[0-9]+$ ]]; }
     await has_process web
     vmctl suspend -q web
     fails 0 vmctl backup web backups
-    says "web: a full backup: the ones before are of another VM of that name"
+    says "web: a full backup: the earlier backups are of another VM of that name"
     qemu-img compare -q -U "$DATA/vms/web/overlay.qcow2" "$(the_last)"
     vmctl stop -q web --timeout 0
 }
@@ -339,7 +339,7 @@ has_process() { [[ $(pid_of "$1") =~ ^[0-9]+$ ]]; }
     fails 1 vmctl export web small/web.vmctl
     says "io::no_space" "'small/web.vmctl': cannot write: No space" "make room there, then export it again"
     fails 1 vmctl backup web small --full
-    says "io::no_space" "there is no room in '$PWD/small' for a copy of " " MiB of the disk of vm 'web'" "the backups that are there are whole"
+    says "io::no_space" "there is no room in '$PWD/small' for a copy of " " MiB of the disk of vm 'web'" "the existing backups are intact"
     [ "$(ls -A small | wc -l)" -eq 2 ]
     vmctl import -q small --name two
     qemu-img compare -q "$DATA/vms/web/overlay.qcow2" "$DATA/vms/two/overlay.qcow2"
@@ -376,12 +376,12 @@ has_process() { [[ $(pid_of "$1") =~ ^[0-9]+$ ]]; }
     vmctl start -q -d web
     await has_process web
     fails 1 vmctl export web running.vmctl --with-volumes
-    says "vm 'web' runs, and its volumes are copied while it is stopped" "vmctl stop web"
+    says "vm 'web' is running, and its volumes can be exported only while it is stopped" "vmctl stop web"
     fails 0 vmctl backup web running --with-volumes
     refute grep -q 'without volume' <<<"$output"
     [ "$(ls running | sed 's/.*-full//' | tr '\n' ' ')" = ".data.qcow2 .qcow2 .vmctl " ]
     fails 0 vmctl backup web kept
-    says "web: without volume 'data': give --with-volumes"
+    says "web: without volume 'data': use --with-volumes"
     vmctl stop -q web --timeout 0
     fails 0 vmctl export web without.vmctl
     says "web: without volume 'data'"
@@ -398,7 +398,7 @@ has_process() { [[ $(pid_of "$1") =~ ^[0-9]+$ ]]; }
     says "web: without volume 'data', which has no file"
     cp volume.qcow2 "$volume"
     fails 6 vmctl import kept --name two
-    says "there is a volume 'data' already" "vmctl volume rm data"
+    says "volume 'data' exists already" "vmctl volume rm data"
     vmctl destroy -q web
     vmctl volume rm data
     fails 0 vmctl import kept --name two
@@ -412,7 +412,7 @@ has_process() { [[ $(pid_of "$1") =~ ^[0-9]+$ ]]; }
     [ ! -e "$DATA/imports" ] || [ -z "$(ls "$DATA/imports")" ]
     vmctl export -q job/web job.vmctl --with-volumes >/dev/null
     fails 6 vmctl import job.vmctl --name three
-    says "there is a volume 'data' already"
+    says "volume 'data' exists already"
     fails 0 vmctl import job.vmctl --name shop/web
     qemu-img compare -q volume.qcow2 "$DATA/volumes/shop+data/volume.qcow2"
     vmctl destroy -q shop/web

@@ -214,7 +214,7 @@ teardown() { fleet_teardown; }
     cd other
     run vmctl down --destroy -y
     [ "$status" -eq 0 ]
-    says "web is left: it belongs to another VMFile" "$work/VMFile.kdl"
+    says "web stays as it is: it belongs to another VMFile" "$work/VMFile.kdl"
     vmctl list | grep -q 'web .* Ready'
     cd ..
     vmctl -q down --destroy -y

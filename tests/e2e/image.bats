@@ -286,7 +286,7 @@ sums() { (cd "$work/www" && sha256sum disk.qcow2 raw.img >SHA256SUMS); }
     fails 1 vmctl image pull nosuch:1
     says "vmctl image search"
     run vmctl image outdated
-    says "no image was got by its name yet"
+    says "no image of the catalogue was downloaded yet"
     vmctl image pull tiny
     cmp "$data/images/$(digest_of "$work/www/disk.qcow2").qcow2" "$work/www/disk.qcow2"
     [ "$(vmctl image outdated -o json | jq -r '.[].state')" = "up to date" ]
@@ -347,7 +347,7 @@ is_got_by_no_one() { [ -z "$(vmctl image list -o json | jq '.[] | select(.state 
     [[ "${lines[1]}" =~ ^raw\.img\ +20\.97\ MB\ +-\ +-\ +-\ +"$www/raw.img"\ +downloading\ +[0-9]+%,\ [0-9]+/21\ MB,\ 0\.[0-9]\ MB/s,\ .*left$ ]]
     [ -z "$(vmctl image list -o name)" ]
     fails 1 vmctl image inspect raw.img
-    says "image 'raw.img' is still being got" "vmctl image cancel raw.img"
+    says "image 'raw.img' is still being downloaded" "vmctl image cancel raw.img"
     await grep -q '^raw.img: downloading' "$work/pull.err"
     fails 1 vmctl image cancel other.img
     run vmctl image cancel raw.img
@@ -358,7 +358,7 @@ is_got_by_no_one() { [ -z "$(vmctl image list -o json | jq '.[] | select(.state 
     await is_got_by_no_one
     has_part
     fails 1 vmctl image cancel raw.img
-    says "no pull of an image 'raw.img' is under way" "vmctl image list"
+    says "no pull of image 'raw.img' is in progress" "vmctl image list"
 }
 
 @test "Ctrl-C ends a pull; one that a VM wants goes on without it, and only the VM ends it" {
@@ -380,7 +380,7 @@ is_got_by_no_one() { [ -z "$(vmctl image list -o json | jq '.[] | select(.state 
     grep -q 'interrupted; a VM still wants the image: vmctl image list' "$work/second.err"
     await is_getting '.progress.pulls == 0 and .progress.vms == 1'
     fails 6 vmctl image cancel raw.img
-    says "image 'raw.img' is being got for a VM" "vmctl image list -o wide"
+    says "image 'raw.img' is being downloaded for a VM" "vmctl image list -o wide"
     has_event() { vmctl events web | grep -q "Downloading.*getting $www/raw.img"; }
     await has_event
     run timeout 20 env TERM=xterm script -qec "stty rows 10 cols 79; '$(command -v vmctl)' wait web --for=condition=ImageReady --timeout 2s" /dev/null </dev/null

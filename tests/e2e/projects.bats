@@ -53,7 +53,7 @@ names() { vmctl list -a -o name | tr '\n' ' '; }
     run env -C "$work/copy" VMCTL_PROJECT=job-3 vmctl up
     [ "$status" -eq 0 ]
     run vmctl up
-    says "are of a project are left as they are: job-1/db and 3 more"
+    says "belong to a project are left as they are: job-1/db and 3 more"
     [ "$(names)" = "db job-1/db job-1/web job-2/db job-2/web job-3/db job-3/web web " ]
     [ "$(vmctl list -o name | wc -l)" -eq 8 ] # no project here: all, as ever
     VMCTL_PROJECT=job-2 vmctl down --destroy -y
@@ -82,7 +82,7 @@ names() { vmctl list -a -o name | tr '\n' ' '; }
     says "vm 'shop/web' belongs to another VMFile"
     run vmctl down --destroy -y # as a job does whose `up` failed
     [ "$status" -eq 0 ]
-    says "shop/web is left: it belongs to another VMFile, $work/project/VMFile.kdl"
+    says "shop/web stays as it is: it belongs to another VMFile, $work/project/VMFile.kdl"
     [ "$(names)" = "shop/web " ]
     of shop db
     vmctl up
@@ -96,7 +96,7 @@ names() { vmctl list -a -o name | tr '\n' ' '; }
     of shop web
     vmctl up
     fails 3 vmctl destroy -y solo
-    says "there is no vm 'shop/solo'" "'solo' is of no project: --project ''"
+    says "there is no vm 'shop/solo'" "'solo' belongs to no project: --project ''"
     run vmctl list
     says "note: only project 'shop'; 1 more VM: vmctl list --all-projects"
     refute grep -q PROJECT <<<"$output"
@@ -162,7 +162,7 @@ names() { vmctl list -a -o name | tr '\n' ' '; }
     vmctl create --name web --backend noop --image "$work/image"
     printf 'project "new"\nvm "web" {\n' >VMFile.kdl
     fails 2 vmctl destroy -y web
-    says "the project of" "is not known: line 2: " "--project NAME"
+    says "cannot determine the project of" "line 2: " "--project NAME"
     printf 'var "job" env="NO_SUCH_JOB"\nproject "${{ job }}"\n' >VMFile.kdl
     fails 2 vmctl destroy -y web
     [ "$(names)" = "web " ]
@@ -193,7 +193,7 @@ names() { vmctl list -a -o name | tr '\n' ' '; }
     of shop web
     run vmctl up
     [ "$status" -eq 0 ]
-    says "VMs of VMFile.kdl that are not of project shop are left as they are: web"
+    says "VMs of VMFile.kdl that do not belong to project shop are left as they are: web"
     run vmctl up --prune -y
     [ "$(names)" = "shop/web web " ]
 }

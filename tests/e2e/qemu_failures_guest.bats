@@ -180,14 +180,14 @@ kill_qemu() {
     kill_qemu
     await 120 is_in_state HostKeyMismatch
     fails 2 vmctl ssh-trust victim </dev/null
-    says "known by  $before (ssh-ed25519)" "shows now SHA256:" "--yes"
+    says "recorded  $before (ssh-ed25519)" "offered   SHA256:" "--yes"
     fails 0 vmctl wait victim --for condition=Stalled --timeout 90s # it might be cloud-init's to heal
     fails 1 vmctl ssh victim -- true
     fails 0 vmctl ssh-trust victim --yes
     fails 0 vmctl wait victim --ready --timeout 60s
     fails 0 vmctl exec victim -- true
     fails 0 vmctl ssh-trust victim
-    says "victim: is known by SHA256:"
+    says "victim: already trusted: SHA256:"
 }
 
 @test "an interrupted exec ends the command in the guest, with what it started and by sudo too" {

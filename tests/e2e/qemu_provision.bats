@@ -164,7 +164,7 @@ long_step='provision "shell" { inline "echo x >>runs; for i in 1 2 3 4 5 6 7 8 9
     [ "$(vmctl log steps --provision --since 1h)" = "$(vmctl log steps --provision)" ]
     [ -z "$(vmctl log steps --provision --since 2100-01-01T00:00:00+01:00)" ]
     run vmctl log steps --since 1h
-    says "console.log: QEMU writes it without times: what is there is left out" "==> step 1/1"
+    says "console.log: QEMU writes it without times: its present content is left out" "==> step 1/1"
     fails 2 vmctl log steps --since yesterday
     says "neither a duration nor a time" "10m"
 }
@@ -248,7 +248,7 @@ is_running_step() { vmctl status steps | grep -q 'RunningStep.*step 2 of 2'; }
     fails 0 vmctl apply --no-provision
     [ "$(in_guest 'cat order')" = 1 ]
     fails 0 vmctl apply
-    says "steps: provisioning what was left out" "==> step 2/2: done in"
+    says "steps: running the steps that were left out" "==> step 2/2: done in"
     [ "$(in_guest 'cat order')" = $'1\n2' ]
 }
 
@@ -275,7 +275,7 @@ is_running_step() { vmctl status steps | grep -q 'RunningStep.*step 2 of 2'; }
     says vmctl::provision::failed "step 2 of 2 (shell inline) of vm 'steps' exited with status 2"
     await 10 state_is ProvisionFailed
     fails 0 vmctl apply
-    says "warning: not ready, its provisioning failed before"
+    says "warning: not ready: its provisioning failed earlier"
     [ "$(in_guest 'cat order')" = $'1\n2' ]
     fails 1 vmctl up
     says "steps: provisioning again" "exited with status 3"

@@ -131,8 +131,8 @@ is_another_pid() { [ "$(pid_of web)" != "$1" ] && [ "$(pid_of web)" != - ]; }
     fails 1 vmctl provision --timeout 60s
     vm 'stop-timeout 20; provision "shell" { inline "exit 7" }'
     fails 0 vmctl apply --timeout 60s
-    says "warning: not ready, its provisioning failed before" "vmctl provision --name web"
+    says "warning: not ready: its provisioning failed earlier" "vmctl provision --name web"
     fails 0 vmctl up --no-provision --timeout 60s
-    says "warning: not ready, its provisioning failed before"
+    says "warning: not ready: its provisioning failed earlier"
     fails 1 vmctl wait web --ready --timeout 60s
 }

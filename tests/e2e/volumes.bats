@@ -66,7 +66,7 @@ EOF
     says "volume 'data' of vm 'other' is in use by vm 'box'"
     vmctl -q down --destroy -y --file other.kdl
     fails 1 vmctl volume rm data
-    says "volume 'data' is of vm 'box'"
+    says "volume 'data' belongs to vm 'box'"
     fails 6 vmctl volume detach box data
     says "is of its VMFile"
 }
@@ -170,7 +170,7 @@ is_free() { [ "$(volume late inUse)" = false ]; }
     local last pid
     guest 'head -c 3000000 /dev/urandom >/data/first; sync'
     fails 0 vmctl backup box backups
-    says "without volume 'data': give --with-volumes"
+    says "without volume 'data': use --with-volumes"
     vmctl -q backup box backups --with-volumes
     guest 'head -c 300000 /dev/urandom >/data/changed; sync'
     vmctl -q suspend box # nothing writes to it
@@ -182,7 +182,7 @@ is_free() { [ "$(volume late inUse)" = false ]; }
     echo "${last%.qcow2}.vmctl" >second
     vmctl -q resume box
     fails 6 vmctl import backups --name other
-    says "there is a volume 'data' already"
+    says "volume 'data' exists already"
     pid=$(pid_of box)
     kill -9 "$pid"
     await eval '[[ $(pid_of box) =~ ^[0-9]+$ && $(pid_of box) != '"$pid"' ]]'
@@ -194,10 +194,10 @@ is_free() { [ "$(volume late inUse)" = false ]; }
     fails 0 vmctl backup box backups --with-volumes --full
     refute grep -q 'all of volume' <<<"$output"
     fails 0 vmctl backup box backups --with-volumes
-    says "what has changed since the one before"
+    says "changes since the previous one"
     rm elsewhere/*.data.qcow2
     fails 0 vmctl backup box elsewhere --with-volumes
-    says "all of volume 'data': " "a full backup: "
+    says "a full backup of volume 'data': " "a full backup: "
 }
 
 @test "one that is gone or lost its data is refused, and made anew only when asked for" {
@@ -227,7 +227,7 @@ is_free() { [ "$(volume late inUse)" = false ]; }
     [ ! -e "$DATA/vms/box/scratch-scratch.qcow2" ]
     vmctl -q export box --with-volumes box.vmctl
     fails 6 vmctl import box.vmctl --name crate
-    says "there is a volume 'data' already" "vmctl volume rm data"
+    says "volume 'data' exists already" "vmctl volume rm data"
     vmctl -q down --destroy -y
     [ "$(volume data inUse)" = false ]
     vmctl volume rm data

@@ -114,7 +114,7 @@ static void read_fault(struct share_probe *probe, int status)
     set_fault(probe, mem_printf("%s does not run here: %s", probe->program.path,
                          line.len > 0          ? buf_str(&line)
                          : WIFSIGNALED(status) ? "a signal ended it"
-                                               : "it said nothing"));
+                                               : "it printed nothing"));
 }
 
 static void try_next(struct share_probe *probe);

@@ -79,7 +79,7 @@ static void numbers_that_no_vmfile_takes_are_refused(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         cleanup_json json_t *manifest = make_manifest(names, 2);
         json_put_int(json_object_get(manifest, "spec"), rows[i].key, rows[i].value);
-        refused(manifest, "its settings hold what no VMFile can");
+        refused(manifest, "its settings have values that no VMFile can have");
     }
 }
 
@@ -94,7 +94,7 @@ static void the_disk_of_a_backup_has_a_name_in_its_directory(void **state)
     char sha256[DIGEST_SIZE];
     digest_text("", sha256);
     (void)state;
-    refused(manifest, "lists no disk");
+    refused(manifest, "list exactly one disk");
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         json_t *disk = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s}", "file", "a.qcow2", "bytes", 5,
             "sha256", sha256, "parent", "b.qcow2", "bitmap", "~1", "uid", "u");
@@ -104,12 +104,12 @@ static void the_disk_of_a_backup_has_a_name_in_its_directory(void **state)
         cleanup_with(archive_clear) struct archive archive = {.disk_bytes = 0};
         assert_int_equal(open_with(manifest, &archive, &err), 0);
         assert_string_equal(archive.manifest.disk.parent, "b.qcow2");
-        refused(both, "lists no disk, or two");
+        refused(both, "list exactly one disk");
         json_put_text(disk, i % 2 ? "file" : "parent", wrong[i]);
-        refused(manifest, "what its disk is");
+        refused(manifest, "does not describe its disk");
         json_put_text(disk, i % 2 ? "file" : "parent", "c.qcow2");
         json_put_text(disk, "sha256", "12");
-        refused(manifest, "what its disk is");
+        refused(manifest, "does not describe its disk");
         json_decref(disk);
     }
 }
@@ -202,7 +202,7 @@ static void what_was_written_is_unpacked_and_looked_at(void **state)
     assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
     assert_int_equal(archive_open(fd, "it", &archive, &err), 0);
     assert_int_equal(archive_unpack_all(&cli, &archive, &err), -ERR_ARCHIVE);
-    assert_non_null(strstr(err.message, "disk.qcow2 is no qcow2 file"));
+    assert_non_null(strstr(err.message, "disk.qcow2 is not a qcow2 file"));
     assert_int_equal(rmdir(dir), 0); /* nothing was left in it */
 }
 
@@ -214,12 +214,12 @@ static void members_that_are_none_of_a_vm_are_refused(void **state)
     for (size_t i = 0; i < ARRAY_LEN(others); i++) {
         const char *names[] = {"disk.qcow2", others[i]};
         cleanup_json json_t *manifest = make_manifest(names, 2);
-        refused(manifest, "lists a file that is none of a VM");
+        refused(manifest, "lists a file that a VM does not have");
     }
     static const char *const twice[] = {"disk.qcow2", "disk.qcow2"}, *const none[] = {"seed.iso"};
     cleanup_json json_t *first = make_manifest(twice, 2), *second = make_manifest(none, 1);
     refused(first, "lists a file twice");
-    refused(second, "lists no disk");
+    refused(second, "list exactly one disk");
 }
 
 static void a_manifest_that_is_not_of_this_vmctl_is_refused(void **state)
@@ -228,21 +228,21 @@ static void a_manifest_that_is_not_of_this_vmctl_is_refused(void **state)
     static const struct {
         const char *key, *value, *words;
     } cases[] = {
-        {"format", "2", "is of format 2"},
+        {"format", "2", "has format 2"},
         {"format", "\"1\"", "cannot be read"},
         {"format", "0", "cannot be read"},
-        {"members", "{}", "lists no disk"},
-        {"spec", "{}", "describes no VM"},
-        {"spec", "{\"name\": \"../x\"}", "describes no VM"},
-        {"spec", "{\"name\": \"a\", \"machine\": \"q35,kernel=/x\"}", "what no VMFile can"},
+        {"members", "{}", "list exactly one disk"},
+        {"spec", "{}", "does not describe a VM"},
+        {"spec", "{\"name\": \"../x\"}", "does not describe a VM"},
+        {"spec", "{\"name\": \"a\", \"machine\": \"q35,kernel=/x\"}", "that no VMFile can have"},
         {"spec", "{\"name\": \"a\", \"ssh\": {\"user\": \"-oProxyCommand=x\"}}",
-            "what no VMFile can"},
+            "that no VMFile can have"},
         {"spec",
             "{\"name\": \"a\", \"network\": {\"forwards\": [{\"hostPort\": 1, \"guestPort\": 1, "
             "\"address\": \"1.2.3\"}]}}",
-            "what no VMFile can"},
-        {"mac", "\"52:54:00:12:34:56,x=y\"", "what no VMFile can"},
-        {"snapshot", "null", "does not say what its disk was"},
+            "that no VMFile can have"},
+        {"mac", "\"52:54:00:12:34:56,x=y\"", "that no VMFile can have"},
+        {"snapshot", "null", "does not describe the state of its disk"},
         {"snapshot", "{\"provision\": {\"total\": 1, \"nextStep\": 2}}", "contradicts itself"},
     };
     (void)state;

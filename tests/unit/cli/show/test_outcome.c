@@ -170,11 +170,12 @@ static void appended_steps_that_are_left_out_are_told_with_how_to_run_them(void 
     (void)state;
     struct outcome_view skipping = {.has_instance = true, .left_out_from = 2};
     const char *told =
-        "web: provision steps left out from step 2 on (run them: vmctl up --name web)\n";
+        "web: provision steps from step 2 on were left out (run them: vmctl up --name web)\n";
     assert_told(skipping, CHANGE_CONFIGURED, &steps, &steps, told);
     assert_told(skipping, CHANGE_UNCHANGED, NULL, &steps, told);
     const struct outcome_view taking_up = {.has_instance = true, .resumed_from = 2};
-    assert_told(taking_up, CHANGE_REQUESTED, NULL, NULL, "web: provisioning what was left out\n");
+    assert_told(
+        taking_up, CHANGE_REQUESTED, NULL, NULL, "web: running the steps that were left out\n");
 }
 
 static void an_unchanged_vm_that_is_not_in_sync_is_told_in_the_controllers_words(void **state)

@@ -428,7 +428,7 @@ static void a_snapshot_followed_by_another_request_is_told_by_what_is_there(void
         assert_int_equal(check_as(&record, goal, uid, GENERATION, &err), rows[i].result);
         if (rows[i].result == GOAL_FAILED) {
             assert_int_equal(err.code, ERR_VM_FAILED);
-            assert_non_null(strstr(err.message, "not known"));
+            assert_non_null(strstr(err.message, "is unknown"));
         }
     }
 }
@@ -496,11 +496,11 @@ static void a_volume_is_attached_once_the_machine_has_it(void **state)
             REASON_MOUNTING);
         assert_int_equal(check_as(&record, detach, uid, GENERATION, &err), rows[i].detach);
         assert_int_equal(check_as(&record, attach, uid, GENERATION, &err), GOAL_FAILED);
-        assert_non_null(strstr(err.message, "not attached: another command took that back"));
+        assert_non_null(strstr(err.message, "not attached: another command undid"));
         add_volume(record.desired->spec, rows[i].mount);
         assert_int_equal(check_as(&record, attach, uid, GENERATION, &err), rows[i].attach);
         assert_int_equal(check_as(&record, detach, uid, GENERATION, &err), GOAL_FAILED);
-        assert_non_null(strstr(err.message, "not detached: another command took that back"));
+        assert_non_null(strstr(err.message, "not detached: another command undid"));
         vm_spec_free(machine);
     }
 }
@@ -697,7 +697,7 @@ static void an_unreachable_goal_says_why_and_what_to_do(void **state)
             "vm 'web' is not meant to run: it was suspended", "start it: vmctl start web"},
         {{.kind = GOAL_STOPPED, .is_desired = true}, POWER_RUNNING, false, REASON_NONE,
             ERR_VM_FAILED, "vm 'web' is not stopped: another command started it since",
-            "see what it is meant to be: vmctl status web"},
+            "see its desired state: vmctl status web"},
         {{.kind = GOAL_READY}, POWER_RUNNING, false, REASON_SOURCE_INVALID, ERR_VMFILE_INVALID,
             "vm 'web' does not match its current VMFile: it is not valid",
             "fix the VMFile (vmctl watch --list), or accept it: --allow-drift"},

@@ -96,7 +96,7 @@ static void a_copy_of_a_volume_does_not_become_the_disk(void **state)
     assert_int_equal(snapshot_check(&vm, &order, "web", &err), 0);
     vm_status_snapshot(vm.status, "one")->volume = mem_strdup("shop/data");
     assert_int_equal(snapshot_check(&vm, &order, "web", &err), -ERR_VM_INVALID_STATE);
-    assert_non_null(strstr(err.message, "a copy of volume 'shop/data'"));
+    assert_non_null(strstr(err.message, "a backup copy of volume 'shop/data'"));
     error_clear(&err);
     order.verb = SNAPSHOT_REMOVE;
     assert_int_equal(snapshot_check(&vm, &order, "web", &err), 0);
