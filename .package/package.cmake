@@ -30,10 +30,10 @@ install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DOCDIR}
 set(CPACK_PACKAGE_NAME vmctl)
 set(CPACK_PACKAGE_CONTACT "vmctl maintainers <maintainers@vmctl.invalid>")
 set(CPACK_PACKAGE_VENDOR "vmctl")
-set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "Virtual machines from a VMFile, kept as described")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "Run virtual machines as a VMFile describes them")
 set(CPACK_PACKAGE_DESCRIPTION
   "vmctl turns a VMFile.kdl into running, provisioned virtual machines on one
-Linux host and keeps them so, as docker compose does for containers. Its
+Linux host and keeps them running, as docker compose does for containers. Its
 controller, vmctld, compares the desired state with the observed state and
 acts until the two agree; if either dies, nothing is lost.")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
