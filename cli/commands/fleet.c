@@ -59,7 +59,7 @@ static const struct arg_option options[] = {
         "init, join: of this node, for a VMFile's node \"any:KEY=VALUE\"; repeatable"},
     {"accept", 0, ARG_TEXT, offsetof(struct fleet_values, accept), "WORDS",
         "init, join: what VMs of the fleet may be made of here: of url, cache, path "
-        "[default: url,cache]"},
+        "[default: url,cache]; resume: etcd, as it is now"},
     {"force", 0, ARG_FLAG, offsetof(struct fleet_values, is_forced), NULL,
         "leave: without asking etcd; join: as a node whose host is gone for good"},
     {"ssh", 0, ARG_TEXT, offsetof(struct fleet_values, ssh), "USER@HOST",
@@ -230,7 +230,8 @@ static int give_up(void *context, struct error *err)
 
 /* So that the next command finds the fleet. What etcd has lost, as one that was restored, cannot be
  * asked for there any more. */
-static int await_link(struct cli *cli, const struct fleet_config *config, struct error *err)
+static int await_link(
+    struct cli *cli, const struct fleet_config *config, bool releases, struct error *err)
 {
     bool is_up = false;
     enum { LINK_MS = 10 * 1000 };
@@ -243,7 +244,7 @@ static int await_link(struct cli *cli, const struct fleet_config *config, struct
     int rc = wait_loop_run(&loop, err);
     wait_loop_close(&loop);
     rc = rc == 0 ? check_link(cli, &is_up, err) : rc;
-    return rc == 0 && is_up ? fleet_release_vms(cli, config->node, err) : rc;
+    return rc == 0 && is_up && releases ? fleet_release_vms(cli, config->node, err) : rc;
 }
 
 /* The messenger is started by a vmctld that finds the settings when it starts. */
@@ -262,7 +263,7 @@ static int enter(struct cli *cli, const void *values, const char *verb, struct e
     rc = rc == 0 ? forget_rows(cli, err) : rc;
     rc = rc == 0 ? fleet_config_save(&cli->paths, config, err) : rc;
     rc = rc == 0 ? cli_ensure_controller(cli, err) : rc;
-    rc = rc == 0 ? await_link(cli, config, err) : rc;
+    rc = rc == 0 ? await_link(cli, config, true, err) : rc;
     if (rc == 0) {
         cli_note(cli, "this host is node '%s' of fleet '%s' now, reached by: ssh %s", config->node,
             config->fleet, config->ssh);
@@ -333,131 +334,84 @@ static int fleet_leave(
     return rc;
 }
 
-/* ---- showing ---- */
+/* ---- an etcd that was restored, emptied or made again ---- */
 
-static unsigned count_vms(const struct fleet_view *view, const char *node)
+/* What was seen of it is forgotten, and the messenger starts afresh. VMs that etcd does not have
+ * stay the fleet's: to be put there again. */
+static int begin_anew(struct cli *cli, const char *verb, struct error *err)
 {
-    const char *row;
-    json_t *value;
-    unsigned count = 0;
-    json_object_foreach(view->rows, row, value)
-    {
-        struct fleet_key key = fleet_row_parse(row);
-        count += key.kind == FLEET_KIND_STATUS && text_eq(key.first, node);
-        fleet_key_clear(&key);
+    struct fleet_config *config = NULL;
+    cleanup_json json_t *answer = NULL;
+    bool remakes = text_eq(verb, "rebuild");
+    int rc = load_joined(cli, &config, err);
+    char *uid = config ? TAKE_PTR(config->uid) : NULL;
+    if (rc == 0 && remakes) {
+        config->uid = mem_strdup(uid);
     }
-    return count;
+    rc = rc == 0 ? ask_etcd(cli, verb, config, &answer, err) : rc;
+    if (rc == 0) {
+        free(config->uid);
+        config->uid = json_copy_text(answer, "uid");
+        rc = controller_end(cli, err);
+    }
+    rc = rc == 0 ? forget_rows(cli, err) : rc;
+    rc = rc == 0 ? fleet_config_save(&cli->paths, config, err) : rc;
+    rc = rc == 0 ? cli_ensure_controller(cli, err) : rc;
+    rc = rc == 0 ? await_link(cli, config, false, err) : rc;
+    free(uid);
+    fleet_config_free(config);
+    return rc;
 }
 
-static json_t *node_to_json(const struct fleet_view *view, const char *name, const json_t *node)
+static int fleet_resume(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
-    json_t *json = json_deep_copy(node);
-    int64_t lost_ms;
-    bool is_heard = fleet_view_hears(view, name, &lost_ms);
-    json_put_text(json, "name", name);
-    json_put_flag(json, "ready", is_heard);
-    json_put_int(json, "vms", count_vms(view, name));
-    if (!is_heard && lost_ms) {
-        json_put_time(json, "lostAt", lost_ms);
+    const struct fleet_values *given = values;
+    (void)words;
+    if (!text_eq(given->accept, "etcd")) {
+        (void)error_set(err, ERR_USAGE, "what etcd has now may be older than the VMs here");
+        return error_help(err, "if it is to count: vmctl fleet resume --accept etcd");
     }
-    return json;
+    int rc = begin_anew(cli, "join", err);
+    if (rc == 0) {
+        cli_note(cli, "what etcd has counts; VMs that it does not have run on, and are put there "
+                      "again by: vmctl fleet republish");
+    }
+    return rc;
 }
 
-/* Sorted by name; caller owns. */
-static json_t *nodes_to_json(const struct fleet_view *view)
-{
-    json_t *nodes = json_array();
-    const char *row;
-    void *next;
-    json_t *value;
-    cleanup_free char *text = json_dumps(view->rows, JSON_SORT_KEYS);
-    cleanup_json json_t *sorted = json_loads(text, 0, NULL);
-    json_object_foreach_safe(sorted, next, row, value)
-    {
-        struct fleet_key key = fleet_row_parse(row);
-        if (key.kind == FLEET_KIND_NODE && json_is_object(value)) {
-            (void)json_array_append_new(nodes, node_to_json(view, key.first, value));
-        }
-        fleet_key_clear(&key);
-    }
-    return nodes;
-}
-
-static void print_nodes(const struct cli *cli, const struct fleet_view *view, const json_t *nodes)
-{
-    static const char *const titles[] = {
-        "NODE", "ADDRESS", "VERSION", "VCPUS", "MEM", "VMS", "STATE"};
-    cleanup_with(table_clear) struct table table;
-    cleanup_buf struct buf out = BUF_INIT(0);
-    size_t i;
-    const json_t *node;
-    table_begin(&table, titles, ARRAY_LEN(titles));
-    table.use_color = cli->use_color_stdout;
-    table_fit_terminal(&table);
-    json_array_foreach(nodes, i, node)
-    {
-        const char *name = json_text(node, "name"), *ssh = json_text(node, "ssh");
-        const char *version = json_text(node, "version");
-        char vcpus[24], mem[24], vms[24], age[DURATION_SIZE];
-        int64_t lost_ms;
-        bool is_heard = fleet_view_hears(view, name, &lost_ms);
-        duration_format(clock_wall_ms(clock_system()) - lost_ms, age);
-        bool is_of_link = !fleet_view_is_fresh(view); /* then nothing is known of any */
-        cleanup_free char *lost = is_of_link ? mem_strdup("not known now")
-                                  : lost_ms  ? mem_printf("lost %s ago", age)
-                                             : mem_strdup("lost");
-        (void)snprintf(vcpus, sizeof(vcpus), "%lld", (long long)json_int(node, "vcpus", 0));
-        (void)snprintf(mem, sizeof(mem), "%lld", (long long)json_int(node, "memMib", 0));
-        (void)snprintf(vms, sizeof(vms), "%lld", (long long)json_int(node, "vms", 0));
-        table_add(&table, name);
-        table_add(&table, ssh ? ssh : "-");
-        table_add(&table, version ? version : "-");
-        table_add(&table, vcpus);
-        table_add(&table, mem);
-        table_add(&table, vms);
-        bool is_cordoned = json_flag(node, "cordoned", false);
-        table_add(&table, !is_heard ? lost : is_cordoned ? "ready, takes no new VMs" : "ready");
-    }
-    table_print(&table, &out);
-    fputs(buf_str(&out), stdout);
-}
-
-static int fleet_status(
+static int fleet_rebuild(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     (void)values;
     (void)words;
-    cleanup_with(fleet_view_clear) struct fleet_view view = {.config = NULL};
+    int rc = begin_anew(cli, "rebuild", err);
+    return rc == 0 ? fleet_republish(cli, NULL, 0, err) : rc;
+}
+
+static int fleet_put_again(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
+{
     struct fleet_config *config = NULL;
+    (void)values;
     int rc = load_joined(cli, &config, err);
     fleet_config_free(config);
-    rc = rc == 0 ? fleet_view_read(cli, &view, err) : rc;
-    if (rc < 0) {
-        return rc;
-    }
-    cleanup_json json_t *nodes = nodes_to_json(&view);
-    bool is_fresh = fleet_view_is_fresh(&view);
-    const json_t *link = fleet_view_row(&view, "link");
-    if (output_is_data(cli)) {
-        cleanup_json json_t *json = json_object();
-        json_put_text(json, "fleet", view.config->fleet);
-        json_put_text(json, "node", view.config->node);
-        json_put_text(json, "state", is_fresh ? "up" : json_text(link, "state"));
-        json_put_flag(json, "ready", is_fresh);
-        json_put_text(json, "message", json_text(link, "message"));
-        json_put_time(json, "contact", view.contact_ms);
-        json_put(json, "nodes", json_incref(nodes));
-        output_print(cli, json);
-    } else {
-        cleanup_free char *summary = fleet_view_summary(&view);
-        print_nodes(cli, &view, nodes);
-        cli_note(cli, "%s", summary);
-        if (!is_fresh && json_text(link, "message")) {
-            cli_note(cli, "%s", json_text(link, "message"));
-        }
-        controller_note_absent(cli);
-    }
-    return is_fresh ? 0 : error_exit_status(ERR_FLEET_UNREACHABLE);
+    return rc == 0
+               ? fleet_republish(cli, (const char *const *)words->items + 1, words->count - 1, err)
+               : rc;
+}
+
+/* ---- showing ---- */
+
+static int fleet_status(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
+{
+    struct fleet_config *config = NULL;
+    (void)values;
+    (void)words;
+    int rc = load_joined(cli, &config, err);
+    fleet_config_free(config);
+    return rc == 0 ? fleet_show(cli, err) : rc;
 }
 
 /* Each member of etcd by itself. */
@@ -551,9 +505,13 @@ static const struct verb items[] = {
     {"uncordon", "NODE", 1, 1, fleet_uncordon},
     {"forget", "NODE", 1, 1, fleet_forget},
     {"leave", "", 0, 0, fleet_leave},
+    {"resume", "", 0, 0, fleet_resume},
+    {"rebuild", "", 0, 0, fleet_rebuild},
+    {"republish", "[VM...]", 0, SIZE_MAX, fleet_put_again},
 };
 static const struct verbs verbs = {"fleet", items, ARRAY_LEN(items),
-    "init, join, status, check, cordon, uncordon, forget, leave", "nothing", NULL, 0};
+    "init, join, status, check, cordon, uncordon, forget, leave, resume, rebuild, republish",
+    "nothing", NULL, 0};
 
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
@@ -564,7 +522,8 @@ static int run(
 const struct command command_fleet = {
     .name = "fleet",
     .summary = "Several hosts with one list of VMs, shared in etcd",
-    .usage = "init | join | status | check | cordon NODE | uncordon NODE | forget NODE | leave",
+    .usage = "init | join | status | check | cordon NODE | uncordon NODE | forget NODE | leave |\n"
+             "             resume --accept etcd | rebuild | republish [VM...]",
     .details =
         "A fleet is several hosts that share in etcd (version 3.4 or newer, one member or three)\n"
         "which VMs there are. init makes it, on the first host; join takes another host in; both\n"
@@ -575,7 +534,10 @@ const struct command command_fleet = {
         "VMs running, and healing; it only no longer learns of others.\n"
         "status shows the nodes as they are known here, check asks each member of etcd, leave\n"
         "takes this host out. A node that is cordoned takes no new VMs; forget removes one that\n"
-        "is not heard of, and has no VMs of the fleet. Certificates are necessary but for an etcd "
+        "is not heard of, and has no VMs of the fleet. After etcd was emptied, rebuild on each "
+        "node\n"
+        "fills it again; resume accepts one that was restored, and republish puts into it what it\n"
+        "does not have. Certificates are necessary but for an etcd "
         "on 127.0.0.1.",
     .examples =
         "  vmctl fleet init --etcd https://a.lan:2379 --ca ca.pem --cert a.pem --key a.key\n"

@@ -355,6 +355,13 @@ static json_t *make_ask(const struct fleet_order *orders, size_t count)
     if (orders[0].move) {
         return fleet_ask_new_move(now_ms, orders[0].move);
     }
+    if (orders[0].republishes) {
+        json_t *names = fleet_ask_new_republish(now_ms);
+        for (size_t i = 0; i < count; i++) {
+            fleet_ask_add_republish(names, orders[i].change.name);
+        }
+        return names;
+    }
     json_t *ask = fleet_ask_new(now_ms);
     for (size_t i = 0; i < count; i++) {
         fleet_ask_add(ask, orders[i].node, change_to_json(&orders[i].change));

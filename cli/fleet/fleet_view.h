@@ -55,5 +55,8 @@ struct vm_record fleet_view_record(
 /* Adds the other nodes, as they are reached by ssh, but for those of a name that is there. */
 void fleet_view_add_nodes(const struct fleet_view *view, struct nodes *nodes);
 
+/* fleet_show.c: prints the nodes, and how the link is; an exit status. The host has joined one. */
+int fleet_show(struct cli *cli, struct error *err);
+
 /* "home: etcd ok, 3 nodes, 1 lost; as of 0.4 s ago". free() it. */
 char *fleet_view_summary(const struct fleet_view *view);

@@ -46,6 +46,7 @@ int fleet_pack(struct vm_spec *spec, json_t *files, struct error *err);
 
 struct fleet_order {
     struct change change; /* borrows */
+    bool republishes;     /* instead: what etcd has lost is put there again, as it is here */
     json_t *files;        /* fleet_pack(); the same of all orders, or NULL */
     const char *node;     /* for a VM that is not there yet; NULL: it has to be there */
     struct goal goal;
@@ -58,6 +59,9 @@ struct fleet_order {
 /* What the fleet has on this host becomes the host's own, and runs on: all of it, or, given `node`,
  * as this host is called, what no row of the fleet is of. Each is said. */
 int fleet_release_vms(struct cli *cli, const char *node, struct error *err);
+
+/* VMs of the fleet that are on this host; none: those that etcd does not have. */
+int fleet_republish(struct cli *cli, const char *const *names, size_t count, struct error *err);
 
 /* Returns an exit status, the worst, with all errors printed; negative: nothing was done. */
 int fleet_request_run(struct cli *cli, const struct fleet_order *orders, size_t count,

@@ -164,6 +164,11 @@ static int write_record(
         memcpy(next->halt_boot, here->halt_boot, CLOCK_BOOT_ID_SIZE);
         proxies_assign(&next->proxies, &here->proxies);
     }
+    if (here && here->fleet.is_ahead && here->power != next->power) {
+        store_batch_add_event(batch, subject->name, true, REASON_OVERRIDE_DROPPED,
+            "changed here while etcd was out of reach, and elsewhere since: that counts",
+            clock_wall_ms(loop_clock(member->loop)));
+    }
     store_batch_put_desired(batch, next, here ? here->revision : 0);
     int rc = store_commit(member->store, batch, err);
     if (rc == 0) {
@@ -323,6 +328,24 @@ static void write_to_etcd(
 
 /* ---- all VMs ---- */
 
+/* It runs on; said once by each messenger. */
+static int report_orphaned(struct executor *executor, const char *name, struct error *err)
+{
+    const struct member *member = executor->member;
+    cleanup_free char *text = mem_printf("%s: missing in etcd", name);
+    if (strings_have(&executor->reported, text)) {
+        return 0;
+    }
+    strings_add(&executor->reported, text);
+    struct store_batch *batch = store_batch_new();
+    store_batch_add_event(batch, name, true, REASON_FLEET_RECORD_MISSING,
+        "etcd has lost it, and it runs on; to put it there again: vmctl fleet republish",
+        clock_wall_ms(loop_clock(member->loop)));
+    int rc = store_commit(member->store, batch, err);
+    store_batch_free(batch);
+    return rc;
+}
+
 /* Until something else is to be said of the VM, or the messenger is another one. */
 static void report_once(struct executor *executor, const char *name, const char *what)
 {
@@ -350,6 +373,8 @@ static int executor_act(struct executor *executor, const struct subject *subject
         return 0;
     case FLEET_FENCE:
         return tombstone_fence(executor->member, &subject->record, &subject->tombstone, err);
+    case FLEET_REPORT_ORPHANED:
+        return report_orphaned(executor, subject->name, err);
     case FLEET_AWAIT_CLEARED:
     case FLEET_NOTHING:
     case FLEET_WAIT:

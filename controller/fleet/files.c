@@ -101,6 +101,43 @@ int file_writes_plan(const struct member *member, const char *name, const struct
     return 0;
 }
 
+struct reading {
+    const struct member *member;
+    const char *name;
+    struct file_writes *writes;
+    struct strings done;
+};
+
+static int read_again(void *context, struct spec_file *file, struct error *err)
+{
+    struct reading *reading = context;
+    struct fleet_file parsed;
+    if (!fleet_file_parse(file->path, &parsed) || strings_have(&reading->done, parsed.digest)) {
+        return 0;
+    }
+    cleanup_free char *dir = paths_path(reading->member->paths, FLEET_FILES_DIR);
+    cleanup_free char *path = fs_join(dir, file->path + strlen(FLEET_FILES_ROOT));
+    strings_add(&reading->done, parsed.digest);
+    add_write(reading->member, reading->name, parsed.digest, reading->writes);
+    struct buf *bytes = &reading->writes->bytes[reading->writes->n - 1];
+    int rc = fs_read_regular(path, bytes, err);
+    reading->writes->items[reading->writes->n - 1].kind = ENGINE_PUT;
+    reading->writes->items[reading->writes->n - 1].value =
+        (struct bytes){buf_str(bytes), bytes->len};
+    return rc;
+}
+
+int file_writes_again(const struct member *member, const char *name, const struct vm_spec *spec,
+    struct file_writes *ret, struct error *err)
+{
+    struct reading reading = {member, name, ret, {.count = 0}};
+    struct vm_spec *copy = vm_spec_copy(spec);
+    int rc = fleet_files_each(copy, read_again, &reading, err);
+    strings_clear(&reading.done);
+    vm_spec_free(copy);
+    return rc;
+}
+
 /* ---- get ---- */
 
 struct files {

@@ -31,6 +31,10 @@ void file_writes_clear(struct file_writes *writes);
 int file_writes_plan(const struct member *member, const char *name, const struct vm_spec *before,
     const struct vm_spec *next, const json_t *sent, struct file_writes *ret, struct error *err);
 
+/* All files of the spec, as they are here: for an etcd that has lost them. */
+int file_writes_again(const struct member *member, const char *name, const struct vm_spec *spec,
+    struct file_writes *ret, struct error *err);
+
 /* All files of the VM: the prefix of their keys. free() it. */
 char *files_prefix(const struct member *member, const char *name);
 

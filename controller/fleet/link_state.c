@@ -64,6 +64,7 @@ static void write_link(struct link_state *link, const struct error *cause)
     json_put_int(json, "since", link->since_ms);
     json_put_text(json, "code", cause ? error_code_name(cause->code) : NULL);
     json_put_text(json, "message", link->message);
+    json_put_text(json, "help", cause && cause->help[0] ? cause->help : NULL);
     json_put_int(json, "revision", link->revision);
     json_put_text(json, "uid", member->config->uid);
     store_batch_put_json(batch, STORE_FLEET, LINK_ROW, json);
@@ -129,7 +130,7 @@ static int refuse_older(const struct link_state *link, int64_t revision, struct 
         "etcd is older than what was seen of it: revision %lld, not %lld; it was restored",
         (long long)revision, (long long)link->revision);
     return error_help(
-        err, "if that is meant, accept it on each node: vmctl fleet join, as it was joined before");
+        err, "if that is meant, accept it on each node: vmctl fleet resume --accept etcd");
 }
 
 int link_state_check(struct link_state *link, const struct engine_rows *rows, struct error *err)
@@ -139,8 +140,9 @@ int link_state_check(struct link_state *link, const struct engine_rows *rows, st
     const struct engine_row *row = engine_rows_find(rows, key);
     cleanup_json json_t *json = row ? json_loads(row->value.data, 0, NULL) : NULL;
     if (!row) {
-        return error_set(
+        (void)error_set(
             err, ERR_FLEET_FROZEN, "etcd has no fleet '%s': it was emptied", config->fleet);
+        return error_help(err, "to fill it again, on each node: vmctl fleet rebuild");
     }
     if (json_int(json, "v", INT32_MAX) > FLEET_FORMAT) {
         return error_set(err, ERR_FLEET_FROZEN,

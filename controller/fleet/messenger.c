@@ -33,6 +33,7 @@ struct messenger {
     struct publisher *publisher;
     struct requests *requests;
     struct moves *moves;
+    struct republisher *republisher;
     struct loop_timer *retry, *look;
     struct op *read, *watch;
     struct engine_rows rows;
@@ -61,6 +62,7 @@ static void look_now(void *context)
     }
     requests_look(messenger->requests);
     moves_look(messenger->moves);
+    republisher_look(messenger->republisher);
 }
 
 /* Many bells in a row are one look. */
@@ -241,6 +243,7 @@ struct messenger *messenger_new(const struct messenger_options *options)
     messenger->publisher = publisher_new(member);
     messenger->requests = requests_new(member);
     messenger->moves = moves_new(member);
+    messenger->republisher = republisher_new(member);
     messenger->retry = loop_timer_new(options->loop, read_rows, messenger);
     messenger->look = loop_timer_new(options->loop, look_now, messenger);
     loop_timer_start(messenger->retry, 0);
@@ -254,6 +257,7 @@ void messenger_free(struct messenger *messenger)
     }
     stop_all(messenger);
     moves_free(messenger->moves);
+    republisher_free(messenger->republisher);
     requests_free(messenger->requests);
     publisher_free(messenger->publisher);
     executor_free(messenger->executor);

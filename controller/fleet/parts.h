@@ -15,7 +15,8 @@ struct member;
 /*
  * link_state.c: how the messenger finds the fleet, for the commands of this host: the row `link`
  *
- *   {"state": "up" | "down" | "frozen", "since": wall, "code", "message", "revision", "uid"}
+ *   {"state": "up" | "down" | "frozen", "since": wall, "code", "message", "help", "revision",
+ * "uid"}
  *
  * which is written when it changes, and the time of FLEET_CONTACT_FILE, which moves with each sign
  * of life. The revision that was seen is what shows that etcd was restored.
@@ -70,6 +71,15 @@ void publisher_look(struct publisher *publisher);
 struct requests *requests_new(struct member *member);
 void requests_free(struct requests *requests);
 void requests_look(struct requests *requests);
+
+/*
+ * republish.c: requests to put into etcd what it has lost, as one that was wiped or restored: VMs
+ * of the fleet that are here, as they are here, each by one transaction. Of two nodes that have a
+ * VM the one of the higher epoch keeps it; the other finds a mark (tombstone.h).
+ */
+struct republisher *republisher_new(struct member *member);
+void republisher_free(struct republisher *republisher);
+void republisher_look(struct republisher *republisher);
 
 /*
  * move.c: requests for a VM's node, each by one transaction, several at a time: one that waits

@@ -77,6 +77,17 @@ static void put_refusal(json_t *json, const json_t *refusal, const struct vm_sta
     vm_status_free(refused);
 }
 
+/* etcd has lost it. Since when is not known: since the VM was last as it is. */
+static void put_orphaned(json_t *json, const struct vm_status *status)
+{
+    struct vm_status *orphaned = vm_status_copy(status);
+    vm_status_set(orphaned, CONDITION_ORPHANED, CONDITION_TRUE, REASON_FLEET_RECORD_MISSING,
+        "etcd has lost it; to put it there again: vmctl fleet republish",
+        status->conditions[CONDITION_READY].last_transition_ms);
+    json_put(json, "status", vm_status_public(orphaned));
+    vm_status_free(orphaned);
+}
+
 /* NULL: the VM is not refused, or is another one of the name. */
 static const json_t *refusal_of(const struct member *member, const struct vm_record *record)
 {
@@ -98,7 +109,13 @@ static char *text_of(
     if (!record->desired->fleet.epoch) {
         json_put(json, "desired", desired_public(record->desired));
     }
-    if (refusal) {
+    cleanup_free char *vm_row =
+        fleet_row(FLEET_KIND_VM, publisher->member->config->node, record->name);
+    bool is_orphaned =
+        record->desired->fleet.epoch && !mirror_get(publisher->member->mirror, vm_row);
+    if (is_orphaned && status) {
+        put_orphaned(json, status);
+    } else if (refusal) {
         put_refusal(json, refusal, status);
     } else if (status) {
         json_put(json, "status", vm_status_public(status));
@@ -155,7 +172,7 @@ static bool has_desired(const struct vm_list *list, const char *name)
 }
 
 /* Adds the row unless it is as it was; returns the bytes that it adds. */
-static size_t add_row(struct publisher *publisher, const char *name, const char *text)
+static size_t publish_row(struct publisher *publisher, const char *name, const char *text)
 {
     const struct member *member = publisher->member;
     cleanup_free char *row = fleet_row(FLEET_KIND_STATUS, member->config->node, name);
@@ -192,13 +209,13 @@ static int find_differences(struct publisher *publisher, struct error *err)
             continue;
         }
         cleanup_free char *text = text_of(publisher, &list.records[i], &now);
-        n_bytes += add_row(publisher, list.records[i].name, text);
+        n_bytes += publish_row(publisher, list.records[i].name, text);
     }
     json_object_foreach(member->refused, name, refusal)
     {
         if (!has_desired(&list, name) && has_room(publisher, n_bytes)) {
             cleanup_free char *text = text_of_refused(publisher, refusal);
-            n_bytes += add_row(publisher, name, text);
+            n_bytes += publish_row(publisher, name, text);
         }
     }
     struct leftovers leftovers = {publisher, &list};

@@ -112,7 +112,8 @@ static int find_request(struct requests *requests, char **ret_row, json_t **ret,
         bool is_older = !*ret || json_int(ask, "at", 0) < json_int(*ret, "at", 0);
         if (is_stale) {
             store_batch_put_json(batch, STORE_FLEET, row, NULL);
-        } else if (!fleet_ask_answers(ask) && !fleet_ask_is_move(ask) && is_older) {
+        } else if (!fleet_ask_answers(ask) && !fleet_ask_is_move(ask) &&
+                   !fleet_ask_is_republish(ask) && is_older) {
             free(*ret_row);
             json_decref(*ret);
             *ret_row = mem_strdup(row);

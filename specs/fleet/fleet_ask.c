@@ -59,6 +59,24 @@ bool fleet_ask_read_move(const json_t *ask, struct fleet_move *ret)
     return ret->to || ret->verb == FLEET_MOVE_DESTROY;
 }
 
+json_t *fleet_ask_new_republish(int64_t now_ms)
+{
+    json_t *ask = json_object();
+    json_put_int(ask, "at", now_ms);
+    json_put(ask, "republish", json_array());
+    return ask;
+}
+
+void fleet_ask_add_republish(json_t *ask, const char *name)
+{
+    (void)json_array_append_new(json_object_get(ask, "republish"), json_string(name));
+}
+
+bool fleet_ask_is_republish(const json_t *ask)
+{
+    return json_is_array(json_object_get(ask, "republish"));
+}
+
 const json_t *fleet_ask_answers(const json_t *ask)
 {
     const json_t *answers = json_object_get(ask, "answers");

@@ -12,6 +12,8 @@
  * A request may be for a VM's node instead of for changes, {"at": wall, "move": {"name", "verb",
  * "to", "isOff"}}, and is answered by one item.
  *
+ * Or it is for what etcd has lost, {"at": wall, "republish": ["web"]}, and answered as changes.
+ *
  * "node" of a change is where a VM that is not there yet shall be; the change is that of
  * store/desired/change_json.h. The command removes the row when it has read it.
  */
@@ -47,6 +49,10 @@ json_t *fleet_ask_new_move(int64_t now_ms, const struct fleet_move *move); /* ca
 bool fleet_ask_is_move(const json_t *ask);
 /* Borrows from the request. False: it cannot be understood. */
 bool fleet_ask_read_move(const json_t *ask, struct fleet_move *ret);
+
+json_t *fleet_ask_new_republish(int64_t now_ms); /* fleet_ask_add_republish() it; caller owns */
+void fleet_ask_add_republish(json_t *ask, const char *name);
+bool fleet_ask_is_republish(const json_t *ask);
 
 /* The answers; NULL: there are none yet. Borrowed. */
 const json_t *fleet_ask_answers(const json_t *ask);

@@ -53,7 +53,9 @@ enum reason {
     REASON_PROVISION_OUTDATED,
     REASON_SOURCE_INVALID,
     REASON_INVALID_SPEC,
-    REASON_NOT_ACCEPTED, /* of the fleet: its node does not take such a VM */
+    REASON_OVERRIDE_DROPPED, /* in events, as the next: a change made without etcd is given up */
+    REASON_FLEET_RECORD_MISSING, /* also of Orphaned: etcd has lost it */
+    REASON_NOT_ACCEPTED,         /* of the fleet: its node does not take such a VM */
     REASON_APPLYING,
     REASON_DRIFT_CORRECTED,  /* in events: an outside change was reverted */
     REASON_NETWORK_LOST,     /* also of Ready: the switch of its project network ended */

@@ -99,13 +99,19 @@ static int put_if(struct inquiry *inquiry, const struct engine_compare *compares
                              : inquiry->result.outcome != ENGINE_SUCCEEDED;
 }
 
+static json_t *fleet_to_json(const struct inquiry *inquiry, const char *uid)
+{
+    json_t *json = json_object();
+    json_put_int(json, "v", FLEET_FORMAT);
+    json_put_text(json, "uid", uid);
+    json_put_text(json, "name", inquiry->config->fleet);
+    return json;
+}
+
 static int make_fleet(struct inquiry *inquiry, const char *key, char *ret_uid)
 {
-    cleanup_json json_t *json = json_object();
     digest_random_id(ret_uid);
-    json_put_int(json, "v", FLEET_FORMAT);
-    json_put_text(json, "uid", ret_uid);
-    json_put_text(json, "name", inquiry->config->fleet);
+    cleanup_json json_t *json = fleet_to_json(inquiry, ret_uid);
     const struct engine_compare compare = {.condition = ENGINE_IF_ABSENT, .key = key};
     int rc = put_if(inquiry, &compare, 1, key, json);
     return rc > 0 ? error_set(&inquiry->err, ERR_VM_CONFLICT,
@@ -150,6 +156,18 @@ static int find_fleet(struct inquiry *inquiry, bool makes)
     }
     json_put_text(inquiry->answer, "uid", json_text(fleet, "uid"));
     return 0;
+}
+
+/* In an etcd that was emptied the fleet is made again, as the one that this host has joined. */
+static int remake_fleet(struct inquiry *inquiry)
+{
+    cleanup_free char *prefix = fleet_prefix(inquiry->config->fleet);
+    cleanup_free char *key = mem_printf("%sfleet", prefix);
+    const struct engine_compare compare = {.condition = ENGINE_IF_ABSENT, .key = key};
+    cleanup_json json_t *json = fleet_to_json(inquiry, inquiry->config->uid);
+    int rc = put_if(inquiry, &compare, 1, key, json);
+    engine_result_clear(&inquiry->result);
+    return rc < 0 ? rc : find_fleet(inquiry, false);
 }
 
 /* A node that has VMs of the fleet does not leave it. */
@@ -325,11 +343,12 @@ static int inquire(struct inquiry *inquiry, const char *verb)
     inquiry->engine->timeout_ms = LIMIT_MS / 2;
     ask_members(inquiry);
     inquiry->err = (struct error){.code = ERR_NONE};
-    rc = find_fleet(inquiry, text_eq(verb, "init"));
-    return rc < 0                                   ? rc
-           : text_has_word("join take", verb)       ? claim_node(inquiry, text_eq(verb, "take"))
-           : text_eq(verb, "leave")                 ? remove_node(inquiry, false)
-           : text_eq(verb, "forget")                ? remove_node(inquiry, true)
+    rc = text_eq(verb, "rebuild") ? remake_fleet(inquiry)
+                                  : find_fleet(inquiry, text_eq(verb, "init"));
+    return rc < 0                                     ? rc
+           : text_has_word("join take rebuild", verb) ? claim_node(inquiry, text_eq(verb, "take"))
+           : text_eq(verb, "leave")                   ? remove_node(inquiry, false)
+           : text_eq(verb, "forget")                  ? remove_node(inquiry, true)
            : text_has_word("cordon uncordon", verb) ? cordon_node(inquiry, text_eq(verb, "cordon"))
                                                     : 0;
 }

@@ -175,3 +175,43 @@ placed() {
     vmctl -q destroy -y web
     [ -z "$(etcd_files web)" ]
 }
+
+@test "an etcd that was emptied is filled again from the nodes, and one that was restored is accepted" {
+    cd "$work"
+    joined b
+    of_fleet web any:node=b
+    of_fleet db any:node=a
+    vmctl -q up
+    uid=$(etcd_get vm/b/web | jq -r .uid)
+    ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" snapshot save "$work/snapshot"
+    of_fleet late any:node=a
+    vmctl -q up late
+    kill -9 "$etcd_pid"
+    rm -rf "$work/etcd"
+    etcd_start
+    await bash -c 'vmctl fleet status -o json | jq -e ".state == \"frozen\""'
+    fails 5 vmctl fleet status
+    says "on each node: vmctl fleet rebuild"
+    vmctl fleet rebuild
+    at b vmctl fleet rebuild
+    await knows b
+    [ "$(etcd_get vm/b/web | jq -r .uid)" = "$uid" ]
+    [ "$(etcd_get hold/a | jq .vms)" = 2 ]
+    await shows 'b +web +noop .* Ready'
+    vmctl -q stop web
+    [ "$(vmctl fleet republish 2>&1)" = "etcd has every vm of the fleet that is on this host" ]
+
+    kill -9 "$etcd_pid"
+    rm -rf "$work/etcd"
+    ETCDCTL_API=3 etcdctl snapshot restore "$work/snapshot" --data-dir "$work/etcd" --initial-cluster "default=$peer_url" \
+        --initial-advertise-peer-urls "$peer_url" --name default
+    etcd_start
+    await bash -c 'vmctl fleet status -o json | jq -e ".state == \"frozen\""'
+    fails 2 vmctl fleet resume
+    vmctl fleet resume --accept etcd
+    at b vmctl fleet resume --accept etcd
+    await knows b
+    [[ "$(vmctl events)" =~ late.*FleetRecordMissing ]]
+    vmctl fleet republish late
+    [ "$(etcd_rows vm/a/ | sort | xargs)" = "db late" ]
+}

@@ -221,6 +221,12 @@ static void a_change_that_the_fleet_made_since_counts_more(void **state)
     cleanup_with(vm_record_clear) struct vm_record record = world_record(b, "web");
     assert_int_equal(record.desired->power, POWER_SUSPENDED);
     assert_false(record.desired->fleet.is_ahead);
+    struct error err = {.code = ERR_NONE};
+    struct event_list events = {.count = 0};
+    world_must(store_list_events(b->store, "web", 0, 0, &events, &err), &err);
+    assert_true(events.count > 0);
+    assert_int_equal(events.items[events.count - 1].reason, REASON_OVERRIDE_DROPPED);
+    event_list_clear(&events);
 }
 
 static void its_host_alone_neither_destroys_nor_redefines_it(void **state)
