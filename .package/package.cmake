@@ -52,8 +52,8 @@ set(CPACK_DEBIAN_PACKAGE_SECTION admin)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS
   "openssh-client, qemu-system-x86, qemu-utils, systemd-standalone-sysusers | systemd-sysusers")
-set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "ca-certificates, libwebsockets-evlib-ev")
-set(CPACK_DEBIAN_PACKAGE_SUGGESTS "ovmf, qemu-efi-aarch64, qemu-system-arm, qemu-system-misc, swtpm, u-boot-qemu, virt-viewer")
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "ca-certificates, libwebsockets-evlib-ev, node-xterm")
+set(CPACK_DEBIAN_PACKAGE_SUGGESTS "ovmf, novnc, qemu-efi-aarch64, qemu-system-arm, qemu-system-misc, swtpm, u-boot-qemu, virt-viewer")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${CMAKE_CURRENT_LIST_DIR}/deb/postinst
   ${CMAKE_CURRENT_LIST_DIR}/deb/prerm ${CMAKE_CURRENT_LIST_DIR}/deb/postrm)

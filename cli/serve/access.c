@@ -56,11 +56,16 @@ static bool token_is(const char *token, const char *given)
     return strlen(given) == n && difference == 0;
 }
 
+bool access_has_token(const struct access *access, const char *authorization)
+{
+    static const char bearer[] = "Bearer ";
+    return !access->token[0] || (text_starts_with(authorization, bearer) &&
+                                    token_is(access->token, authorization + strlen(bearer)));
+}
+
 unsigned access_check(const struct access *access, const struct http_request *request,
     bool is_public, struct error *err)
 {
-    static const char bearer[] = "Bearer ";
-    bool has_token = text_starts_with(request->authorization, bearer);
     if (!origin_is_own(request)) {
         (void)error_set(err, ERR_USAGE, "a page of another origin may not ask");
         return 403;
@@ -73,8 +78,7 @@ unsigned access_check(const struct access *access, const struct http_request *re
         (void)error_help(err, "ask by its address, or allow the name: vmctl-serve --host NAME");
         return 403;
     }
-    if (!is_public &&
-        !(has_token && token_is(access->token, request->authorization + strlen(bearer)))) {
+    if (!is_public && !access_has_token(access, request->authorization)) {
         (void)error_set(err, ERR_USAGE, "the request does not have the token");
         (void)error_help(err, "send 'Authorization: Bearer TOKEN' with the text of the token file");
         return 401;

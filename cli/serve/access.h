@@ -27,6 +27,9 @@ struct access {
 unsigned access_check(const struct access *access, const struct http_request *request,
     bool is_public, struct error *err);
 
+/* "Bearer TOKEN": with the token, or where none is asked for. */
+bool access_has_token(const struct access *access, const char *authorization);
+
 /*
  * Reads the token at `path`; one that is missing is made, of 256 random bits, with mode 0600.
  * Killed, or done twice at once: there is no file, or one that stays. ERR_USAGE: others can read

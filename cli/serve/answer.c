@@ -90,9 +90,11 @@ static int answer_readiness(
 static int answer_file(
     struct serve *serve, const struct route *route, struct answer *answer, struct error *err)
 {
-    const struct serve_file *file = serve_file_find(route->file);
     (void)serve;
-    (void)err;
+    if (!route->file) {
+        return serve_file_read(route->library, &answer->body, &answer->type, err);
+    }
+    const struct serve_file *file = serve_file_find(route->file);
     answer->type = file->type;
     buf_add(&answer->body, file->data, file->size);
     return 0;
@@ -119,6 +121,15 @@ static int answer_change(
     }
     (void)error_set(err, ERR_VM_INVALID_STATE, "nothing may be changed here");
     return error_help(err, "vmctl serve --allow-changes allows it");
+}
+
+/* What asks for it otherwise is no viewer. */
+static int answer_vnc(
+    struct serve *serve, const struct route *route, struct answer *answer, struct error *err)
+{
+    int rc = answer_change(serve, route, answer, err);
+    answer->kind = ANSWER_WHOLE;
+    return rc < 0 ? rc : error_set(err, ERR_USAGE, "the screen is shown to a WebSocket here");
 }
 
 static int answer_screen(
@@ -248,6 +259,7 @@ static int (*const answers[ROUTE_KIND_COUNT_])(
     [ROUTE_CHANGE] = answer_change,
     [ROUTE_SCREEN] = answer_screen,
     [ROUTE_TYPE] = answer_change,
+    [ROUTE_VNC] = answer_vnc,
     [ROUTE_SERVER] = answer_server,
     [ROUTE_FILE] = answer_file,
     [ROUTE_EVENTS] = answer_events,
@@ -279,7 +291,7 @@ void answer_request(struct serve *serve, const struct http_request *request, str
         return;
     }
     if (answers[ret->route.kind](serve, &ret->route, ret, &err) < 0) {
-        answer_error(ret, status_of(err.code), &err);
+        answer_error(ret, ret->route.library[0] ? 404 : status_of(err.code), &err);
     } else if (ret->body.is_full) {
         (void)error_set(&err, ERR_NO_SPACE, "the answer is longer than %d MiB", ANSWER_MAX >> 20);
         answer_error(ret, 500, &err);

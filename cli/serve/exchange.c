@@ -97,9 +97,9 @@ static bool add_answer_header(
 }
 
 /* Nothing from elsewhere is loaded by the page, and no other page shows it. */
-static const char content_policy[] =
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src blob:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+static const char content_policy[] = "default-src 'none'; script-src 'self'; style-src 'self'; "
+                                     "connect-src 'self'; img-src blob: data:; "
+                                     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 int exchange_send_headers(const struct exchange *exchange, lws_filepos_t length)
 {

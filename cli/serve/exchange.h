@@ -32,12 +32,13 @@ struct server {
     size_t n_connections;
     size_t held_bytes;
     struct watch listening;
-    size_t n_actions;
+    size_t n_actions, n_viewers;
     struct exchange *streams; /* while there is one, the bell and the timer are on */
     struct bell_watch bell;
     struct watch ringing;
-    lws_sorted_usec_list_t timer, typing_timer;
+    lws_sorted_usec_list_t timer, typing_timer, echo_timer;
     struct typing *typings;
+    bool is_echo_due;
     unsigned n_ticks;
 };
 
@@ -75,11 +76,32 @@ int exchange_send_piece(struct exchange *exchange, bool ends);
 int exchange_answer(struct server *server, struct exchange *exchange);
 
 /* live.c */
+void stream_look(struct server *server); /* whether there is more now */
 int stream_begin(struct server *server, struct exchange *exchange);
 int stream_send(struct server *server, struct exchange *exchange);
 void stream_end(struct server *server, struct exchange *exchange);
 int action_begin(struct server *server, struct exchange *exchange);
 void action_forget(struct exchange *exchange);
+
+/*
+ * viewer.c: the screen of a VM by VNC over a WebSocket, "binary" by name: what QEMU says on its
+ * socket, and what the viewer answers, as they come. The first message is "Bearer TOKEN". Only
+ * where changes are allowed, for it has keys and a mouse.
+ */
+enum { VIEWER_PIECE = 16 << 10 };
+
+struct viewer {
+    struct lws *wsi; /* NULL: it is not established yet, or has ended */
+    struct watch watch;
+    int fd; /* closed by libwebsockets */
+    bool is_let_in, has_ended;
+    size_t n_piece; /* of `piece`, on its way to the browser */
+    char vm_name[VM_FULL_NAME_MAX + 1];
+    unsigned char piece[LWS_PRE + VIEWER_PIECE];
+};
+
+int viewer_callback(
+    struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
 
 /*
  * typing.c: text that was typed on the page, for a VM's serial console. Its connection stays for

@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The files of vmctl-serve itself, from cli/serve/page/: they are part of the program. */
+/*
+ * The files of the page: those of vmctl-serve itself, from cli/serve/page/, are part of the
+ * program; its terminal (xterm.js) and its screen (noVNC) are of packages of the distribution,
+ * which keeps them up to date. The page does without those that are not installed.
+ */
 #pragma once
 
 #include <stddef.h>
+
+struct buf;
+struct error;
 
 struct serve_file {
     const char *name; /* "page.js" */
@@ -13,3 +20,8 @@ struct serve_file {
 
 /* NULL: there is none of that name. */
 const struct serve_file *serve_file_find(const char *name);
+
+/* "/novnc/core/rfb.js", "/xterm/xterm.css": a script or a style sheet of such a package; no other
+ * file of it. "/xterm/modules.js": all of xterm.js. *ret_type is its media type. -ERR_USAGE: there
+ * is none. */
+int serve_file_read(const char *path, struct buf *out, const char **ret_type, struct error *err);

@@ -44,6 +44,13 @@ static int on_bell(struct server *server, struct watch *watch)
     return 0;
 }
 
+void stream_look(struct server *server)
+{
+    for (struct exchange *stream = server->streams; stream; stream = stream->next) {
+        (void)lws_callback_on_writable(stream->wsi);
+    }
+}
+
 /* Nothing promises that every commit rings; and a client that has gone shows when it is sent
  * something. */
 static void on_tick(lws_sorted_usec_list_t *timer)
@@ -54,8 +61,8 @@ static void on_tick(lws_sorted_usec_list_t *timer)
         if (is_heartbeat && is_of_events(stream) && stream->answer.body.len == 0) {
             buf_add_str(&stream->answer.body, ":\n\n");
         }
-        (void)lws_callback_on_writable(stream->wsi);
     }
+    stream_look(server);
     lws_sul_schedule(server->context, 0, timer, on_tick, LWS_US_PER_SEC);
 }
 

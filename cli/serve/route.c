@@ -26,6 +26,7 @@ static const struct {
     {"/v1/vms/*/suspend", "POST", "suspend", NULL, ROUTE_CHANGE, false},
     {"/v1/vms/*/resume", "POST", "resume", NULL, ROUTE_CHANGE, false},
     {"/v1/vms/*/type", "POST", NULL, NULL, ROUTE_TYPE, false},
+    {"/v1/vms/*/vnc", "GET", NULL, NULL, ROUTE_VNC, true},
     {"/v1/vms/*/screen", "GET", "screenshot", NULL, ROUTE_SCREEN, false},
     {"/v1/vms/*/console", "GET", NULL, "console", ROUTE_LOG, false},
     {"/v1/vms/*/provision", "GET", NULL, "provision", ROUTE_LOG, false},
@@ -115,10 +116,23 @@ static unsigned take_arguments(
     return status;
 }
 
+static bool is_of_library(const struct http_request *request)
+{
+    return (text_starts_with(request->path, "/xterm/") ||
+               text_starts_with(request->path, "/novnc/")) &&
+           strlen(request->path) <= LIBRARY_PATH_MAX;
+}
+
 unsigned route_find(const struct http_request *request, struct route *ret, struct error *err)
 {
     const char *method = text_eq(request->method, "HEAD") ? "GET" : request->method;
     *ret = (struct route){.kind = ROUTE_KIND_COUNT_};
+    if (is_of_library(request) && text_eq(method, "GET")) {
+        ret->kind = ROUTE_FILE;
+        ret->is_public = true;
+        (void)snprintf(ret->library, sizeof(ret->library), "%s", request->path);
+        return 200;
+    }
     for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
         const char *name = NULL;
         if (!path_matches(routes[i].path, request->path, &name)) {

@@ -22,6 +22,8 @@ struct http_request {
     struct strings arguments; /* of the query, decoded: "after=12" */
 };
 
+enum { LIBRARY_PATH_MAX = 127 };
+
 enum route_kind {
     ROUTE_HEALTH,
     ROUTE_READINESS,
@@ -31,11 +33,12 @@ enum route_kind {
     ROUTE_CHANGE,
     ROUTE_SCREEN,
     ROUTE_TYPE, /* text for the serial console */
+    ROUTE_VNC,  /* the screen, for a viewer: a WebSocket (viewer.c) */
     ROUTE_SERVER,
     ROUTE_LOG,
     ROUTE_EVENTS,
     ROUTE_IMAGES,
-    ROUTE_FILE, /* of the program itself: its page, its description */
+    ROUTE_FILE, /* of the program itself: its page, its description; or of a library of the page */
     ROUTE_KIND_COUNT_
 };
 
@@ -45,6 +48,7 @@ struct route {
     const char *method; /* static; also of a path that has another one only */
     const char *verb;   /* ROUTE_CHANGE, ROUTE_SCREEN: the command of vmctl */
     const char *file;   /* ROUTE_FILE: "openapi.json"; ROUTE_LOG: "console", "provision" */
+    char library[LIBRARY_PATH_MAX + 1]; /* ROUTE_FILE without `file` (files.h) */
     char vm_name[VM_FULL_NAME_MAX + 1]; /* in the path, or as ?vm=; "": none */
     uint64_t after; /* ROUTE_EVENTS: the last one that is known; 0: none. ROUTE_LOG: a position */
     bool has_after; /* ROUTE_EVENTS: the client says it */

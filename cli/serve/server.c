@@ -46,6 +46,8 @@ static int on_http(
     case LWS_CALLBACK_WSI_DESTROY:
         server_of(wsi)->n_connections -= lws_get_opaque_user_data(wsi) == &connection_tag;
         return 0;
+    case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
+        return -1; /* a WebSocket that names none gets this one */
     case LWS_CALLBACK_HTTP_BODY:
         return exchange_take(exchange, in, len);
     case LWS_CALLBACK_HTTP_BODY_COMPLETION:
@@ -116,6 +118,9 @@ static int on_raw(
     (void)user;
     (void)in;
     (void)len;
+    if (reason == LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION) {
+        return -1; /* a WebSocket may name every protocol */
+    }
     return reason == LWS_CALLBACK_RAW_RX_FILE && watch ? watch->on_ready(server_of(wsi), watch) : 0;
 }
 
@@ -140,6 +145,7 @@ static void limit_descriptors(void)
 static const struct lws_protocols protocols[] = {
     {"http", on_http, sizeof(struct exchange), 0, 0, NULL, 0},
     {"raw", on_raw, 0, 0, 0, NULL, 0},
+    {"binary", viewer_callback, sizeof(struct viewer), VIEWER_PIECE, 0, NULL, 0},
     {NULL, NULL, 0, 0, 0, NULL, 0},
 };
 

@@ -11,7 +11,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-enum { IDLE_S = 5, PENDING_MAX = 16 * 1024 };
+enum { IDLE_S = 5, PENDING_MAX = 16 * 1024, ECHO_US = 10 * LWS_US_PER_MS };
 
 struct typing {
     struct watch watch;
@@ -43,12 +43,24 @@ static void typing_end(struct server *server, struct typing *typing)
     typing_free(server, typing);
 }
 
-/* What the guest says is in the log, too; QEMU waits for a client that does not read. */
+static void on_echo(lws_sorted_usec_list_t *timer)
+{
+    struct server *server = lws_container_of(timer, struct server, echo_timer);
+    server->is_echo_due = false;
+    stream_look(server);
+}
+
+/* What the guest says is in the log, too, a moment later: streams of the log are sent it then,
+ * not with the next tick. QEMU waits for a client that does not read. */
 static int on_guest(struct server *server, struct watch *watch)
 {
     struct typing *typing = lws_container_of(watch, struct typing, watch);
     char ignored[4096];
     ssize_t n = read(typing->console.fd, ignored, sizeof(ignored));
+    if (n > 0 && !server->is_echo_due) {
+        server->is_echo_due = true;
+        lws_sul_schedule(server->context, 0, &server->echo_timer, on_echo, ECHO_US);
+    }
     if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR))) {
         return 0;
     }

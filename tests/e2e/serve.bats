@@ -20,6 +20,7 @@ teardown() {
 
 # serve OPTION... : sets `server`; on a port, `url`
 serve() {
+    rm -f "$work/serve.log" # that of one before says that it listens
     vmctl serve "$@" 2>"$work/serve.log" 3>&- &
     server=$!
     servers+=("$server")
@@ -319,13 +320,58 @@ P
     exec 7>&-
 }
 
+# view [--origin ORIGIN] [--protocol NAME] [--token TOKEN] [--say TEXT] : as a browser's WebSocket on /v1/vms/web/vnc;
+# prints "refused", or what it is sent until the server ends it, or it has as many bytes as it said
+view() { python3 "$BATS_TEST_DIRNAME/../support/websocket_client.py" "${url#http://}" "$@"; }
+
+@test "serve: the screen goes to a viewer with the token, of no other origin, where changes are allowed" {
+    vmfile web
+    vmctl up -q
+    serve --listen 127.0.0.1:0
+    local token
+    token=$(<"$data/serve.token")
+    [ "$(view --token "$token")" = refused ] # nothing may be changed
+    kill "$server"
+    serve --allow-changes --listen 127.0.0.1:0
+    [ "$(view --token "$token")" = "1000 the VM does not run: it has no screen" ]
+    mkdir -p "$data/vms/web"
+    socat "UNIX-LISTEN:$data/vms/web/vnc.sock,fork" EXEC:cat 3>&- &
+    servers+=($!)
+    await test -S "$data/vms/web/vnc.sock"
+    [ "$(view --token "$token" --say "RFB 003.008")" = "RFB 003.008" ]
+    [ "$(view --token "$token" --origin "http://$(sed 's,.*//,,' <<<"$url")" --say seen)" = seen ]
+    [ "$(view --token "${token}0" --say secret)" = "1000 the token is missing or wrong" ]
+    [ "$(view --token "" --say secret)" = "1000 the token is missing or wrong" ]
+    [ "$(view --token "$token" --origin http://127.0.0.1:1 --say secret)" = refused ]
+    [ "$(view --token "$token" --host evil.example --say secret)" = refused ]
+    [ "$(view --token "$token" --protocol "" --say secret)" = refused ]
+    [ "$(view --token "$token" --protocol raw --say secret)" = refused ]
+    [ "$(view --token "$token" --path /v1/vms --say secret)" = refused ]
+    # Each that ends gives its place back: of connections there are 512, of viewers 32.
+    [ "$(view --token "$token" --say seen --times 600 | sort | uniq -c | tr -s ' ')" = " 600 seen" ]
+}
+
+@test "serve: of the packages of the page only scripts and style sheets are sent" {
+    serve
+    [ -e /usr/share/novnc/core/rfb.js ] || skip "no novnc"
+    [ -e /usr/share/nodejs/xterm/lib/public/Terminal.js ] || skip "no node-xterm"
+    ask /novnc/core/rfb.js | cmp - /usr/share/novnc/core/rfb.js
+    ask /xterm/modules.js | grep -Fx 'modules["public/Terminal"] = function (module, exports, require) {'
+    local path
+    for path in /novnc/vnc.html /novnc/package.json /novnc/core/../vnc.html /novnc/core/.hidden.js /novnc/core/%2e%2e/app/ui.js /xterm/ \
+        /xterm/passwd.css /novnc/core/nothing.js; do
+        echo "$path"
+        [ "$(status_of "$path" --path-as-is)" = 404 ]
+    done
+}
+
 @test "serve: what is answered is what its OpenAPI document says" {
     vmfile web
     vmctl up -q
     serve
     mkdir "$work/answers"
     local path n=0
-    for path in /healthz /readyz /v1/server /v1/vms /v1/vms/web /v1/vms/nope /v1/vms/web/screen /v1/events /v1/images /v1/openapi.json '/v1/events?after=x'; do
+    for path in /healthz /readyz /v1/server /v1/vms /v1/vms/web /v1/vms/nope /v1/vms/web/screen /v1/vms/web/vnc /v1/events /v1/images /v1/openapi.json '/v1/events?after=x'; do
         n=$((n + 1))
         ask "$path" -o "$work/answers/$n.body" -w '%{http_code} %{content_type}\n' >"$work/answers/$n.head"
         echo "$path" >"$work/answers/$n.path"
@@ -347,7 +393,7 @@ for head in glob.glob(sys.argv[2] + "/*.head"):
     schema = {**schema, "components": document["components"]}
     Draft202012Validator(schema).validate(json.loads(body) if kind == "application/json" else body)
     checked += 1
-assert checked == 11, checked
+assert checked == 12, checked
 P
 }
 

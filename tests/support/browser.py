@@ -7,8 +7,9 @@ browser.py live URL VM PID        kill -9 of PID shows in the list within a seco
 browser.py keyboard URL VM        details, a console that says "booted", and a stop, without a mouse
 browser.py reconnect URL VM PROGRAM the server is started again by PROGRAM, which adds "again" to the console:
                                   that is shown, and an event of the moment before the page listens again
-browser.py type URL VM            what is typed is echoed by the console
-browser.py screen URL VM          the screen is shown when its part is opened, and is not of one colour
+browser.py type URL VM            what is typed in the terminal is echoed there, and a key leads out of it
+browser.py screen URL VM          the viewer shows the screen when its part is opened, in colours, and takes keys
+browser.py plain URL VM           without xterm.js and noVNC: text, a line to type, and a picture
 browser.py foreign URL TOKEN VM   another origin reads nothing and changes nothing
 """
 import http.server
@@ -45,6 +46,8 @@ class Browser:
 
     def open(self, url):
         self.call("/url", {"url": url})
+        self.run("window.refusals = []; document.addEventListener('securitypolicyviolation',"
+                 " (e) => window.refusals.push(e.violatedDirective + ' ' + e.blockedURI))")
 
     def run(self, script, *arguments):
         return self.call("/execute/sync", {"script": script, "args": list(arguments)})
@@ -54,6 +57,11 @@ class Browser:
 
     def press(self, key):
         actions = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
+        self.call("/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]})
+
+    def chord(self, held, key):
+        actions = [{"type": "keyDown", "value": held}, {"type": "keyDown", "value": key},
+                   {"type": "keyUp", "value": key}, {"type": "keyUp", "value": held}]
         self.call("/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]})
 
     def close(self):
@@ -107,7 +115,7 @@ def keyboard(browser, url, vm):
     browser.press(ENTER)
     if focused(browser) != vm + ": Ready" or browser.run("return document.querySelectorAll('#conditions tr').length") < 3:
         raise SystemExit("no details, but " + focused(browser))
-    until("the console", lambda: "booted" in browser.run("return document.getElementById('console').textContent"))
+    until("the console", lambda: "booted" in browser.run(CONSOLE))
     browser.press(ESCAPE)
     if focused(browser) != vm:
         raise SystemExit("the focus is not where it was, but on " + focused(browser))
@@ -121,11 +129,21 @@ def keyboard(browser, url, vm):
         raise SystemExit("without a name: %s" % nameless)
 
 
-def reconnect(browser, url, vm, program):
+def choose(browser, url, vm):
     browser.open(url)
-    until(vm + " Ready", lambda: state(browser, vm) == "Ready")
+    until(vm, lambda: state(browser, vm))
     browser.run("[...document.querySelectorAll('#vms button')].find((b) => b.textContent === arguments[0]).click()", vm)
-    until("the console", lambda: "booted" in browser.run("return document.getElementById('console').textContent"))
+
+
+# As a screen reader has it, which is what is in sight; or the text of a page without xterm.js.
+CONSOLE = ("document.getElementById('terminal').scrollIntoView(); const read = document.querySelector('.xterm-accessibility-tree');"
+           "return read ? [...read.children].map((row) => row.textContent).join('\\n') : document.getElementById('console').textContent")
+
+
+def reconnect(browser, url, vm, program):
+    choose(browser, url, vm)
+    until(vm + " Ready", lambda: state(browser, vm) == "Ready")
+    until("the console", lambda: "booted" in browser.run(CONSOLE))
     browser.run(
         "const real = window.fetch, path = '/v1/vms/' + arguments[0];"
         "window.fetch = async (asked, options) => {"
@@ -139,41 +157,84 @@ def reconnect(browser, url, vm, program):
     until(vm + " Stopped", lambda: state(browser, vm) == "Stopped")
     events = "return [...document.querySelectorAll('#events li')].filter((e) => e.textContent.includes(arguments[0] + ' Stopped')).length"
     until("the event", lambda: browser.run(events, vm) == 1)
-    until("the console", lambda: "again" in browser.run("return document.getElementById('console').textContent"))
+    until("the console", lambda: "again" in browser.run(CONSOLE))
 
 
 def type_line(browser, url, vm):
-    browser.open(url)
-    until(vm, lambda: state(browser, vm))
-    browser.run("[...document.querySelectorAll('#vms button')].find((b) => b.textContent === arguments[0]).click()", vm)
-    console = "return document.getElementById('console').textContent"
-    until("the console", lambda: browser.run(console))
+    choose(browser, url, vm)
+    until("the terminal", lambda: browser.run("return terminal !== null && document.getElementById('console').hidden"))
+    until("the console", lambda: browser.run(CONSOLE).strip())
+    browser.run("terminal.focus()")
+    begun = time.monotonic()
+    for key in "typed by hand":
+        browser.press(key)
+    until("an echo", lambda: "typed by hand" in browser.run(CONSOLE))
+    print("echoed after %.2f s" % (time.monotonic() - begun))
+    browser.press(ESCAPE) # is the guest's
+    browser.press(ENTER)
+    if not browser.run("return document.getElementById('terminal').contains(document.activeElement)"):
+        raise SystemExit("the terminal has lost the focus to " + focused(browser))
+    browser.chord("\ue009", "]")
+    if focused(browser) != "Screen":
+        raise SystemExit("Ctrl+] leads to " + focused(browser))
+    expect_no_failure(browser)
+
+
+def expect_no_failure(browser):
+    failure = browser.run("return document.getElementById('failure').textContent")
+    refused = browser.run("return refusals")
+    if failure or refused:
+        raise SystemExit("a failure is shown: %s, or the policy refused: %s" % (failure, refused))
+
+
+COLOURS = (
+    "const image = document.querySelector(arguments[0]), canvas = document.createElement('canvas');"
+    "canvas.width = image.naturalWidth || image.width; canvas.height = image.naturalHeight || image.height;"
+    "const context = canvas.getContext('2d'); context.drawImage(image, 0, 0);"
+    "const data = context.getImageData(0, 0, canvas.width, canvas.height).data;"
+    "return new Set(new Uint32Array(data.buffer)).size")
+
+
+def screen(browser, url, vm):
+    choose(browser, url, vm)
+    if not browser.run("return document.getElementById('viewer').hidden"):
+        raise SystemExit("a screen that nobody asked for")
+    browser.run("document.querySelector('#screen-part summary').click()")
+    until("a screen", lambda: browser.run("const c = document.querySelector('#viewer canvas'); return c ? c.width : 0") >= 640)
+    until("colours", lambda: browser.run(COLOURS, "#viewer canvas") > 1)
+    name = browser.run("return document.querySelector('#viewer canvas').getAttribute('aria-label')")
+    if vm not in name or "Ctrl+]" not in name:
+        raise SystemExit("the screen's name is " + name)
+    before = browser.run("return document.querySelector('#viewer canvas').toDataURL()")
+    browser.run("document.querySelector('#viewer canvas').focus()")
+    for key in "seen":
+        browser.press(key)
+    until("the keys on the screen",
+          lambda: browser.run("return document.querySelector('#viewer canvas').toDataURL()") != before)
+    browser.chord("\ue009", "]")
+    if browser.run("return document.activeElement.id") != "provision":
+        raise SystemExit("Ctrl+] leads to " + focused(browser))
+    expect_no_failure(browser)
+    browser.run("document.querySelector('#screen-part summary').click()")
+    until("no viewer", lambda: browser.run("return viewer === null && document.getElementById('viewer').hidden"))
+
+
+def plain(browser, url, vm):
+    choose(browser, url, vm)
+    until("the console", lambda: browser.run("return document.getElementById('console').textContent"))
     until("the line", lambda: not browser.run("return document.getElementById('typing').hidden"))
     browser.run("document.getElementById('line').focus()")
     for key in "typed by hand":
         browser.press(key)
     browser.press(ENTER)
-    until("an echo", lambda: "typed by hand" in browser.run(console))
-    if browser.run("return document.getElementById('failure').textContent"):
-        raise SystemExit("a failure is shown")
-
-
-def screen(browser, url, vm):
-    browser.open(url)
-    until(vm, lambda: state(browser, vm))
-    browser.run("[...document.querySelectorAll('#vms button')].find((b) => b.textContent === arguments[0]).click()", vm)
-    if not browser.run("return document.getElementById('screen').hidden"):
-        raise SystemExit("a screen that nobody asked for")
+    until("an echo", lambda: "typed by hand" in browser.run(CONSOLE))
     browser.run("document.querySelector('#screen-part summary').click()")
     until("a picture", lambda: browser.run("return document.getElementById('screen').naturalWidth") >= 640)
-    colours = browser.run(
-        "const image = document.getElementById('screen'), canvas = document.createElement('canvas');"
-        "canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;"
-        "const context = canvas.getContext('2d'); context.drawImage(image, 0, 0);"
-        "const data = context.getImageData(0, 0, canvas.width, canvas.height).data;"
-        "return new Set(new Uint32Array(data.buffer)).size")
+    colours = browser.run(COLOURS, "#screen")
     if colours < 2 or browser.run("return document.getElementById('screen').alt") != "the screen of " + vm:
         raise SystemExit("%d colours" % colours)
+    if browser.run("return document.getElementById('failure').textContent"):
+        raise SystemExit("a failure is shown")
 
 
 def foreign(browser, url, token, vm):
@@ -196,6 +257,11 @@ def foreign(browser, url, token, vm):
             url + path, options)
         if read.strip("0"):
             raise SystemExit("another origin reads %s with %s: %s" % (path, options, read))
+    opened = browser.run_async(
+        "const done = arguments[1], socket = new WebSocket(arguments[0], 'binary');"
+        "socket.onopen = () => done(true); socket.onerror = () => done(false);", url.replace("http", "ws", 1) + "/v1/vms/%s/vnc" % vm)
+    if opened:
+        raise SystemExit("another origin sees the screen")
     if browser.run_async(
             "const done = arguments[1], frame = document.createElement('iframe'); frame.src = arguments[0];"
             "frame.onload = () => { try { done(frame.contentDocument ? frame.contentDocument.title : ''); }"
@@ -206,6 +272,6 @@ def foreign(browser, url, token, vm):
 if __name__ == "__main__":
     chromium = Browser()
     try:
-        {"live": live, "keyboard": keyboard, "reconnect": reconnect, "screen": screen, "type": type_line, "foreign": foreign}[sys.argv[1]](chromium, *sys.argv[2:])
+        {"live": live, "keyboard": keyboard, "reconnect": reconnect, "screen": screen, "type": type_line, "plain": plain, "foreign": foreign}[sys.argv[1]](chromium, *sys.argv[2:])
     finally:
         chromium.close()

@@ -38,6 +38,8 @@ function messageOf(body) {
     return error && error.message + (error.help ? " (" + error.help + ")" : "");
 }
 
+const pathOf = (name) => "/v1/vms/" + encodeURIComponent(name.replace("/", "+"));
+
 function showFailure(text) {
     $("failure").textContent = text || "";
     $("failure").hidden = !text;
@@ -131,7 +133,7 @@ function showVms() {
 function showDetails() {
     const vm = vms.find((one) => one.name === shown);
     $("details").hidden = !vm;
-    $("typing").hidden = !allowsChanges;
+    $("typing").hidden = !allowsChanges || terminal !== null;
     if (!vm) return;
     setText($("details-title"), vm.name + ": " + vm.display);
     $("conditions").replaceChildren(...conditions(vm).map((c) => {
@@ -154,13 +156,18 @@ function plain(text) {
 }
 
 async function followLog(name, what, signal) {
-    const target = $(what);
+    const target = $(what), screen = what === "console" ? terminal : null;
     target.replaceChildren();
-    const answer = await ask("/v1/vms/" + encodeURIComponent(name.replace("/", "+")) + "/" + what + "?follow=1", { signal });
+    if (screen) screen.reset();
+    const answer = await ask(pathOf(name) + "/" + what + "?follow=1", { signal });
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let text = ""; answer.ok;) {
         const { done, value } = await reader.read();
         if (done) return;
+        if (screen) {
+            screen.write(value);
+            continue;
+        }
         const isAtEnd = target.scrollTop + target.clientHeight >= target.scrollHeight - 4;
         text = (text + value).slice(-LOG_SHOWN);
         target.textContent = plain(text);
@@ -174,17 +181,84 @@ function followLogs(name) {
     if (name) for (const what of ["console", "provision"]) followLog(name, what, logs.signal).catch(() => {}); // aborted
 }
 
+let typed = "", isTyping = false;
+
+// One request after the other, so that keys stay in their order.
 async function type(text) {
-    try {
-        showFailure("");
-        await askJson("/v1/vms/" + encodeURIComponent(shown) + "/type", { method: "POST", body: text });
-    } catch (error) {
-        showFailure("console of " + shown + ": " + error.message);
+    typed += text;
+    while (typed && !isTyping) {
+        const name = shown, piece = [...typed].slice(0, 1000).join(""); // 4096 bytes at most
+        typed = typed.slice(piece.length);
+        isTyping = true;
+        try {
+            showFailure("");
+            await askJson(pathOf(name) + "/type", { method: "POST", body: piece });
+        } catch (error) {
+            typed = "";
+            showFailure("console of " + name + ": " + error.message);
+        } finally {
+            isTyping = false;
+        }
     }
+}
+
+// ---- the terminal: xterm.js, where it is installed; else the log is shown as text ----
+
+const DARK = matchMedia("(prefers-color-scheme: dark)");
+const COLOURS = {
+    dark: { background: "#16181b", foreground: "#ececec", cursor: "#ececec" },
+    light: {
+        background: "#ffffff", foreground: "#1a1a1a", cursor: "#1a1a1a", selection: "#0b57b840",
+        green: "#1a6b2d", yellow: "#7a4d00", cyan: "#00616b", white: "#595959",
+        brightGreen: "#1a6b2d", brightYellow: "#7a4d00", brightCyan: "#00616b", brightWhite: "#1a1a1a",
+    },
+};
+const REPORT = /^\x1b\[([?>]?[\d;]*c|\d+;\d+R|0n)$/; // to a question that is in the log, and was answered then
+let terminal = null, terminalSought = null;
+
+// xterm.js comes as modules of Node.js, each a function here.
+const modules = {}, exported = {};
+
+function requireFrom(folder, path) {
+    const parts = folder.concat(path.split("/")).filter((part) => part !== ".");
+    for (let i; (i = parts.indexOf("..")) > 0;) parts.splice(i - 1, 2);
+    const name = parts.join("/");
+    if (!exported[name]) {
+        const module = exported[name] = { exports: {} };
+        modules[name](module, module.exports, (below) => requireFrom(parts.slice(0, -1), below));
+    }
+    return exported[name].exports;
+}
+
+function loadPart(tag, fields) {
+    return new Promise((resolve) => {
+        const part = Object.assign(document.createElement(tag), fields);
+        part.onload = () => resolve(true);
+        part.onerror = () => resolve(false);
+        document.head.append(part);
+    });
+}
+
+async function openTerminal() {
+    const parts = await Promise.all([loadPart("link", { rel: "stylesheet", href: "/xterm/xterm.css" }),
+        loadPart("script", { src: "/xterm/modules.js" })]);
+    if (parts.includes(false)) return;
+    const theme = () => COLOURS[DARK.matches ? "dark" : "light"];
+    const made = new (requireFrom([], "public/Terminal").Terminal)({ cols: 80, rows: 24, scrollback: 5000, fontSize: 14, screenReaderMode: true,
+        disableStdin: !allowsChanges, theme: theme() });
+    $("details").hidden = $("terminal").hidden = false; // it measures its letters
+    $("console").hidden = true;
+    $("terminal-keys").hidden = !allowsChanges;
+    made.open($("terminal"));
+    showDetails();
+    made.on("data", (text) => REPORT.test(text) || !allowsChanges || type(text));
+    DARK.addEventListener("change", () => made.setOption("theme", theme()));
+    terminal = made;
 }
 
 // ---- the screen ----
 
+const takesKeys = (target) => $("terminal").contains(target) || $("viewer").contains(target);
 const LOOK_EVERY_MS = 2000;
 let looks = 0; // a later look ends the earlier ones
 
@@ -200,15 +274,48 @@ function showPicture(blob, text) {
 }
 
 async function lookOnce(name) {
-    const answer = await ask("/v1/vms/" + encodeURIComponent(name) + "/screen");
+    const answer = await ask(pathOf(name) + "/screen");
     return answer.ok ? { blob: await answer.blob() } : { text: messageOf(await answer.json()) || answer.statusText };
+}
+
+// noVNC, where it is installed and may be used; else pictures are shown.
+let viewer = null, endViewer = () => {};
+
+async function view(RFB, name) {
+    const socket = new WebSocket(location.origin.replace(/^http/, "ws") + pathOf(name) + "/vnc", "binary");
+    const ended = new Promise((resolve) => socket.addEventListener("close", resolve));
+    endViewer = () => socket.close();
+    socket.addEventListener("open", () => {
+        socket.send("Bearer " + token);
+        $("viewer").hidden = $("viewer-keys").hidden = false;
+        viewer = new RFB($("viewer"), socket);
+        viewer.scaleViewport = true;
+        viewer.addEventListener("connect", () => setText($("no-screen"), ""));
+        const canvas = $("viewer").querySelector("canvas");
+        canvas.tabIndex = 0;
+        canvas.setAttribute("role", "application");
+        canvas.setAttribute("aria-label", "the screen of " + name + ", with keyboard and mouse; Ctrl+] leaves it");
+    });
+    const { reason } = await ended;
+    $("viewer").hidden = $("viewer-keys").hidden = true;
+    $("viewer").replaceChildren();
+    viewer = null;
+    return reason || "no connection to the screen";
 }
 
 // While it is open, and somebody can see it.
 async function look() {
     const mine = ++looks, name = shown;
+    endViewer();
     showPicture(null, "");
+    const library = name && allowsChanges && $("screen-part").open && await import("/novnc/core/rfb.js").catch(() => null);
     while (mine === looks && name && $("screen-part").open) {
+        if (library) {
+            const why = await view(library.default, name);
+            if (mine === looks) showPicture(null, why);
+            await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+            continue;
+        }
         const seen = document.hidden ? null : await lookOnce(name).catch((error) => ({ text: error.message }));
         if (mine !== looks) return;
         if (seen) showPicture(seen.blob, seen.text);
@@ -216,12 +323,16 @@ async function look() {
     }
 }
 
-function openDetails(name) {
+async function openDetails(name) {
     shown = name;
-    followLogs(name);
-    look();
+    typed = "";
     showDetails();
+    look();
     $("details-title").focus();
+    await (terminalSought ||= openTerminal().catch(() => {})); // without it there is the text
+    if (shown !== name) return;
+    showDetails();
+    followLogs(name);
 }
 
 function closeDetails() {
@@ -270,7 +381,7 @@ async function load() {
 async function act(name, verb) {
     try {
         showFailure("");
-        await askJson("/v1/vms/" + encodeURIComponent(name.replace("/", "+")) + "/" + verb, { method: "POST" });
+        await askJson(pathOf(name) + "/" + verb, { method: "POST" });
     } catch (error) {
         showFailure(verb + " " + name + ": " + error.message);
     }
@@ -342,7 +453,16 @@ $("typing").addEventListener("submit", (event) => {
 $("interrupt").addEventListener("click", () => type("\x03"));
 $("close").addEventListener("click", closeDetails);
 document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && shown) closeDetails();
+    if (event.key === "Escape" && shown && !takesKeys(event.target)) closeDetails();
 });
+// Both take every key, so that one leads out of them: that of `vmctl console`.
+document.addEventListener("keydown", (event) => {
+    if (!event.ctrlKey || event.key !== "]" || !takesKeys(event.target)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (viewer) viewer.sendKey(0xffe3, "ControlLeft", false);
+    ($("viewer").contains(event.target) ? $("provision") : document.querySelector("#screen-part summary")).focus();
+}, true);
+$("reboot-keys").addEventListener("click", () => viewer && viewer.sendCtrlAltDel());
 if (token) sessionStorage.setItem("token", token);
 run();

@@ -54,6 +54,24 @@ browser() {
     browser screen "$url/#token=$token" real
 }
 
+@test "where neither xterm.js nor noVNC is installed, the page shows text and pictures" {
+    vmctl wait real
+    local flags=(--mount)
+    [ "$(id -u)" = 0 ] || flags+=(--map-root-user)
+    cat >"$BATS_TEST_TMPDIR/bare" <<'S'
+for directory in /usr/share/novnc /usr/share/nodejs/xterm; do
+    [ ! -d "$directory" ] || mount -t tmpfs none "$directory" || exit
+done
+exec vmctl serve --allow-changes --listen 127.0.0.1:0
+S
+    unshare "${flags[@]}" bash "$BATS_TEST_TMPDIR/bare" 2>"$BATS_TEST_TMPDIR/log" >/dev/null 3>&- &
+    local bare=$!
+    await grep -q '^listening: ' "$BATS_TEST_TMPDIR/log" || { cat "$BATS_TEST_TMPDIR/log"; return 1; }
+    run browser plain "$(sed -n 's/^listening: //p' "$BATS_TEST_TMPDIR/log")/#token=$token" real
+    kill "$bare"
+    [ "$status" -eq 0 ]
+}
+
 @test "without a mouse a VM is looked at and stopped" {
     mkdir -p "$DATA/vms/idle"
     printf '\033[1mbooted\033[0m\r\n' >>"$DATA/vms/idle/console.log"

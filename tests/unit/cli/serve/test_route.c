@@ -35,6 +35,12 @@ static void a_path_and_a_method_lead_to_a_route(void **state)
     assert_int_equal(find("POST", "/v1/vms", NULL, &route), 405);
     assert_string_equal(route.method, "GET");
     assert_int_equal(find("", "/v1/vms", NULL, &route), 405);
+    assert_int_equal(find("GET", "/novnc/core/rfb.js", NULL, &route), 200);
+    assert_int_equal(route.kind, ROUTE_FILE);
+    assert_true(route.is_public);
+    assert_string_equal(route.library, "/novnc/core/rfb.js");
+    assert_int_equal(find("POST", "/novnc/core/rfb.js", NULL, &route), 404);
+    assert_int_equal(find("GET", "/novncs", NULL, &route), 404);
 }
 
 static void a_vm_is_named_in_the_path(void **state)
