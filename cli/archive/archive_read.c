@@ -220,6 +220,8 @@ int archive_unpack_all(const struct cli *cli, struct archive *archive, struct er
     rc = rc < 0 ? rc : archive_check_volumes(cli, archive, err);
     struct progress progress = progress_begin(cli, archive->manifest.vm, "unpacking");
     progress.total = (double)manifest_bytes(&archive->manifest);
+    progress.report = archive->report;
+    progress.context = archive->context;
     for (size_t i = 0; rc == 0 && i < archive->manifest.n_members; i++) {
         rc = read_member(cli, archive, i, &progress, err);
     }

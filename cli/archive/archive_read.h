@@ -21,7 +21,9 @@ struct archive {
     struct unnamed files[MANIFEST_MEMBERS_MAX]; /* of its members */
     uint64_t disk_bytes;                        /* as the guest sees it */
     char id[TEXT_ID_SIZE]; /* its directory, once it is published; "": it is not */
-    int lock_fd;           /* which holds it until the VM is recorded; -1: none */
+    void (*report)(void *context, int percent); /* while it is unpacked; NULL: nobody */
+    void *context;
+    int lock_fd; /* which holds it until the VM is recorded; -1: none */
 };
 
 /* Whether the file begins as an archive does; false also where it cannot be read. A pipe, whose

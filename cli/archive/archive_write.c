@@ -96,19 +96,23 @@ static int add_vm_files(struct cli *cli, const struct origin *origin, bool with_
     cleanup_free char *stem = fs_join(dir, snapshot->file);
     cleanup_free char *disk = mem_printf("%s.qcow2", stem), *seed = mem_printf("%s.iso", stem);
     cleanup_free char *vars = mem_printf("%s.fd", stem), *tpm = mem_printf("%s.tpm", stem);
+    cleanup_free char *overlay = paths_vm(&cli->paths, origin->vm, VM_OVERLAY);
+    bool is_present = !snapshot->file[0];
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < VM_IMPORT_FILES; i++) {
         const struct vm_import_file *file = &vm_import_files[i];
         cleanup_free char *path = paths_vm(&cli->paths, origin->vm, file->file);
         if (file->file != VM_OVERLAY) {
-            const char *from = file->file == VM_SEED            ? seed
+            const char *from = is_present                       ? path
+                               : file->file == VM_SEED          ? seed
                                : file->file == VM_FIRMWARE_VARS ? vars
                                : file->file == VM_TPM_STATE     ? tpm
                                                                 : path;
             rc = add_small_file(cli, parts, file->name, from, err);
         }
     }
-    return rc < 0 || !with_disk ? rc : add_disk(cli, parts, VM_IMPORT_DISK, disk, "its disk", err);
+    const char *from = is_present ? overlay : disk;
+    return rc < 0 || !with_disk ? rc : add_disk(cli, parts, VM_IMPORT_DISK, from, "its disk", err);
 }
 
 /* A volume has no snapshots: it is read where it is. */

@@ -21,7 +21,8 @@ struct archive_content {
     bool disk, volumes;
 };
 
-/* Reads them into unnamed files of the data directory. archive_parts_clear() it, also after an
+/* Of a snapshot without a file the VM's present ones, which must be off meanwhile. Reads them into
+ * unnamed files of the data directory. archive_parts_clear() it, also after an
  * error. -ERR_NO_SPACE, -ERR_OVERLAY, -ERR_IO; -ERR_VM_INVALID_STATE: volumes of a VM that runs;
  * -ERR_OVERLAY also when the file of one that was used is gone. */
 int archive_collect(struct cli *cli, const struct origin *origin, struct archive_content content,

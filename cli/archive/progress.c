@@ -15,8 +15,14 @@ struct progress progress_begin(const struct cli *cli, const char *vm, const char
 void progress_show(struct progress *progress, double done, double total)
 {
     int percent = total > 0 ? (int)(done * 100 / total) : 100;
-    if (progress->is_shown && percent != progress->percent) {
-        progress->percent = percent;
+    if (percent == progress->percent) {
+        return;
+    }
+    progress->percent = percent;
+    if (progress->report) {
+        progress->report(progress->context, percent);
+    }
+    if (progress->is_shown) {
         fprintf(stderr, "\r%s: %s %d%%\033[K", progress->vm, progress->what, percent);
         (void)fflush(stderr);
     }

@@ -10,9 +10,11 @@ struct cli;
 
 struct progress {
     bool is_shown;
-    const char *vm, *what; /* borrowed */
-    int percent;           /* as shown last */
-    double done, total;    /* of progress_add() */
+    const char *vm, *what;                      /* borrowed */
+    int percent;                                /* as shown last */
+    double done, total;                         /* of progress_add() */
+    void (*report)(void *context, int percent); /* NULL: nobody besides */
+    void *context;
 };
 
 struct progress progress_begin(const struct cli *cli, const char *vm, const char *what);

@@ -12,6 +12,7 @@
 #include "cli/doctor/command_output.h"
 #include "cli/fleet/fleet_view.h"
 #include "cli/fleet/fleet_vms.h"
+#include "cli/nodes/nodes.h"
 #include "cli/options.h"
 #include "cli/request/verbs.h"
 #include "cli/show/output.h"
@@ -497,17 +498,14 @@ static int fleet_forget(
 }
 
 static const struct verb items[] = {
-    {"init", "", 0, 0, fleet_init},
-    {"join", "", 0, 0, fleet_join},
-    {"status", "", 0, 0, fleet_status},
-    {"check", "", 0, 0, fleet_check},
-    {"cordon", "NODE", 1, 1, fleet_cordon},
-    {"uncordon", "NODE", 1, 1, fleet_uncordon},
-    {"forget", "NODE", 1, 1, fleet_forget},
-    {"leave", "", 0, 0, fleet_leave},
-    {"resume", "", 0, 0, fleet_resume},
-    {"rebuild", "", 0, 0, fleet_rebuild},
+    {"init", "", 0, 0, fleet_init}, {"join", "", 0, 0, fleet_join},
+    {"status", "", 0, 0, fleet_status}, {"check", "", 0, 0, fleet_check},
+    {"cordon", "NODE", 1, 1, fleet_cordon}, {"uncordon", "NODE", 1, 1, fleet_uncordon},
+    {"forget", "NODE", 1, 1, fleet_forget}, {"leave", "", 0, 0, fleet_leave},
+    {"resume", "", 0, 0, fleet_resume}, {"rebuild", "", 0, 0, fleet_rebuild},
     {"republish", "[VM...]", 0, SIZE_MAX, fleet_put_again},
+    {"fetch", "VM", 1, 1, fleet_fetch},     /* of the messenger … */
+    {"send", "VM TOKEN", 2, 2, fleet_send}, /* … and of the former on the other node */
 };
 static const struct verbs verbs = {"fleet", items, ARRAY_LEN(items),
     "init, join, status, check, cordon, uncordon, forget, leave, resume, rebuild, republish",

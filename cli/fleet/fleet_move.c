@@ -59,9 +59,11 @@ int fleet_move_run(struct cli *cli, const struct fleet_move *move, bool is_detac
     }
     cleanup_free char *row = fleet_row(FLEET_KIND_NAME, move->name, NULL);
     const char *from = json_text(fleet_view_row(&view, row), "node");
+    order.done = move->verb == FLEET_MOVE_BEGIN ? "moved" : NULL;
     if (!from && fleet_view_is_fresh(&view)) {
         return refuse_unknown(cli, move->name, err);
     }
-    order.move_ms = from ? note_wait(cli, &view, from, move->is_off) : 0;
+    bool is_loss = move->verb == FLEET_MOVE_RECREATE || move->verb == FLEET_MOVE_DESTROY;
+    order.move_ms = from && is_loss ? note_wait(cli, &view, from, move->is_off) : 0;
     return fleet_request_run(cli, &order, 1, is_detached, timeout_ms, err);
 }

@@ -108,6 +108,8 @@ struct followed {
     bool is_seen;     /* its row has come to this host's copy */
     const char *word; /* the state that was printed last; NULL: none */
     bool is_loss_noted;
+    bool is_on_its_way; /* of FLEET_MOVE_BEGIN: its row was seen */
+    char *shown;        /* … and this was said of it last; NULL: nothing */
 };
 
 struct following {
@@ -157,8 +159,8 @@ static int read_rows(struct following *following, const struct followed *item,
         enum fleet_kind kind;
         const char *first, *second;
     } rows[] = {{FLEET_KIND_VM, item->node, name}, {FLEET_KIND_STATUS, item->node, name},
-        {FLEET_KIND_ALIVE, item->node, NULL}, {FLEET_KIND_LOST, item->node, NULL},
-        {FLEET_KIND_LINK, NULL, NULL}};
+        {FLEET_KIND_IN, item->node, name}, {FLEET_KIND_ALIVE, item->node, NULL},
+        {FLEET_KIND_LOST, item->node, NULL}, {FLEET_KIND_LINK, NULL, NULL}};
     int rc = 0;
     ret->rows = json_object();
     ret->contact_ms = fleet_view_contact(following->cli);
@@ -232,6 +234,37 @@ static void note_waiting(
     }
 }
 
+/* Until the other node has its disk. Then what is known of it is the same as of any. */
+static void check_move(
+    const struct following *following, struct followed *item, const struct fleet_view *view)
+{
+    const char *name = item->order->change.name;
+    cleanup_free char *in_row = fleet_row(FLEET_KIND_IN, item->node, name);
+    cleanup_free char *vm_row = fleet_row(FLEET_KIND_VM, item->node, name);
+    const json_t *incoming = fleet_view_row(view, in_row);
+    const char *error = json_text(incoming, "error");
+    if (fleet_view_row(view, vm_row)) {
+        return;
+    }
+    if (!incoming && item->is_on_its_way) {
+        (void)error_set(&item->error, ERR_VM_CONFLICT,
+            "vm '%s' does not move to node '%s' any more", name, item->node);
+        fail_item(following->cli, item);
+        return;
+    }
+    item->is_on_its_way |= incoming != NULL;
+    cleanup_free char *text =
+        error ? mem_printf("node %s: %s; it is tried again", item->node, error)
+        : json_object_get(incoming, "percent")
+            ? mem_printf("%lld %%", (long long)json_int(incoming, "percent", 0))
+            : NULL;
+    if (text && !text_eq(text, item->shown)) {
+        cli_note(following->cli, "%s: %s", name, text);
+        free(item->shown);
+        item->shown = TAKE_PTR(text);
+    }
+}
+
 static int check_item(struct following *following, struct followed *item, struct error *err)
 {
     cleanup_with(fleet_view_clear) struct fleet_view view = {.config = NULL};
@@ -249,6 +282,12 @@ static int check_item(struct following *following, struct followed *item, struct
         (void)error_set(&item->error, ERR_FLEET_NAME_TAKEN,
             "node '%s' has a vm '%s' of its own, which is not the fleet's", item->node, name);
         fail_item(following->cli, item);
+        return 0;
+    }
+    if (item->order->move && item->order->move->verb == FLEET_MOVE_BEGIN) {
+        check_move(following, item, &view);
+    }
+    if (item->result == GOAL_FAILED) {
         return 0;
     }
     const struct goal_subject subject = {
@@ -393,6 +432,7 @@ int fleet_request_run(struct cli *cli, const struct fleet_order *orders, size_t 
     rc = rc == 0 ? follow_items(&following, is_detached, timeout_ms, err) : rc;
     for (size_t i = 0; i < count; i++) {
         free(following.items[i].node);
+        free(following.items[i].shown);
     }
     free(following.items);
     free(asking.row);

@@ -194,6 +194,25 @@ static void add_fleet(const struct fleet_view *view, struct node_vms *vms)
     }
 }
 
+/* How far the node is that fetches it. */
+static void add_moving(const struct fleet_view *view, struct node_vm *vm)
+{
+    const char *to = vm->record.desired ? vm->record.desired->fleet.move_to : NULL;
+    if (!to) {
+        return;
+    }
+    cleanup_free char *row = fleet_row(FLEET_KIND_IN, to, vm->record.name);
+    const json_t *incoming = fleet_view_row(view, row);
+    const char *error = json_text(incoming, "error");
+    int64_t percent = json_int(incoming, "percent", 0);
+    vm->moving = json_object();
+    json_put_text(vm->moving, "to", to);
+    json_put_int(vm->moving, "percent", percent);
+    json_put_text(vm->moving, "error", error);
+    vm->moving_text = error ? mem_printf("Moving to %s: %s", to, error)
+                            : mem_printf("Moving to %s %lld %%", to, (long long)percent);
+}
+
 static int compare_node_vms(const void *a, const void *b)
 {
     const struct node_vm *x = a, *y = b;
@@ -230,6 +249,9 @@ static int add_known(struct cli *cli, struct node_vms *vms, struct nodes *nodes,
         add_fleet(&view, vms);
         if (vms->count > n_own) {
             qsort(vms->items + n_own, vms->count - n_own, sizeof(*vms->items), compare_node_vms);
+        }
+        for (size_t i = 0; i < vms->count; i++) {
+            add_moving(&view, &vms->items[i]);
         }
         vms->summary = fleet_view_summary(&view);
     }
@@ -272,6 +294,8 @@ void node_vms_clear(struct node_vms *vms)
         free(vms->items[i].node);
         vm_record_clear(&vms->items[i].record);
         json_decref(vms->items[i].json);
+        json_decref(vms->items[i].moving);
+        free(vms->items[i].moving_text);
     }
     free(vms->items);
     free(vms->summary);
@@ -283,6 +307,7 @@ struct vm_row node_vm_row(const struct node_vm *vm)
     struct vm_row row = vm_row_of_record(&vm->record);
     row.node = vm->node;
     row.asked_ms = vm->asked_ms;
+    row.moving = vm->moving_text;
     row.lost = vm->is_lost ? vm_row_state(&row) : NULL;
     return row;
 }
@@ -292,6 +317,9 @@ json_t *node_vm_json(const struct node_vm *vm)
     json_t *json = vm->json ? json_deep_copy(vm->json) : output_of_vm(&vm->record);
     int64_t now_ms = clock_wall_ms(clock_system());
     json_put_text(json, "node", vm->node);
+    if (vm->moving) {
+        json_put(json, "moving", json_incref(vm->moving));
+    }
     json_put_int(json, "secondsAgo", vm->asked_ms ? (now_ms - vm->asked_ms) / 1000 : 0);
     if (vm->is_lost) {
         json_put_text(json, "display", "Unknown");

@@ -15,6 +15,8 @@ struct node_vm {
     json_t *json;            /* as `list -o json` has it */
     int64_t asked_ms;        /* wall: when the node said so; 0: now */
     bool is_lost;            /* it does not answer now */
+    json_t *moving;          /* {to, percent, error}; NULL: it does not move */
+    char *moving_text;       /* the same for a table */
 };
 
 struct node_vms {

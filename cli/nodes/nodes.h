@@ -10,6 +10,7 @@
 
 #include "specs/vmfile/nodes_file.h"
 
+struct arg_strings;
 struct cli;
 struct error;
 struct part;
@@ -31,3 +32,20 @@ int nodes_remove(const struct cli *cli, const char *name, struct error *err);
 
 /* -ERR_NODE, with the last line of what ssh, or the shell over there, has written. */
 int node_refuse(const struct node *node, const struct part *part, struct error *err);
+
+/*
+ * fleet_carry.c: the disk of a VM of the fleet on its way to another node: an archive as `vmctl
+ * export` writes it, of the disk as it is, from `vmctl fleet send V TOKEN` there, by ssh, to `vmctl
+ * fleet fetch V` here, which the messenger runs (controller/fleet/parts.h, intake.c). Verbs of
+ * `vmctl fleet` that no user gives.
+ */
+/* Unpacks it into DATA/imports, and records that, and how far it is, in fetched/V. Killed at any
+ * moment it leaves nothing, or a folder that is swept, or is done. */
+int fleet_fetch(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err);
+/* Writes it to standard output, while the VM is off because it moves: the token is that of the
+ * request. The status FLEET_SEND_NOTHING: it has no disk yet. */
+int fleet_send(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err);
+
+enum { FLEET_SEND_NOTHING = 44 };

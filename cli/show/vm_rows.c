@@ -186,7 +186,8 @@ static void add_state(struct table *table, const struct vm_row *row)
 {
     bool has_source = row->has_desired && !row->is_deleted && row->status.source != REASON_NONE;
     const char *word = vm_row_state(row);
-    cleanup_free char *both = row->lost ? mem_printf("%s (was %s)", word, row->lost)
+    cleanup_free char *both = row->moving ? mem_strdup(row->moving)
+                              : row->lost ? mem_printf("%s (was %s)", word, row->lost)
                               : has_source
                                   ? mem_printf("%s,%s", word, reason_name(row->status.source))
                                   : NULL;

@@ -26,9 +26,10 @@ struct vm_row {
     bool shows_labels;          /* in all rows of a table, or in none */
     const char *project;        /* likewise: "-" of one that is of none; NULL: no column */
     const char *vnc;            /* of the wide rows; NULL: none */
-    const char *node; /* of `list -A`, in all rows of its table; NULL in all of any other */
-    int64_t asked_ms; /* wall: when that node said so; 0: now */
-    const char *lost; /* the state word it had then, as the node does not answer; NULL: it does */
+    const char *node;   /* of `list -A`, in all rows of its table; NULL in all of any other */
+    int64_t asked_ms;   /* wall: when that node said so; 0: now */
+    const char *moving; /* "Moving to c 62 %"; NULL: it does not, or it is not known here */
+    const char *lost;   /* the state word it had then, as the node does not answer; NULL: it does */
 };
 
 struct vm_row vm_row_of_record(const struct vm_record *record);

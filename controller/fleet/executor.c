@@ -28,9 +28,10 @@
 #include "specs/vm/vm_spec.h"
 #include "store/batch.h"
 #include "store/bell.h"
+#include "store/desired/pending.h"
 #include "store/store.h"
 
-enum { DESTROYED_ROWS = 4 };
+enum { ROWS_MAX = 8, COMPARES_MAX = 4 };
 
 struct executor {
     struct member *member;
@@ -39,6 +40,7 @@ struct executor {
     char *hold_row;             /* of this node */
     char *erased;               /* prefix of keys that it deletes besides; NULL: none */
     struct strings rows, texts; /* that it writes; "": deleted */
+    struct strings unchanged;   /* that have to be as they are known */
     struct strings reported;    /* "web NameTaken": said once */
     struct files *files;
     json_t *refused; /* found by this look: member.refused in its end */
@@ -62,6 +64,7 @@ void executor_free(struct executor *executor)
         free(executor->hold_row);
         strings_clear(&executor->rows);
         strings_clear(&executor->texts);
+        strings_clear(&executor->unchanged);
         strings_clear(&executor->reported);
         free(executor);
     }
@@ -71,6 +74,7 @@ void executor_free(struct executor *executor)
 struct subject {
     const char *name;
     char *row;
+    char *in_row;              /* of the node that it moves to; NULL: it does not */
     struct vm_desired *object; /* NULL: there is none */
     struct vm_record record;
     struct tombstone tombstone;
@@ -80,6 +84,7 @@ struct subject {
 static void subject_clear(struct subject *subject)
 {
     free(subject->row);
+    free(subject->in_row);
     vm_desired_free(subject->object);
     vm_record_clear(&subject->record);
     tombstone_clear(&subject->tombstone);
@@ -93,12 +98,49 @@ static void look_at_machine(const struct member *member, struct subject *subject
     subject->situation.is_locked = lockfile_is_held(lock);
 }
 
+/* A start that was decided on before is recorded before it is made: without a record of one, and
+ * with all of the desired record seen, none comes. Nor has it a disk that is still to be made its
+ * own, as of one that has just been moved here. */
+static bool is_settled(const struct vm_record *record)
+{
+    const struct vm_desired *desired = record->desired;
+    const struct vm_status *status = record->status;
+    bool is_seen = desired && status && text_eq(status->uid, desired->uid) &&
+                   status->observed_generation >= desired->generation;
+    bool is_coming =
+        is_seen && desired->origin && desired->origin->import && !status->prepared.digest[0];
+    return is_seen && !is_coming && !record_has_instance(record);
+}
+
+static void look_at_move(const struct member *member, struct subject *subject)
+{
+    const struct vm_desired *object = subject->object;
+    const char *to = object ? object->fleet.move_to : NULL;
+    subject->in_row = to ? fleet_row(FLEET_KIND_IN, to, subject->name) : NULL;
+    cleanup_json json_t *incoming = to ? mirror_json(member->mirror, subject->in_row) : NULL;
+    subject->situation.is_moving = to != NULL;
+    subject->situation.is_offered = to && json_flag(incoming, "offered", false) &&
+                                    text_eq(json_text(incoming, "token"), object->fleet.moved);
+    subject->situation.is_settled = is_settled(&subject->record);
+}
+
+/* From DATA/imports/ID, as intake.c has it, and nowhere else. */
+static bool is_fetched(const struct vm_origin *origin)
+{
+    const char *id = origin->import;
+    return id && strlen(id) == TEXT_ID_SIZE - 1 && strspn(id, "0123456789abcdef") == strlen(id) &&
+           !origin->snapshot.prepared.image_path;
+}
+
 /* Every user of etcd who may write there could have written it. */
 static int check_object(const struct vm_desired *object, const char *name, struct error *err)
 {
-    return text_eq(object->spec->name, name)
-               ? 0
-               : error_set(err, ERR_STORE, "its spec has the name of another VM");
+    if (!text_eq(object->spec->name, name)) {
+        return error_set(err, ERR_STORE, "its spec has the name of another VM");
+    }
+    return object->origin && !is_fetched(object->origin) && !object->is_deleting
+               ? error_set(err, ERR_STORE, "its disk is said to be where none of a fleet is")
+               : 0;
 }
 
 /* Without a record here it may be the one that was. */
@@ -143,6 +185,7 @@ static int subject_read(
         .base = here ? here->fleet.base : 0,
     };
     look_at_machine(member, ret);
+    look_at_move(member, ret);
     return 0;
 }
 
@@ -223,25 +266,28 @@ static void on_written(void *context, const struct error *err)
     }
     strings_clear(&executor->rows);
     strings_clear(&executor->texts);
+    strings_clear(&executor->unchanged);
     engine_result_clear(&executor->result);
     member->look(member->context, err != NULL);
 }
 
-/* Writes the rows that were added, if this row is still the one that was decided on. */
-static void write_rows(struct executor *executor, const char *decided_on)
+/* Writes the rows that were added, if those are still as they were when it was decided. */
+static void write_rows(struct executor *executor)
 {
     struct member *member = executor->member;
-    struct engine_write writes[DESTROYED_ROWS + 1];
-    char *keys[DESTROYED_ROWS];
-    cleanup_free char *key = member_key(member, decided_on);
-    cleanup_free char *hold = member_key(member, executor->hold_row);
-    const struct engine_compare compares[] = {
-        {.condition = ENGINE_IF_REVISION,
-            .key = key,
-            .revision = mirror_get(member->mirror, decided_on)->mod_revision},
-        hold_compare(member, executor->hold_row, hold)};
-    size_t n = executor->rows.count;
-    bool holds = strings_have(&executor->rows, executor->hold_row);
+    struct engine_write writes[ROWS_MAX + 1];
+    struct engine_compare compares[COMPARES_MAX];
+    char *keys[ROWS_MAX], *compared[COMPARES_MAX];
+    size_t n = executor->rows.count, n_compared = executor->unchanged.count;
+    for (size_t i = 0; i < n_compared; i++) {
+        const char *row = executor->unchanged.items[i];
+        const struct mirror_row *known = mirror_get(member->mirror, row);
+        compared[i] = member_key(member, row);
+        compares[i] =
+            (struct engine_compare){.condition = known ? ENGINE_IF_REVISION : ENGINE_IF_ABSENT,
+                .key = compared[i],
+                .revision = known ? known->mod_revision : 0};
+    }
     for (size_t i = 0; i < n; i++) {
         const char *text = executor->texts.items[i];
         keys[i] = member_key(member, executor->rows.items[i]);
@@ -250,7 +296,7 @@ static void write_rows(struct executor *executor, const char *decided_on)
     cleanup_free char *erased = TAKE_PTR(executor->erased);
     writes[n] = (struct engine_write){.kind = ENGINE_DELETE_PREFIX, .key = erased};
     const struct engine_txn txn = {.compares = compares,
-        .n_compares = holds ? 2 : 1,
+        .n_compares = n_compared,
         .writes = writes,
         .n_writes = n + (erased ? 1 : 0)};
     executor->op =
@@ -258,6 +304,15 @@ static void write_rows(struct executor *executor, const char *decided_on)
     for (size_t i = 0; i < n; i++) {
         free(keys[i]);
     }
+    for (size_t i = 0; i < n_compared; i++) {
+        free(compared[i]);
+    }
+}
+
+static void executor_add_row(struct executor *executor, const char *row, const char *text)
+{
+    strings_append(&executor->rows, row);
+    strings_append(&executor->texts, text);
 }
 
 static void push_change(struct executor *executor, const struct subject *subject)
@@ -276,9 +331,9 @@ static void push_change(struct executor *executor, const struct subject *subject
     next->fleet.base = 0;
     cleanup_json json_t *json = vm_desired_to_json(next);
     cleanup_free char *text = json_dumps(json, JSON_COMPACT);
-    strings_append(&executor->rows, subject->row);
-    strings_append(&executor->texts, text);
-    write_rows(executor, subject->row);
+    executor_add_row(executor, subject->row, text);
+    strings_append(&executor->unchanged, subject->row);
+    write_rows(executor);
     vm_desired_free(next);
 }
 
@@ -288,27 +343,46 @@ static void commit_destroyed(struct executor *executor, const struct subject *su
     cleanup_free char *name = fleet_row(FLEET_KIND_NAME, subject->name, NULL);
     cleanup_free char *status = fleet_row(FLEET_KIND_STATUS, member->config->node, subject->name);
     cleanup_json json_t *owner = mirror_json(member->mirror, name);
-    strings_append(&executor->rows, subject->row);
-    strings_append(&executor->rows, status);
+    cleanup_free char *rest = hold_text(member, member->config->node, subject->name, NULL);
+    executor_add_row(executor, subject->row, "");
+    executor_add_row(executor, status, "");
     if (text_eq(json_text(owner, "uid"), subject->object->uid)) {
-        strings_append(&executor->rows, name);
+        executor_add_row(executor, name, "");
         executor->erased = files_prefix(member, subject->name);
     }
-    for (size_t i = 0; i < executor->rows.count; i++) {
-        strings_append(&executor->texts, "");
+    if (subject->object->fleet.move_to) {
+        executor_add_row(executor, subject->in_row, "");
     }
-    cleanup_free char *rest = hold_text(member, member->config->node, subject->name, NULL);
-    strings_append(&executor->rows, executor->hold_row);
-    strings_append(&executor->texts, rest);
+    executor_add_row(executor, executor->hold_row, rest);
+    strings_append(&executor->unchanged, subject->row);
+    strings_append(&executor->unchanged, executor->hold_row);
     log_info("fleet", "%s: destroyed", subject->name);
-    write_rows(executor, subject->row);
+    write_rows(executor);
+}
+
+/* The other node may fetch it. Also that it shall, if etcd has lost that. */
+static void offer(struct executor *executor, const struct subject *subject)
+{
+    const struct member *member = executor->member;
+    cleanup_json json_t *known = mirror_json(member->mirror, subject->in_row);
+    cleanup_json json_t *incoming = known ? json_deep_copy(known) : json_object();
+    json_put_text(incoming, "from", member->config->node);
+    json_put_text(incoming, "uid", subject->object->uid);
+    json_put_int(incoming, "epoch", (int64_t)subject->object->fleet.epoch);
+    json_put_text(incoming, "token", subject->object->fleet.moved);
+    json_put_flag(incoming, "offered", true);
+    cleanup_free char *text = json_dumps(incoming, JSON_COMPACT);
+    executor_add_row(executor, subject->in_row, text);
+    strings_append(&executor->unchanged, subject->in_row);
+    strings_append(&executor->unchanged, subject->row);
+    write_rows(executor);
 }
 
 static void remove_tombstone(struct executor *executor, const struct subject *subject)
 {
-    strings_append(&executor->rows, subject->tombstone.row);
-    strings_append(&executor->texts, "");
-    write_rows(executor, subject->tombstone.row);
+    executor_add_row(executor, subject->tombstone.row, "");
+    strings_append(&executor->unchanged, subject->tombstone.row);
+    write_rows(executor);
 }
 
 static void write_to_etcd(
@@ -320,6 +394,9 @@ static void write_to_etcd(
         break;
     case FLEET_COMMIT_DESTROYED:
         commit_destroyed(executor, subject);
+        break;
+    case FLEET_OFFER:
+        offer(executor, subject);
         break;
     default:
         remove_tombstone(executor, subject);
@@ -367,6 +444,7 @@ static int executor_act(struct executor *executor, const struct subject *subject
     case FLEET_PUSH:
     case FLEET_COMMIT_DESTROYED:
     case FLEET_REMOVE_TOMBSTONE:
+    case FLEET_OFFER:
         if (!executor->op) { /* else after that one */
             write_to_etcd(executor, action, subject);
         }
@@ -376,10 +454,11 @@ static int executor_act(struct executor *executor, const struct subject *subject
     case FLEET_REPORT_ORPHANED:
         return report_orphaned(executor, subject->name, err);
     case FLEET_AWAIT_CLEARED:
+    case FLEET_AWAIT_STOP:
     case FLEET_NOTHING:
     case FLEET_WAIT:
         return 0;
-    default: /* nobody who runs this version moves a VM */
+    default:
         report_once(executor, subject->name, fleet_action_name(action));
         return 0;
     }

@@ -40,7 +40,9 @@ PREDICATE(ahead, is_of_epoch(s) && s->is_ahead && s->base == s->object_generatio
 PREDICATE(outrun, is_of_epoch(s) && s->is_ahead)
 PREDICATE(changed, is_ours(s) && (s->object_epoch != s->epoch || !s->is_fleets ||
                                      s->object_generation != s->generation))
-PREDICATE(moving_off, is_of_epoch(s) && s->is_moving && !s->is_locked)
+PREDICATE(offered, is_of_epoch(s) && s->is_moving && s->is_offered)
+/* It stays off: its record says so, until etcd says something else. */
+PREDICATE(moving_off, is_of_epoch(s) && s->is_moving && s->is_settled && !s->is_locked)
 PREDICATE(moving, is_of_epoch(s) && s->is_moving)
 PREDICATE(orphaned, !s->has_object && s->has_record && s->is_fleets)
 
@@ -61,8 +63,9 @@ static const struct {
     {ahead, FLEET_PUSH},
     {outrun, FLEET_DROP_OVERRIDE},
     {changed, FLEET_WRITE_CHANGE},
+    {offered, FLEET_NOTHING},
     {moving_off, FLEET_OFFER},
-    {moving, FLEET_REPORT_NEEDS_STOP},
+    {moving, FLEET_AWAIT_STOP},
     {orphaned, FLEET_REPORT_ORPHANED},
 };
 
@@ -89,7 +92,7 @@ const char *fleet_action_name(enum fleet_action action)
         [FLEET_DROP_OVERRIDE] = "DropOverride",
         [FLEET_WRITE_CHANGE] = "WriteChange",
         [FLEET_OFFER] = "Offer",
-        [FLEET_REPORT_NEEDS_STOP] = "ReportNeedsStop",
+        [FLEET_AWAIT_STOP] = "AwaitStop",
         [FLEET_FENCE] = "Fence",
         [FLEET_AWAIT_CLEARED] = "AwaitCleared",
         [FLEET_REMOVE_TOMBSTONE] = "RemoveTombstone",

@@ -21,7 +21,8 @@ struct fleet_situation {
     /* vm/N/V */
     bool has_object;
     bool is_object_deleting;
-    bool is_moving; /* another node shall have it */
+    bool is_moving;  /* another node shall have it … */
+    bool is_offered; /* … and may fetch it, as in/N/V says */
     uint64_t object_epoch, object_generation;
 
     /* gone/N/UID of the VM that is here; or, if there is no record of the name, of one that was */
@@ -39,7 +40,8 @@ struct fleet_situation {
 
     /* the machine */
     bool has_directory;
-    bool is_locked; /* alive.lock: a process of the VM exists, or is about to */
+    bool is_settled; /* its vmctld has seen the record as it is, and has no machine of it */
+    bool is_locked;  /* alive.lock: a process of the VM exists, or is about to */
 };
 
 enum fleet_action {
@@ -53,7 +55,7 @@ enum fleet_action {
     FLEET_DROP_OVERRIDE,     /* etcd has moved on: what was changed here is given up */
     FLEET_WRITE_CHANGE,      /* as FLEET_WRITE_NEW, over the record that is there */
     FLEET_OFFER,             /* the other node may fetch it */
-    FLEET_REPORT_NEEDS_STOP, /* it is to move, and runs */
+    FLEET_AWAIT_STOP,        /* it is to move, and is being stopped */
     FLEET_FENCE,         /* it was given to another node: its record says so, and vmctld ends it at
                           * once, sets its files aside, and forgets it */
     FLEET_AWAIT_CLEARED, /* … which is under way */

@@ -34,6 +34,7 @@ struct messenger {
     struct requests *requests;
     struct moves *moves;
     struct republisher *republisher;
+    struct intake *intake;
     struct loop_timer *retry, *look;
     struct op *read, *watch;
     struct engine_rows rows;
@@ -58,6 +59,7 @@ static void look_now(void *context)
     messenger->looked_ms = loop_now_ms(messenger->member.loop);
     if (messenger->member.is_up) {
         executor_look(messenger->executor);
+        intake_look(messenger->intake);
         publisher_look(messenger->publisher);
     }
     requests_look(messenger->requests);
@@ -244,6 +246,7 @@ struct messenger *messenger_new(const struct messenger_options *options)
     messenger->requests = requests_new(member);
     messenger->moves = moves_new(member);
     messenger->republisher = republisher_new(member);
+    messenger->intake = intake_new(member, options->fetch);
     messenger->retry = loop_timer_new(options->loop, read_rows, messenger);
     messenger->look = loop_timer_new(options->loop, look_now, messenger);
     loop_timer_start(messenger->retry, 0);
@@ -256,6 +259,7 @@ void messenger_free(struct messenger *messenger)
         return;
     }
     stop_all(messenger);
+    intake_free(messenger->intake);
     moves_free(messenger->moves);
     republisher_free(messenger->republisher);
     requests_free(messenger->requests);

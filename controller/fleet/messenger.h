@@ -29,7 +29,8 @@ struct messenger_options {
     const struct paths *paths;
     struct engine *engine; /* all borrowed */
     const struct fleet_config *config;
-    uint64_t seed; /* of the delays */
+    uint64_t seed;     /* of the delays */
+    const char *fetch; /* the program that fetches disks: vmctl. NULL: none is fetched */
 };
 
 struct messenger *messenger_new(const struct messenger_options *options);

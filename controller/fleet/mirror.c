@@ -136,7 +136,8 @@ static bool is_shared(const char *row)
     struct fleet_key key = fleet_row_parse(row);
     bool is = key.kind == FLEET_KIND_FLEET || key.kind == FLEET_KIND_NODE ||
               key.kind == FLEET_KIND_ALIVE || key.kind == FLEET_KIND_NAME ||
-              key.kind == FLEET_KIND_VM || key.kind == FLEET_KIND_STATUS;
+              key.kind == FLEET_KIND_VM || key.kind == FLEET_KIND_STATUS ||
+              key.kind == FLEET_KIND_IN;
     fleet_key_clear(&key);
     return is;
 }

@@ -15,20 +15,19 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
 #include "specs/base/error.h"
-#include "specs/base/fields.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/strings.h"
 #include "specs/fleet/fleet_ask.h"
 #include "specs/fleet/fleet_config.h"
 #include "specs/fleet/fleet_spec.h"
-#include "specs/vm/record_fields.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_spec.h"
 #include "store/store.h"
 
 enum {
     ROWS_MAX = 8,
+    COMPARES_MAX = 8,
     LOST_RACES_MAX = 20,
     RACE_MS = 100,
     TROUBLE_MS = 5000, /* so long a request waits for a link that was lost */
@@ -41,40 +40,16 @@ struct absence {
     int64_t since_ms;     /* by the loop's clock, since when both are seen to be so */
 };
 
-/* The request that is carried out. */
-struct plan {
-    char *row;              /* ask/ID; NULL: none */
-    json_t *ask;            /* … as the command wrote it */
-    struct fleet_move move; /* borrows from that */
-    char token[TEXT_ID_SIZE];
-    char *from; /* the VM's node */
-    struct vm_desired *vm;
-    struct vm_desired *next;    /* NULL: it is destroyed */
-    struct strings rows, texts; /* that are written; "": deleted */
-};
-
 struct moves {
     struct member *member;
     struct op *op; /* the transaction of `plan` on its way; NULL: none */
     struct engine_result result;
-    struct plan plan;
+    struct move_plan plan;
     unsigned n_lost; /* races, one after another */
     struct loop_timer *again;
     struct absence *absences;
     size_t n_absences;
 };
-
-static void plan_clear(struct plan *plan)
-{
-    free(plan->row);
-    json_decref(plan->ask);
-    free(plan->from);
-    vm_desired_free(plan->vm);
-    vm_desired_free(plan->next);
-    strings_clear(&plan->rows);
-    strings_clear(&plan->texts);
-    *plan = (struct plan){.row = NULL};
-}
 
 static void look_again(void *context)
 {
@@ -95,7 +70,7 @@ void moves_free(struct moves *moves)
         op_cancel(moves->op);
         engine_result_clear(&moves->result);
         loop_timer_free(moves->again);
-        plan_clear(&moves->plan);
+        move_plan_clear(&moves->plan);
         for (size_t i = 0; i < moves->n_absences; i++) {
             free(moves->absences[i].node);
         }
@@ -106,12 +81,19 @@ void moves_free(struct moves *moves)
 
 /* ---- answers ---- */
 
+static const char *const words[] = {
+    [FLEET_MOVE_BEGIN] = "moving",
+    [FLEET_MOVE_CANCEL] = "cancelled",
+    [FLEET_MOVE_RECREATE] = "moved",
+    [FLEET_MOVE_DESTROY] = "deleted",
+};
+
 static void answer_move(struct moves *moves, json_t *answer_take)
 {
     cleanup_json json_t *answers = json_array();
     (void)json_array_append_new(answers, answer_take);
     (void)member_answer(moves->member, moves->plan.row, moves->plan.ask, answers);
-    plan_clear(&moves->plan);
+    move_plan_clear(&moves->plan);
     moves->n_lost = 0;
 }
 
@@ -127,8 +109,7 @@ static void confirm_move(struct moves *moves, const char *node, const struct vm_
     json_put_text(answer, "node", node);
     json_put_text(answer, "uid", vm ? vm->uid : NULL);
     json_put_int(answer, "generation", vm ? (int64_t)vm->generation : 0);
-    json_put_text(
-        answer, "result", moves->plan.move.verb == FLEET_MOVE_DESTROY ? "deleted" : "moved");
+    json_put_text(answer, "result", words[moves->plan.move.verb]);
     answer_move(moves, answer);
 }
 
@@ -190,7 +171,7 @@ static bool is_heard(const struct member *member, const char *node)
 
 static int refuse_heard(struct moves *moves, struct error *err)
 {
-    const struct plan *plan = &moves->plan;
+    const struct move_plan *plan = &moves->plan;
     const char *name = plan->move.name;
     forget_absence(moves, plan->from);
     (void)error_set(
@@ -202,9 +183,21 @@ static int refuse_heard(struct moves *moves, struct error *err)
                : error_help(err, "reload gives it a new disk there: vmctl reload %s", name);
 }
 
+static int refuse_bond(const struct move_plan *plan, const char *bond, struct error *err)
+{
+    const char *name = plan->move.name;
+    (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' has %s, which is on node '%s' alone", name,
+        bond, plan->from);
+    return plan->move.verb == FLEET_MOVE_RECREATE
+               ? error_help(err,
+                     "give it up, and make it again elsewhere: vmctl destroy --node-is-off %s",
+                     name)
+               : error_help(err, "take that out of it first, or make it again there");
+}
+
 static int check_target(const struct moves *moves, struct error *err)
 {
-    const struct plan *plan = &moves->plan;
+    const struct move_plan *plan = &moves->plan;
     const struct member *member = moves->member;
     const char *name = plan->move.name, *to = plan->move.to;
     cleanup_free char *bond = fleet_spec_bond(plan->vm);
@@ -213,13 +206,12 @@ static int check_target(const struct moves *moves, struct error *err)
         (void)error_set(err, ERR_VM_DELETING, "vm '%s' is being deleted", name);
         return error_help(err, "if its node is off: vmctl destroy --node-is-off %s", name);
     }
+    if (plan->vm->spec->backend == BACKEND_PROPOLIS) {
+        return error_set(err, ERR_VM_INVALID_STATE,
+            "vm '%s' is a zone of its host: backend \"propolis\" is not moved", name);
+    }
     if (bond) {
-        (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' has %s, which is on node '%s' alone",
-            name, bond, plan->from);
-        return error_help(err,
-            "give it up, and make it again elsewhere: vmctl destroy "
-            "--node-is-off %s",
-            name);
+        return refuse_bond(plan, bond, err);
     }
     int rc = member_check_node(member, to, err);
     rc = rc == 0 ? refused_foresee(member, to, plan->vm, err) : rc;
@@ -234,7 +226,7 @@ static int check_target(const struct moves *moves, struct error *err)
 /* Reads the VM of the plan. */
 static int find_vm(struct moves *moves, const char *node, struct error *err)
 {
-    struct plan *plan = &moves->plan;
+    struct move_plan *plan = &moves->plan;
     cleanup_free char *row = fleet_row(FLEET_KIND_VM, node, plan->move.name);
     const struct mirror_row *known = mirror_get(moves->member->mirror, row);
     plan->from = mem_strdup(node);
@@ -249,63 +241,11 @@ static int find_vm(struct moves *moves, const char *node, struct error *err)
 
 /* ---- the transaction ---- */
 
-static void add_row(struct plan *plan, char *row_take, const char *text)
-{
-    strings_append(&plan->rows, row_take);
-    strings_append(&plan->texts, text);
-    free(row_take);
-}
-
-/* Its new life: what only the old one's node knows is not of it. */
-static struct vm_desired *make_next(const struct plan *plan)
-{
-    struct vm_desired *next = vm_desired_copy(plan->vm);
-    next->generation++;
-    next->fleet.epoch++;
-    next->fleet.is_ahead = false;
-    next->fleet.base = 0;
-    memcpy(next->fleet.moved, plan->token, TEXT_ID_SIZE);
-    fields_free(&vm_origin_fields, TAKE_PTR(next->origin));
-    next->n_origins = 0;
-    if (next->power == POWER_SUSPENDED) { /* its memory stays where it is */
-        next->power = POWER_RUNNING;
-        next->is_saved = false;
-    }
-    return next;
-}
-
-/* What becomes of it: the same rows, whatever is done a second time. */
-static void plan_rows(struct moves *moves)
-{
-    struct plan *plan = &moves->plan;
-    const char *name = plan->move.name, *to = plan->next ? plan->move.to : NULL;
-    cleanup_free char *mark = tombstone_text(moves->member, plan->vm, to, plan->token);
-    cleanup_free char *rest = hold_text(moves->member, plan->from, name, NULL);
-    add_row(plan, fleet_row(FLEET_KIND_VM, plan->from, name), "");
-    add_row(plan, fleet_row(FLEET_KIND_HOLD, plan->from, NULL), rest);
-    add_row(plan, fleet_row(FLEET_KIND_STATUS, plan->from, name), "");
-    add_row(plan, tombstone_row(plan->from, plan->vm->uid), mark);
-    if (!plan->next) {
-        add_row(plan, fleet_row(FLEET_KIND_NAME, name, NULL), "");
-        return;
-    }
-    cleanup_json json_t *owner = json_object(), *json = vm_desired_to_json(plan->next);
-    json_put_text(owner, "node", to);
-    json_put_text(owner, "uid", plan->next->uid);
-    json_put_int(owner, "epoch", (int64_t)plan->next->fleet.epoch);
-    cleanup_free char *owner_text = json_dumps(owner, JSON_COMPACT);
-    cleanup_free char *vm_text = json_dumps(json, JSON_COMPACT);
-    add_row(plan, fleet_row(FLEET_KIND_NAME, name, NULL), owner_text);
-    add_row(plan, fleet_row(FLEET_KIND_VM, to, name), vm_text);
-    cleanup_free char *hold = hold_text(moves->member, to, name, plan->next->spec);
-    add_row(plan, fleet_row(FLEET_KIND_HOLD, to, NULL), hold);
-}
-
 static void on_committed(void *context, const struct error *err)
 {
     struct moves *moves = context;
     struct member *member = moves->member;
-    struct plan *plan = &moves->plan;
+    struct move_plan *plan = &moves->plan;
     enum engine_outcome outcome = moves->result.outcome;
     struct error lost = {.code = ERR_NONE};
     moves->op = NULL;
@@ -316,11 +256,13 @@ static void on_committed(void *context, const struct error *err)
     }
     engine_result_clear(&moves->result);
     if (outcome == ENGINE_SUCCEEDED) {
-        log_info("fleet", "%s: taken from node '%s'", plan->move.name, plan->from);
-        confirm_move(moves, plan->next ? plan->move.to : plan->from, plan->next);
+        const char *node = plan->next && plan->move.to ? plan->move.to : plan->from;
+        log_info(
+            "fleet", "%s, of node '%s': %s", plan->move.name, plan->from, words[plan->move.verb]);
+        confirm_move(moves, node, plan->next);
         member->look(member->context, false);
     } else if (outcome == ENGINE_FAILED && ++moves->n_lost < LOST_RACES_MAX) {
-        plan_clear(plan); /* the watch is about to show what was faster */
+        move_plan_clear(plan); /* the watch is about to show what was faster */
         loop_timer_start(moves->again, RACE_MS);
     } else if (outcome == ENGINE_FAILED) {
         (void)error_set(
@@ -331,12 +273,21 @@ static void on_committed(void *context, const struct error *err)
         refuse_move(moves, err);
         loop_timer_start(moves->again, 0);
     } else { /* whether it was done shows when all is read again */
-        plan_clear(plan);
+        move_plan_clear(plan);
         member->look(member->context, true);
     }
 }
 
-static struct engine_compare if_unchanged(const struct member *member, char *key, const char *row)
+/* Lives as long as the list. */
+static const char *keep_key(const struct member *member, struct strings *keys, const char *row)
+{
+    cleanup_free char *key = member_key(member, row);
+    strings_append(keys, key);
+    return keys->items[keys->count - 1];
+}
+
+static struct engine_compare if_unchanged(
+    const struct member *member, const char *key, const char *row)
 {
     int64_t revision = revision_of(member, row);
     return (struct engine_compare){.condition = revision ? ENGINE_IF_REVISION : ENGINE_IF_ABSENT,
@@ -347,43 +298,36 @@ static struct engine_compare if_unchanged(const struct member *member, char *key
 static void commit_plan(struct moves *moves)
 {
     struct member *member = moves->member;
-    const struct plan *plan = &moves->plan;
-    cleanup_free char *vm_row = fleet_row(FLEET_KIND_VM, plan->from, plan->move.name);
-    cleanup_free char *name_row = fleet_row(FLEET_KIND_NAME, plan->move.name, NULL);
-    cleanup_free char *alive_row = fleet_row(FLEET_KIND_ALIVE, plan->from, NULL);
-    cleanup_free char *reg_row = fleet_row(FLEET_KIND_REG, plan->from, NULL);
-    const char *to_node = plan->next ? plan->move.to : plan->from;
-    cleanup_free char *to_row = fleet_row(FLEET_KIND_ALIVE, to_node, NULL);
-    cleanup_free char *hold_row = fleet_row(FLEET_KIND_HOLD, plan->from, NULL);
-    cleanup_free char *to_hold_row = fleet_row(FLEET_KIND_HOLD, to_node, NULL);
-    cleanup_free char *hold = member_key(member, hold_row);
-    cleanup_free char *to_hold = member_key(member, to_hold_row);
-    cleanup_free char *vm = member_key(member, vm_row), *name = member_key(member, name_row);
-    cleanup_free char *alive = member_key(member, alive_row), *reg = member_key(member, reg_row);
-    cleanup_free char *to = member_key(member, to_row);
-    const struct engine_compare compares[] = {if_unchanged(member, vm, vm_row),
-        if_unchanged(member, name, name_row), if_unchanged(member, reg, reg_row),
-        if_unchanged(member, hold, hold_row), {.condition = ENGINE_IF_ABSENT, .key = alive},
-        if_unchanged(member, to_hold, to_hold_row), {.condition = ENGINE_IF_PRESENT, .key = to}};
+    struct move_plan *plan = &moves->plan;
+    struct engine_compare compares[COMPARES_MAX];
     struct engine_write writes[ROWS_MAX];
-    char *keys[ROWS_MAX];
-    size_t n = plan->rows.count;
+    cleanup_with(strings_clear) struct strings keys = {.count = 0};
+    size_t n_compares = 0, n = plan->rows.count;
+    for (size_t i = 0; i < plan->unchanged.count; i++) {
+        const char *row = plan->unchanged.items[i];
+        compares[n_compares++] = if_unchanged(member, keep_key(member, &keys, row), row);
+    }
+    if (plan->absent) {
+        compares[n_compares++] = (struct engine_compare){
+            .condition = ENGINE_IF_ABSENT, .key = keep_key(member, &keys, plan->absent)};
+    }
+    if (plan->present) {
+        compares[n_compares++] = (struct engine_compare){
+            .condition = ENGINE_IF_PRESENT, .key = keep_key(member, &keys, plan->present)};
+    }
     for (size_t i = 0; i < n; i++) {
         const char *text = plan->texts.items[i];
-        keys[i] = member_key(member, plan->rows.items[i]);
-        writes[i] = member_write(keys[i], text[0] ? text : NULL);
+        writes[i] =
+            member_write(keep_key(member, &keys, plan->rows.items[i]), text[0] ? text : NULL);
     }
     cleanup_free char *files =
         files_prefix(member, plan->move.name); /* it has them elsewhere, too */
-    writes[n] = (struct engine_write){.kind = ENGINE_DELETE_PREFIX, .key = files};
-    const struct engine_txn txn = {.compares = compares,
-        .n_compares = ARRAY_LEN(compares) - (plan->next ? 0 : 2),
-        .writes = writes,
-        .n_writes = n + (plan->next ? 0 : 1)};
-    moves->op = member->engine->ops->txn(member->engine, &txn, &moves->result, on_committed, moves);
-    for (size_t i = 0; i < n; i++) {
-        free(keys[i]);
+    if (plan->move.verb == FLEET_MOVE_DESTROY) {
+        writes[n++] = (struct engine_write){.kind = ENGINE_DELETE_PREFIX, .key = files};
     }
+    const struct engine_txn txn = {
+        .compares = compares, .n_compares = n_compares, .writes = writes, .n_writes = n};
+    moves->op = member->engine->ops->txn(member->engine, &txn, &moves->result, on_committed, moves);
 }
 
 /* ---- one request ---- */
@@ -392,7 +336,7 @@ static void commit_plan(struct moves *moves)
  * or it is an error. */
 static int check_absence(struct moves *moves, int64_t *ret_wait_ms, struct error *err)
 {
-    const struct plan *plan = &moves->plan;
+    const struct move_plan *plan = &moves->plan;
     *ret_wait_ms = 0;
     if (is_heard(moves->member, plan->from)) {
         return refuse_heard(moves, err);
@@ -406,38 +350,93 @@ static int check_absence(struct moves *moves, int64_t *ret_wait_ms, struct error
 }
 
 /* It was carried out before, by a messenger that was killed, or was not answered. */
-static bool was_done(struct moves *moves, const json_t *owner)
+static bool was_destroyed(struct moves *moves, const char *node)
 {
-    struct plan *plan = &moves->plan;
-    const struct fleet_move *move = &plan->move;
-    struct error ignored = {.code = ERR_NONE};
-    if (move->verb == FLEET_MOVE_DESTROY) {
-        bool is = !owner && tombstone_is_of(moves->member, move->name, plan->token);
-        if (is) {
-            confirm_move(moves, NULL, NULL);
-        }
-        return is;
+    const struct move_plan *plan = &moves->plan;
+    bool is = plan->move.verb == FLEET_MOVE_DESTROY && !node &&
+              tombstone_is_of(moves->member, plan->move.name, plan->token);
+    if (is) {
+        confirm_move(moves, NULL, NULL);
     }
-    if (!text_eq(json_text(owner, "node"), move->to)) {
-        return false;
+    return is;
+}
+
+static bool was_moved(struct moves *moves)
+{
+    struct move_plan *plan = &moves->plan;
+    const char *to = plan->move.to;
+    bool is_there = to && text_eq(plan->from, to) && !plan->vm->fleet.move_to;
+    bool is_on_its_way =
+        plan->move.verb == FLEET_MOVE_BEGIN && text_eq(plan->vm->fleet.move_to, to);
+    bool is = is_there || is_on_its_way || text_eq(plan->vm->fleet.moved, plan->token);
+    if (is) {
+        confirm_move(moves, to ? to : plan->from, plan->vm);
     }
-    if (find_vm(moves, move->to, &ignored) < 0) {
-        refuse_move(moves, &ignored);
-    } else {
-        confirm_move(moves, move->to, plan->vm);
+    return is;
+}
+
+/* Of a VM with its disk. */
+static int check_begin(const struct moves *moves, struct error *err)
+{
+    const struct move_plan *plan = &moves->plan;
+    const char *name = plan->move.name, *to = plan->move.to;
+    const struct vm_desired *vm = plan->vm;
+    if (!is_heard(moves->member, plan->from)) {
+        (void)error_set(err, ERR_FLEET_NODE_LOST,
+            "node '%s' is not heard of, and has the disk of vm '%s'", plan->from, name);
+        return error_help(err, "again with a new disk: vmctl move %s --to %s --recreate", name, to);
     }
-    return true;
+    if (vm->fleet.move_to) {
+        (void)error_set(
+            err, ERR_VM_CONFLICT, "vm '%s' moves to node '%s'", name, vm->fleet.move_to);
+        return error_help(err, "cancel that first: vmctl move --cancel %s", name);
+    }
+    if (vm->power == POWER_SUSPENDED) {
+        (void)error_set(err, ERR_VM_INVALID_STATE,
+            "vm '%s' is suspended, and a guest's memory is not moved", name);
+        return error_help(err, "resume or stop it first: vmctl stop %s", name);
+    }
+    if (vm->power == POWER_RUNNING && !plan->move.stops) {
+        (void)error_set(
+            err, ERR_VM_INVALID_STATE, "vm '%s' runs, and is moved while it is off", name);
+        return error_help(
+            err, "to have it stopped, and started there: vmctl move %s --to %s --stop", name, to);
+    }
+    return 0;
+}
+
+static int check_cancel(const struct move_plan *plan, struct error *err)
+{
+    return plan->vm->fleet.move_to
+               ? 0
+               : error_set(err, ERR_VM_INVALID_STATE, "vm '%s' does not move", plan->move.name);
+}
+
+/* Whether it can be done. Else *ret_wait_ms is when it may be, or it is an error. */
+static int check_move(struct moves *moves, int64_t *ret_wait_ms, struct error *err)
+{
+    const enum fleet_move_verb verb = moves->plan.move.verb;
+    int rc = 0;
+    if (verb == FLEET_MOVE_CANCEL) {
+        return check_cancel(&moves->plan, err);
+    }
+    if (verb == FLEET_MOVE_BEGIN) {
+        rc = check_begin(moves, err);
+        return rc == 0 ? check_target(moves, err) : rc;
+    }
+    rc = verb == FLEET_MOVE_RECREATE ? check_target(moves, err) : 0;
+    return rc == 0 ? check_absence(moves, ret_wait_ms, err) : rc;
 }
 
 /* Begins the transaction, answers, or leaves it for later: then *ret_wait_ms is when. */
 static int try_move(struct moves *moves, int64_t *ret_wait_ms, struct error *err)
 {
-    struct plan *plan = &moves->plan;
+    struct move_plan *plan = &moves->plan;
     const struct member *member = moves->member;
     cleanup_free char *name_row = fleet_row(FLEET_KIND_NAME, plan->move.name, NULL);
     cleanup_json json_t *owner = mirror_json(member->mirror, name_row);
     const char *node = json_text(owner, "node");
-    if (was_done(moves, owner)) {
+    if (was_destroyed(moves, node)) {
         return 0;
     }
     if (!node) {
@@ -445,18 +444,25 @@ static int try_move(struct moves *moves, int64_t *ret_wait_ms, struct error *err
             err, ERR_VM_NOT_FOUND, "there is no vm '%s' in the fleet", plan->move.name);
     }
     int rc = find_vm(moves, node, err);
-    rc = rc == 0 && plan->move.to ? check_target(moves, err) : rc;
-    rc = rc == 0 ? check_absence(moves, ret_wait_ms, err) : rc;
+    if (rc == 0 && was_moved(moves)) {
+        return 0;
+    }
+    rc = rc == 0 ? check_move(moves, ret_wait_ms, err) : rc;
     if (rc < 0 || *ret_wait_ms > 0) {
         return rc;
     }
-    plan->next = plan->move.to ? make_next(plan) : NULL;
-    plan_rows(moves);
+    if (plan->move.verb == FLEET_MOVE_BEGIN) {
+        move_plan_begin(plan);
+    } else if (plan->move.verb == FLEET_MOVE_CANCEL) {
+        move_plan_cancel(member, plan);
+    } else {
+        move_plan_loss(member, plan);
+    }
     commit_plan(moves);
     return 0;
 }
 
-static void make_token(struct plan *plan)
+static void make_token(struct move_plan *plan)
 {
     char digest[DIGEST_SIZE];
     digest_text(plan->row, digest);
@@ -466,7 +472,7 @@ static void make_token(struct plan *plan)
 static void try_ask(struct moves *moves, const char *row, json_t *ask, int64_t *ret_wait_ms)
 {
     const struct member *member = moves->member;
-    struct plan *plan = &moves->plan;
+    struct move_plan *plan = &moves->plan;
     struct error err = {.code = ERR_NONE};
     plan->row = mem_strdup(row);
     plan->ask = json_incref(ask);
@@ -483,7 +489,7 @@ static void try_ask(struct moves *moves, const char *row, json_t *ask, int64_t *
     if (rc < 0) {
         refuse_move(moves, &err);
     } else if (*ret_wait_ms > 0) {
-        plan_clear(plan);
+        move_plan_clear(plan);
     }
 }
 

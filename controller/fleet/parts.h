@@ -7,10 +7,15 @@
 #include <stdint.h>
 
 #include "controller/loop/op.h"
+#include "specs/base/json.h"
+#include "specs/base/strings.h"
+#include "specs/base/text.h"
+#include "specs/fleet/fleet_ask.h"
 
 struct engine_rows;
 struct error;
 struct member;
+struct vm_desired;
 
 /*
  * link_state.c: how the messenger finds the fleet, for the commands of this host: the row `link`
@@ -96,3 +101,41 @@ void republisher_look(struct republisher *republisher);
 struct moves *moves_new(struct member *member);
 void moves_free(struct moves *moves);
 void moves_look(struct moves *moves);
+
+/*
+ * intake.c: the VMs that this node is to have, in/N/V of it: once its node has put "offered" there,
+ * their disks are fetched, one at a time, by a `vmctl fleet fetch V`, which says in fetched/V how
+ * far it is (specs/fleet/fleet_keys.h). When that is done, one transaction makes the VM this
+ * node's, with the next epoch, and puts the mark for the other one (tombstone.h). Until then it is
+ * that one's, whatever is killed here or there:
+ *
+ *   fetch    ends with this process, and leaves nothing but what it has recorded as done; begun
+ *            again, it finds that, or begins from the start
+ *   move-end is found done, as in/N/V is not there any more
+ *   fetched/V, which keeps the files (reconcilers/media/imported.h), goes when the VM's record is
+ *            here that names them, or when the VM is not to come any more
+ */
+struct intake *intake_new(struct member *member, const char *program);
+void intake_free(struct intake *intake);
+void intake_look(struct intake *intake);
+
+/* move_plan.c: what such a request writes into etcd, and what it has to find there. */
+/* The request that is carried out. */
+struct move_plan {
+    char *row;              /* ask/ID; NULL: none */
+    json_t *ask;            /* … as the command wrote it */
+    struct fleet_move move; /* borrows from that */
+    char token[TEXT_ID_SIZE];
+    char *from; /* the VM's node */
+    struct vm_desired *vm;
+    struct vm_desired *next;    /* NULL: it is destroyed */
+    struct strings rows, texts; /* that are written; "": deleted */
+    struct strings unchanged;   /* rows that have to be as they are known */
+    char *absent, *present;     /* rows that must not, and that have to be there; NULL: any */
+};
+void move_plan_clear(struct move_plan *plan);
+
+/* Each of `vm`, which is read, at its node `from`. */
+void move_plan_loss(const struct member *member, struct move_plan *plan);
+void move_plan_begin(struct move_plan *plan);
+void move_plan_cancel(const struct member *member, struct move_plan *plan);

@@ -20,6 +20,7 @@
 #include "specs/image/volume_file.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_import.h"
+#include "store/store.h"
 
 /* What pool work may touch. */
 struct take_work {
@@ -133,6 +134,23 @@ static void note_wanted(void *context, const struct vm_view *view)
     }
 }
 
+/* Of a VM of the fleet, whose record comes once the fleet has given it to this node. */
+static int note_fetched(struct reconciler_host *host, json_t *wanted, struct error *err)
+{
+    cleanup_json json_t *rows = NULL;
+    const char *row;
+    json_t *value;
+    int rc = store_list_json_below(host->store, STORE_FLEET, "fetched/", &rows, err);
+    json_object_foreach(rows, row, value)
+    {
+        const char *id = json_text(json_object_get(value, "origin"), "import");
+        if (id) {
+            json_put_flag(wanted, id, true);
+        }
+    }
+    return rc;
+}
+
 /* The VMs are read under the lock: the import that had it before has recorded its VM, or is dead.
  */
 static void remove_unwanted(void *context, int dir_fd, const char *name)
@@ -143,7 +161,7 @@ static void remove_unwanted(void *context, int dir_fd, const char *name)
     cleanup_close int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     bool is_being_filled = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0;
     if (!is_being_filled && host->each_vm(host, note_wanted, wanted, &ignored) == 0 &&
-        !json_flag(wanted, name, false)) {
+        note_fetched(host, wanted, &ignored) == 0 && !json_flag(wanted, name, false)) {
         (void)fs_remove_beneath(host->paths->data_dir, "imports", name, &ignored);
     }
 }

@@ -22,6 +22,8 @@ void fleet_ask_add(json_t *ask, const char *node, json_t *change_take)
 }
 
 static const char *const verb_table[] = {
+    [FLEET_MOVE_BEGIN] = "begin",
+    [FLEET_MOVE_CANCEL] = "cancel",
     [FLEET_MOVE_RECREATE] = "recreate",
     [FLEET_MOVE_DESTROY] = "destroy",
 };
@@ -34,6 +36,7 @@ json_t *fleet_ask_new_move(int64_t now_ms, const struct fleet_move *move)
     json_put_text(json, "name", move->name);
     json_put_text(json, "verb", enum_names_at(&verb_words, move->verb));
     json_put_text(json, "to", move->to);
+    json_put_flag(json, "stops", move->stops);
     json_put_flag(json, "isOff", move->is_off);
     json_put_int(ask, "at", now_ms);
     json_put(ask, "move", json);
@@ -50,13 +53,15 @@ bool fleet_ask_read_move(const json_t *ask, struct fleet_move *ret)
     const json_t *json = json_object_get(ask, "move");
     const char *name = json_text(json, "name"), *word = json_text(json, "verb");
     int verb = enum_names_find(&verb_words, word);
-    *ret = (struct fleet_move){
-        .name = name, .to = json_text(json, "to"), .is_off = json_flag(json, "isOff", false)};
+    *ret = (struct fleet_move){.name = name,
+        .to = json_text(json, "to"),
+        .stops = json_flag(json, "stops", false),
+        .is_off = json_flag(json, "isOff", false)};
     if (!name || verb < 0) {
         return false;
     }
     ret->verb = (enum fleet_move_verb)verb;
-    return ret->to || ret->verb == FLEET_MOVE_DESTROY;
+    return ret->to || ret->verb == FLEET_MOVE_DESTROY || ret->verb == FLEET_MOVE_CANCEL;
 }
 
 json_t *fleet_ask_new_republish(int64_t now_ms)

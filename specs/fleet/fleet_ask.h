@@ -10,7 +10,7 @@
  *                             "error": {"code", "message", "help"}}]}
  *
  * A request may be for a VM's node instead of for changes, {"at": wall, "move": {"name", "verb",
- * "to", "isOff"}}, and is answered by one item.
+ * "to", "stops", "isOff"}}, and is answered by one item.
  *
  * Or it is for what etcd has lost, {"at": wall, "republish": ["web"]}, and answered as changes.
  *
@@ -33,6 +33,8 @@ json_t *fleet_ask_new(int64_t now_ms); /* caller owns */
 void fleet_ask_add(json_t *ask, const char *node, json_t *change_take);
 
 enum fleet_move_verb {
+    FLEET_MOVE_BEGIN,    /* with its disk, which the other node fetches */
+    FLEET_MOVE_CANCEL,   /* … and stays where it is */
     FLEET_MOVE_RECREATE, /* made again on another node, with a new disk; its own is not heard of */
     FLEET_MOVE_DESTROY,  /* given up; its node is not heard of */
     FLEET_MOVE_VERB_COUNT_
@@ -41,7 +43,8 @@ enum fleet_move_verb {
 struct fleet_move {
     const char *name;
     enum fleet_move_verb verb;
-    const char *to; /* NULL: of FLEET_MOVE_DESTROY */
+    const char *to; /* NULL: of FLEET_MOVE_DESTROY and FLEET_MOVE_CANCEL */
+    bool stops;     /* of FLEET_MOVE_BEGIN: it may run */
     bool is_off;    /* the user says that the VM's node is off: nothing is waited for */
 };
 

@@ -22,10 +22,12 @@ static const struct {
     [FLEET_KIND_NAME] = {"name", true, false, true},
     [FLEET_KIND_VM] = {"vm", true, true, false},
     [FLEET_KIND_STATUS] = {"st", true, true, false},
+    [FLEET_KIND_IN] = {"in", true, true, false},
     [FLEET_KIND_GONE] = {"gone", true, true, false},
     [FLEET_KIND_LINK] = {"link", false, false, false},
     [FLEET_KIND_LOST] = {"lost", true, false, false},
     [FLEET_KIND_ASK] = {"ask", true, false, false},
+    [FLEET_KIND_FETCHED] = {"fetched", true, false, true},
 };
 _Static_assert(ARRAY_LEN(kinds) == FLEET_KIND_COUNT_, "every kind has a word");
 

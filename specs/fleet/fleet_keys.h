@@ -11,14 +11,16 @@
  *   name/V           {node, uid, epoch}: who has the VM of that name
  *   vm/N/V           what V, which is N's, shall be: struct vm_desired
  *   st/N/V           how V is: what N publishes of its VMs, also of those that are N's alone
- *   gone/N/UID       the mark that a VM which N had is not N's any more (tombstone.h): N ends it,
- *                    sets its files aside, and removes the mark
+ *   in/N/V           N is to fetch V's disk: {from, uid, epoch, token, offered, percent, error}; V
+ * is its present node's until N has it gone/N/UID       the mark that a VM which N had is not N's
+ * any more (tombstone.h): N ends it, sets its files aside, and removes the mark
  *
  * and rows of its own, which no other host sees:
  *
  *   link             how the messenger finds the fleet (fleet_link.h)
  *   lost/N           since when N's alive/N is missing, wall
  *   ask/ID           a request, and its answer (fleet_ask.h)
+ *   fetched/V        how far in/N/V of this node is: {token, percent, error, isDone, origin}
  *
  * V is flat (specs/base/vm_name.h): no part of a key has a '/'. Pure.
  */
@@ -39,10 +41,12 @@ enum fleet_kind {
     FLEET_KIND_NAME,
     FLEET_KIND_VM,
     FLEET_KIND_STATUS,
+    FLEET_KIND_IN,
     FLEET_KIND_GONE,
     FLEET_KIND_LINK,
     FLEET_KIND_LOST,
     FLEET_KIND_ASK,
+    FLEET_KIND_FETCHED,
     FLEET_KIND_COUNT_,
     FLEET_KIND_OTHER = FLEET_KIND_COUNT_, /* of a later version: left alone */
 };

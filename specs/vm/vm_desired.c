@@ -29,6 +29,8 @@ static const struct field fleet_rows[] = {
     FIELD(struct vm_fleet, base, "base", .omit_empty = true),
     FIELD(struct vm_fleet, is_fenced, "fenced", .omit_empty = true),
     FIELD(struct vm_fleet, moved, "moved", .omit_empty = true),
+    FIELD(struct vm_fleet, move_to, "moveTo", .omit_empty = true),
+    FIELD(struct vm_fleet, starts_after, "startsAfter", .omit_empty = true),
 };
 static const struct fields fleet_fields = {FIELDS_OF(fleet_rows, struct vm_fleet)};
 

@@ -33,7 +33,11 @@ struct vm_fleet {
     /* It was given to another node, or destroyed, while this one was not heard of: with
      * is_deleting, its machine is ended at once and its files are set aside, not removed. */
     bool is_fenced;
-    char moved[TEXT_ID_SIZE]; /* the request that gave it its node last; "": none did */
+    /* The request that gave it its node last, or has it on its way to one; "": none did. */
+    char moved[TEXT_ID_SIZE];
+    char *move_to;     /* the node that fetches its disk; until that has it, it is off, and is not
+                        * changed but destroyed. NULL: it does not move */
+    bool starts_after; /* … there, or if the move is cancelled, here */
 };
 
 struct vm_desired {

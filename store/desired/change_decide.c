@@ -120,6 +120,20 @@ static int check_fleet(const struct attempt *attempt, struct error *err)
         desired->fleet.home ? desired->fleet.home : "?");
 }
 
+/* What is on its way to another node stays as it is: its disk is being copied. */
+static int check_move(const struct attempt *attempt, struct error *err)
+{
+    const struct vm_desired *desired = attempt->record->desired;
+    const struct change *change = attempt->change;
+    bool is_halt = change->halt_boot || change->halt_owner; /* it is off anyway */
+    if (!desired->fleet.move_to || change->deletes || is_halt) {
+        return 0;
+    }
+    (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' moves to node '%s'", change->name,
+        desired->fleet.move_to);
+    return error_help(err, "wait until it is there, or: vmctl move --cancel %s", change->name);
+}
+
 static int attempt_check(const struct attempt *attempt, struct error *err)
 {
     const struct change_host *host = attempt->host;
@@ -151,6 +165,7 @@ static int attempt_check(const struct attempt *attempt, struct error *err)
         return report_conflict(change->name, desired, err);
     }
     rc = check_fleet(attempt, err);
+    rc = rc == 0 ? check_move(attempt, err) : rc;
     rc = rc == 0 ? change_check_protected(desired, change, err) : rc;
     rc = rc == 0 && change->saves ? save_check(attempt->record, change->name, err) : rc;
     if (rc < 0) {

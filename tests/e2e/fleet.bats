@@ -250,7 +250,7 @@ teardown() { fleet_teardown; }
     of_fleet db any:node=b
     vmctl -q up
     fails 2 vmctl move web
-    says "where to?" "vmctl move VM --to NODE --recreate"
+    says "where to?" "vmctl move VM --to NODE"
     fails 1 vmctl move web --to c --recreate
     says "node 'b' is heard of"
     vmctl -q create --name own --backend noop --image "$work/image"
@@ -279,5 +279,58 @@ teardown() { fleet_teardown; }
     [[ "$(at b vmctl events)" =~ web.*MovedAway.*node\ c\ has\ it\ now ]]
     await bash -c "[ -z \"\$(ETCDCTL_API=3 etcdctl --endpoints $etcd_url get --prefix /vmctl/1/home/gone --keys-only)\" ]"
     shows 'c +web +noop .* Ready'
+    vmctl -q destroy -y web
+}
+
+@test "a fleet: a VM moves to another node, or stays if that is cancelled" {
+    joined b c
+    cd "$work"
+    of_fleet web any:node=b
+    vmctl -q up
+    fails 1 vmctl move web --to c
+    says "vm 'web' runs, and is moved while it is off" "vmctl move web --to c --stop"
+    fails 1 vmctl move web --to z --stop
+    says "has no node 'z'"
+    fails 1 vmctl move --cancel web
+    says "does not move"
+    fails 2 vmctl move --cancel web --to c
+
+    # c is halted: nothing comes of it
+    local messenger
+    messenger=$(pgrep -P "$(at c vmctl controller status -o json | jq .pid)" -f -- --fleet)
+    kill -STOP "$messenger"
+    run vmctl move web --to c --stop --detach
+    [ "$status" -eq 0 ]
+    says "web: moving (node c)"
+    await shows 'b +web +noop .* Moving to c 0 %'
+    fails 1 vmctl start web
+    says "vm 'web' moves to node 'c'" "vmctl move --cancel web"
+    fails 1 at b vmctl start web
+    says "vm 'web' moves to node 'c'"
+    fails 6 vmctl move web --to a
+    says "vm 'web' moves to node 'c'"
+    run vmctl move --cancel web
+    [ "$status" -eq 0 ]
+    says "web: cancelled (node b)"
+    kill -CONT "$messenger"
+    await shows 'b +web +noop .* Ready'
+
+    run vmctl move web --to c --stop
+    [ "$status" -eq 0 ]
+    says "web: moved"
+    await shows 'c +web +noop .* Ready'
+    await bash -c "ls $work/b/data/vmctl/quarantine | grep -q '^web-'"
+    await bash -c "[ -z \"\$(XDG_DATA_HOME=$work/b/data vmctl list -o name)\" ]"
+    run vmctl up
+    says "web: unchanged (node c)"
+    vmctl -q stop web
+    vmctl -q move web --to a
+    [ "$(vmctl list -o json | jq -r '.[0].display')" = Stopped ]
+    # back to where its earlier lives are in quarantine
+    vmctl -q move web --to b
+    vmctl -q start web
+    await shows 'b +web +noop .* Ready'
+    [ "$(ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" get /vmctl/1/home/name/web --print-value-only | jq .epoch)" = 4 ]
+    await bash -c "[ -z \"\$(ETCDCTL_API=3 etcdctl --endpoints $etcd_url get --prefix /vmctl/1/home/gone --keys-only)\" ]"
     vmctl -q destroy -y web
 }

@@ -2,6 +2,7 @@
 #include "controller/fleet/process/fleet_process.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 #include "specs/base/error.h"
 #include "specs/base/lockfile.h"
 #include "specs/base/log.h"
+#include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/fleet/fleet_config.h"
 #include "store/bell.h"
@@ -100,6 +102,16 @@ static int open_engine(
     return etcd_new(loop, &etcd, ret, err);
 }
 
+/* As this one was started: in a build tree as in an installation. */
+static char *program_beside(const char *name)
+{
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    self[n > 0 ? n : 0] = '\0';
+    const char *slash = strrchr(self, '/');
+    return slash ? mem_printf("%.*s/%s", (int)(slash - self), self, name) : mem_strdup(name);
+}
+
 static int process_start(struct process *process, const char *data_dir, struct error *err)
 {
     static const int ends[] = {SIGTERM, SIGINT};
@@ -128,6 +140,8 @@ static int process_start(struct process *process, const char *data_dir, struct e
         .paths = &process->paths,
         .engine = process->engine,
         .config = process->config};
+    cleanup_free char *fetch = program_beside("vmctl");
+    options.fetch = fetch;
     (void)!getrandom(&options.seed, sizeof(options.seed), 0);
     process->messenger = messenger_new(&options);
     watch_bells(process);

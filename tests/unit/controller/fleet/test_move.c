@@ -2,128 +2,24 @@
 /* A VM whose node is not heard of gets another one, or is given up; and what that node does when
  * it is back. */
 #include "tests/support/loop_fake.h"
-#include "tests/unit/controller/fleet/fleet_world.h"
-
-/* Node b has web, and is gone; a asks, c is there. */
-static int set_up(void **state)
-{
-    struct world *world = world_new(3);
-    *state = world;
-    loop_fake_advance(world->loop, 10 * 1000);
-    free(world_place(&world->nodes[0], "web", "b"));
-    loop_fake_advance(world->loop, 10 * 1000);
-    assert_true(world_has(&world->nodes[1], "web"));
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    world_free(*state);
-    return 0;
-}
-
-static void advance(struct world *world, int64_t s)
-{
-    loop_fake_advance(world->loop, s * 1000);
-}
-
-/* Its lease has just ended, and nobody has waited yet. */
-static void lose(struct world *world, struct world_node *node)
-{
-    cleanup_free char *key = mem_printf(FLEET_ROOT "home/alive/%s", node->config->node);
-    world_kill(node);
-    for (int i = 0; i < 40 && engine_fake_get(world->fake, key); i++) {
-        advance(world, 1);
-    }
-    assert_null(engine_fake_get(world->fake, key));
-}
-
-static char *ask(struct world_node *node, const struct fleet_move *move)
-{
-    struct error err = {.code = ERR_NONE};
-    struct store_batch *batch = store_batch_new();
-    cleanup_json json_t *json =
-        fleet_ask_new_move(clock_wall_ms(loop_clock(node->world->loop)), move);
-    cleanup_free char *id =
-        mem_printf("%s-%llu", node->config->node, (unsigned long long)node->n_asks++);
-    char *row = fleet_row(FLEET_KIND_ASK, id, NULL);
-    store_batch_put_json(batch, STORE_FLEET, row, json);
-    world_must(store_commit(node->store, batch, &err), &err);
-    store_batch_free(batch);
-    if (node->messenger) {
-        messenger_ring(node->messenger);
-    }
-    return row;
-}
-
-static char *ask_recreate(struct world *world, const char *to, bool is_off)
-{
-    const struct fleet_move move = {
-        .name = "web", .verb = FLEET_MOVE_RECREATE, .to = to, .is_off = is_off};
-    return ask(&world->nodes[0], &move);
-}
-
-static bool is_answered(const struct world_node *node, const char *row)
-{
-    cleanup_json json_t *answer = world_answer(node, row);
-    return answer != NULL;
-}
-
-static void assert_answer(const struct world_node *node, const char *row, enum error_code code)
-{
-    cleanup_json json_t *answer = world_answer(node, row);
-    struct error err = {.code = ERR_NONE};
-    assert_non_null(answer);
-    if (fleet_answer_error(answer, &err) != -(int)code) {
-        fail_msg("%s: %s", row, err.message);
-    }
-}
-
-static uint64_t epoch_of(const struct world_node *node, const char *name)
-{
-    cleanup_with(vm_record_clear) struct vm_record record = world_record(node, name);
-    return record.desired ? record.desired->fleet.epoch : 0;
-}
-
-static const char *etcd_has(const struct world *world, const char *row)
-{
-    cleanup_free char *key = mem_printf(FLEET_ROOT "home/%s", row);
-    return engine_fake_get(world->fake, key);
-}
-
-static size_t count_marks(const struct world *world)
-{
-    return engine_fake_count(world->fake, FLEET_ROOT "home/gone/");
-}
-
-/* It runs on c alone, and nothing is left of it on b. */
-static void assert_moved(struct world *world)
-{
-    assert_int_equal(epoch_of(&world->nodes[2], "web"), 2);
-    assert_false(world_has(&world->nodes[1], "web"));
-    assert_null(etcd_has(world, "vm/b/web"));
-    assert_null(etcd_has(world, "st/b/web"));
-    assert_non_null(etcd_has(world, "vm/c/web"));
-    assert_non_null(strstr(etcd_has(world, "name/web"), "\"c\""));
-    assert_int_equal(count_marks(world), 0);
-}
+#include "tests/unit/controller/fleet/move_world.h"
 
 static void a_whole_lease_passes_before_it_is_made_again_elsewhere(void **state)
 {
     struct world *world = *state;
-    lose(world, &world->nodes[1]);
-    cleanup_free char *row = ask_recreate(world, "c", false);
-    advance(world, FLEET_TTL_S);
-    assert_false(is_answered(&world->nodes[0], row));
-    assert_non_null(etcd_has(world, "vm/b/web"));
-    advance(world, 3);
+    move_lose(world, &world->nodes[1]);
+    cleanup_free char *row = move_ask_recreate(world, "c", false);
+    move_advance(world, FLEET_TTL_S);
+    assert_false(move_is_answered(&world->nodes[0], row));
+    assert_non_null(move_etcd_has(world, "vm/b/web"));
+    move_advance(world, 3);
     assert_answer(&world->nodes[0], row, ERR_NONE);
-    assert_int_equal(epoch_of(&world->nodes[2], "web"), 2);
-    assert_int_equal(epoch_of(&world->nodes[1], "web"), 1); /* it is off, and knows nothing */
-    assert_int_equal(count_marks(world), 1);
+    assert_int_equal(move_epoch_of(&world->nodes[2], "web"), 2);
+    assert_int_equal(move_epoch_of(&world->nodes[1], "web"), 1); /* it is off, and knows nothing */
+    assert_int_equal(move_count_marks(world), 1);
 
     world_start(&world->nodes[1]);
-    advance(world, 10);
+    move_advance(world, 10);
     assert_moved(world);
     struct event_list events = {.count = 0};
     struct error err = {.code = ERR_NONE};
@@ -136,84 +32,84 @@ static void a_whole_lease_passes_before_it_is_made_again_elsewhere(void **state)
 static void what_is_off_by_the_users_word_is_not_waited_for(void **state)
 {
     struct world *world = *state;
-    cleanup_free char *early = ask_recreate(world, "c", true);
-    advance(world, 1);
+    cleanup_free char *early = move_ask_recreate(world, "c", true);
+    move_advance(world, 1);
     assert_answer(&world->nodes[0], early, ERR_VM_INVALID_STATE); /* it is heard of */
-    lose(world, &world->nodes[1]);
-    cleanup_free char *row = ask_recreate(world, "c", true);
-    advance(world, 1);
+    move_lose(world, &world->nodes[1]);
+    cleanup_free char *row = move_ask_recreate(world, "c", true);
+    move_advance(world, 1);
     assert_answer(&world->nodes[0], row, ERR_NONE);
     world_start(&world->nodes[1]);
-    advance(world, 10);
+    move_advance(world, 10);
     assert_moved(world);
 }
 
 static void a_node_that_is_heard_of_keeps_its_vm(void **state)
 {
     struct world *world = *state;
-    cleanup_free char *row = ask_recreate(world, "c", false);
-    advance(world, 1);
+    cleanup_free char *row = move_ask_recreate(world, "c", false);
+    move_advance(world, 1);
     assert_answer(&world->nodes[0], row, ERR_VM_INVALID_STATE);
     /* its lease ends by mistake, again and again */
     for (int i = 0; i < 4; i++) {
         engine_fake_delete(world->fake, FLEET_ROOT "home/alive/b", false);
-        cleanup_free char *again = ask_recreate(world, "c", false);
-        advance(world, 2 * FLEET_TTL_S);
+        cleanup_free char *again = move_ask_recreate(world, "c", false);
+        move_advance(world, 2 * FLEET_TTL_S);
         assert_answer(&world->nodes[0], again, ERR_VM_INVALID_STATE);
-        assert_int_equal(epoch_of(&world->nodes[1], "web"), 1);
+        assert_int_equal(move_epoch_of(&world->nodes[1], "web"), 1);
         assert_false(world_has(&world->nodes[2], "web"));
     }
-    assert_int_equal(count_marks(world), 0);
+    assert_int_equal(move_count_marks(world), 0);
 }
 
 /* Nobody sees that it was back: reg/b shows it. */
 static void a_node_that_was_back_in_between_is_waited_for_anew(void **state)
 {
     struct world *world = *state;
-    lose(world, &world->nodes[1]);
-    cleanup_free char *row = ask_recreate(world, "c", false);
-    advance(world, FLEET_TTL_S - 2);
+    move_lose(world, &world->nodes[1]);
+    cleanup_free char *row = move_ask_recreate(world, "c", false);
+    move_advance(world, FLEET_TTL_S - 2);
     engine_fake_put(world->fake, FLEET_ROOT "home/reg/b", "{\"session\":\"other\"}");
-    advance(world, FLEET_TTL_S - 2);
-    assert_false(is_answered(&world->nodes[0], row));
-    advance(world, 5);
+    move_advance(world, FLEET_TTL_S - 2);
+    assert_false(move_is_answered(&world->nodes[0], row));
+    move_advance(world, 5);
     assert_answer(&world->nodes[0], row, ERR_NONE);
 }
 
 static void a_node_that_comes_back_while_it_is_waited_for_keeps_its_vm(void **state)
 {
     struct world *world = *state;
-    lose(world, &world->nodes[1]);
-    cleanup_free char *row = ask_recreate(world, "c", false);
-    advance(world, FLEET_TTL_S - 5);
+    move_lose(world, &world->nodes[1]);
+    cleanup_free char *row = move_ask_recreate(world, "c", false);
+    move_advance(world, FLEET_TTL_S - 5);
     world_start(&world->nodes[1]);
-    advance(world, 60);
+    move_advance(world, 60);
     assert_answer(&world->nodes[0], row, ERR_VM_INVALID_STATE);
-    assert_int_equal(epoch_of(&world->nodes[1], "web"), 1);
-    assert_int_equal(count_marks(world), 0);
+    assert_int_equal(move_epoch_of(&world->nodes[1], "web"), 1);
+    assert_int_equal(move_count_marks(world), 0);
 }
 
 static void it_is_given_up_and_set_aside_when_its_node_is_back(void **state)
 {
     struct world *world = *state;
     const struct fleet_move move = {.name = "web", .verb = FLEET_MOVE_DESTROY, .is_off = true};
-    lose(world, &world->nodes[1]);
-    cleanup_free char *row = ask(&world->nodes[0], &move);
-    advance(world, 2);
+    move_lose(world, &world->nodes[1]);
+    cleanup_free char *row = move_ask(&world->nodes[0], &move);
+    move_advance(world, 2);
     assert_answer(&world->nodes[0], row, ERR_NONE);
-    assert_null(etcd_has(world, "name/web"));
+    assert_null(move_etcd_has(world, "name/web"));
     /* the name is free */
     cleanup_free char *place = world_place(&world->nodes[0], "web", "c");
-    advance(world, 5);
+    move_advance(world, 5);
     assert_answer(&world->nodes[0], place, ERR_NONE);
     world_start(&world->nodes[1]);
-    advance(world, 10);
+    move_advance(world, 10);
     assert_false(world_has(&world->nodes[1], "web"));
     assert_true(world_has(&world->nodes[2], "web"));
-    assert_int_equal(count_marks(world), 0);
-    cleanup_free char *again = ask(&world->nodes[1],
+    assert_int_equal(move_count_marks(world), 0);
+    cleanup_free char *again = move_ask(&world->nodes[1],
         &(struct fleet_move){.name = "nobody", .verb = FLEET_MOVE_DESTROY, .is_off = true});
-    advance(world, 2);
+    move_advance(world, 2);
     assert_answer(&world->nodes[1], again, ERR_VM_NOT_FOUND);
 }
 
@@ -223,10 +119,10 @@ static void a_mark_of_what_is_not_there_any_more_goes(void **state)
     struct world *world = *state;
     struct world_node *b = &world->nodes[1];
     struct error err = {.code = ERR_NONE};
-    lose(world, b);
+    move_lose(world, b);
     b->is_off = true;
-    cleanup_free char *row = ask_recreate(world, "c", true);
-    advance(world, 2);
+    cleanup_free char *row = move_ask_recreate(world, "c", true);
+    move_advance(world, 2);
     assert_answer(&world->nodes[0], row, ERR_NONE);
     cleanup_with(vm_record_clear) struct vm_record record = world_record(b, "web");
     struct store_batch *batch = store_batch_new();
@@ -241,8 +137,8 @@ static void a_mark_of_what_is_not_there_any_more_goes(void **state)
     change_outcome_clear(&outcome);
     vm_spec_free(spec);
     world_start(b);
-    advance(world, 10);
-    assert_int_equal(count_marks(world), 0);
+    move_advance(world, 10);
+    assert_int_equal(move_count_marks(world), 0);
     cleanup_with(vm_record_clear) struct vm_record now = world_record(b, "web");
     assert_int_equal(now.desired->fleet.epoch, 0);
     assert_false(now.desired->is_deleting);
@@ -254,10 +150,10 @@ static void files_of_an_earlier_life_are_set_aside_by_their_mark_alone(void **st
     struct world *world = *state;
     struct world_node *b = &world->nodes[1];
     struct error err = {.code = ERR_NONE};
-    lose(world, b);
+    move_lose(world, b);
     b->is_off = true;
-    free(ask_recreate(world, "c", true));
-    advance(world, 2);
+    free(move_ask_recreate(world, "c", true));
+    move_advance(world, 2);
     cleanup_with(vm_record_clear) struct vm_record record = world_record(b, "web");
     struct store_batch *batch = store_batch_new();
     store_batch_forget_vm(batch, "web", record.desired->uid);
@@ -266,15 +162,15 @@ static void files_of_an_earlier_life_are_set_aside_by_their_mark_alone(void **st
     cleanup_free char *directory = paths_vm(&b->paths, "web", VM_DIR);
     world_must(fs_make_dirs(directory, 0700, &err), &err);
     world_start(b);
-    advance(world, 10);
+    move_advance(world, 10);
     cleanup_with(vm_record_clear) struct vm_record fenced = world_record(b, "web");
     assert_true(fenced.desired->fleet.is_fenced);
     assert_true(fenced.desired->is_deleting);
     assert_int_equal(fenced.desired->fleet.epoch, 1);
-    assert_int_equal(count_marks(world), 1);
+    assert_int_equal(move_count_marks(world), 1);
     world_must(fs_remove_tree(directory, &err), &err); /* vmctld has set it aside */
     b->is_off = false;
-    advance(world, 10);
+    move_advance(world, 10);
     assert_moved(world);
 }
 
@@ -283,25 +179,25 @@ static void it_comes_back_to_a_node_that_still_has_an_earlier_life(void **state)
 {
     struct world *world = *state;
     struct world_node *b = &world->nodes[1];
-    lose(world, b);
-    free(ask_recreate(world, "c", true));
-    advance(world, 5);
-    lose(world, &world->nodes[2]);
+    move_lose(world, b);
+    free(move_ask_recreate(world, "c", true));
+    move_advance(world, 5);
+    move_lose(world, &world->nodes[2]);
     world_start(b); /* its vmctld takes its time */
     b->is_off = true;
-    advance(world, 5);
-    cleanup_free char *row = ask_recreate(world, "b", true);
-    advance(world, 5);
+    move_advance(world, 5);
+    cleanup_free char *row = move_ask_recreate(world, "b", true);
+    move_advance(world, 5);
     assert_answer(&world->nodes[0], row, ERR_NONE);
     cleanup_with(vm_record_clear) struct vm_record fenced = world_record(b, "web");
     assert_true(fenced.desired->fleet.is_fenced);
     b->is_off = false;
-    advance(world, 10);
-    assert_int_equal(epoch_of(b, "web"), 3);
+    move_advance(world, 10);
+    assert_int_equal(move_epoch_of(b, "web"), 3);
     world_start(&world->nodes[2]);
-    advance(world, 10);
+    move_advance(world, 10);
     assert_false(world_has(&world->nodes[2], "web"));
-    assert_int_equal(count_marks(world), 0);
+    assert_int_equal(move_count_marks(world), 0);
 }
 
 static void what_cannot_be_is_refused(void **state)
@@ -316,20 +212,20 @@ static void what_cannot_be_is_refused(void **state)
     world_must(change_apply(world->nodes[2].store, &change, 1, &outcome, &err), &err);
     change_outcome_clear(&outcome);
     vm_spec_free(spec);
-    advance(world, 10);
-    lose(world, &world->nodes[1]);
-    cleanup_free char *taken = ask_recreate(world, "c", true);
-    cleanup_free char *unknown = ask_recreate(world, "z", true);
-    cleanup_free char *same = ask_recreate(world, "b", true);
-    advance(world, 3);
+    move_advance(world, 10);
+    move_lose(world, &world->nodes[1]);
+    cleanup_free char *taken = move_ask_recreate(world, "c", true);
+    cleanup_free char *unknown = move_ask_recreate(world, "z", true);
+    cleanup_free char *same = move_ask_recreate(world, "b", true);
+    move_advance(world, 3);
     assert_answer(a, taken, ERR_FLEET_NAME_TAKEN);
     assert_answer(a, unknown, ERR_FLEET_NO_NODE);
     assert_answer(a, same, ERR_NONE); /* it is there */
-    assert_int_equal(count_marks(world), 0);
+    assert_int_equal(move_count_marks(world), 0);
     engine_fake_cut(a->engine, true);
-    advance(world, 60);
-    cleanup_free char *cut = ask_recreate(world, "a", true);
-    advance(world, 10);
+    move_advance(world, 60);
+    cleanup_free char *cut = move_ask_recreate(world, "a", true);
+    move_advance(world, 10);
     assert_answer(a, cut, ERR_FLEET_UNREACHABLE);
 }
 
@@ -343,13 +239,13 @@ static void one_that_has_something_of_its_host_stays(void **state)
     spec->volumes[spec->n_volumes++] = (struct spec_volume){.name = mem_strdup("data")};
     const struct change change = {.name = "db", .spec = spec};
     free(world_ask(a, &change, "b"));
-    advance(world, 10);
+    move_advance(world, 10);
     vm_spec_free(spec);
-    lose(world, &world->nodes[1]);
+    move_lose(world, &world->nodes[1]);
     const struct fleet_move move = {
         .name = "db", .verb = FLEET_MOVE_RECREATE, .to = "c", .is_off = true};
-    cleanup_free char *row = ask(a, &move);
-    advance(world, 3);
+    cleanup_free char *row = move_ask(a, &move);
+    move_advance(world, 3);
     assert_answer(a, row, ERR_VM_INVALID_STATE);
 }
 
@@ -360,11 +256,11 @@ static void a_move_is_done_once_whatever_is_killed(void **state)
     for (size_t call = 1; call < 8; call++) {
         for (unsigned fault = 0; fault < 3; fault++) {
             struct world *world;
-            (void)set_up((void **)&world);
+            (void)move_set_up((void **)&world);
             struct world_node *a = &world->nodes[0];
-            lose(world, &world->nodes[1]);
+            move_lose(world, &world->nodes[1]);
             size_t before = engine_fake_calls(a->engine);
-            cleanup_free char *row = ask_recreate(world, "c", true);
+            cleanup_free char *row = move_ask_recreate(world, "c", true);
             for (int i = 0; i < 3000 && engine_fake_calls(a->engine) < before + call; i++) {
                 loop_fake_advance(world->loop, 10);
             }
@@ -376,11 +272,11 @@ static void a_move_is_done_once_whatever_is_killed(void **state)
             world_kill(a);
             loop_fake_advance(world->loop, 100);
             world_start(a);
-            advance(world, 60);
+            move_advance(world, 60);
             assert_answer(a, row, ERR_NONE);
-            assert_int_equal(epoch_of(&world->nodes[2], "web"), 2);
+            assert_int_equal(move_epoch_of(&world->nodes[2], "web"), 2);
             world_start(&world->nodes[1]);
-            advance(world, 10);
+            move_advance(world, 10);
             assert_moved(world);
             world_free(world);
         }
@@ -391,17 +287,17 @@ static void a_move_whose_answer_is_lost_is_found_done(void **state)
 {
     struct world *world = *state;
     struct world_node *a = &world->nodes[0];
-    lose(world, &world->nodes[1]);
+    move_lose(world, &world->nodes[1]);
     engine_fake_lose_answers(a->engine, 1);
-    cleanup_free char *row = ask_recreate(world, "c", true);
-    advance(world, 60);
+    cleanup_free char *row = move_ask_recreate(world, "c", true);
+    move_advance(world, 60);
     assert_answer(a, row, ERR_NONE);
-    assert_int_equal(epoch_of(&world->nodes[2], "web"), 2);
+    assert_int_equal(move_epoch_of(&world->nodes[2], "web"), 2);
     const struct fleet_move move = {.name = "web", .verb = FLEET_MOVE_DESTROY, .is_off = true};
-    lose(world, &world->nodes[2]);
+    move_lose(world, &world->nodes[2]);
     engine_fake_lose_answers(a->engine, 1);
-    cleanup_free char *gone = ask(a, &move);
-    advance(world, 60);
+    cleanup_free char *gone = move_ask(a, &move);
+    move_advance(world, 60);
     assert_answer(a, gone, ERR_NONE);
 }
 
@@ -412,17 +308,17 @@ static void of_two_that_move_it_one_wins(void **state)
     struct world_node *a = &world->nodes[0], *c = &world->nodes[2];
     const struct fleet_move to_a = {
         .name = "web", .verb = FLEET_MOVE_RECREATE, .to = "a", .is_off = true};
-    lose(world, &world->nodes[1]);
-    cleanup_free char *x = ask_recreate(world, "c", true), *y = ask(c, &to_a);
-    advance(world, 20);
+    move_lose(world, &world->nodes[1]);
+    cleanup_free char *x = move_ask_recreate(world, "c", true), *y = move_ask(c, &to_a);
+    move_advance(world, 20);
     assert_int_equal(world_has(a, "web") + world_has(c, "web"), 1);
-    assert_true(is_answered(a, x));
-    assert_true(is_answered(c, y));
+    assert_true(move_is_answered(a, x));
+    assert_true(move_is_answered(c, y));
 }
 
 int main(void)
 {
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, move_set_up, move_tear_down)
     const struct CMUnitTest tests[] = {
         IN_WORLD(a_whole_lease_passes_before_it_is_made_again_elsewhere),
         IN_WORLD(what_is_off_by_the_users_word_is_not_waited_for),

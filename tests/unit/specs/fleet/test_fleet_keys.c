@@ -33,6 +33,9 @@ static void a_row_is_read_as_it_was_made(void **state)
         {FLEET_KIND_VM, "b", "web", "vm/b/web"},
         {FLEET_KIND_STATUS, "b", "shop/web", "st/b/shop+web"},
         {FLEET_KIND_ASK, "0123", NULL, "ask/0123"},
+        {FLEET_KIND_IN, "b", "shop/web", "in/b/shop+web"},
+        {FLEET_KIND_GONE, "b", "0123", "gone/b/0123"},
+        {FLEET_KIND_FETCHED, "shop/web", NULL, "fetched/shop+web"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         cleanup_free char *row = fleet_row(rows[i].kind, rows[i].first, rows[i].second);
@@ -50,8 +53,8 @@ static void what_is_no_row_is_left_alone(void **state)
     (void)state;
     static const char *const rows[] = {"", "/", "fleet/", "fleet/x", "node", "node/", "node//",
         "node/a/b", "vm/b", "vm/b/", "vm//web", "vm/b/web/x", "vm/b/../x", "vm/b/.x", "name/",
-        "name/a b", "node/any", "node/b\033[31m", "alive/b c", "st/../web", "vmx/b/web", "in/b/web",
-        "v"};
+        "name/a b", "node/any", "node/b\033[31m", "alive/b c", "st/../web", "vmx/b/web",
+        "inb/b/web", "in/b", "gone/b", "v"};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct fleet_key key = fleet_row_parse(rows[i]);
         if (key.kind != FLEET_KIND_OTHER) {
