@@ -161,7 +161,7 @@ struct engine_watch {
  * Events in the order of their revisions for each prefix, not among prefixes; all of one revision
  * under one prefix in one call. They are borrowed for the call.
  *
- * Without events it is progress, about every two seconds, and the sign that the connection lives:
+ * Without events it is progress, about every six seconds, and the sign that the connection lives:
  * all events up to `revision`, for all prefixes, were reported before. A store that has not reached
  * the watch's revision (restored, wiped, or a member that lags) ends the watch instead: the next
  * read shows which.

@@ -144,6 +144,7 @@ static void on_events(void *context, const struct engine_event *events, size_t n
     int64_t now_ms = clock_wall_ms(loop_clock(messenger->member.loop));
     link_state_heard(messenger->link, revision);
     if (n == 0) {
+        registration_beat(messenger->registration);
         return;
     }
     if (mirror_update(messenger->member.mirror, events, n, now_ms, &err) < 0) {

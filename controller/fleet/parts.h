@@ -47,6 +47,9 @@ void registration_free(struct registration *registration);
 void registration_start(struct registration *registration); /* the rows were read */
 /* Whether alive/N, as the rows are known, is ours. */
 bool registration_holds(const struct registration *registration);
+/* Something was heard of etcd: the lease is renewed if it is time, so that the process wakes for
+ * both once. */
+void registration_beat(struct registration *registration);
 void registration_stop(struct registration *registration);
 
 /* executor.c: carries out what fleet_decide() says about each VM of this node. Records of this

@@ -23,6 +23,8 @@ struct registration {
     struct op *op;
     struct loop_timer *renewal;
     struct engine_lease lease;
+    bool is_held; /* it is renewed */
+    int64_t renewed_ms;
     struct engine_result result;
     char *alive_row, *reg_row, *node_row;
     char *alive, *reg, *node; /* their values */
@@ -39,6 +41,7 @@ static void registration_clear(struct registration *registration)
 void registration_stop(struct registration *registration)
 {
     op_cancel(TAKE_PTR(registration->op));
+    registration->is_held = false;
     loop_timer_stop(registration->renewal);
     registration_clear(registration);
 }
@@ -117,6 +120,14 @@ static void registration_fail(struct registration *registration, const struct er
     registration->changed(registration->context, err);
 }
 
+/* If the watch is not heard of before (registration_beat()). */
+static void await_renewal(struct registration *registration)
+{
+    registration->is_held = true;
+    registration->renewed_ms = loop_now_ms(registration->member->loop);
+    loop_timer_start(registration->renewal, registration->lease.ttl_ms * 7 / 15);
+}
+
 static void renew(void *context);
 
 static void on_renewed(void *context, const struct error *err)
@@ -126,7 +137,7 @@ static void on_renewed(void *context, const struct error *err)
     if (err) {
         registration_fail(registration, err);
     } else {
-        loop_timer_start(registration->renewal, registration->lease.ttl_ms / 3);
+        await_renewal(registration);
     }
 }
 
@@ -136,6 +147,15 @@ static void renew(void *context)
     struct engine *engine = registration->member->engine;
     registration->op = engine->ops->lease_keep(
         engine, registration->lease.id, &registration->lease, on_renewed, registration);
+}
+
+void registration_beat(struct registration *registration)
+{
+    int64_t age_ms = loop_now_ms(registration->member->loop) - registration->renewed_ms;
+    if (registration->is_held && !registration->op && age_ms >= registration->lease.ttl_ms / 4) {
+        loop_timer_stop(registration->renewal);
+        renew(registration);
+    }
 }
 
 static void on_written(void *context, const struct error *err)
@@ -157,7 +177,7 @@ static void on_written(void *context, const struct error *err)
     mirror_note(mirror, registration->reg_row, registration->reg, revision);
     mirror_note(mirror, registration->node_row, registration->node, revision);
     registration_clear(registration);
-    loop_timer_start(registration->renewal, registration->lease.ttl_ms / 3);
+    await_renewal(registration);
     registration->changed(registration->context, NULL);
 }
 

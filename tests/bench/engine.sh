@@ -28,3 +28,12 @@ row 22 '10,000 records read' ms "$work/list" 200
 for column in 1 2; do cut -d' ' -f$column "$work/crowd" >"$work/crowd.$column"; done
 row 22 'a status among 200 nodes of 500 VMs, written and seen' ms "$work/crowd.1" 1
 row 22 'the same, a hundred at once, each' ms "$work/crowd.2" 0.2
+
+"$bin/vmctl" -q fleet init --as a --etcd "$url" --ca "$work/store/tls/ca.pem" --cert "$work/store/tls/a.pem" --key "$work/store/tls/a.key"
+sleep 3
+messenger=$(pgrep -P "$(controller)" -f 'vmctld --fleet')
+switches() { awk '/^voluntary_ctxt_switches/ { n += $2 } END { print n }' "/proc/$messenger/task/"*/status; }
+before=$(switches)
+sleep 60
+awk -v n=$(($(switches) - before)) 'BEGIN { print n / 60 }' >"$work/idle"
+row 22 'wake-ups of a messenger at rest, each second' '' "$work/idle" 0.5

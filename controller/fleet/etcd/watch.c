@@ -10,8 +10,9 @@
 #include "specs/base/mem.h"
 
 enum {
-    TICK_MS = 2000,
-    UNANSWERED_MAX = 2, /* ticks without a word */
+    TICK_MS = 6000,     /* from an answer to the next question: each costs two wake-ups */
+    ANSWER_MS = 2000,   /* so long it is waited for */
+    UNANSWERED_MAX = 2, /* questions without a word */
     BEHIND_MAX = 2,     /* answers of a store that has not reached the watch's revision */
     REQUEST_MAX = 1 << 20,
 };
@@ -30,7 +31,8 @@ struct watch {
     int64_t answered; /* the revision of the last answer, which is not yet sure; 0: none */
     unsigned n_unanswered;
     unsigned n_behind;
-    bool has_heard; /* since the last tick */
+    bool has_heard; /* since the last question … */
+    bool awaits;    /* … which has no answer yet */
     engine_events_fn *events;
     bool *is_gone; /* set when it is freed, of the function that calls `events` */
 };
@@ -122,6 +124,9 @@ static void on_message(void *context, const struct bytes *bytes)
         }
         break;
     case WATCH_PROGRESS:
+        watch->awaits = false;
+        watch->n_unanswered = 0;
+        loop_timer_start(watch->tick, TICK_MS);
         take_progress(watch, message.revision);
         break;
     case WATCH_NOTHING:
@@ -169,18 +174,20 @@ static void on_tick(void *context)
         op_finish(&watch->op, &err);
         return;
     }
-    watch->n_unanswered = watch->has_heard || is_begin ? 0 : watch->n_unanswered + 1;
+    bool is_silent = watch->awaits && !watch->has_heard && !is_begin;
+    watch->n_unanswered = is_silent ? watch->n_unanswered + 1 : 0;
     watch->has_heard = false;
+    watch->awaits = true;
     if (watch->n_unanswered >= UNANSWERED_MAX) {
         (void)error_set(&err, ERR_FLEET_UNREACHABLE, "%s: no sign of life for %d s",
-            endpoint_of(watch), UNANSWERED_MAX * TICK_MS / 1000);
+            endpoint_of(watch), UNANSWERED_MAX * ANSWER_MS / 1000);
         watch_fail(watch, &err);
         return;
     }
     cleanup_buf struct buf frame = BUF_INIT(0);
     message_write_progress(&frame);
     grpc_send(watch->call, &frame);
-    loop_timer_start(watch->tick, TICK_MS);
+    loop_timer_start(watch->tick, ANSWER_MS);
 }
 
 /* ---- its begin ---- */
