@@ -7,6 +7,7 @@
 
 #include "cli/cli.h"
 #include "cli/fleet/fleet_view.h"
+#include "cli/show/output.h"
 #include "cli/show/result.h"
 #include "cli/show/vm_rows.h"
 #include "cli/wait/wait_loop.h"
@@ -26,7 +27,7 @@
 #include "store/desired/change_json.h"
 #include "store/store.h"
 
-enum { ANSWER_MS = 30 * 1000, LOST_MS = 30 * 1000 };
+enum { ANSWER_MS = 30 * 1000, LOST_MS = 15 * 1000 /* besides the TTL of the node */ };
 
 /* ---- the request ---- */
 
@@ -160,7 +161,8 @@ static int read_rows(struct following *following, const struct followed *item,
         const char *first, *second;
     } rows[] = {{FLEET_KIND_VM, item->node, name}, {FLEET_KIND_STATUS, item->node, name},
         {FLEET_KIND_IN, item->node, name}, {FLEET_KIND_ALIVE, item->node, NULL},
-        {FLEET_KIND_LOST, item->node, NULL}, {FLEET_KIND_LINK, NULL, NULL}};
+        {FLEET_KIND_NODE, item->node, NULL}, {FLEET_KIND_LOST, item->node, NULL},
+        {FLEET_KIND_LINK, NULL, NULL}};
     int rc = 0;
     ret->rows = json_object();
     ret->contact_ms = fleet_view_contact(following->cli);
@@ -194,8 +196,11 @@ static void show_state(
     }
 }
 
-static void note_loss(struct following *following, struct followed *item, int64_t lost_ms)
+static void note_loss(struct following *following, struct followed *item,
+    const struct fleet_view *view, int64_t lost_ms)
 {
+    cleanup_free char *row = fleet_row(FLEET_KIND_NODE, item->node, NULL);
+    int64_t ttl_s = json_int(fleet_view_row(view, row), "ttl", FLEET_TTL_S);
     int64_t silent_ms = clock_monotonic_ms(clock_system()) - following->begun_ms;
     char age[DURATION_SIZE];
     duration_format(clock_wall_ms(clock_system()) - lost_ms, age);
@@ -204,7 +209,7 @@ static void note_loss(struct following *following, struct followed *item, int64_
         cli_note(following->cli, "%s: waits for node %s (lost %s%s)", item->order->change.name,
             item->node, lost_ms ? age : "", lost_ms ? " ago" : "");
     }
-    if (silent_ms > LOST_MS) {
+    if (silent_ms > ttl_s * 1000 + LOST_MS) {
         (void)error_set(&item->error, ERR_FLEET_NODE_LOST,
             "vm '%s' is not known to be %s: node '%s' is not heard of", item->order->change.name,
             goal_word(&item->order->goal), item->node);
@@ -304,7 +309,7 @@ static int check_item(struct following *following, struct followed *item, struct
         (void)error_wrap(&item->error, "node '%s'", item->node);
         fail_item(following->cli, item);
     } else if (item->result == GOAL_PENDING && !is_heard) {
-        note_loss(following, item, lost_ms);
+        note_loss(following, item, &view, lost_ms);
     } else if (item->result == GOAL_REACHED && item->order->goal.kind == GOAL_READY) {
         cli_note(following->cli, "%s: ready (node %s)", name, item->node);
         note_waiting(following, &record.status->conditions[CONDITION_SYNCED], name);
@@ -438,5 +443,74 @@ int fleet_request_run(struct cli *cli, const struct fleet_order *orders, size_t 
     free(asking.row);
     json_decref(asking.ask);
     json_decref(asking.answered);
+    return rc;
+}
+
+/* ---- without a request ---- */
+
+/* The VM as it is now is the one that is waited for. */
+static void take_present(struct cli *cli, const struct fleet_view *view, struct followed *item)
+{
+    const char *name = item->order->change.name;
+    cleanup_free char *row = fleet_row(FLEET_KIND_NAME, name, NULL);
+    bool is_current;
+    item->node = json_copy_text(fleet_view_row(view, row), "node");
+    if (!item->node) { /* it has just gone */
+        item->result = GOAL_REACHED;
+        if (item->order->goal.kind != GOAL_DELETED) {
+            (void)error_set(
+                &item->error, ERR_VM_NOT_FOUND, "there is no vm '%s' in the fleet", name);
+            fail_item(cli, item);
+        }
+        return;
+    }
+    cleanup_with(vm_record_clear) struct vm_record record =
+        fleet_view_record(view, item->node, name, &is_current);
+    if (record.desired) {
+        memcpy(item->uid, record.desired->uid, TEXT_ID_SIZE);
+        item->generation = record.desired->generation;
+    }
+}
+
+static void print_waited(const struct following *following)
+{
+    cleanup_json json_t *array = json_array();
+    for (size_t i = 0; i < following->count; i++) {
+        const struct followed *item = &following->items[i];
+        json_t *json = json_object();
+        output_put_name(json, item->order->change.name);
+        json_put_text(json, "goal", goal_word(&item->order->goal));
+        json_put_flag(json, "reached", item->result == GOAL_REACHED);
+        if (item->error.code != ERR_NONE) {
+            json_put_text(json, "code", error_code_name(item->error.code));
+            json_put_text(json, "message", item->error.message);
+            json_put_text(json, "help", error_help_text(&item->error));
+        }
+        (void)json_array_append_new(array, json);
+    }
+    output_print(following->cli, array);
+}
+
+int fleet_wait_run(struct cli *cli, const struct fleet_order *orders, size_t count,
+    int64_t timeout_ms, struct error *err)
+{
+    cleanup_with(fleet_view_clear) struct fleet_view view = {.config = NULL};
+    struct following following = {.cli = cli,
+        .items = mem_calloc(count, sizeof(*following.items)),
+        .count = count,
+        .begun_ms = clock_monotonic_ms(clock_system())};
+    int rc = fleet_view_read(cli, &view, err);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        following.items[i].order = &orders[i];
+        take_present(cli, &view, &following.items[i]);
+    }
+    rc = rc == 0 ? follow_items(&following, false, timeout_ms, err) : rc;
+    if (rc >= 0 && output_is_data(cli)) {
+        print_waited(&following);
+    }
+    for (size_t i = 0; i < count; i++) {
+        free(following.items[i].node);
+    }
+    free(following.items);
     return rc;
 }

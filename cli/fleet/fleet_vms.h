@@ -71,3 +71,7 @@ int fleet_request_run(struct cli *cli, const struct fleet_order *orders, size_t 
  * messenger carries out; then follows it there. As fleet_request_run(). */
 int fleet_move_run(struct cli *cli, const struct fleet_move *move, bool is_detached,
     int64_t timeout_ms, struct error *err);
+
+/* Waits for the goals of VMs of the fleet by what their nodes publish; asks nobody. As above. */
+int fleet_wait_run(struct cli *cli, const struct fleet_order *orders, size_t count,
+    int64_t timeout_ms, struct error *err);

@@ -117,6 +117,10 @@ static int add_found(struct spread *spread, const char *name, bool is_chosen, st
         add_fleets(spread, name);
         return 0;
     }
+    if (is_fleets && node && spread_waits_by_mirror(spread)) {
+        add_fleets(spread, name);
+        return 0;
+    }
     if (is_chosen && !is_fleets) {
         (void)error_set(err, ERR_VM_NOT_FOUND, "there is no vm '%s' in the fleet yet", name);
         return error_help(err, "create it: vmctl up %s", name);

@@ -64,6 +64,8 @@ size_t spread_name_words(const struct spread *spread);
 /* spread_fleet.c: whether the command changes VMs of the fleet by a request; does so, and follows
  * it: as run() of a command. */
 bool spread_asks_fleet(const struct command *command);
+/* `wait` for a VM of the fleet on another node: by what that publishes. */
+bool spread_waits_by_mirror(const struct spread *spread);
 int spread_run_fleet(
     const struct spread *spread, const struct share_of_node *item, struct error *err);
 

@@ -227,9 +227,69 @@ static int give_up_all(
     return rc < 0 ? rc : worst;
 }
 
+/* ---- waiting ---- */
+
+bool spread_waits_by_mirror(const struct spread *spread)
+{
+    const char *const *condition =
+        text_eq(spread->command->name, "wait") ? option_of(spread, "for") : NULL;
+    return condition && !*condition;
+}
+
+static bool is_given(const struct spread *spread, const char *name)
+{
+    for (const struct arg_option *o = spread->command->options; o && o->name; o++) {
+        if (text_eq(o->name, name)) {
+            return arg_is_given(o, spread->values);
+        }
+    }
+    return false;
+}
+
+static int choose_goal(const struct spread *spread, struct goal *ret, struct error *err)
+{
+    static const struct {
+        const char *option;
+        enum goal_kind kind;
+    } goals[] = {{"ready", GOAL_READY}, {"running", GOAL_RUNNING}, {"stopped", GOAL_STOPPED},
+        {"suspended", GOAL_SUSPENDED}, {"provisioned", GOAL_PROVISIONED},
+        {"deleted", GOAL_DELETED}};
+    unsigned count = 0;
+    *ret = (struct goal){.kind = GOAL_READY,
+        .allows_drift = has_flag(spread, "allow-drift"),
+        .is_patient = is_given(spread, "timeout")};
+    for (size_t i = 0; i < ARRAY_LEN(goals); i++) {
+        if (has_flag(spread, goals[i].option)) {
+            ret->kind = goals[i].kind;
+            count++;
+        }
+    }
+    return count > 1 ? error_set(err, ERR_USAGE, "wait: the conditions exclude each other") : 0;
+}
+
+static int wait_for_all(
+    const struct spread *spread, const struct share_of_node *item, struct error *err)
+{
+    const int64_t *timeout_ms = option_of(spread, "timeout");
+    struct fleet_order *orders = mem_calloc(item->names.count, sizeof(*orders));
+    struct goal goal;
+    int rc = choose_goal(spread, &goal, err);
+    for (size_t i = 0; i < item->names.count; i++) {
+        orders[i] = (struct fleet_order){.change.name = item->names.items[i], .goal = goal};
+    }
+    rc = rc == 0 ? fleet_wait_run(spread->cli, orders, item->names.count,
+                       timeout_ms ? *timeout_ms : FOLLOW_TIMEOUT_MS, err)
+                 : rc;
+    free(orders);
+    return rc;
+}
+
 int spread_run_fleet(
     const struct spread *spread, const struct share_of_node *item, struct error *err)
 {
+    if (spread_waits_by_mirror(spread)) {
+        return wait_for_all(spread, item, err);
+    }
     cleanup_with(orders_clear) struct orders orders = {.count = 0};
     const int64_t *timeout_ms =
         text_eq(spread->command->name, "stop") ? NULL : option_of(spread, "timeout");

@@ -215,3 +215,29 @@ placed() {
     vmctl fleet republish late
     [ "$(etcd_rows vm/a/ | sort | xargs)" = "db late" ]
 }
+
+@test "wait for a VM on another node goes by what that publishes, and ends when the node is lost" {
+    cd "$work"
+    joined b
+    of_fleet web any:node=b
+    vmctl -q up -d
+    mkdir -p "$work/no-ssh" elsewhere
+    printf '#!/bin/sh\nexit 77\n' >"$work/no-ssh/ssh"
+    chmod +x "$work/no-ssh/ssh"
+    cd elsewhere
+    PATH=$work/no-ssh:$PATH vmctl wait web --ready
+    [ "$(PATH=$work/no-ssh:$PATH vmctl wait web --running -o json | jq -r '.[0].reached')" = true ]
+    fails 4 env PATH="$work/no-ssh:$PATH" vmctl wait web --stopped --timeout 2s
+    says "vm 'web' is not stopped"
+    vmctl -q stop web
+    PATH=$work/no-ssh:$PATH vmctl wait web --stopped
+    fails 1 env PATH="$work/no-ssh:$PATH" vmctl wait web --ready
+    says "is not meant to run"
+    (sleep 1; vmctl -q destroy -y web) &
+    PATH=$work/no-ssh:$PATH vmctl wait web --deleted
+    cd ..
+    vmctl -q up -d
+    at b vmctl controller stop
+    fails 1 vmctl wait web --ready --timeout 2m
+    says "node 'b' is not heard of"
+}
