@@ -42,6 +42,8 @@ struct fleet_values {
     struct arg_strings labels;
     const char *ca, *cert, *key, *accept;
     bool is_forced;
+    bool stops;
+    struct follow_values follow; /* of `drain` */
 };
 
 static const struct arg_option options[] = {
@@ -63,6 +65,9 @@ static const struct arg_option options[] = {
         "[default: url,cache]; resume: etcd, as it is now"},
     {"force", 0, ARG_FLAG, offsetof(struct fleet_values, is_forced), NULL,
         "leave: without asking etcd; join: as a node whose host is gone for good"},
+    {"stop", 0, ARG_FLAG, offsetof(struct fleet_values, stops), NULL,
+        "drain: shut down VMs that run, and start them on their new nodes"},
+    OPTIONS_FOLLOW(struct fleet_values),
     {"ssh", 0, ARG_TEXT, offsetof(struct fleet_values, ssh), "USER@HOST",
         "init, join: how the other nodes reach this one [default: you, and its hostname]"},
     OPTIONS_END,
@@ -490,6 +495,17 @@ static int fleet_uncordon(
     return change_node(cli, "uncordon", words, "takes new VMs", err);
 }
 
+static int fleet_drain(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
+{
+    const struct fleet_values *given = values;
+    const struct fleet_drain drain = {.stops = given->stops,
+        .is_detached = given->follow.is_detached,
+        .timeout_ms = given->follow.timeout_ms};
+    int rc = fleet_cordon(cli, values, words, err);
+    return rc < 0 ? rc : fleet_drain_node(cli, words->items[1], &drain, err);
+}
+
 static int fleet_forget(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
@@ -497,18 +513,20 @@ static int fleet_forget(
     return change_node(cli, "forget", words, "forgotten", err);
 }
 
+static const struct fleet_values defaults = {.follow.timeout_ms = FOLLOW_TIMEOUT_MS};
+
 static const struct verb items[] = {
     {"init", "", 0, 0, fleet_init}, {"join", "", 0, 0, fleet_join},
     {"status", "", 0, 0, fleet_status}, {"check", "", 0, 0, fleet_check},
     {"cordon", "NODE", 1, 1, fleet_cordon}, {"uncordon", "NODE", 1, 1, fleet_uncordon},
-    {"forget", "NODE", 1, 1, fleet_forget}, {"leave", "", 0, 0, fleet_leave},
-    {"resume", "", 0, 0, fleet_resume}, {"rebuild", "", 0, 0, fleet_rebuild},
-    {"republish", "[VM...]", 0, SIZE_MAX, fleet_put_again},
+    {"drain", "NODE", 1, 1, fleet_drain}, {"forget", "NODE", 1, 1, fleet_forget},
+    {"leave", "", 0, 0, fleet_leave}, {"resume", "", 0, 0, fleet_resume},
+    {"rebuild", "", 0, 0, fleet_rebuild}, {"republish", "[VM...]", 0, SIZE_MAX, fleet_put_again},
     {"fetch", "VM", 1, 1, fleet_fetch},     /* of the messenger … */
     {"send", "VM TOKEN", 2, 2, fleet_send}, /* … and of the former on the other node */
 };
 static const struct verbs verbs = {"fleet", items, ARRAY_LEN(items),
-    "init, join, status, check, cordon, uncordon, forget, leave, resume, rebuild, republish",
+    "init, join, status, check, cordon, uncordon, drain, forget, leave, resume, rebuild, republish",
     "nothing", NULL, 0};
 
 static int run(
@@ -520,8 +538,9 @@ static int run(
 const struct command command_fleet = {
     .name = "fleet",
     .summary = "Several hosts with one list of VMs, shared in etcd",
-    .usage = "init | join | status | check | cordon NODE | uncordon NODE | forget NODE | leave |\n"
-             "             resume --accept etcd | rebuild | republish [VM...]",
+    .usage =
+        "init | join | status | check | cordon NODE | uncordon NODE | drain NODE |\n"
+        "             forget NODE | leave | resume --accept etcd | rebuild | republish [VM...]",
     .details =
         "A fleet is several hosts that share in etcd (version 3.4 or newer, one member or three)\n"
         "which VMs there are. init makes it, on the first host; join takes another host in; both\n"
@@ -531,7 +550,8 @@ const struct command command_fleet = {
         "and what was a host's own VM before stays that. A host whose etcd is gone keeps all its\n"
         "VMs running, and healing; it only no longer learns of others.\n"
         "status shows the nodes as they are known here, check asks each member of etcd, leave\n"
-        "takes this host out. A node that is cordoned takes no new VMs; forget removes one that\n"
+        "takes this host out. A node that is cordoned takes no new VMs; drain moves those of the\n"
+        "fleet away from it, with --stop also those that run; forget removes one that\n"
         "is not heard of, and has no VMs of the fleet. After etcd was emptied, rebuild on each "
         "node\n"
         "fills it again; resume accepts one that was restored, and republish puts into it what it\n"
@@ -544,5 +564,6 @@ const struct command command_fleet = {
         "  vmctl list -A",
     .options = options,
     .values_size = sizeof(struct fleet_values),
+    .defaults = &defaults,
     .run = run,
 };

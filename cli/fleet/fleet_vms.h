@@ -75,3 +75,13 @@ int fleet_move_run(struct cli *cli, const struct fleet_move *move, bool is_detac
 /* Waits for the goals of VMs of the fleet by what their nodes publish; asks nobody. As above. */
 int fleet_wait_run(struct cli *cli, const struct fleet_order *orders, size_t count,
     int64_t timeout_ms, struct error *err);
+
+/* fleet_drain.c: moves what the fleet has on the node to where it fits, one after another; what
+ * cannot go is said, and stays. The status is the worst. */
+struct fleet_drain {
+    bool stops; /* also those that run */
+    bool is_detached;
+    int64_t timeout_ms; /* of each */
+};
+int fleet_drain_node(
+    struct cli *cli, const char *node, const struct fleet_drain *drain, struct error *err);

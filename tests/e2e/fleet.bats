@@ -334,3 +334,24 @@ teardown() { fleet_teardown; }
     await bash -c "[ -z \"\$(ETCDCTL_API=3 etcdctl --endpoints $etcd_url get --prefix /vmctl/1/home/gone --keys-only)\" ]"
     vmctl -q destroy -y web
 }
+
+@test "a fleet: a node is drained of its VMs, which go where they fit" {
+    joined b c
+    cd "$work"
+    for name in one two; do of_fleet "$name" any:node=b; done
+    vmctl -q up
+    at b vmctl -q create --name own --backend noop --image "$work/image"
+    vmctl -q stop two
+    await shows 'b +own '
+    fails 1 vmctl fleet drain b
+    says "vm 'one' runs" "two: moved" "node b keeps 1 VM of its own"
+    run vmctl fleet drain b --stop
+    [ "$status" -eq 0 ]
+    says "one: moved"
+    await bash -c "[ \"\$(XDG_DATA_HOME=$work/b/data vmctl list -o name)\" = own ]"
+    await bash -c "vmctl fleet status | grep -q '^b .*takes no new VMs'"
+    [ "$(vmctl list -A -o json | jq -r '.[] | select(.name == "one") | .display')" = Ready ]
+    fails 1 vmctl fleet drain z
+    says "has no node 'z'"
+    vmctl -q destroy -y one two
+}
