@@ -8,6 +8,7 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/mem.h"
+#include "store/lmdb/checksum.h"
 #include "store/lmdb/lmdb_batch.h"
 
 struct store_batch *store_batch_new(void)
@@ -63,13 +64,15 @@ void store_batch_put_desired(
     set_value(op, &value);
 }
 
-void store_batch_put_status(
+uint64_t store_batch_put_status(
     struct store_batch *batch, const char *name, const struct vm_status *status)
 {
     struct buf value = BUF_INIT(0);
     struct batch_op *op = add_op(batch, OP_PUT_STATUS, STORE_STATUS, name, status->uid);
     record_encode_status(&value, status);
     set_value(op, &value);
+    return checksum_of(
+        STORE_STATUS, (struct bytes){name, strlen(name)}, (struct bytes){op->value, op->value_len});
 }
 
 void store_batch_expect_vm(struct store_batch *batch, const char *name, const char *uid)

@@ -29,9 +29,9 @@ void store_batch_put_desired(
 /*
  * Writes the status if the name is still this VM's: the desired record has the status' uid; where
  * there is none (an orphan, a deletion nearly done), the stored status has it; where there is
- * neither, the name is free and the status is written.
+ * neither, the name is free and the status is written. Returns what vm_mark.status is then.
  */
-void store_batch_put_status(
+uint64_t store_batch_put_status(
     struct store_batch *batch, const char *name, const struct vm_status *status);
 
 /*

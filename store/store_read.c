@@ -24,22 +24,18 @@
 /* A VM's two records as they are stored; `data` NULL: there is none. */
 struct raw_record {
     struct bytes desired, status;
+    struct vm_mark mark;
 };
 
 static int find_record(
     struct store *store, MDB_txn *txn, const char *name, struct raw_record *ret, struct error *err)
 {
-    int rc = lmdb_get(store, txn, STORE_DESIRED, name, &ret->desired);
+    int rc = lmdb_get_summed(store, txn, STORE_DESIRED, name, &ret->desired, &ret->mark.desired);
     if (rc == 0 || rc == MDB_NOTFOUND) {
-        rc = lmdb_get(store, txn, STORE_STATUS, name, &ret->status);
+        rc = lmdb_get_summed(store, txn, STORE_STATUS, name, &ret->status, &ret->mark.status);
     }
     return rc == 0 || rc == MDB_NOTFOUND ? 0
                                          : lmdb_error(store, rc, "cannot read a VM's record", err);
-}
-
-static uint64_t mark_of(enum store_table table, const char *name, struct bytes value)
-{
-    return value.data ? checksum_of(table, (struct bytes){name, strlen(name)}, value) : 0;
 }
 
 static int decode(struct store *store, enum store_table table, const char *name, struct bytes value,
@@ -70,8 +66,7 @@ int store_get_changed(struct store *store, const char *name, struct vm_mark *mar
         return rc;
     }
     rc = find_record(store, read.txn, name, &raw, err);
-    const struct vm_mark now = {.desired = mark_of(STORE_DESIRED, name, raw.desired),
-        .status = mark_of(STORE_STATUS, name, raw.status)};
+    const struct vm_mark now = raw.mark;
     bool is_changed = now.desired != mark->desired || now.status != mark->status;
     if (rc == 0 && is_changed) {
         rc = decode(store, STORE_DESIRED, name, raw.desired, &record, err);

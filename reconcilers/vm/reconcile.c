@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "controller/queue/name_map.h"
 #include "reconcilers/media/imported.h"
 #include "reconcilers/media/media.h"
 #include "reconcilers/template/template_files.h"
@@ -28,6 +29,7 @@ struct vm_reconciler {
     struct reconciler base; /* first: the controller holds a pointer to it */
     struct reconciler_host *host;
     struct vm_registry *registry;
+    struct name_map known; /* the records of VMs that are under way: see vm_patch_make() */
 };
 
 static struct vm_reconciler *from_base(struct reconciler *base)
@@ -132,6 +134,7 @@ static int64_t decide_and_act(struct pass *pass, const struct vm_status *committ
 struct vm_pass {
     struct vm_reconciler *self;
     struct patch *patch;
+    bool is_under_way; /* there will be another pass soon */
 };
 
 static void forget_vm(struct vm_reconciler *self, struct pass *pass)
@@ -154,7 +157,7 @@ static void forget_vm(struct vm_reconciler *self, struct pass *pass)
 static struct verdict pass_over_view(
     void *context, const struct vm_view *view, struct vm_patch *patch)
 {
-    const struct vm_pass *made = context;
+    struct vm_pass *made = context;
     struct vm_reconciler *self = made->self;
     const struct vm_desired *desired = view->desired;
     made->patch->frees_room = !desired || desired->is_deleting || desired->power == POWER_STOPPED;
@@ -186,6 +189,7 @@ static struct verdict pass_over_view(
     requeue_ms =
         template_note_failure(&pass) || forwards_ms == VERDICT_NOW ? VERDICT_NOW : requeue_ms;
     int64_t kept_ms = pass_kept_ms(&pass);
+    made->is_under_way = pass.vm->op || requeue_ms == VERDICT_NOW;
     vm_status_free(recorded);
     clear_pass(&pass);
     const int64_t others_ms[] = {pass.vm->put_off.retry_at_ms - pass.now_ms,
@@ -215,11 +219,27 @@ static struct verdict pass_over_view(
     return (struct verdict){.requeue_ms = is_polled && is_later ? POLL_MS : requeue_ms};
 }
 
+static void free_record(struct vm_record *record)
+{
+    vm_record_clear(record);
+    free(record);
+}
+
 static struct verdict reconcile(struct reconciler *base, const char *name, struct patch *patch)
 {
+    enum { KNOWN_MAX = 1000 }; /* of 6 KB each */
     struct vm_reconciler *self = from_base(base);
-    return vm_patch_make(self->host, name, pass_over_view,
-        &(struct vm_pass){.self = self, .patch = patch}, &patch->batch);
+    struct vm_pass pass = {.self = self, .patch = patch};
+    struct vm_record *known = name_map_remove(&self->known, name);
+    known = known ? known : mem_new(struct vm_record);
+    struct verdict verdict =
+        vm_patch_make(self->host, name, known, pass_over_view, &pass, &patch->batch);
+    if (pass.is_under_way && known->name && self->known.count < KNOWN_MAX) {
+        name_map_add(&self->known, known->name, known);
+    } else {
+        free_record(known);
+    }
+    return verdict;
 }
 
 /* The registry of the original tool, whose VMs are in the same directories until `vmctl import`
@@ -265,6 +285,12 @@ static void end_machines(struct reconciler *base)
 static void free_reconciler(struct reconciler *base)
 {
     struct vm_reconciler *self = from_base(base);
+    for (size_t i = 0; i < self->known.capacity; i++) {
+        if (self->known.slots[i].name) {
+            free_record(self->known.slots[i].value);
+        }
+    }
+    name_map_clear(&self->known);
     vm_registry_free(self->registry);
     media_free(self->host);
     free(self);

@@ -113,6 +113,7 @@ struct patch_context {
     const struct vm_patch *patch;
     struct store_batch *batch;
     bool is_status_new;
+    uint64_t *status_mark; /* becomes that of the new one */
 };
 
 static int find_holder(
@@ -183,7 +184,7 @@ static int fill(const struct patch_context *c, int64_t wall_ms, struct error *er
         store_batch_forget_vm(c->batch, c->view->name, c->patch->status->uid);
     } else {
         if (c->is_status_new) {
-            store_batch_put_status(c->batch, c->view->name, c->patch->status);
+            *c->status_mark = store_batch_put_status(c->batch, c->view->name, c->patch->status);
         }
         int rc = add_leases(c, err);
         if (rc < 0) {
@@ -225,14 +226,15 @@ static void ensure_status(struct vm_record *record)
 
 /* NULL when nothing changes, or when the store cannot be read: *err is set then. */
 static struct store_batch *make_batch(struct reconciler_host *host, const struct vm_view *view,
-    const struct vm_patch *patch, bool is_status_new, struct error *err)
+    const struct vm_patch *patch, bool is_status_new, uint64_t *status_mark, struct error *err)
 {
     struct store_batch *batch = store_batch_new();
     struct patch_context context = {.store = host->store,
         .view = view,
         .patch = patch,
         .batch = batch,
-        .is_status_new = is_status_new};
+        .is_status_new = is_status_new,
+        .status_mark = status_mark};
     int rc = fill(&context, clock_wall_ms(host->clock), err);
     if (rc < 0 || store_batch_is_empty(batch)) {
         store_batch_free(TAKE_PTR(batch));
@@ -248,22 +250,36 @@ static struct verdict fail(const char *what, const char *name, const struct erro
     return (struct verdict){.is_failure = true};
 }
 
-struct verdict vm_patch_make(struct reconciler_host *host, const char *name, vm_pass_fn *pass,
-    void *context, struct store_batch **ret_batch)
+/* Leaves in `known` what is stored. */
+static int read_again(
+    struct store *store, const char *name, struct vm_record *known, struct error *err)
 {
-    cleanup_with(vm_record_clear) struct vm_record record = {0};
+    struct vm_record record = {.name = NULL};
+    struct vm_mark mark = known->name ? known->mark : VM_MARK_NEVER;
+    bool is_changed = true;
+    int rc = store_get_changed(store, name, &mark, &record, &is_changed, err);
+    if (rc < 0 || is_changed) {
+        vm_record_clear(known);
+        *known = record;
+    }
+    return rc;
+}
+
+struct verdict vm_patch_make(struct reconciler_host *host, const char *name,
+    struct vm_record *known, vm_pass_fn *pass, void *context, struct store_batch **ret_batch)
+{
     struct source_record *source = NULL;
     struct error err = {0}, ignored = {0};
-    if (store_get(host->store, name, &record, &err) < 0) {
+    if (read_again(host->store, name, known, &err) < 0) {
         return fail("cannot read its records", name, &err);
     }
-    ensure_status(&record);
-    if (record.desired && record.desired->source) {
+    ensure_status(known);
+    if (known->desired && known->desired->source) {
         /* A record that cannot be read blocks no VM: the watcher reports it. */
-        (void)sources_get(host->store, record.desired->source, &source, &ignored);
+        (void)sources_get(host->store, known->desired->source, &source, &ignored);
     }
     struct vm_view view = {
-        .name = name, .desired = record.desired, .status = record.status, .source = source};
+        .name = name, .desired = known->desired, .status = known->status, .source = source};
     cleanup_with(vm_patch_clear) struct vm_patch patch = {.status = vm_status_copy(view.status)};
     struct verdict verdict = pass(context, &view, &patch);
     source_record_free(source);
@@ -276,6 +292,11 @@ struct verdict vm_patch_make(struct reconciler_host *host, const char *name, vm_
         log_line(event->is_warning ? LOG_WARN : LOG_INFO, "vm", "%s: %s: %s", name,
             reason_name(event->reason), event->message);
     }
-    *ret_batch = make_batch(host, &view, &patch, is_status_new, &err);
+    known->mark.status = is_status_new ? VM_MARK_NEVER.status : known->mark.status;
+    *ret_batch = make_batch(host, &view, &patch, is_status_new, &known->mark.status, &err);
+    if (is_status_new) { /* view.status is of no use any more */
+        vm_status_free(known->status);
+        known->status = TAKE_PTR(patch.status);
+    }
     return err.code ? fail("cannot read what its status would change", name, &err) : verdict;
 }

@@ -12,6 +12,7 @@
 #include "controller/reconciler.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_status.h"
+#include "store/store.h"
 
 /* What is to be written of one VM, all or nothing. Everything is owned by the patch. */
 struct vm_patch {
@@ -55,6 +56,11 @@ typedef struct verdict vm_pass_fn(
  * Shows `pass` the records of the VM in one snapshot and makes its patch the batch *ret_batch, NULL
  * when the store already is as the patch wants it; the caller owns it. Records that cannot be read
  * are logged, and the verdict then is a failure.
+ *
+ * `known` saves the next pass the reading: it is what this one leaves in the store when the batch
+ * is committed, and is shown to the next if the bytes in the store are just those, by their
+ * checksums (vm_mark); whatever else is there is read. It begins empty, and is the caller's to
+ * clear.
  */
-struct verdict vm_patch_make(struct reconciler_host *host, const char *name, vm_pass_fn *pass,
-    void *context, struct store_batch **ret_batch);
+struct verdict vm_patch_make(struct reconciler_host *host, const char *name,
+    struct vm_record *known, vm_pass_fn *pass, void *context, struct store_batch **ret_batch);

@@ -49,16 +49,23 @@ void checksum_write(
     memcpy(out + MARK_BYTES, &sum, sizeof(sum));
 }
 
+struct bytes checksum_take_summed(
+    enum store_table table, struct bytes key, struct bytes stored, uint64_t *ret_sum)
+{
+    struct bytes value = stored;
+    size_t n = stored.n < CHECKSUM_BYTES ? 0 : stored.n - CHECKSUM_BYTES;
+    bool has_sum = stored.n >= CHECKSUM_BYTES && memcmp(stored.data + n, mark, MARK_BYTES) == 0;
+    value.n = has_sum ? n : stored.n;
+    *ret_sum = checksum_of(table, key, value);
+    if (has_sum && memcmp(stored.data + n + MARK_BYTES, ret_sum, sizeof(*ret_sum)) != 0) {
+        value = (struct bytes){"", 0};
+        *ret_sum = checksum_of(table, key, value);
+    }
+    return value;
+}
+
 struct bytes checksum_take(enum store_table table, struct bytes key, struct bytes stored)
 {
-    uint64_t sum;
-    if (stored.n < CHECKSUM_BYTES) {
-        return stored;
-    }
-    struct bytes value = {stored.data, stored.n - CHECKSUM_BYTES};
-    if (memcmp(value.data + value.n, mark, MARK_BYTES) != 0) {
-        return stored;
-    }
-    memcpy(&sum, value.data + value.n + MARK_BYTES, sizeof(sum));
-    return sum == checksum_of(table, key, value) ? value : (struct bytes){"", 0};
+    uint64_t ignored;
+    return checksum_take_summed(table, key, stored, &ignored);
 }

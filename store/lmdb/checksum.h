@@ -25,3 +25,6 @@ uint64_t checksum_of(enum store_table table, struct bytes key, struct bytes valu
 /* Takes the checksum off `stored`. When it is wrong, the result is empty, which no decoder accepts.
  */
 struct bytes checksum_take(enum store_table table, struct bytes key, struct bytes stored);
+/* *ret_sum: checksum_of() the result. */
+struct bytes checksum_take_summed(
+    enum store_table table, struct bytes key, struct bytes stored, uint64_t *ret_sum);

@@ -250,8 +250,8 @@ int lmdb_sync(struct store *store)
     return rc;
 }
 
-int lmdb_get(
-    struct store *store, MDB_txn *txn, enum store_table table, const char *key, struct bytes *ret)
+int lmdb_get_summed(struct store *store, MDB_txn *txn, enum store_table table, const char *key,
+    struct bytes *ret, uint64_t *ret_sum)
 {
     char bounded[RECORD_KEY_SIZE];
     if (!key[0] || store->tables[table] == LMDB_NO_TABLE) {
@@ -261,9 +261,16 @@ int lmdb_get(
     MDB_val k = lmdb_value(bounded, strlen(bounded)), value;
     int rc = mdb_get(txn, store->tables[table], &k, &value);
     if (rc == 0) {
-        *ret = checksum_take(table, lmdb_bytes(k), lmdb_bytes(value));
+        *ret = checksum_take_summed(table, lmdb_bytes(k), lmdb_bytes(value), ret_sum);
     }
     return rc;
+}
+
+int lmdb_get(
+    struct store *store, MDB_txn *txn, enum store_table table, const char *key, struct bytes *ret)
+{
+    uint64_t ignored;
+    return lmdb_get_summed(store, txn, table, key, ret, &ignored);
 }
 
 int lmdb_put(

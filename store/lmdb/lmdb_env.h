@@ -108,6 +108,9 @@ int lmdb_put(
  * MDB_NOTFOUND. */
 int lmdb_get(
     struct store *store, MDB_txn *txn, enum store_table table, const char *key, struct bytes *ret);
+/* *ret_sum: checksum_of() the result; left alone where there is none. */
+int lmdb_get_summed(struct store *store, MDB_txn *txn, enum store_table table, const char *key,
+    struct bytes *ret, uint64_t *ret_sum);
 
 /* A VM's name becomes the name of a directory. A key of the tables of VMs that no VM can have is no
  * record's: the page it is on is damaged, and nothing else on it can be trusted. */

@@ -33,7 +33,8 @@ struct fixture {
     struct reconciler_host *host;
     struct bell_watch status_bell;
 
-    script_fn *script; /* NULL: observe the generation and do nothing */
+    script_fn *script;      /* NULL: observe the generation and do nothing */
+    struct vm_record known; /* of the VM that was last passed over */
     int n_passes;
     struct seen_pass {
         char name[32];
@@ -50,6 +51,18 @@ static const struct verdict when_woken = {.requeue_ms = VERDICT_WHEN_WOKEN};
 
 /* ---- the reconciler ---- */
 
+/* Whether it was read or kept from the last pass. */
+static inline void assert_is_stored(const struct fixture *f, const struct vm_view *view)
+{
+    cleanup_with(vm_record_clear) struct vm_record stored = {.name = NULL};
+    struct error err = {.code = ERR_NONE};
+    assert_int_equal(store_get(f->store, view->name, &stored, &err), 0);
+    bool has_status =
+        stored.status && (!stored.desired || text_eq(stored.status->uid, stored.desired->uid));
+    assert_true(vm_desired_equal(stored.desired, view->desired));
+    assert_true(!has_status || vm_status_equal(stored.status, view->status));
+}
+
 static inline struct verdict look_at(
     void *context, const struct vm_view *view, struct vm_patch *patch)
 {
@@ -62,6 +75,7 @@ static inline struct verdict look_at(
     pass->generation = view->desired ? view->desired->generation : 0;
     assert_non_null(view->status);
     assert_true(vm_status_equal(view->status, patch->status));
+    assert_is_stored(f, view);
     if (!f->script) {
         patch->status->observed_generation = pass->generation;
     }
@@ -72,7 +86,10 @@ static inline struct verdict reconcile(
     struct reconciler *self, const char *name, struct patch *patch)
 {
     struct fixture *f = (struct fixture *)(void *)self;
-    return vm_patch_make(f->host, name, look_at, f, &patch->batch);
+    if (!text_eq(f->known.name, name)) {
+        vm_record_clear(&f->known);
+    }
+    return vm_patch_make(f->host, name, &f->known, look_at, f, &patch->batch);
 }
 
 static inline void find_orphans(struct reconciler *self)
@@ -83,7 +100,9 @@ static inline void find_orphans(struct reconciler *self)
 
 static inline void let_go(struct reconciler *self)
 {
-    ((struct fixture *)(void *)self)->is_freed = true;
+    struct fixture *f = (struct fixture *)(void *)self;
+    vm_record_clear(&f->known);
+    f->is_freed = true;
 }
 
 /* ---- the world around ---- */

@@ -46,7 +46,8 @@ static struct verdict look_at(void *context, const struct vm_view *view, struct 
 static struct verdict look(struct reconciler *self, const char *name, struct patch *patch)
 {
     struct looker *looker = (struct looker *)(void *)self;
-    return vm_patch_make(looker->host, name, look_at, looker, &patch->batch);
+    cleanup_with(vm_record_clear) struct vm_record known = {.name = NULL};
+    return vm_patch_make(looker->host, name, &known, look_at, looker, &patch->batch);
 }
 
 /* Leaves a mark, so that a clean end can be told from a sudden one. */

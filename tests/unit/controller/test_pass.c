@@ -48,6 +48,35 @@ static void the_status_of_an_earlier_vm_of_that_name_is_not_shown(void **state)
     assert_int_equal(record.status->restart.count, 0);
 }
 
+static struct verdict count_restarts(
+    struct fixture *f, const struct vm_view *view, struct vm_patch *patch)
+{
+    (void)f;
+    patch->status->restart.count = view->status->restart.count + 1;
+    return when_woken;
+}
+
+static void a_pass_sees_what_is_stored_and_not_what_the_last_one_left(void **state)
+{
+    struct fixture *f = *state;
+    create_vm(f, "a");
+    f->script = count_restarts;
+    start(f);
+    settle(f);
+    cleanup_with(vm_record_clear) struct vm_record record = get(f, "a");
+    assert_int_equal(record.status->restart.count, 1);
+    struct store_batch *batch = store_batch_new();
+    record.status->restart.count = 7;
+    store_batch_put_status(batch, "a", record.status);
+    commit(f, batch);
+    for (unsigned count = 8; count <= 9; count++) {
+        f->host->wake(f->host, key_of(KEY_VM, "a"), WORK_EVENT);
+        settle(f);
+        cleanup_with(vm_record_clear) struct vm_record after = get(f, "a");
+        assert_int_equal(after.status->restart.count, count);
+    }
+}
+
 static struct verdict forget(struct fixture *f, const struct vm_view *view, struct vm_patch *patch)
 {
     patch->forget = view->desired != NULL;
@@ -519,6 +548,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_WORLD(a_status_is_written_when_it_differs_and_only_then),
+        WITH_WORLD(a_pass_sees_what_is_stored_and_not_what_the_last_one_left),
         WITH_WORLD(the_status_of_an_earlier_vm_of_that_name_is_not_shown),
         WITH_WORLD(leases_are_taken_once_and_known_by_their_holder),
         cmocka_unit_test_setup_teardown(
