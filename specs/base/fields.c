@@ -147,8 +147,9 @@ bool field_is_empty(const struct field *field, const void *owner)
  * of members, those of structs within it included, few own anything ---- */
 
 struct owned {
-    const struct field *field;
+    size_t at;    /* of the pointer; they are in this order */
     size_t owner; /* the struct that it is a member of: where that begins */
+    const struct field *field;
 };
 
 struct owned_list {
@@ -163,13 +164,19 @@ static void add_owned(struct owned_list *list, const struct fields *fields, size
         bool is_keyed = field->kind == FIELD_KIND_KEYED;
         if (is_text(field) || is_pointer(field)) {
             mem_grow(list->items, list->count);
-            list->items[list->count++] = (struct owned){field, owner};
+            list->items[list->count++] = (struct owned){owner + field->offset, owner, field};
         } else if (field->fields) {
             for (size_t i = 0; i < (is_keyed ? field->words->count : 1); i++) {
                 add_owned(list, field->fields, owner + field->offset + i * field->fields->size);
             }
         }
     }
+}
+
+static int compare_places(const void *a, const void *b)
+{
+    size_t at = ((const struct owned *)a)->at, other = ((const struct owned *)b)->at;
+    return (at > other) - (at < other);
 }
 
 static void free_owned_list(struct owned_list *list)
@@ -182,6 +189,9 @@ static const struct owned_list *find_owned(const struct fields *fields)
 {
     struct owned_list *list = mem_new(struct owned_list), *others = NULL;
     add_owned(list, fields, 0);
+    if (list->count > 1) {
+        qsort(list->items, list->count, sizeof(*list->items), compare_places);
+    }
     if (!atomic_compare_exchange_strong(&fields->owned->list, &others, list)) {
         free_owned_list(list); /* another thread was as fast */
     }
@@ -210,10 +220,10 @@ void fields_clear(const struct fields *fields, void *object)
 {
     const struct owned_list *list = owned_of(fields);
     for (size_t i = 0; i < list->count; i++) {
-        void *owner = (char *)object + list->items[i].owner;
-        void *first = *(void **)field_at(list->items[i].field, owner);
+        const struct owned *owned = &list->items[i];
+        void *first = *(void **)(void *)((char *)object + owned->at);
         if (first) {
-            clear_owned(list->items[i].field, owner, first);
+            clear_owned(owned->field, (char *)object + owned->owner, first);
         }
     }
 }
@@ -242,9 +252,9 @@ static void unshare(const struct fields *fields, void *object)
 {
     const struct owned_list *list = owned_of(fields);
     for (size_t i = 0; i < list->count; i++) {
-        void *owner = (char *)object + list->items[i].owner;
-        if (*(void **)field_at(list->items[i].field, owner)) {
-            unshare_owned(list->items[i].field, owner);
+        const struct owned *owned = &list->items[i];
+        if (*(void **)(void *)((char *)object + owned->at)) {
+            unshare_owned(owned->field, (char *)object + owned->owner);
         }
     }
 }
@@ -328,10 +338,42 @@ bool field_equal(const struct field *field, const void *a_owner, const void *b_o
     }
 }
 
-/* What is the same byte for byte is equal, down to what it owns. */
+static bool is_owned_alike(const struct field *field, const void *a_owner, const void *b_owner)
+{
+    const void *a = *(void *const *)field_at(field, a_owner);
+    const void *b = *(void *const *)field_at(field, b_owner);
+    if (a == b || !a || !b || is_text(field)) {
+        return a == b || (a && b && strcmp(a, b) == 0);
+    }
+    struct field_items a_items = field_items(field, a_owner), b_items = field_items(field, b_owner);
+    bool is_alike = a_items.count == b_items.count;
+    for (size_t i = 0; i < a_items.count && is_alike; i++) {
+        is_alike = fields_equal(
+            field->fields, field_item(field, a_items, i), field_item(field, b_items, i));
+    }
+    return is_alike;
+}
+
+/* What is the same byte for byte, but for the pointers to what is owned, and owns what is equal, is
+ * equal, as a copy is that was not changed. Else bytes between the members may be what differs. */
+static bool is_alike(const struct fields *fields, const char *a, const char *b)
+{
+    const struct owned_list *list = owned_of(fields);
+    size_t from = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        const struct owned *owned = &list->items[i];
+        if ((owned->at > from && memcmp(a + from, b + from, owned->at - from) != 0) ||
+            !is_owned_alike(owned->field, a + owned->owner, b + owned->owner)) {
+            return false;
+        }
+        from = owned->at + sizeof(void *);
+    }
+    return memcmp(a + from, b + from, fields->size - from) == 0;
+}
+
 bool fields_equal(const struct fields *fields, const void *a, const void *b)
 {
-    if (a && b && memcmp(a, b, fields->size) == 0) {
+    if (a && b && is_alike(fields, a, b)) {
         return true;
     }
     for (size_t i = 0; a && b && i < fields->count; i++) {
