@@ -60,14 +60,14 @@ static void write_object(struct json_writer *writer, const struct fields *fields
 static bool is_written(const struct json_writer *writer, const struct field *field,
     const void *owner, const void *defaults)
 {
+    bool may_be_default = writer->is_sparse && !field->is_kept && !field->is_required;
+    if (may_be_default && field_equal(field, owner, defaults)) { /* as most are */
+        return false;
+    }
     bool is_nothing = (field->kind == FIELD_KIND_TEXT || field->kind == FIELD_KIND_JSON ||
                           field->kind == FIELD_KIND_OWNED) &&
                       field_is_empty(field, owner);
-    if (is_nothing || (field->omit_empty && field_is_empty(field, owner))) {
-        return false;
-    }
-    return !writer->is_sparse || field->is_kept || field->is_required ||
-           !field_equal(field, owner, defaults);
+    return !is_nothing && !(field->omit_empty && field_is_empty(field, owner));
 }
 
 static void write_item(struct json_writer *writer, const struct field *field, const void *item,

@@ -143,7 +143,7 @@ static void take_escape(struct json_scan *scan)
 /* How many of the next bytes are plain, eight at a time: a byte of `ends` has its highest bit if
  * the text's is a quote, a backslash, a control character or not ASCII. Above the first such byte
  * the bits mean nothing; and of the last bytes, fewer than eight, none is counted. */
-static size_t count_plain(const char *p, const char *end)
+size_t json_count_plain(const char *p, const char *end)
 {
     static const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
     size_t n = 0;
@@ -164,7 +164,7 @@ static void pass_plain(struct json_scan *scan)
 {
     const char *p = scan->at, *end = scan->end;
     size_t n = 1;
-    p += count_plain(p, end);
+    p += json_count_plain(p, end);
     while (n > 0) {
         while (p < end && *p >= ' ' && *p != '"' && *p != '\\') { /* ASCII: char is signed */
             p++;

@@ -21,6 +21,10 @@
 #include "specs/base/buf.h"
 #include "specs/base/text.h"
 
+/* How many of the bytes are ASCII that stands for itself in a string. Of the last seven none may be
+ * counted. */
+size_t json_count_plain(const char *p, const char *end);
+
 struct json_scan {
     const char *begin, *at, *end;
     const char *problem; /* static text; NULL: none so far */

@@ -8,6 +8,7 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
+#include "specs/base/json_scan.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
@@ -107,7 +108,7 @@ void json_write_text(struct json_writer *writer, const char *text)
         return;
     }
     text = shown ? shown : text;
-    size_t plain = 0;
+    size_t plain = json_count_plain(text, text + strlen(text));
     while (text[plain] >= ' ' && text[plain] != '"' && text[plain] != '\\') { /* char is signed */
         plain++;
     }
