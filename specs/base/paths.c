@@ -102,8 +102,18 @@ char *paths_path(const struct paths *paths, const char *relative)
 static char *in_vm(
     const struct paths *paths, const char *vm_name, const char *separator, const char *behind)
 {
-    char *path = mem_printf("%s/vms/%s%s%s", paths->data_dir, vm_name, separator, behind);
-    char *slash = memchr(path + strlen(paths->data_dir) + strlen("/vms/"), '/', strlen(vm_name));
+    static const char vms[] = "/vms/";
+    const char *const parts[] = {paths->data_dir, vms, vm_name, separator, behind};
+    size_t lengths[ARRAY_LEN(parts)], n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        lengths[i] = strlen(parts[i]);
+        n += lengths[i];
+    }
+    char *path = mem_calloc(1, n + 1), *end = path;
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        end = mempcpy(end, parts[i], lengths[i]);
+    }
+    char *slash = memchr(path + lengths[0] + strlen(vms), '/', lengths[2]);
     if (slash) {
         *slash = '+';
     }

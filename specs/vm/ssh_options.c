@@ -119,6 +119,10 @@ void ssh_options_print(struct buf *out, const char *name, const struct ssh_optio
     buf_printf(out, "Host %s%s%s\n", flat, text_eq(flat, name) ? "" : " ",
         text_eq(flat, name) ? "" : name);
     for (size_t i = 0; i < options->count; i++) {
-        buf_printf(out, "  %s %s\n", options->items[i].keyword, options->items[i].value);
+        const char *const parts[] = {
+            "  ", options->items[i].keyword, " ", options->items[i].value, "\n"};
+        for (size_t k = 0; k < ARRAY_LEN(parts); k++) {
+            buf_add_str(out, parts[k]);
+        }
     }
 }

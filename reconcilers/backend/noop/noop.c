@@ -83,10 +83,10 @@ struct noop_state noop_state_read(const struct reconciler_host *host, const char
     cleanup_free char *path = path_of_state(host, vm_name);
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
-    bool is_of_boot =
-        n > 0 &&
-        fields_read(&state_fields, (struct bytes){text, (size_t)n}, &file, NULL, &ignored) == 0 &&
-        text_eq(file.boot_id, clock_boot_id(host->clock));
+    const char *end = n > 0 ? memrchr(text, '}', (size_t)n) : NULL; /* without the padding */
+    struct bytes json = {text, end ? (size_t)(end + 1 - text) : 0};
+    bool is_of_boot = end && fields_read(&state_fields, json, &file, NULL, &ignored) == 0 &&
+                      text_eq(file.boot_id, clock_boot_id(host->clock));
     file.state.is_alive = true;
     return is_of_boot ? file.state : (struct noop_state){.is_alive = false};
 }
