@@ -36,8 +36,8 @@ struct messenger {
     struct republisher *republisher;
     struct intake *intake;
     struct loop_timer *retry, *look;
-    struct op *read, *watch;
-    struct engine_rows rows;
+    struct read_all *read;
+    struct op *watch;
     int64_t retry_ms;
     int64_t looked_ms;
     bool is_look_due;
@@ -86,9 +86,8 @@ void messenger_ring(struct messenger *messenger)
 
 static void stop_all(struct messenger *messenger)
 {
-    op_cancel(TAKE_PTR(messenger->read));
+    read_all_free(TAKE_PTR(messenger->read));
     op_cancel(TAKE_PTR(messenger->watch));
-    engine_rows_clear(&messenger->rows);
     registration_stop(messenger->registration);
     messenger->member.is_up = false;
 }
@@ -182,31 +181,30 @@ static void on_registered(void *context, const struct error *err)
 
 /* ---- the first look ---- */
 
-static void on_read(void *context, const struct error *err)
+static void on_read(void *context, const struct engine_rows *rows, const struct error *err)
 {
     struct messenger *messenger = context;
     struct member *member = &messenger->member;
     struct error fault = {.code = ERR_NONE};
-    messenger->read = NULL;
     if (err) {
         lose(messenger, err);
         return;
     }
-    if (link_state_check(messenger->link, &messenger->rows, &fault) < 0) {
+    if (link_state_check(messenger->link, rows, &fault) < 0) {
         freeze(messenger, &fault);
         return;
     }
     int64_t now_ms = clock_wall_ms(loop_clock(member->loop));
-    if (mirror_replace(member->mirror, &messenger->rows, now_ms, &fault) < 0) {
+    if (mirror_replace(member->mirror, rows, now_ms, &fault) < 0) {
         log_warn("fleet", "cannot keep what other nodes have: %s", fault.message);
         begin_again(messenger);
         return;
     }
     const char *const prefixes[] = {member->prefix};
     const struct engine_watch watch = {
-        .prefixes = prefixes, .n_prefixes = 1, .revision = messenger->rows.revision + 1};
-    link_state_heard(messenger->link, messenger->rows.revision);
-    engine_rows_clear(&messenger->rows);
+        .prefixes = prefixes, .n_prefixes = 1, .revision = rows->revision + 1};
+    link_state_heard(messenger->link, rows->revision);
+    read_all_free(TAKE_PTR(messenger->read));
     messenger->watch =
         member->engine->ops->watch(member->engine, &watch, on_events, on_watch_end, messenger);
     registration_start(messenger->registration);
@@ -216,9 +214,7 @@ static void read_rows(void *context)
 {
     struct messenger *messenger = context;
     struct member *member = &messenger->member;
-    const struct engine_range range = {.key = member->prefix, .is_prefix = true};
-    messenger->read =
-        member->engine->ops->range(member->engine, &range, &messenger->rows, on_read, messenger);
+    messenger->read = read_all_start(member, on_read, messenger);
 }
 
 /* ---- the whole ---- */

@@ -450,6 +450,37 @@ static void compaction_is_not_noticed(void **state)
     assert_string_equal(json_text(name, "node"), "a");
 }
 
+/* More than an answer holds: read page by page, and as of one revision. */
+static void a_large_fleet_is_read_in_pages(void **state)
+{
+    struct world *world = *state;
+    struct world_node *a = &world->nodes[0];
+    enum { ROWS = 5200 };
+    char key[64];
+    advance(world, 10);
+    world_kill(a);
+    for (int i = 0; i < ROWS; i++) {
+        (void)snprintf(key, sizeof(key), FLEET_ROOT "home/st/z/v%05d", i);
+        engine_fake_put(world->fake, key, "{}");
+    }
+    size_t before = engine_fake_calls(a->engine);
+    engine_fake_delay(a->engine, 100);
+    world_start(a);
+    loop_fake_advance(world->loop, 500);
+    engine_fake_put(world->fake, FLEET_ROOT "home/st/z/v00000", "{\"is\":\"new\"}");
+    engine_fake_delete(world->fake, FLEET_ROOT "home/st/z/v05199", false);
+    engine_fake_put(world->fake, FLEET_ROOT "home/st/z/zz", "{}");
+    advance(world, 20);
+    assert_true(engine_fake_calls(a->engine) >= before + 2);
+    assert_true(world_link_is(a, "up"));
+    cleanup_json json_t *first = world_row(a, "st/z/v00000"), *gone = world_row(a, "st/z/v05199");
+    cleanup_json json_t *middle = world_row(a, "st/z/v05100"), *last = world_row(a, "st/z/zz");
+    assert_string_equal(json_text(first, "is"), "new");
+    assert_null(gone);
+    assert_non_null(middle);
+    assert_non_null(last);
+}
+
 int main(void)
 {
 #define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -473,6 +504,7 @@ int main(void)
         IN_WORLD(a_request_whose_answer_is_lost_is_found_done),
         IN_WORLD(a_lease_that_ends_by_mistake_is_taken_again),
         IN_WORLD(compaction_is_not_noticed),
+        IN_WORLD(a_large_fleet_is_read_in_pages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
