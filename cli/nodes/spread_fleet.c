@@ -19,7 +19,7 @@
 
 bool spread_asks_fleet(const struct command *command)
 {
-    return text_has_word("up apply down destroy start stop restart", command->name);
+    return text_has_word("up apply reload down destroy start stop restart", command->name);
 }
 
 static const void *option_of(const struct spread *spread, const char *name)
@@ -94,12 +94,15 @@ static void set_power(const struct spread *spread, struct fleet_order *order)
 static void set_spec(const struct spread *spread, struct fleet_order *order)
 {
     struct change *change = &order->change;
-    bool starts = text_eq(spread->command->name, "up");
+    bool recreates = text_eq(spread->command->name, "reload");
+    bool starts = recreates || text_eq(spread->command->name, "up");
     change->sets_power = starts;
     change->power = POWER_RUNNING;
     change->retries = starts;
+    change->recreates = recreates;
     change->takes_over = has_flag(spread, "adopt");
     change->provision = has_flag(spread, "no-provision") ? PROVISION_SKIP
+                        : recreates                      ? PROVISION_AGAIN
                         : starts                         ? PROVISION_ON_START
                                                          : PROVISION_KEEP;
     order->goal.kind = starts ? GOAL_READY : GOAL_SETTLED;
@@ -168,7 +171,7 @@ static int make_orders(const struct spread *spread, const struct share_of_node *
 {
     cleanup_with(fleet_view_clear) struct fleet_view view = {.config = NULL};
     cleanup_json json_t *promised = json_object();
-    bool needs_spec = text_has_word("up apply", spread->command->name);
+    bool needs_spec = text_has_word("up apply reload", spread->command->name);
     int rc = fleet_view_read(spread->cli, &view, err);
     ret->items = mem_calloc(item->names.count, sizeof(*ret->items));
     ret->nodes = mem_calloc(item->names.count, sizeof(*ret->nodes));

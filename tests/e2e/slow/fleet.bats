@@ -241,3 +241,17 @@ placed() {
     fails 1 vmctl wait web --ready --timeout 2m
     says "node 'b' is not heard of"
 }
+
+@test "reload gives a VM of the fleet a new disk on its node" {
+    cd "$work"
+    joined b
+    of_fleet web any:node=b
+    vmctl -q up
+    before=$(etcd_get vm/b/web)
+    vmctl reload -y
+    [ "$(etcd_get vm/b/web | jq -r .uid)" = "$(jq -r .uid <<<"$before")" ]
+    [ "$(etcd_get vm/b/web | jq -r .recreateToken)" != "$(jq -r .recreateToken <<<"$before")" ]
+    await shows 'b +web +noop .* Ready'
+    fails 2 vmctl reload -y --cold
+    says "--cold is not for VMs of the fleet"
+}
