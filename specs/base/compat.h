@@ -57,6 +57,30 @@ static inline const char *strerrordesc_np(int number)
     return strerror(number);
 }
 
+/* "TERM"; NULL: one that no program is ended by in practice. */
+static inline const char *sigabbrev_np(int number)
+{
+    static const char *const names[] = {[SIGHUP] = "HUP",
+        [SIGINT] = "INT",
+        [SIGQUIT] = "QUIT",
+        [SIGILL] = "ILL",
+        [SIGTRAP] = "TRAP",
+        [SIGABRT] = "ABRT",
+        [SIGBUS] = "BUS",
+        [SIGFPE] = "FPE",
+        [SIGKILL] = "KILL",
+        [SIGUSR1] = "USR1",
+        [SIGSEGV] = "SEGV",
+        [SIGUSR2] = "USR2",
+        [SIGPIPE] = "PIPE",
+        [SIGALRM] = "ALRM",
+        [SIGTERM] = "TERM",
+        [SIGXCPU] = "XCPU",
+        [SIGXFSZ] = "XFSZ",
+        [SIGSYS] = "SYS"};
+    return number > 0 && (size_t)number < sizeof(names) / sizeof(names[0]) ? names[number] : NULL;
+}
+
 /* In this process they become what is closed in a program: all that vmctl opens is so anyway, and
  * the child's actions make copies that are not. */
 static inline int posix_spawn_file_actions_addclosefrom_np(

@@ -14,8 +14,10 @@ pkg_check_modules(LIBWEBSOCKETS IMPORTED_TARGET libwebsockets) # of vmctl-serve 
 find_path(LIBEV_INCLUDE_DIR ev.h REQUIRED)
 find_library(LIBEV_LIBRARY ev REQUIRED)
 # Its .pc file asks for glib's headers, which its own does not include.
-find_path(SLIRP_INCLUDE_DIR slirp/libslirp.h REQUIRED)
-find_library(SLIRP_LIBRARY slirp REQUIRED)
+if(VMCTL_SWITCH)
+  find_path(SLIRP_INCLUDE_DIR slirp/libslirp.h REQUIRED)
+  find_library(SLIRP_LIBRARY slirp REQUIRED)
+endif()
 # Of nettle two hashes are used, of hogweed, its other half, which builds on gmp, vmctld's keys. Shared,
 # nettle's own relocations take half as long again as all else at the start of each command; so the
 # archives come first.
