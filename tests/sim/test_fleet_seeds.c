@@ -19,12 +19,13 @@ struct history {
     uint64_t rng;
     bool is_placed[NAMES]; /* a request was accepted … */
     bool may_go[NAMES];    /* … and one to destroy it was made since */
+    bool is_forced[NAMES]; /* one to take it from a node that is not heard of was made */
     struct asked {
         struct world_node *node;
         char *row;
         int name;
         bool deletes, places;
-    } asked[ACTIONS];
+    } asked[ACTIONS + NAMES];
     size_t n_asked;
     int64_t compacted;
 };
@@ -64,6 +65,33 @@ static void ask_for(struct history *history, struct world_node *node)
     asked->row = world_ask(node, &change, NULL);
 }
 
+static void place_all(struct history *history)
+{
+    for (int i = 0; i < NAMES; i++) {
+        struct world_node *node = &history->world->nodes[dice(history, WORLD_NODES)];
+        const char where[] = {(char)('a' + dice(history, WORLD_NODES)), '\0'};
+        history->asked[history->n_asked++] = (struct asked){
+            .node = node, .name = i, .places = true, .row = world_place(node, names[i], where)};
+    }
+}
+
+static void ask_to_move(struct history *history, struct world_node *node)
+{
+    struct asked *asked = &history->asked[history->n_asked++];
+    *asked = (struct asked){.node = node, .name = (int)dice(history, NAMES)};
+    const char to[] = {(char)('a' + dice(history, WORLD_NODES)), '\0'};
+    struct fleet_move move = {.name = names[asked->name],
+        .verb = (enum fleet_move_verb)dice(history, FLEET_MOVE_VERB_COUNT_),
+        .stops = true,
+        .is_off = dice(history, 2)}; /* also where that is not so */
+    bool has_target = move.verb == FLEET_MOVE_BEGIN || move.verb == FLEET_MOVE_RECREATE;
+    move.to = has_target ? to : NULL;
+    history->is_forced[asked->name] |=
+        move.verb == FLEET_MOVE_RECREATE || move.verb == FLEET_MOVE_DESTROY;
+    history->may_go[asked->name] |= move.verb == FLEET_MOVE_DESTROY;
+    asked->row = world_ask_move(node, &move);
+}
+
 static void change_here(struct history *history, struct world_node *node)
 {
     struct error err = {.code = ERR_NONE};
@@ -89,7 +117,7 @@ static void act(struct history *history)
 {
     struct world *world = history->world;
     struct world_node *node = &world->nodes[dice(history, WORLD_NODES)];
-    switch (dice(history, 12)) {
+    switch (dice(history, 14)) {
     case 0:
         engine_fake_cut(node->engine, true);
         break;
@@ -119,6 +147,10 @@ static void act(struct history *history)
     case 9:
         change_here(history, node);
         break;
+    case 10:
+    case 11:
+        ask_to_move(history, node);
+        break;
     default:
         ask_for(history, node);
     }
@@ -126,17 +158,38 @@ static void act(struct history *history)
 
 /* ---- what must hold ---- */
 
-static void check_lives(struct world *world)
+/* One that is taken from a node which is not heard of may run on there. */
+static void check_life(
+    const struct history *history, size_t n, const struct vm_desired *const *here)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < WORLD_NODES; i++) {
+        count += here[i] && here[i]->power == POWER_RUNNING && !here[i]->is_deleting;
+        for (size_t j = 0; here[i] && j < i; j++) {
+            if (here[j] && text_eq(here[i]->uid, here[j]->uid) &&
+                here[i]->fleet.epoch == here[j]->fleet.epoch) {
+                fail_msg("%s is on two nodes in one epoch", names[n]);
+            }
+        }
+    }
+    if (count > 1 && !history->is_forced[n]) {
+        fail_msg("%s runs on %zu nodes", names[n], count);
+    }
+}
+
+static void check_lives(const struct history *history)
 {
     for (size_t n = 0; n < NAMES; n++) {
-        size_t count = 0;
-        for (size_t i = 0; i < world->count; i++) {
-            cleanup_with(vm_record_clear) struct vm_record record =
-                world_record(&world->nodes[i], names[n]);
-            count += record.desired && record.desired->fleet.epoch;
+        struct vm_record records[WORLD_NODES];
+        const struct vm_desired *here[WORLD_NODES];
+        for (size_t i = 0; i < WORLD_NODES; i++) {
+            records[i] = world_record(&history->world->nodes[i], names[n]);
+            const struct vm_desired *desired = records[i].desired;
+            here[i] = desired && desired->fleet.epoch ? desired : NULL;
         }
-        if (count > 1) {
-            fail_msg("%s is on %zu nodes", names[n], count);
+        check_life(history, n, here);
+        for (size_t i = 0; i < WORLD_NODES; i++) {
+            vm_record_clear(&records[i]);
         }
     }
 }
@@ -266,18 +319,22 @@ static void run_seed(uint64_t seed)
 {
     struct history history = {.world = world_new(WORLD_NODES), .rng = seed};
     struct world *world = history.world;
+    world->fetches = true;
     loop_fake_advance(world->loop, 5000);
     struct engine_fake_snapshot *snapshot = engine_fake_save(world->fake);
+    if (seed % 2) {
+        place_all(&history);
+    }
     for (int i = 0; i < ACTIONS; i++) {
         act(&history);
         loop_fake_advance(world->loop, dice(&history, 4) == 0 ? 20000 : dice(&history, 1500));
-        check_lives(world);
+        check_lives(&history);
         check_hold(world);
     }
     heal(world);
     for (int i = 0; i < HEAL_S; i++) {
         loop_fake_advance(world->loop, 1000);
-        check_lives(world);
+        check_lives(&history);
     }
     check_hold(world);
     take_answers(&history);

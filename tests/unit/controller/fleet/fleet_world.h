@@ -60,6 +60,7 @@ struct world {
     struct engine_fake *fake;
     struct world_node nodes[WORLD_NODES];
     size_t count;
+    bool fetches; /* nodes fetch the disks of VMs that move to them */
 };
 
 static inline void world_must(int rc, const struct error *err)
@@ -97,6 +98,34 @@ static inline void world_run_machine(struct world_node *node, const struct vm_re
     store_batch_free(batch);
 }
 
+/* Every disk that is offered to the node is there. */
+static inline void world_fetch(struct world_node *node)
+{
+    struct error err = {.code = ERR_NONE};
+    struct store_batch *batch = store_batch_new();
+    cleanup_json json_t *rows = NULL;
+    const char *row;
+    json_t *value;
+    world_must(store_list_json_below(node->store, STORE_FLEET, "in/", &rows, &err), &err);
+    json_object_foreach(rows, row, value)
+    {
+        struct fleet_key key = fleet_row_parse(row);
+        if (text_eq(key.first, node->config->node) && json_flag(value, "offered", false)) {
+            cleanup_free char *fetched = fleet_row(FLEET_KIND_FETCHED, key.second, NULL);
+            cleanup_json json_t *done = json_object();
+            json_put_text(done, "token", json_text(value, "token"));
+            json_put_flag(done, "isDone", true);
+            store_batch_put_json(batch, STORE_FLEET, fetched, done);
+        }
+        fleet_key_clear(&key);
+    }
+    world_must(store_batch_is_empty(batch) ? 0 : store_commit(node->store, batch, &err), &err);
+    if (!store_batch_is_empty(batch) && node->messenger) {
+        messenger_ring(node->messenger);
+    }
+    store_batch_free(batch);
+}
+
 static inline void world_run_machines(void *context)
 {
     struct world_node *node = context;
@@ -109,6 +138,9 @@ static inline void world_run_machines(void *context)
         }
     }
     vm_list_clear(&list);
+    if (!node->is_off && node->world->fetches) {
+        world_fetch(node);
+    }
     loop_timer_start(node->machines, 500);
 }
 
@@ -209,6 +241,25 @@ static inline char *world_ask(
     char *row = fleet_row(FLEET_KIND_ASK, id, NULL);
     fleet_ask_add(ask, where, change_to_json(change));
     store_batch_put_json(batch, STORE_FLEET, row, ask);
+    world_must(store_commit(node->store, batch, &err), &err);
+    store_batch_free(batch);
+    if (node->messenger) {
+        messenger_ring(node->messenger);
+    }
+    return row;
+}
+
+/* A request for a VM's node. */
+static inline char *world_ask_move(struct world_node *node, const struct fleet_move *move)
+{
+    struct error err = {.code = ERR_NONE};
+    struct store_batch *batch = store_batch_new();
+    cleanup_json json_t *json =
+        fleet_ask_new_move(clock_wall_ms(loop_clock(node->world->loop)), move);
+    cleanup_free char *id =
+        mem_printf("%s-%llu", node->config->node, (unsigned long long)node->n_asks++);
+    char *row = fleet_row(FLEET_KIND_ASK, id, NULL);
+    store_batch_put_json(batch, STORE_FLEET, row, json);
     world_must(store_commit(node->store, batch, &err), &err);
     store_batch_free(batch);
     if (node->messenger) {

@@ -38,29 +38,11 @@ static inline void move_lose(struct world *world, struct world_node *node)
     assert_null(engine_fake_get(world->fake, key));
 }
 
-static inline char *move_ask(struct world_node *node, const struct fleet_move *move)
-{
-    struct error err = {.code = ERR_NONE};
-    struct store_batch *batch = store_batch_new();
-    cleanup_json json_t *json =
-        fleet_ask_new_move(clock_wall_ms(loop_clock(node->world->loop)), move);
-    cleanup_free char *id =
-        mem_printf("%s-%llu", node->config->node, (unsigned long long)node->n_asks++);
-    char *row = fleet_row(FLEET_KIND_ASK, id, NULL);
-    store_batch_put_json(batch, STORE_FLEET, row, json);
-    world_must(store_commit(node->store, batch, &err), &err);
-    store_batch_free(batch);
-    if (node->messenger) {
-        messenger_ring(node->messenger);
-    }
-    return row;
-}
-
 static inline char *move_ask_recreate(struct world *world, const char *to, bool is_off)
 {
     const struct fleet_move move = {
         .name = "web", .verb = FLEET_MOVE_RECREATE, .to = to, .is_off = is_off};
-    return move_ask(&world->nodes[0], &move);
+    return world_ask_move(&world->nodes[0], &move);
 }
 
 static inline bool move_is_answered(const struct world_node *node, const char *row)

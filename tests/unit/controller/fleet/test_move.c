@@ -94,7 +94,7 @@ static void it_is_given_up_and_set_aside_when_its_node_is_back(void **state)
     struct world *world = *state;
     const struct fleet_move move = {.name = "web", .verb = FLEET_MOVE_DESTROY, .is_off = true};
     move_lose(world, &world->nodes[1]);
-    cleanup_free char *row = move_ask(&world->nodes[0], &move);
+    cleanup_free char *row = world_ask_move(&world->nodes[0], &move);
     move_advance(world, 2);
     assert_answer(&world->nodes[0], row, ERR_NONE);
     assert_null(move_etcd_has(world, "name/web"));
@@ -107,7 +107,7 @@ static void it_is_given_up_and_set_aside_when_its_node_is_back(void **state)
     assert_false(world_has(&world->nodes[1], "web"));
     assert_true(world_has(&world->nodes[2], "web"));
     assert_int_equal(move_count_marks(world), 0);
-    cleanup_free char *again = move_ask(&world->nodes[1],
+    cleanup_free char *again = world_ask_move(&world->nodes[1],
         &(struct fleet_move){.name = "nobody", .verb = FLEET_MOVE_DESTROY, .is_off = true});
     move_advance(world, 2);
     assert_answer(&world->nodes[1], again, ERR_VM_NOT_FOUND);
@@ -244,7 +244,7 @@ static void one_that_has_something_of_its_host_stays(void **state)
     move_lose(world, &world->nodes[1]);
     const struct fleet_move move = {
         .name = "db", .verb = FLEET_MOVE_RECREATE, .to = "c", .is_off = true};
-    cleanup_free char *row = move_ask(a, &move);
+    cleanup_free char *row = world_ask_move(a, &move);
     move_advance(world, 3);
     assert_answer(a, row, ERR_VM_INVALID_STATE);
 }
@@ -296,7 +296,7 @@ static void a_move_whose_answer_is_lost_is_found_done(void **state)
     const struct fleet_move move = {.name = "web", .verb = FLEET_MOVE_DESTROY, .is_off = true};
     move_lose(world, &world->nodes[2]);
     engine_fake_lose_answers(a->engine, 1);
-    cleanup_free char *gone = move_ask(a, &move);
+    cleanup_free char *gone = world_ask_move(a, &move);
     move_advance(world, 60);
     assert_answer(a, gone, ERR_NONE);
 }
@@ -309,7 +309,7 @@ static void of_two_that_move_it_one_wins(void **state)
     const struct fleet_move to_a = {
         .name = "web", .verb = FLEET_MOVE_RECREATE, .to = "a", .is_off = true};
     move_lose(world, &world->nodes[1]);
-    cleanup_free char *x = move_ask_recreate(world, "c", true), *y = move_ask(c, &to_a);
+    cleanup_free char *x = move_ask_recreate(world, "c", true), *y = world_ask_move(c, &to_a);
     move_advance(world, 20);
     assert_int_equal(world_has(a, "web") + world_has(c, "web"), 1);
     assert_true(move_is_answered(a, x));

@@ -8,13 +8,13 @@ static char *ask_begin(struct world *world, bool stops)
 {
     const struct fleet_move move = {
         .name = "web", .verb = FLEET_MOVE_BEGIN, .to = "c", .stops = stops};
-    return move_ask(&world->nodes[0], &move);
+    return world_ask_move(&world->nodes[0], &move);
 }
 
 static char *ask_cancel(struct world *world)
 {
     const struct fleet_move move = {.name = "web", .verb = FLEET_MOVE_CANCEL};
-    return move_ask(&world->nodes[0], &move);
+    return world_ask_move(&world->nodes[0], &move);
 }
 
 /* What `vmctl fleet fetch` does in the end. */
