@@ -21,6 +21,7 @@
 #include "specs/base/clock.h"
 #include "specs/base/error.h"
 #include "specs/base/fields.h"
+#include "specs/base/fs.h"
 #include "specs/base/lockfile.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
@@ -43,16 +44,14 @@ static int check_sendable(
     const struct cli *cli, const struct vm_record *record, const char *token, struct error *err)
 {
     const struct vm_desired *desired = record->desired;
-    const struct vm_status *status = record->status;
     cleanup_free char *lock = paths_vm(&cli->paths, record->name, VM_ALIVE_LOCK);
     if (!desired || !desired->fleet.move_to || !text_eq(desired->fleet.moved, token)) {
         return error_set(
             err, ERR_VM_CONFLICT, "vm '%s' does not move by that request", record->name);
     }
-    bool is_off = status && status->observed_generation >= desired->generation &&
-                  !record_has_instance(record) && !lockfile_is_held(lock);
-    return is_off ? 0
-                  : error_set(err, ERR_VM_INVALID_STATE, "vm '%s' is not off yet", record->name);
+    return record_is_at_rest(record) && !lockfile_is_held(lock)
+               ? 0
+               : error_set(err, ERR_VM_INVALID_STATE, "vm '%s' is not off yet", record->name);
 }
 
 /* What was recorded of its disk, as of a snapshot of it, whose files are the present ones. */
@@ -71,6 +70,19 @@ static int send_disk(struct cli *cli, struct origin *origin, struct error *err)
     return rc < 0 ? rc : archive_write(cli, &parts, STDOUT_FILENO, err);
 }
 
+/* Without a record of it, as of a host that lost its store, it is not known what the file is: and
+ * it must not be taken for a VM that has none, which gets another one where it goes. */
+static int check_is_new(const struct cli *cli, const char *name, struct error *err)
+{
+    cleanup_free char *disk = paths_vm(&cli->paths, name, VM_OVERLAY);
+    if (!fs_exists(disk)) {
+        return FLEET_SEND_NOTHING;
+    }
+    (void)error_set(err, ERR_VM_INVALID_STATE,
+        "vm '%s' has a disk of which nothing is recorded: '%s'", name, disk);
+    return error_help(err, "have it started here once: vmctl move --cancel %s", name);
+}
+
 int fleet_send(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
@@ -85,7 +97,7 @@ int fleet_send(
         return rc;
     }
     return origin.record.status->prepared.digest[0] ? send_disk(cli, &origin, err)
-                                                    : FLEET_SEND_NOTHING;
+                                                    : check_is_new(cli, origin.vm, err);
 }
 
 /* ---- fetching ---- */

@@ -45,7 +45,8 @@ struct intake {
     struct op *fetch;           /* the program; NULL: none runs */
     char *fetched;              /* the VM that it fetches, or that was fetched last */
     char *token;                /* … for this request */
-    int64_t retry_ms, retry_at_ms;
+    json_t *failed;  /* by name, those that are fetched again: {"token", "pauseMs", "atMs"} */
+    int64_t wait_ms; /* until the next of them is; INT64_MAX: there is none */
     struct loop_timer *again;
 };
 
@@ -59,6 +60,7 @@ struct intake *intake_new(struct member *member, const char *program)
     struct intake *intake = mem_new(struct intake);
     intake->member = member;
     intake->program = mem_strdup(program);
+    intake->failed = json_object();
     intake->again = loop_timer_new(member->loop, look_again, intake);
     return intake;
 }
@@ -78,6 +80,7 @@ void intake_free(struct intake *intake)
         engine_result_clear(&intake->result);
         clear_rows(intake);
         loop_timer_free(intake->again);
+        json_decref(intake->failed);
         free(intake->program);
         free(intake->fetched);
         free(intake->token);
@@ -236,6 +239,7 @@ static struct vm_desired *make_next(const struct arrival *arrival)
     next->power = next->fleet.starts_after ? POWER_RUNNING : next->power;
     next->fleet.starts_after = false;
     free(TAKE_PTR(next->fleet.move_to));
+    vm_desired_drop_requests(next); /* they were done there, or are not done any more */
     fields_free(&vm_origin_fields, TAKE_PTR(next->origin));
     next->n_origins = 0;
     if (origin) {
@@ -317,6 +321,20 @@ static void record_failure(const struct intake *intake, const struct error *err)
     }
 }
 
+/* Each has a pause of its own: two that fail do not take turns without one. */
+static void note_failure(struct intake *intake)
+{
+    const json_t *before = json_object_get(intake->failed, intake->fetched);
+    bool is_again = text_eq(json_text(before, "token"), intake->token);
+    int64_t pause_ms = is_again ? json_int(before, "pauseMs", 0) * 2 : RETRY_FIRST_MS;
+    json_t *failure = json_object();
+    pause_ms = pause_ms > RETRY_MAX_MS ? RETRY_MAX_MS : pause_ms;
+    json_put_text(failure, "token", intake->token);
+    json_put_int(failure, "pauseMs", pause_ms);
+    json_put_int(failure, "atMs", loop_now_ms(intake->member->loop) + pause_ms);
+    json_put(intake->failed, intake->fetched, failure);
+}
+
 static void on_fetched(void *context, const struct error *err, const char *output)
 {
     struct intake *intake = context;
@@ -324,9 +342,7 @@ static void on_fetched(void *context, const struct error *err, const char *outpu
     (void)output;
     intake->fetch = NULL;
     if (err) {
-        int64_t doubled_ms = intake->retry_ms * 2;
-        intake->retry_at_ms = loop_now_ms(member->loop) + intake->retry_ms;
-        intake->retry_ms = doubled_ms > RETRY_MAX_MS ? RETRY_MAX_MS : doubled_ms;
+        note_failure(intake);
         log_warn("fleet", "%s: not fetched: %s", intake->fetched, err->message);
         record_failure(intake, err);
     }
@@ -338,13 +354,12 @@ static void start_fetch(struct intake *intake, const struct arrival *arrival)
     const char *const argv[] = {intake->program, "--quiet", "--data-dir",
         intake->member->paths->data_dir, "fleet", "fetch", arrival->name, NULL};
     const struct child_request request = {.argv = argv, .timeout_ms = FETCH_MS};
-    if (!text_eq(intake->token, arrival->token)) {
-        intake->retry_ms = RETRY_FIRST_MS;
-        intake->retry_at_ms = 0;
-    }
-    int64_t wait_ms = intake->retry_at_ms - loop_now_ms(intake->member->loop);
+    const json_t *failure = json_object_get(intake->failed, arrival->name);
+    bool has_failed = text_eq(json_text(failure, "token"), arrival->token);
+    int64_t wait_ms =
+        has_failed ? json_int(failure, "atMs", 0) - loop_now_ms(intake->member->loop) : 0;
     if (wait_ms > 0) {
-        loop_timer_start(intake->again, wait_ms);
+        intake->wait_ms = wait_ms < intake->wait_ms ? wait_ms : intake->wait_ms;
         return;
     }
     free(intake->fetched);
@@ -372,6 +387,11 @@ static int check_taken(
     int rc = store_has(member->store, arrival->name, &has, err);
     if (rc == 0 && has) {
         return error_set(err, ERR_FLEET_NAME_TAKEN, "a VM of this host has the name");
+    }
+    cleanup_free char *directory = paths_vm(member->paths, arrival->name, VM_DIR);
+    if (fs_exists(directory)) { /* its files would be in the way, once it is here */
+        return error_set(err, ERR_FLEET_NAME_TAKEN,
+            "there is a directory '%s' of a VM that is not known: move it away", directory);
     }
     return rc == 0 ? refused_check(member, arrival->vm, err) : rc;
 }
@@ -491,6 +511,10 @@ void intake_look(struct intake *intake)
 {
     const struct member *member = intake->member;
     struct strings names = {.count = 0};
+    const char *name;
+    json_t *failure;
+    void *next;
+    intake->wait_ms = INT64_MAX;
     end_unwanted_fetch(intake);
     mirror_each_of(member->mirror, FLEET_KIND_IN, member->config->node, add_name, &names);
     for (size_t i = 0; i < names.count; i++) {
@@ -498,6 +522,15 @@ void intake_look(struct intake *intake)
         arrival_read(member, names.items[i], &arrival);
         take_in(intake, &arrival);
         arrival_clear(&arrival);
+    }
+    if (intake->wait_ms < INT64_MAX) {
+        loop_timer_start(intake->again, intake->wait_ms);
+    }
+    json_object_foreach_safe(intake->failed, next, name, failure)
+    {
+        if (!strings_have(&names, name)) {
+            (void)json_object_del(intake->failed, name);
+        }
     }
     forget_others(intake);
     strings_clear(&names);

@@ -172,7 +172,7 @@ static int find_owner(const struct member *member, struct work *work, const char
         work->node = mem_strdup(node);
         (void)error_set(err, ERR_FLEET_NAME_TAKEN, "vm '%s' is on node '%s', not on '%s'", name,
             node ? node : "?", asked);
-        return error_help(err, "a VM is not moved; to make it again there: vmctl destroy %s", name);
+        return error_help(err, "to have it moved there: vmctl move %s --to %s", name, asked);
     }
     work->node = mem_strdup(owner ? node : asked);
     if (!work->node) {

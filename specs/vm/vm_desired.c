@@ -112,6 +112,16 @@ bool vm_desired_is_halted(const struct vm_desired *desired, const struct clock *
     return desired->halt_boot[0] && text_eq(desired->halt_boot, clock_boot_id(clock));
 }
 
+void vm_desired_drop_requests(struct vm_desired *desired)
+{
+    desired->restart_token[0] = '\0';
+    desired->recreate_token[0] = '\0';
+    desired->erases_at_once = false;
+    desired->provision_token[0] = '\0';
+    desired->provision_from = 0;
+    desired->snapshot = (struct snapshot_order){.token = ""};
+}
+
 DEFINE_RECORD(vm_desired, &vm_desired_fields)
 
 struct vm_desired *vm_desired_read(struct bytes json, struct error *err)

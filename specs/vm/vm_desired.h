@@ -104,6 +104,10 @@ bool vm_desired_allows_snapshot(const struct vm_desired *desired, enum snapshot_
 /* Whether it stays down until the host has booted again. */
 bool vm_desired_is_halted(const struct vm_desired *desired, const struct clock *clock);
 
+/* What was requested of the machine and disk that it has, which a status records as handled: a
+ * restart, a new disk, steps, a snapshot. With another status they would be done once more. */
+void vm_desired_drop_requests(struct vm_desired *desired);
+
 /* A record with a fresh uid, generation 0, stopped, its digest made; takes the spec.
  * vm_desired_free() it. */
 struct vm_desired *vm_desired_new(struct vm_spec *spec_take, int64_t now_ms);

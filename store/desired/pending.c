@@ -39,6 +39,24 @@ bool record_has_instance(const struct vm_record *record)
     return record->status && record->status->instance.instance_id[0];
 }
 
+static bool is_handled(const char *token, const char *handled)
+{
+    return !token[0] || text_eq(token, handled);
+}
+
+bool record_is_at_rest(const struct vm_record *record)
+{
+    const struct vm_desired *desired = record->desired;
+    const struct vm_status *status = record_status(record);
+    if (!desired || !status || status->observed_generation < desired->generation ||
+        record_has_instance(record)) {
+        return false;
+    }
+    bool is_coming = desired->origin && desired->origin->import && !status->prepared.digest[0];
+    return !is_coming && is_handled(desired->recreate_token, status->handled_recreate_token) &&
+           is_handled(desired->snapshot.token, status->handled_snapshot_token);
+}
+
 enum reason record_drift(const struct vm_record *record, const struct vm_spec *spec)
 {
     const struct vm_status *status = record_status(record);

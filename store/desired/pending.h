@@ -23,6 +23,10 @@ bool pending_needs(const struct spec_diff *diff, enum disposition disposition);
 /* A process of the VM exists, or is about to. */
 bool record_has_instance(const struct vm_record *record);
 
+/* It has no process and its disk stays as it is, until its record is another one: all of that was
+ * seen, and what it requests is done. A start is recorded before it is made: none comes. */
+bool record_is_at_rest(const struct vm_record *record);
+
 /* Why a VM whose stored spec is `spec` already is not Synced; REASON_NONE: it is, or the controller
  * has not observed its latest change. */
 enum reason record_drift(const struct vm_record *record, const struct vm_spec *spec);

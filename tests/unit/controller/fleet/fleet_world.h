@@ -85,6 +85,8 @@ static inline void world_run_machine(struct world_node *node, const struct vm_re
         bool runs = desired->power == POWER_RUNNING;
         strcpy(status->observer, "session");
         status->observed_generation = desired->generation;
+        memcpy(status->handled_recreate_token, desired->recreate_token, TEXT_ID_SIZE);
+        memcpy(status->handled_snapshot_token, desired->snapshot.token, TEXT_ID_SIZE);
         vm_status_set(status, CONDITION_READY, runs ? CONDITION_TRUE : CONDITION_FALSE,
             runs ? REASON_READY : REASON_STOPPED, NULL, 1);
         store_batch_put_status(batch, record->name, status);
