@@ -39,6 +39,34 @@ static void add_promised(void *context, const struct fleet_key *key, const struc
     }
 }
 
+struct coming {
+    const struct member *member;
+    struct sum *sum;
+};
+
+/* What is on its way to the node takes its room there. */
+static void add_incoming(void *context, const struct fleet_key *key, const struct mirror_row *row)
+{
+    const struct coming *coming = context;
+    const struct mirror *mirror = coming->member->mirror;
+    cleanup_json json_t *incoming = json_loads(row->text, 0, NULL);
+    const char *from = json_text(incoming, "from");
+    cleanup_free char *vm_row = from ? fleet_row(FLEET_KIND_VM, from, key->second) : NULL;
+    cleanup_json json_t *desired = from ? mirror_json(mirror, vm_row) : NULL;
+    const char *to = json_text(json_object_get(desired, "fleet"), "moveTo");
+    if (text_eq(to, key->first) && !text_eq(from, key->first) &&
+        !text_eq(key->second, coming->sum->left_out)) {
+        add_spec(coming->sum, desired);
+    }
+}
+
+static void add_fleets(const struct member *member, const char *node, struct sum *sum)
+{
+    struct coming coming = {member, sum};
+    mirror_each_of(member->mirror, FLEET_KIND_VM, node, add_promised, sum);
+    mirror_each_of(member->mirror, FLEET_KIND_IN, node, add_incoming, &coming);
+}
+
 /* A node publishes what its own VMs are; of the fleet's only how they are. */
 static void add_own(void *context, const struct fleet_key *key, const struct mirror_row *row)
 {
@@ -55,7 +83,7 @@ char *hold_text(
 {
     struct sum sum = {.left_out = name};
     cleanup_json json_t *json = json_object();
-    mirror_each_of(member->mirror, FLEET_KIND_VM, node, add_promised, &sum);
+    add_fleets(member, node, &sum);
     json_put_int(json, "vcpus", sum.vcpus + (spec ? spec->vcpus : 0));
     json_put_int(json, "memMib", sum.memory_mib + (spec ? (int64_t)spec->memory_mib : 0));
     json_put_int(json, "vms", sum.vms + (spec ? 1 : 0));
@@ -77,7 +105,7 @@ int hold_check(
     struct sum sum = {.left_out = spec->name};
     cleanup_free char *node_row = fleet_row(FLEET_KIND_NODE, node, NULL);
     cleanup_json json_t *json = mirror_json(member->mirror, node_row);
-    mirror_each_of(member->mirror, FLEET_KIND_VM, node, add_promised, &sum);
+    add_fleets(member, node, &sum);
     mirror_each_of(member->mirror, FLEET_KIND_STATUS, node, add_own, &sum);
     int64_t left = json_int(json, "memMib", 0) - sum.memory_mib;
     if (left >= (int64_t)spec->memory_mib) {

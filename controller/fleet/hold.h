@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * What a node has promised to the VMs of the fleet, from their placement to their end, whether they
- * run or not: the row hold/N. Who places a VM, changes its size or removes it puts the row in the
- * same transaction and compares the one that it knows, so that of two who do so at once one looks
- * again. What is promised is counted from the rows vm/N/ each time: a row that is wrong is right
- * again once it is written next.
+ * run or not, and to those that are on their way to it: the row hold/N. Who places a VM, changes
+ * its size or removes it puts the row in the same transaction and compares the one that it knows,
+ * so that of two who do so at once one looks again. What is promised is counted from the rows vm/N/
+ * and in/N/ each time: a row that is wrong is right again once it is written next.
  */
 #pragma once
 

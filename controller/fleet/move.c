@@ -26,8 +26,8 @@
 #include "store/store.h"
 
 enum {
-    ROWS_MAX = 8,
-    COMPARES_MAX = 8,
+    ROWS_MAX = 10,
+    COMPARES_MAX = 9,
     LOST_RACES_MAX = 20,
     RACE_MS = 100,
     TROUBLE_MS = 5000, /* so long a request waits for a link that was lost */
@@ -452,7 +452,7 @@ static int try_move(struct moves *moves, int64_t *ret_wait_ms, struct error *err
         return rc;
     }
     if (plan->move.verb == FLEET_MOVE_BEGIN) {
-        move_plan_begin(plan);
+        move_plan_begin(member, plan);
     } else if (plan->move.verb == FLEET_MOVE_CANCEL) {
         move_plan_cancel(member, plan);
     } else {

@@ -58,12 +58,24 @@ static void add_subject(struct move_plan *plan)
     add_unchanged(plan, fleet_row(FLEET_KIND_NAME, plan->move.name, NULL));
 }
 
+/* The node's memory, with the VM as in `spec`, is promised once: NULL: without it. */
+static void promise(const struct member *member, struct move_plan *plan, const char *node,
+    const struct vm_spec *spec)
+{
+    cleanup_free char *hold = hold_text(member, node, plan->move.name, spec);
+    plan_add_row(plan, fleet_row(FLEET_KIND_HOLD, node, NULL), hold);
+    add_unchanged(plan, fleet_row(FLEET_KIND_HOLD, node, NULL));
+}
+
 /* What it is on its way with goes, too, if it moves. */
 static void drop_incoming(const struct member *member, struct move_plan *plan)
 {
     const char *to = plan->vm->fleet.move_to;
     cleanup_free char *row = to ? fleet_row(FLEET_KIND_IN, to, plan->move.name) : NULL;
     if (row && mirror_get(member->mirror, row)) {
+        if (!text_eq(to, plan->from) && !text_eq(to, plan->move.to)) {
+            promise(member, plan, to, NULL);
+        }
         add_unchanged(plan, mem_strdup(row));
         plan_add_row(plan, TAKE_PTR(row), "");
     }
@@ -93,9 +105,7 @@ static void plan_recreation(const struct member *member, struct move_plan *plan)
     cleanup_free char *owner_text = json_dumps(owner, JSON_COMPACT);
     plan_add_row(plan, fleet_row(FLEET_KIND_NAME, name, NULL), owner_text);
     plan_add_vm(plan, to, next);
-    cleanup_free char *hold = hold_text(member, to, name, next->spec);
-    plan_add_row(plan, fleet_row(FLEET_KIND_HOLD, to, NULL), hold);
-    add_unchanged(plan, fleet_row(FLEET_KIND_HOLD, to, NULL));
+    promise(member, plan, to, next->spec);
     plan->present = fleet_row(FLEET_KIND_ALIVE, to, NULL);
 }
 
@@ -106,13 +116,11 @@ void move_plan_loss(const struct member *member, struct move_plan *plan)
     bool is_destroyed = plan->move.verb == FLEET_MOVE_DESTROY;
     cleanup_free char *mark =
         tombstone_text(member, plan->vm, is_destroyed ? NULL : plan->move.to, plan->token);
-    cleanup_free char *rest = hold_text(member, from, name, NULL);
     plan_add_row(plan, fleet_row(FLEET_KIND_VM, from, name), "");
-    plan_add_row(plan, fleet_row(FLEET_KIND_HOLD, from, NULL), rest);
+    promise(member, plan, from, NULL);
     plan_add_row(plan, fleet_row(FLEET_KIND_STATUS, from, name), "");
     plan_add_row(plan, tombstone_row(from, plan->vm->uid), mark);
     add_unchanged(plan, fleet_row(FLEET_KIND_REG, from, NULL));
-    add_unchanged(plan, fleet_row(FLEET_KIND_HOLD, from, NULL));
     plan->absent = fleet_row(FLEET_KIND_ALIVE, from, NULL);
     add_subject(plan);
     drop_incoming(member, plan);
@@ -124,7 +132,7 @@ void move_plan_loss(const struct member *member, struct move_plan *plan)
 }
 
 /* Off from now on, and as it is until the other node has its disk. */
-void move_plan_begin(struct move_plan *plan)
+void move_plan_begin(const struct member *member, struct move_plan *plan)
 {
     const char *to = plan->move.to;
     struct vm_desired *next = plan->next = vm_desired_copy(plan->vm);
@@ -142,6 +150,7 @@ void move_plan_begin(struct move_plan *plan)
     plan_add_vm(plan, plan->from, next);
     plan_add_row(plan, fleet_row(FLEET_KIND_IN, to, plan->move.name), text);
     add_unchanged(plan, fleet_row(FLEET_KIND_IN, to, plan->move.name));
+    promise(member, plan, to, next->spec);
     plan->present = fleet_row(FLEET_KIND_ALIVE, to, NULL);
     add_subject(plan);
 }

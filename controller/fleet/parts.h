@@ -149,5 +149,5 @@ void move_plan_clear(struct move_plan *plan);
 
 /* Each of `vm`, which is read, at its node `from`. */
 void move_plan_loss(const struct member *member, struct move_plan *plan);
-void move_plan_begin(struct move_plan *plan);
+void move_plan_begin(const struct member *member, struct move_plan *plan);
 void move_plan_cancel(const struct member *member, struct move_plan *plan);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* What nodes promise to VMs: never more than they have, whoever places at once, and given back. */
 #include "tests/support/loop_fake.h"
-#include "tests/unit/controller/fleet/fleet_world.h"
+#include "tests/unit/controller/fleet/move_world.h"
 
 enum { NODE_MIB = 10000 };
 
@@ -104,6 +104,38 @@ static void what_is_promised_is_given_back_with_the_end(void **state)
     assert_promised(world, 9000, 2);
 }
 
+static char *move(struct world *world, const char *name, enum fleet_move_verb verb)
+{
+    const struct fleet_move move = {
+        .name = name, .verb = verb, .to = verb == FLEET_MOVE_BEGIN ? "a" : NULL};
+    char *row = move_ask(&world->nodes[1], &move);
+    advance(world, 5);
+    return row;
+}
+
+static void what_is_on_its_way_to_a_node_has_its_room_there(void **state)
+{
+    struct world *world = *state;
+    struct world_node *b = &world->nodes[1];
+    cleanup_free char *web = place(b, "web", 6000);
+    cleanup_free char *db = place(b, "db", 3000);
+    advance(world, 10);
+    cleanup_free char *id = fleet_host_id(&world->nodes[0].paths);
+    cleanup_free char *text = mem_printf("{\"uid\":\"%s\",\"memMib\":%d}", id, 8000);
+    engine_fake_put(world->fake, FLEET_ROOT "home/node/a", text);
+    advance(world, 3);
+    cleanup_free char *first = move(world, "web", FLEET_MOVE_BEGIN);
+    assert_int_equal(code_of(b, first), ERR_NONE);
+    assert_non_null(strstr(move_etcd_has(world, "hold/a"), "6000"));
+    cleanup_free char *second = move(world, "db", FLEET_MOVE_BEGIN);
+    assert_int_equal(code_of(b, second), ERR_FLEET_NO_NODE);
+    cleanup_free char *cancelled = move(world, "web", FLEET_MOVE_CANCEL);
+    assert_int_equal(code_of(b, cancelled), ERR_NONE);
+    assert_non_null(strstr(move_etcd_has(world, "hold/a"), "\"vms\":0"));
+    cleanup_free char *third = move(world, "db", FLEET_MOVE_BEGIN);
+    assert_int_equal(code_of(b, third), ERR_NONE);
+}
+
 static void a_vm_grows_into_what_is_left_and_no_further(void **state)
 {
     struct world *world = *state;
@@ -175,6 +207,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_WORLD(of_two_that_place_at_once_one_finds_no_room),
         IN_WORLD(what_is_promised_is_given_back_with_the_end),
+        IN_WORLD(what_is_on_its_way_to_a_node_has_its_room_there),
         IN_WORLD(a_vm_grows_into_what_is_left_and_no_further),
         IN_WORLD(a_row_that_is_wrong_or_missing_is_right_after_the_next),
         IN_WORLD(many_that_place_on_one_node_all_come_to_their_turn),
