@@ -42,6 +42,7 @@ struct executor {
     struct strings rows, texts; /* that it writes; "": deleted */
     struct strings unchanged;   /* that have to be as they are known */
     struct strings reported;    /* "web NameTaken": said once */
+    bool has_marks;             /* of this node, for any VM: mostly there are none */
     struct files *files;
     json_t *refused; /* found by this look: member.refused in its end */
 };
@@ -98,20 +99,6 @@ static void look_at_machine(const struct member *member, struct subject *subject
     subject->situation.is_locked = lockfile_is_held(lock);
 }
 
-/* A start that was decided on before is recorded before it is made: without a record of one, and
- * with all of the desired record seen, none comes. Nor has it a disk that is still to be made its
- * own, as of one that has just been moved here. */
-static bool is_settled(const struct vm_record *record)
-{
-    const struct vm_desired *desired = record->desired;
-    const struct vm_status *status = record->status;
-    bool is_seen = desired && status && text_eq(status->uid, desired->uid) &&
-                   status->observed_generation >= desired->generation;
-    bool is_coming =
-        is_seen && desired->origin && desired->origin->import && !status->prepared.digest[0];
-    return is_seen && !is_coming && !record_has_instance(record);
-}
-
 static void look_at_move(const struct member *member, struct subject *subject)
 {
     const struct vm_desired *object = subject->object;
@@ -121,7 +108,7 @@ static void look_at_move(const struct member *member, struct subject *subject)
     subject->situation.is_moving = to != NULL;
     subject->situation.is_offered = to && json_flag(incoming, "offered", false) &&
                                     text_eq(json_text(incoming, "token"), object->fleet.moved);
-    subject->situation.is_settled = is_settled(&subject->record);
+    subject->situation.is_settled = record_is_at_rest(&subject->record);
 }
 
 /* From DATA/imports/ID, as intake.c has it, and nowhere else. */
@@ -149,10 +136,30 @@ static bool is_same_vm(const struct vm_desired *vm, const struct vm_desired *her
     return !here || text_eq(vm->uid, here->uid);
 }
 
+/* A store that was put back from a backup has a VM again which was given away since, and whose mark
+ * is gone: of the same VM the later epoch counts, as it stands in name/V. */
+static void look_at_owner(const struct member *member, struct subject *subject)
+{
+    const struct vm_desired *here = subject->record.desired;
+    if (subject->object || subject->tombstone.row || !here || !here->fleet.epoch) {
+        return;
+    }
+    cleanup_free char *row = fleet_row(FLEET_KIND_NAME, subject->name, NULL);
+    cleanup_json json_t *owner = mirror_json(member->mirror, row);
+    const char *node = json_text(owner, "node");
+    if (node && !text_eq(node, member->config->node) &&
+        text_eq(json_text(owner, "uid"), here->uid) &&
+        json_int(owner, "epoch", 0) > (int64_t)here->fleet.epoch) {
+        subject->tombstone = (struct tombstone){
+            .epoch = here->fleet.epoch, .to = mem_strdup(node), .vm = vm_desired_copy(here)};
+    }
+}
+
 /* An error: its row, or its record, cannot be read, and nothing is done about it. */
 static int subject_read(
-    const struct member *member, const char *name, struct subject *ret, struct error *err)
+    const struct executor *executor, const char *name, struct subject *ret, struct error *err)
 {
+    const struct member *member = executor->member;
     ret->name = name;
     ret->row = fleet_row(FLEET_KIND_VM, member->config->node, name);
     const struct mirror_row *row = mirror_get(member->mirror, ret->row);
@@ -165,15 +172,18 @@ static int subject_read(
         return rc;
     }
     const struct vm_desired *object = ret->object, *here = ret->record.desired;
-    tombstone_find(member, name, here, &ret->tombstone);
+    if (executor->has_marks) {
+        tombstone_find(member, name, here, &ret->tombstone);
+    }
+    look_at_owner(member, ret);
     ret->situation = (struct fleet_situation){
         .is_read = true,
         .has_object = object != NULL,
         .is_object_deleting = object && object->is_deleting,
         .object_epoch = object ? object->fleet.epoch : 0,
         .object_generation = object ? object->generation : 0,
-        .has_tombstone = ret->tombstone.row && is_same_vm(ret->tombstone.vm, here),
-        .has_spent_tombstone = ret->tombstone.row && !is_same_vm(ret->tombstone.vm, here),
+        .has_tombstone = ret->tombstone.vm && is_same_vm(ret->tombstone.vm, here),
+        .has_spent_tombstone = ret->tombstone.vm && !is_same_vm(ret->tombstone.vm, here),
         .tombstone_epoch = ret->tombstone.epoch,
         .has_record = here != NULL,
         .is_fenced = here && here->fleet.is_fenced,
@@ -201,6 +211,10 @@ static int write_record(
     struct vm_desired *next = vm_desired_copy(subject->object);
     next->fleet.is_ahead = false;
     next->fleet.base = 0;
+    next->fleet.is_fenced = false; /* a mark says that, and no record of etcd */
+    if (!here && subject->situation.has_directory) {
+        vm_desired_drop_requests(next); /* its record was lost, and with it that they were done */
+    }
     fleet_files_place(next->spec, member->paths->data_dir);
     if (here) {
         next->halt_owner = here->halt_owner;
@@ -467,15 +481,14 @@ static int executor_act(struct executor *executor, const struct subject *subject
 struct names {
     const struct member *member;
     struct strings strings;
+    bool has_marks;
 };
 
 static void add_object(void *context, const struct fleet_key *key, const struct mirror_row *row)
 {
     struct names *names = context;
     (void)row;
-    if (text_eq(key->first, names->member->config->node)) {
-        strings_append(&names->strings, key->second);
-    }
+    strings_append(&names->strings, key->second);
 }
 
 static void add_tombstone(void *context, const struct fleet_key *key, const struct mirror_row *row)
@@ -484,6 +497,7 @@ static void add_tombstone(void *context, const struct fleet_key *key, const stru
     cleanup_json json_t *json = mirror_json(names->member->mirror, row->row);
     const char *name = json_text(json_object_get(json_object_get(json, "vm"), "spec"), "name");
     (void)key;
+    names->has_marks = true;
     if (name && vm_name_is_valid(name)) {
         strings_add(&names->strings, name);
     }
@@ -494,9 +508,9 @@ static int find_names(struct names *names, struct error *err)
 {
     struct vm_list list = {.count = 0};
     int rc = store_list(names->member->store, &list, err);
-    mirror_each(names->member->mirror, FLEET_KIND_VM, add_object, names);
-    mirror_each_of(
-        names->member->mirror, FLEET_KIND_GONE, names->member->config->node, add_tombstone, names);
+    const struct member *member = names->member;
+    mirror_each_of(member->mirror, FLEET_KIND_VM, member->config->node, add_object, names);
+    mirror_each_of(member->mirror, FLEET_KIND_GONE, member->config->node, add_tombstone, names);
     for (size_t i = 0; i < list.count; i++) {
         if (list.records[i].desired && list.records[i].desired->fleet.epoch) {
             strings_add(&names->strings, list.records[i].name);
@@ -514,10 +528,11 @@ void executor_look(struct executor *executor)
     if (find_names(&names, &err) < 0) {
         log_warn("fleet", "cannot read the VMs: %s", err.message);
     }
+    executor->has_marks = names.has_marks;
     for (size_t i = 0; i < names.strings.count; i++) {
         struct subject subject = {.name = NULL};
         error_clear(&err);
-        int rc = subject_read(executor->member, names.strings.items[i], &subject, &err);
+        int rc = subject_read(executor, names.strings.items[i], &subject, &err);
         rc = rc == 0 ? executor_act(executor, &subject, &err) : rc;
         if (rc == -ERR_STORE_STALE) { /* a command was faster */
             executor->member->look(executor->member->context, false);

@@ -148,8 +148,7 @@ static void add_leftover(void *context, const struct fleet_key *key, const struc
 {
     const struct leftovers *leftovers = context;
     struct publisher *publisher = leftovers->publisher;
-    bool is_there = !text_eq(key->first, publisher->member->config->node) ||
-                    json_object_get(publisher->member->refused, key->second);
+    bool is_there = json_object_get(publisher->member->refused, key->second) != NULL;
     for (size_t i = 0; i < leftovers->list->count && !is_there; i++) {
         const struct vm_record *record = &leftovers->list->records[i];
         is_there = text_eq(record->name, key->second) &&
@@ -219,7 +218,8 @@ static int find_differences(struct publisher *publisher, struct error *err)
         }
     }
     struct leftovers leftovers = {publisher, &list};
-    mirror_each(member->mirror, FLEET_KIND_STATUS, add_leftover, &leftovers);
+    mirror_each_of(
+        member->mirror, FLEET_KIND_STATUS, member->config->node, add_leftover, &leftovers);
     publisher->is_due = !has_room(publisher, n_bytes);
     vm_list_clear(&list);
     return 0;

@@ -206,6 +206,10 @@ static int begin_vm(struct republisher *republisher, struct error *err)
     cleanup_free char *vm_row = fleet_row(FLEET_KIND_VM, member->config->node, name);
     cleanup_json json_t *object = mirror_json(member->mirror, vm_row);
     const json_t *fleet = json_object_get(object, "fleet");
+    if (object && !text_eq(json_text(object, "uid"), here->uid)) {
+        return error_set(err, ERR_FLEET_NAME_TAKEN,
+            "etcd has another vm '%s' for this node: it is not put over that", name);
+    }
     if (text_eq(json_text(object, "uid"), here->uid) &&
         json_int(fleet, "epoch", 0) >= (int64_t)here->fleet.epoch) {
         answer_vm(republisher, "unchanged");

@@ -166,13 +166,11 @@ static void check_later_life(struct world *world, bool is_later_first)
     advance(world, 10);
     assert_int_equal(code_of(is_later_first ? a : b, first), ERR_NONE);
     assert_int_equal(
-        code_of(is_later_first ? b : a, second), is_later_first ? ERR_FLEET_NAME_TAKEN : ERR_NONE);
+        code_of(is_later_first ? b : a, second), is_later_first ? ERR_VM_NOT_FOUND : ERR_NONE);
     assert_owner(world, "a", 2);
     assert_true(world_has(a, "web"));
-    if (!is_later_first) { /* it found the mark */
-        advance(world, 10);
-        assert_false(world_has(b, "web"));
-    }
+    advance(world, 10);
+    assert_false(world_has(b, "web")); /* by the mark; or by the name's row, as it had none */
 }
 
 static void the_later_life_wins(void **state)
@@ -183,6 +181,26 @@ static void the_later_life_wins(void **state)
 static void the_later_life_wins_also_when_it_comes_second(void **state)
 {
     check_later_life(*state, false);
+}
+
+/* That one waits for the name: what the fleet wants of it is not written over. */
+static void another_vm_of_the_name_is_not_replaced(void **state)
+{
+    struct world *world = *state;
+    struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
+    free(world_place(a, "web", "b"));
+    advance(world, 10);
+    cleanup_json json_t *other =
+        json_loads(engine_fake_get(world->fake, FLEET_ROOT "home/vm/b/web"), 0, NULL);
+    json_put_text(other, "uid", "22222222222222222222222222222222");
+    cleanup_free char *before = json_dumps(other, JSON_COMPACT);
+    wipe(world);
+    engine_fake_put(world->fake, FLEET_ROOT "home/vm/b/web", before);
+    advance(world, 10);
+    cleanup_free char *row = republish(b, "web");
+    advance(world, 10);
+    assert_int_equal(code_of(b, row), ERR_FLEET_NAME_TAKEN);
+    assert_string_equal(engine_fake_get(world->fake, FLEET_ROOT "home/vm/b/web"), before);
 }
 
 static void its_files_are_put_again(void **state)
@@ -260,6 +278,7 @@ int main(void)
         IN_WORLD(what_is_not_the_fleets_here_is_refused),
         IN_WORLD(the_later_life_wins),
         IN_WORLD(the_later_life_wins_also_when_it_comes_second),
+        IN_WORLD(another_vm_of_the_name_is_not_replaced),
         IN_WORLD(its_files_are_put_again),
         cmocka_unit_test(it_is_done_once_whatever_is_killed),
     };
