@@ -3,7 +3,7 @@
 # fleet.sh [ROUNDS]: a fleet of three nodes with noop VMs, each with a data directory of its own, on
 # three real members of etcd with TLS. In each round VMs come and go on all nodes while something
 # happens: a node is cut off, a member or a messenger is killed or stopped, a vmctld is killed, etcd
-# is compacted. Then all is healed, and within FLEET_SECONDS (10) `list -A` of each node has to say
+# is compacted; and two VMs of the fleet move to and fro, which never run on two nodes at once. Then all is healed, and within FLEET_SECONDS (10) `list -A` of each node has to say
 # of each other one what that says of itself. At the end etcd goes back to a snapshot, which has to
 # freeze them all. FLEET_SEED=N repeats a run's choices, FLEET_KINDS="cut nothing" chooses among them.
 set -u
@@ -14,7 +14,7 @@ seed=${FLEET_SEED:-$$}
 RANDOM=$seed
 failures=0
 etcd=$here/../../examples/fleet/etcd
-nodes=(a b c) vms=(one two three)
+nodes=(a b c) vms=(one two three) fleet_vms=(here there)
 
 fail() {
     failures=$((failures + 1))
@@ -68,6 +68,41 @@ churn() { # NODE
         4) at "$1" destroy -q "$vm" ;;
         esac >>"$work/out.churn" 2>&1
     done
+}
+
+# Moves the VMs of the fleet, asked for on any node, or takes that back
+mover() {
+    local vm at
+    while [ -e "$work/go" ]; do
+        vm=${fleet_vms[RANDOM % 2]} at=${nodes[RANDOM % 3]}
+        case $((RANDOM % 5)) in
+        0) at "$at" move -q --cancel "$vm" ;;
+        *) at "$at" move -q "$vm" --to "${nodes[RANDOM % 3]}" --stop --timeout 3s ;;
+        esac >>"$work/out.mover" 2>&1
+    done
+}
+
+# "here b": where the VMs of the fleet run. Two looks in a row: one VM may move during the first
+running() {
+    local node
+    for node in "${nodes[@]}"; do
+        at "$node" list -o json 2>/dev/null | jq -r --arg node "$node" '.[] | select(.display == "Ready" or .display == "Running") | "\(.name) \($node)"'
+    done | grep -E "^(here|there) " | sort
+}
+watch_lives() {
+    local doubles
+    while [ -e "$work/watch" ]; do
+        doubles=$(comm -12 <(running) <(running) | cut -d ' ' -f 1 | uniq -d)
+        [ -z "$doubles" ] || echo "$doubles" >>"$work/doubles"
+    done
+}
+
+# Each is on one node, and none is on its way any more
+are_placed() {
+    local rows
+    rows=$(at a list -A -o json 2>/dev/null | jq -r '.[] | select(.name == "here" or .name == "there") | "\(.name) \(.display) \(.moving != null)"' | sort)
+    [ "$rows" = "here Ready false
+there Ready false" ]
 }
 
 # What NODE says of its own VMs, and what OTHER has of them: "VM STATE" a line
@@ -153,7 +188,7 @@ for n in 0 1 2; do
     node=${nodes[n]} urls=()
     mkdir -p "$work/$node"
     for m in 0 1 2; do urls+=(--etcd "https://127.0.0.1:$(link_port $n $m)"); done
-    until at "$node" fleet $join -q --as "$node" "${urls[@]}" --ssh "me@$node.invalid" --ca "$work/store/tls/ca.pem" \
+    until at "$node" fleet $join -q --as "$node" "${urls[@]}" --ssh "me@$node.invalid" --accept url,cache,path --ca "$work/store/tls/ca.pem" \
         --cert "$work/store/tls/$node.pem" --key "$work/store/tls/$node.key" 2>"$work/out.join"; do
         grep -q 'vmctl::fleet::unreachable' "$work/out.join" || { cat "$work/out.join"; exit 1; }
     done
@@ -161,6 +196,13 @@ for n in 0 1 2; do
 done
 read -ra kinds <<<"${FLEET_KINDS:-cut member-killed member-stopped messenger-killed messenger-stopped vmctld-killed compacted nothing}"
 slowest=0
+for vm in "${fleet_vms[@]}"; do
+    printf 'vm "%s" { node "any"; image "%s"; backend "noop" }\n' "$vm" "$work/image"
+done >"$work/VMFile.kdl"
+at a up -q -f "$work/VMFile.kdl" || { echo "cannot place VMs"; exit 1; }
+: >"$work/watch"
+watch_lives &
+watcher=$!
 for ((round = 1; round <= rounds; round++)); do
     kind=${kinds[RANDOM % ${#kinds[@]}]} n=$((RANDOM % 3)) m=$((RANDOM % 3 + 1))
     : >"$work/go"
@@ -169,6 +211,8 @@ for ((round = 1; round <= rounds; round++)); do
         RANDOM=$((seed + round)) churn "$node" &
         churners+=($!)
     done
+    RANDOM=$((seed + round)) mover &
+    churners+=($!)
     harm "$kind" $n $m
     pause 1
     rm "$work/go"
@@ -185,6 +229,16 @@ for ((round = 1; round <= rounds; round++)); do
 done
 
 if [ $failures = 0 ]; then
+    until_true 60 are_placed >/dev/null || { fail "a VM of the fleet is nowhere, or on its way for ever"; at a list -A; show_lies; }
+fi
+moves=-2
+for vm in "${fleet_vms[@]}"; do
+    moves=$((moves + $("$etcd" ctl "$work/store" get "/vmctl/1/home/name/$vm" --print-value-only 2>/dev/null | jq '.epoch // 1' 2>/dev/null || echo 1)))
+done
+rm "$work/watch"
+wait "$watcher"
+[ ! -s "$work/doubles" ] || fail "two lives of one VM: $(sort -u "$work/doubles" | tr '\n' ' ')"
+if [ $failures = 0 ]; then
     for node in "${nodes[@]}"; do at "$node" create -q --name keep --backend noop --image "$work/image" --start >/dev/null 2>&1; done
     "$etcd" save "$work/store" "$work/snapshot"
     for node in "${nodes[@]}"; do at "$node" stop -q keep >/dev/null; done
@@ -196,5 +250,5 @@ if [ $failures = 0 ]; then
     done
 fi
 grep -lE 'AddressSanitizer|runtime error|Assertion' "$work"/?/data/vmctl/controller.log && fail "a crash"
-echo "fleet: $((round - 1)) rounds (seed $seed), true again after at most $slowest s, $failures failures"
+echo "fleet: $((round - 1)) rounds (seed $seed), true again after at most $slowest s, $moves moves, $failures failures"
 [ $failures = 0 ]
