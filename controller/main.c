@@ -14,6 +14,7 @@
 #include "reconcilers/vm/reconcile.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/control_group.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/log.h"
@@ -24,7 +25,8 @@ enum { EXIT_UNUSABLE = 5 };
 
 static const char usage[] =
     "Usage: vmctld [--data-dir DIR] [--foreground]\n"
-    "       vmctld --probe | [--data-dir DIR] --fleet | [--data-dir DIR] --fleet-ask VERB FILE\n"
+    "       vmctld --probe | --lift-limits\n"
+    "       vmctld [--data-dir DIR] --fleet | [--data-dir DIR] --fleet-ask VERB FILE\n"
     "\n"
     "Keeps the VMs of a data directory in the state that vmctl recorded. vmctl\n"
     "starts it by itself; SIGTERM ends it and leaves the VMs running.\n"
@@ -32,6 +34,7 @@ static const char usage[] =
     "  --data-dir DIR  the data directory [default: $XDG_DATA_HOME/vmctl, ~/.local/share/vmctl]\n"
     "  --foreground    stay in the working directory, for a terminal or a service manager\n"
     "  --probe         print as JSON what this host offers, as vmctl doctor asks\n"
+    "  --lift-limits   let its service start the next vmctld, which sets limits again\n"
     "  --fleet         be the messenger of the fleet that was joined: vmctld starts it\n"
     "  --fleet-ask VERB  ask the etcd of the settings in FILE, as vmctl fleet does\n"
     "  --version       print the version\n"
@@ -73,6 +76,22 @@ static int print_probe(void)
     return EXIT_SUCCESS;
 }
 
+/* Of the control group of the unit that runs this. Returns an exit status. */
+static int lift_limits(void)
+{
+    struct error err = {.code = ERR_NONE};
+    cleanup_free char *group = control_group_find("/proc", 0, &err);
+    if (!group) {
+        return EXIT_SUCCESS; /* there are none */
+    }
+    control_group_sweep(group);
+    if (control_group_lift(group, &err) < 0) {
+        print_error(&err);
+        return error_exit_status(err.code);
+    }
+    return EXIT_SUCCESS;
+}
+
 /* Returns -1 to continue, else an exit status. */
 static int read_options(int argc, char **argv, struct daemon_options *options)
 {
@@ -80,6 +99,7 @@ static int read_options(int argc, char **argv, struct daemon_options *options)
         {"data-dir", required_argument, NULL, 'd'},
         {"foreground", no_argument, NULL, 'f'},
         {"probe", no_argument, NULL, 'p'},
+        {"lift-limits", no_argument, NULL, 'l'},
         {"fleet", no_argument, NULL, 'F'},
         {"fleet-ask", required_argument, NULL, 'a'},
         {"version", no_argument, NULL, 'V'},
@@ -97,6 +117,8 @@ static int read_options(int argc, char **argv, struct daemon_options *options)
             break;
         case 'p':
             return print_probe();
+        case 'l':
+            return lift_limits();
         case 'F':
             options->is_messenger = true;
             break;

@@ -297,6 +297,8 @@ static bool is_in_range(const struct vm_spec *spec)
                   is_within(spec->max_vcpus, 0, SPEC_VCPUS_MAX) &&
                   is_within(spec->max_memory_mib, 0, SPEC_MEMORY_MAX_MIB) &&
                   is_within(spec->disk_gib, 0, SPEC_DISK_MAX_GIB) &&
+                  is_within(spec->cpu_limit_milli, 0, SPEC_CPU_LIMIT_MAX_MILLI) &&
+                  is_within(spec->memory_limit_mib, 0, SPEC_MEMORY_LIMIT_MAX_MIB) &&
                   is_within(spec->io_limit.read_kib, 0, SPEC_RATE_MAX_KIB) &&
                   is_within(spec->io_limit.write_kib, 0, SPEC_RATE_MAX_KIB) &&
                   is_within(spec->io_limit.iops, 0, SPEC_IOPS_MAX) &&

@@ -13,6 +13,7 @@
 #include "cli/wait/controller_process.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/control_group.h"
 #include "specs/base/data_trust.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
@@ -174,6 +175,16 @@ static int check_store(struct doctor *doctor, struct vm_list *ret)
     return 0;
 }
 
+/* Of vmctld, or of this process if none runs. Only two fields of a VMFile need it. */
+static void check_limits(struct doctor *doctor, pid_t pid)
+{
+    struct error err = {.code = ERR_NONE};
+    cleanup_free char *group = control_group_find("/proc", pid, &err);
+    doctor_add(doctor, "limits", group ? DOCTOR_OK : DOCTOR_WARN,
+        group ? NULL : error_help_text(&err), "`cpu-limit` and `memory-limit` are %s%s",
+        group ? "enforced" : "not enforced: ", group ? "" : err.message);
+}
+
 /* CONTROLLER_NONE when the store cannot be read. */
 static enum controller_state check_controller(struct doctor *doctor)
 {
@@ -208,6 +219,7 @@ static enum controller_state check_controller(struct doctor *doctor)
         doctor_add(doctor, "controller", DOCTOR_OK, NULL, "pid %d, version %s", (int)process.pid,
             process.version);
     }
+    check_limits(doctor, process.state == CONTROLLER_NONE ? 0 : process.pid);
     return process.state;
 }
 

@@ -86,6 +86,28 @@ static void add_size(struct buf *out, const char *label, const char *unit, uint3
     }
 }
 
+static void add_limits(struct buf *out, const struct vm_spec *spec)
+{
+    cleanup_buf struct buf limits = BUF_INIT(0);
+    if (spec->cpu_limit_milli > 0) {
+        spec_text_add_cpus(&limits, spec->cpu_limit_milli);
+        buf_add_str(&limits, spec->cpu_limit_milli == 1000 ? " CPU" : " CPUs");
+    }
+    if (spec->memory_limit_mib > 0) {
+        buf_printf(&limits, "%s%u MB", limits.len > 0 ? ", " : "", spec->memory_limit_mib);
+    }
+    size_t before = limits.len;
+    spec_text_add_io_limit(&limits, &spec->io_limit);
+    bool has_io = limits.len > before;
+    if (limits.len > 0) {
+        vm_text_field(out, "Limits:", "%.*s%s%s", (int)before, buf_str(&limits),
+            has_io && before > 0 ? ", disks"
+            : has_io             ? "disks"
+                                 : "",
+            buf_str(&limits) + before);
+    }
+}
+
 static void add_spec(
     struct buf *out, const struct vm_spec *spec, const struct vm_spec *running, uint32_t disk_gib)
 {
@@ -98,11 +120,7 @@ static void add_spec(
     } else {
         vm_text_field(out, "Disk:", "as the image");
     }
-    cleanup_buf struct buf limit = BUF_INIT(0);
-    spec_text_add_io_limit(&limit, &spec->io_limit);
-    if (limit.len > 0) {
-        vm_text_field(out, "I/O limit:", "%s", buf_str(&limit) + strlen(" "));
-    }
+    add_limits(out, spec);
     for (size_t i = 0; i < spec->n_volumes; i++) {
         const struct spec_volume *volume = &spec->volumes[i];
         vm_text_field(out, "Volume:", "%s%s%s", volume->name, volume->mount ? " at " : "",

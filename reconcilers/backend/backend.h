@@ -71,7 +71,9 @@ struct machine_facts {
     int exit_status;      /* wait status of the last process once !is_alive, -1 unknown */
     const char *lost_share; /* where its guest sees a folder whose server ended; NULL: none did;
                              * borrowed until the next call */
-    bool is_tpm_lost;       /* its TPM's emulator ended */
+    bool is_limited;        /* its `cpu-limit` and `memory-limit` are enforced … */
+    const char *limit_fault; /* … or why not; NULL: it has none, or it is not known yet; borrowed */
+    bool is_tpm_lost;        /* its TPM's emulator ended */
     const char *agent; /* version of the agent in its guest that answers; NULL: none does; borrowed
                         * in the same way */
     const char *agent_address; /* of the guest on its bridge, as that reports it; NULL; the same */

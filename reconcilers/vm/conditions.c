@@ -590,6 +590,7 @@ void pass_describe(struct pass *pass)
     apply_rules(pass, CONDITION_CLOUD_INIT_DONE, cloud_init_rules);
     volumes_describe(pass);
     forwards_describe(pass);
+    pass_describe_limits(pass);
     apply_rules(pass, CONDITION_PROVISIONED, provisioned_rules);
     apply_rules(pass, CONDITION_SYNCED, synced_rules);
     apply_rules(pass, CONDITION_READY, ready_rules);

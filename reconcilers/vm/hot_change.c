@@ -54,7 +54,8 @@ static void compare(struct vm_comparison *comparison, const struct pass *pass)
                              has_live(diff, "host-services") || has_live(diff, "isolate") ||
                              has_live(diff, "egress") || has_live(diff, "further network") ||
                              has_live(diff, "volume") || has_live(diff, "vcpus") ||
-                             has_live(diff, "memory") || has_live(diff, "io-limit");
+                             has_live(diff, "memory") || has_live(diff, "io-limit") ||
+                             has_live(diff, "cpu-limit") || has_live(diff, "memory-limit");
 }
 
 static const struct vm_comparison *comparison_of(const struct pass *pass)
@@ -137,6 +138,12 @@ void hot_change_record(struct pass *pass)
     }
     if (has_live(diff, "volume")) {
         (void)fields_take(&vm_spec_fields, applied, spec, "volumes");
+    }
+    if (has_live(diff, "cpu-limit")) {
+        applied->cpu_limit_milli = spec->cpu_limit_milli;
+    }
+    if (has_live(diff, "memory-limit")) {
+        applied->memory_limit_mib = spec->memory_limit_mib;
     }
     if (has_live(diff, "io-limit")) {
         (void)fields_take(&vm_spec_fields, applied, spec, "ioLimit");

@@ -165,6 +165,7 @@ bool pass_may_precede_commit(const struct pass *pass);
 
 /* conditions.c: writes all conditions of the patch's status but Stalled. */
 void pass_describe(struct pass *pass);
+void pass_describe_limits(struct pass *pass); /* limited.c */
 void pass_set(struct pass *pass, enum condition_type type, enum condition_state state,
     enum reason reason, const char *message);
 /* The guest did not come up within its ssh timeout. */

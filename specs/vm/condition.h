@@ -28,6 +28,8 @@ enum condition_type {
     CONDITION_ORPHANED,
     CONDITION_WARM,
     CONDITION_FORWARDED, /* absent of a VM that forwards nothing over SSH */
+    CONDITION_LIMITED,   /* absent of one without `cpu-limit` and `memory-limit`, and of one that is
+                          * off. Ready does not need it */
     CONDITION_TYPE_COUNT_
 };
 
@@ -148,6 +150,9 @@ enum reason {
     REASON_FORWARDED,
     REASON_FORWARDING,
     REASON_FORWARD_FAILED,
+    /* Limited */
+    REASON_LIMITED,
+    REASON_LIMITS_NOT_ENFORCED,
     /* Ready: of its probes */
     REASON_WAITING_FOR_PROBE,
     REASON_PROBE_FAILED,

@@ -23,6 +23,12 @@ bool spec_can_add_memory(const struct vm_spec *running, const struct vm_spec *wa
                                  (mib - now_mib) % SPEC_MEMORY_BLOCK_MIB == 0);
 }
 
+bool spec_can_limit_memory(const struct vm_spec *running, const struct vm_spec *wanted)
+{
+    uint32_t limit_mib = wanted->memory_limit_mib;
+    return limit_mib == 0 || limit_mib >= spec_least_memory_limit_mib(running->memory_mib);
+}
+
 /* Another network mode takes effect at the next start, with its forwards. */
 static bool can_change_forwards(const struct vm_spec *running, const struct vm_spec *wanted)
 {
@@ -68,6 +74,8 @@ static const struct vmfile_field {
     {"memory", "memoryMib", DISPOSITION_RESTART, spec_can_add_memory},
     {"max-vcpus", "maxVcpus", DISPOSITION_RESTART, NULL},
     {"max-memory", "maxMemoryMib", DISPOSITION_RESTART, NULL},
+    {"cpu-limit", "cpuLimitMilli", DISPOSITION_LIVE, NULL},
+    {"memory-limit", "memoryLimitMib", DISPOSITION_RESTART, spec_can_limit_memory},
     {"disk", "diskGib", DISPOSITION_LIVE, NULL},
     {"io-limit", "ioLimit", DISPOSITION_LIVE, NULL},
     {"volume", "volumes", DISPOSITION_LIVE, NULL},
@@ -168,8 +176,9 @@ static void clear_change(struct spec_change *change)
 
 void spec_diff_put_off(struct spec_diff *diff)
 {
-    static const char *const of_machine[] = {"disk", "io-limit", "volume", "forward",
-        "host-services", "isolate", "egress", "further network", "vcpus", "memory"};
+    static const char *const of_machine[] = {"disk", "cpu-limit", "memory-limit", "io-limit",
+        "volume", "forward", "host-services", "isolate", "egress", "further network", "vcpus",
+        "memory"};
     for (size_t i = 0; i < diff->count; i++) {
         struct spec_change *change = &diff->changes[i];
         for (size_t at = 0; at < ARRAY_LEN(of_machine); at++) {

@@ -61,5 +61,8 @@ enum { SPEC_MEMORY_BLOCK_MIB = 128 };
 bool spec_can_add_vcpus(const struct vm_spec *running, const struct vm_spec *wanted);
 bool spec_can_add_memory(const struct vm_spec *running, const struct vm_spec *wanted);
 
+/* Whether it can have the `memory-limit` of `wanted` with the memory that it has. */
+bool spec_can_limit_memory(const struct vm_spec *running, const struct vm_spec *wanted);
+
 /* "live", "start", "provision", "restart", "recreate". Static text. */
 const char *disposition_name(enum disposition disposition);

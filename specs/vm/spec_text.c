@@ -2,6 +2,7 @@
 #include "specs/vm/spec_text.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -164,6 +165,18 @@ static void add_network(struct buf *out, const json_t *value)
     buf_printf(out, block.len > 0 ? " {%s }" : "%s", buf_str(&block));
 }
 
+void spec_text_add_cpus(struct buf *out, uint32_t milli)
+{
+    enum { ONE = 1000 };
+    char text[16];
+    int n = snprintf(text, sizeof(text), "%u.%03u", milli / ONE, milli % ONE);
+    while (text[n - 1] == '0') {
+        n--;
+    }
+    n -= text[n - 1] == '.';
+    buf_add(out, text, milli > 0 ? (size_t)n : 0);
+}
+
 /* "100M". */
 static void add_rate(struct buf *out, const char *before, uint32_t kib)
 {
@@ -259,6 +272,9 @@ void spec_text_add_node(struct buf *out, const char *field, const json_t *value)
     } else if (text) {
         buf_printf(out, text[0] == '#' ? "%s %s" : "%s", field, text); /* #true, #false */
         add_quoted(out, " ", text[0] == '#' ? NULL : text);
+    } else if (text_eq(field, "cpu-limit")) {
+        buf_add_str(out, json_integer_value(value) > 0 ? "cpu-limit " : "");
+        spec_text_add_cpus(out, (uint32_t)json_integer_value(value));
     } else if (json_is_integer(value)) {
         buf_printf(out, "%s %" JSON_INTEGER_FORMAT, field, json_integer_value(value));
     } else if (json_is_true(value)) {
@@ -280,7 +296,8 @@ char *spec_text_digest(const json_t *value)
 static bool is_unset_number(const char *field, const json_t *value)
 {
     return json_is_integer(value) && json_integer_value(value) == 0 &&
-           (text_eq(field, "disk") || text_eq(field, "max-vcpus") || text_eq(field, "max-memory"));
+           (text_eq(field, "disk") || text_eq(field, "max-vcpus") || text_eq(field, "max-memory") ||
+               text_eq(field, "memory-limit"));
 }
 
 /* One of a list. */

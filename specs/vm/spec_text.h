@@ -16,6 +16,8 @@ struct spec_io_limit;
  * not there. */
 void spec_text_add_node(struct buf *out, const char *field, const json_t *value);
 
+/* "1.5" of 1500; nothing of 0. */
+void spec_text_add_cpus(struct buf *out, uint32_t milli);
 /* ` read="100M" iops=500`: the properties of the node; nothing of none. */
 void spec_text_add_io_limit(struct buf *out, const struct spec_io_limit *limit);
 

@@ -196,7 +196,8 @@ struct vm_spec *template_builder_spec(
     enum { SHUTDOWN_S = 60, FORGET_S = 120 };
     static const char *const of_one_vm[] = {"vnc", "cloudInit.sshKey", "ready", "live", "dependsOn",
         "restart", "warm", "network.forwards", "network.sockets", "network.autoForward",
-        "network.mac", "network.address", "volumes", "shares", "protected", "ioLimit"};
+        "network.mac", "network.address", "volumes", "shares", "protected", "cpuLimitMilli",
+        "memoryLimitMib", "ioLimit"};
     char name[TEMPLATE_NAME_SIZE];
     struct vm_spec *builder = vm_spec_copy(spec);
     template_builder_name(digest, name);

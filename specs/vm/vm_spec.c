@@ -266,6 +266,8 @@ static const struct field spec_rows[] = {
     FIELD(struct vm_spec, memory_mib, "memoryMib"),
     FIELD(struct vm_spec, max_vcpus, "maxVcpus", .omit_empty = true),
     FIELD(struct vm_spec, max_memory_mib, "maxMemoryMib", .omit_empty = true),
+    FIELD(struct vm_spec, cpu_limit_milli, "cpuLimitMilli", .omit_empty = true),
+    FIELD(struct vm_spec, memory_limit_mib, "memoryLimitMib", .omit_empty = true),
     FIELD(struct vm_spec, disk_gib, "diskGib"),
     FIELD_STRUCT(struct vm_spec, io_limit, "ioLimit", &io_limit_fields, .omit_empty = true),
     FIELD_LIST(struct vm_spec, volumes, n_volumes, "volumes", &spec_volume_fields, .is_set = true,
@@ -517,6 +519,13 @@ bool vm_spec_has_our_seed(const struct vm_spec *spec)
 {
     return spec->cloud_init.is_set &&
            (!spec->cloud_init.user_data.path || spec->cloud_init.is_joined);
+}
+
+/* QEMU and what it is started with, its page tables, and buffers of its disks. */
+uint32_t spec_least_memory_limit_mib(uint32_t memory_mib)
+{
+    enum { OVERHEAD_MIB = 256, SHARE = 64 };
+    return memory_mib + memory_mib / SHARE + OVERHEAD_MIB;
 }
 
 const struct spec_volume *vm_spec_volume(const struct vm_spec *spec, const char *name)

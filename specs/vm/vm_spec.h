@@ -224,9 +224,11 @@ struct vm_spec {
     struct spec_image image;
     uint32_t vcpus;
     uint32_t memory_mib;
-    uint32_t max_vcpus;      /* headroom to add CPUs while it runs; 0: none */
-    uint32_t max_memory_mib; /* the same for memory */
-    uint32_t disk_gib;       /* 0: as large as the image */
+    uint32_t max_vcpus;        /* headroom to add CPUs while it runs; 0: none */
+    uint32_t max_memory_mib;   /* the same for memory */
+    uint32_t cpu_limit_milli;  /* thousandths of a CPU that its processes may use; 0: no limit */
+    uint32_t memory_limit_mib; /* what its processes may use; 0: no limit */
+    uint32_t disk_gib;         /* 0: as large as the image */
     struct spec_io_limit io_limit;
     struct spec_volume *volumes;
     size_t n_volumes;
@@ -344,6 +346,8 @@ const char *vm_spec_label(const struct vm_spec *spec, const char *key);
 /* Whether the guest gets vmctl's user, keys and host key: there is a seed, and no user-data of the
  * user's own takes the place of ours. */
 bool vm_spec_has_our_seed(const struct vm_spec *spec);
+/* The least `memory-limit` with which a machine of this memory can run. */
+uint32_t spec_least_memory_limit_mib(uint32_t memory_mib);
 /* NULL: the spec has no volume of that name. Borrowed. */
 const struct spec_volume *vm_spec_volume(const struct vm_spec *spec, const char *name);
 /* Likewise of the further disks. */

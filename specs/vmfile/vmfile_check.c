@@ -45,6 +45,19 @@ static void check_headroom(struct vmfile_reader *reader, const struct vmfile_vm 
     }
 }
 
+/* Less would end the machine while it boots. */
+static void check_memory_limit(struct vmfile_reader *reader, const struct vmfile_vm *vm)
+{
+    const struct vm_spec *spec = vm->spec;
+    uint32_t least_mib = spec_least_memory_limit_mib(spec->memory_mib);
+    if (spec->memory_limit_mib && spec->memory_limit_mib < least_mib) {
+        cleanup_free char *hint = mem_printf("write: memory-limit %u", least_mib);
+        vmfile_report(reader, vm->seen[VM_MEMORY_LIMIT], hint,
+            "`memory-limit` %u MiB is too little for `memory` %u MiB and QEMU itself",
+            spec->memory_limit_mib, spec->memory_mib);
+    }
+}
+
 /* What only one kind of machine has. */
 static void check_arch(struct vmfile_reader *reader, const struct vmfile_vm *vm)
 {
@@ -96,7 +109,8 @@ static void check_network(struct vmfile_reader *reader, const struct vmfile_vm *
     static const struct {
         int field;
         const char *name;
-    } of_qemu[] = {{VM_VNC, "vnc"}, {VM_MACHINE, "machine"}, {VM_TPM, "tpm"}, {VM_ARCH, "arch"}};
+    } of_qemu[] = {{VM_VNC, "vnc"}, {VM_MACHINE, "machine"}, {VM_TPM, "tpm"}, {VM_ARCH, "arch"},
+        {VM_CPU_LIMIT, "cpu-limit"}, {VM_MEMORY_LIMIT, "memory-limit"}};
     for (size_t i = 0; spec->backend == BACKEND_PROPOLIS && i < ARRAY_LEN(of_qemu); i++) {
         if (vm->seen[of_qemu[i].field].line) {
             vmfile_report(reader, vm->seen[of_qemu[i].field], "remove it",
@@ -283,6 +297,7 @@ void vmfile_check_vm(struct vmfile_reader *reader, const struct vmfile_vm *vm)
 {
     check_image(reader, vm);
     check_headroom(reader, vm);
+    check_memory_limit(reader, vm);
     check_arch(reader, vm);
     if (!vm->is_ambiguous) {
         check_network(reader, vm);

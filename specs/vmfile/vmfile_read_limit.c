@@ -10,6 +10,43 @@
 #include "specs/base/text.h"
 #include "specs/vm/spec_limits.h"
 
+/* "1.5", with three decimals at most: in thousandths. */
+static bool number_to_milli(const char *text, uint32_t *ret_milli)
+{
+    enum { DIGITS_MAX = 5, DECIMALS_MAX = 3 };
+    size_t digits = strspn(text, "0123456789");
+    size_t decimals = text[digits] == '.' ? strspn(text + digits + 1, "0123456789") : 0;
+    if (digits == 0 || digits > DIGITS_MAX || decimals > DECIMALS_MAX ||
+        text[digits + (decimals > 0) + decimals] != '\0') {
+        return false;
+    }
+    *ret_milli = (uint32_t)strtoul(text, NULL, 10) * 1000;
+    for (uint32_t i = 0, scale = 100; i < decimals; i++, scale /= 10) {
+        *ret_milli += (uint32_t)(text[digits + 1 + i] - '0') * scale;
+    }
+    return true;
+}
+
+void vmfile_read_cpu_limit(
+    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
+{
+    const struct kdl_value *value = field->value;
+    bool is_number = value->kind == KDL_NUMBER;
+    const char *text = is_number ? value->number : vmfile_line(reader, field);
+    uint32_t milli = 0;
+    if (!text) {
+        return;
+    }
+    bool is_valid = is_number && number_to_milli(text, &milli) &&
+                    milli >= SPEC_CPU_LIMIT_MIN_MILLI && milli <= SPEC_CPU_LIMIT_MAX_MILLI;
+    if (!is_valid) {
+        vmfile_report(reader, value->pos, "write for example: cpu-limit 1.5, which is 150 %",
+            "`cpu-limit` must be a number of CPUs from 0.01 to 1024, not %s", text);
+        return;
+    }
+    ((struct vmfile_vm *)target)->spec->cpu_limit_milli = milli;
+}
+
 /* "512K", "100M", "1GiB/s": in KiB. */
 static bool rate_to_kib(const char *text, uint64_t *ret_kib)
 {

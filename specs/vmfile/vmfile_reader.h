@@ -40,6 +40,8 @@ enum vm_field {
     VM_MEMORY,
     VM_MAX_VCPUS,
     VM_MAX_MEMORY,
+    VM_CPU_LIMIT,
+    VM_MEMORY_LIMIT,
     VM_DISK,
     VM_IO_LIMIT,
     VM_VOLUME,
@@ -314,6 +316,8 @@ void vmfile_read_depends_on(
 /* --- vmfile_read_limit.c --- */
 
 #define VMFILE_IO_LIMIT_USAGE "io-limit read=\"100M\" write=\"50M\""
+void vmfile_read_cpu_limit(
+    struct vmfile_reader *reader, const struct vmfile_field *field, void *target);
 void vmfile_read_io_limit(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 
 /* --- vmfile_read_label.c --- */

@@ -114,7 +114,7 @@ limits() { qmp query-block | jq -c '[.[] | select(.inserted.ro == false).inserte
     vmctl -q up
     [ "$(limits)" = '[[104857600,52428800,1000]]' ]
     run vmctl describe live
-    [[ $output == *'I/O limit:   read="100M" write="50M" iops=1000'* ]]
+    [[ $output == *'Limits:      disks read="100M" write="50M" iops=1000'* ]]
     change '; io-limit .*' ''
     vmctl -q up
     [ "$(limits)" = '[[0,0,0]]' ]

@@ -36,6 +36,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
+#include "specs/vm/spec_diff.h"
 
 struct forwards {
     struct spec_forward *list;
@@ -503,7 +504,7 @@ static bool is_each_the_same(const struct vm_spec *a, const struct vm_spec *b)
 }
 
 /* A machine stays on the networks that it was started on; what is changed of them takes effect. */
-static void prepare_networks(struct boot *boot, const struct vm_env *env)
+static void prepare_spec(struct boot *boot, const struct vm_env *env)
 {
     const struct vm_spec *running = env->status->applied_spec, *spec = env->spec;
     boot->spec = vm_spec_copy(spec);
@@ -513,6 +514,9 @@ static void prepare_networks(struct boot *boot, const struct vm_env *env)
     }
     if (running && !is_each_the_same(running, spec)) {
         (void)fields_take(&vm_spec_fields, boot->spec, running, "furtherNetworks");
+    }
+    if (running && !spec_can_limit_memory(running, spec)) { /* until it starts again */
+        boot->spec->memory_limit_mib = running->memory_limit_mib;
     }
     boot->needs_guard = vm_spec_network_of_mode(boot->spec, NETWORK_USER);
     boot->status =
@@ -582,7 +586,10 @@ struct op *machine_boot(struct machine *machine, const struct vm_env *env,
     if (target.vcpus > 0 || target.memory_mib > 0) {
         boot->hotplug = hotplug_new(machine, target, &boot->changes, hotplug_done, boot);
     }
-    prepare_networks(boot, env);
+    prepare_spec(boot, env);
+    if (env->status->instance.pid > 0) {
+        machine_limit(machine, boot->spec, env->uid, env->status->instance.pid);
+    }
     boot->wanted.n = forward_list(boot->spec, env->status->ssh_port, &boot->wanted.list);
     boot->finished = loop_timer_new(machine->host->loop, call_done, boot);
     boot_send(boot, "query-status", NULL, status_arrived);

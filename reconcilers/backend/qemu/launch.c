@@ -36,6 +36,7 @@ struct launch {
     struct share_program share_program;
     struct firmware_build firmware;
     char *share_user;
+    char *uid;
     const char *accel;         /* static text; NULL until chosen */
     int tap_fds[NETWORKS_MAX]; /* of each network; -1: none (yet) */
     size_t next;               /* the network whose tap device is made next, if it is one */
@@ -53,6 +54,7 @@ static void launch_cancel(struct op *op)
     free(launch->machine_type);
     free(launch->memory);
     free(launch->share_user);
+    free(launch->uid);
     firmware_build_clear(&launch->firmware);
     free(launch);
 }
@@ -102,7 +104,11 @@ static int make_process(struct launch *launch, struct error *err)
     instance->is_woken = launch->is_woken && launch->memory;
     instance->has_agent = launch->has_agent;
     instance->memory_host = is_freezable(launch) ? machine_memory_host(machine->host) : NULL;
-    return machine_take_child(machine, instance->instance_id, &spawned, err);
+    rc = machine_take_child(machine, instance->instance_id, &spawned, err);
+    if (rc == 0) { /* before it starts others */
+        machine_limit(machine, launch->spec, launch->uid, spawned.pid);
+    }
+    return rc;
 }
 
 static void launch_finish(struct launch *launch, struct error *err)
@@ -265,6 +271,7 @@ struct op *machine_launch(struct machine *machine, const struct vm_env *env,
         .machine_type = mem_strdup(type),
         .instance = instance,
         .share_user = mem_strdup(env->status->share_user),
+        .uid = mem_strdup(env->uid),
         .memory = memory_path(env),
         .has_agent = has_agent(env),
         .is_woken = env->status->prepared.wake == WAKE_DUE || is_saved};

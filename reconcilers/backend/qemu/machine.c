@@ -137,6 +137,8 @@ static void machine_close(struct machine *machine)
     free(machine->control_path);
     free(machine->log_path);
     free(machine->last_output);
+    machine_sweep_limits(machine);
+    free(machine->limit_fault);
     free(machine);
 }
 
@@ -151,6 +153,7 @@ static void process_exited(void *context)
 {
     struct machine *machine = context;
     machine->exit_status = process_exit_status(machine->process);
+    machine_sweep_limits(machine);
     machine->changed(machine->context);
 }
 
@@ -180,6 +183,7 @@ int machine_take_child(struct machine *machine, const char *instance_id,
     forget_process(machine);
     machine->is_output_read = false;
     machine->is_unthrottled = true;
+    machine->limit_state = MACHINE_UNLIMITED;
     machine->start_pipe = TAKE_FD(spawned_take->start_pipe);
     int rc = watch_process(machine, instance_id, spawned_take->pid, spawned_take->start_ticks, err);
     if (rc < 0) {
@@ -299,6 +303,11 @@ static void observe_alive(
         cleanup_free char *dir = paths_vm(machine->host->paths, machine->vm_name, VM_DIR);
         machine->shares = share_watch_new(machine->host->loop, dir, spec, report_changed, machine);
     }
+    if (machine->limit_state == MACHINE_LIMIT_UNKNOWN && spec && instance->pid > 0) {
+        machine_limit(machine, spec, env->uid, instance->pid);
+    }
+    ret->is_limited = machine->limit_state == MACHINE_LIMITED && !machine->limit_fault;
+    ret->limit_fault = machine->limit_fault;
     bool is_searched = spec && spec->network.mode == NETWORK_TAP && !env->status->was_reached;
     agent_watch_find_address(machine->agent, is_searched ? env->status->mac : NULL);
     ret->lost_share = share_watch_lost(machine->shares);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "reconcilers/backend/backend.h"
 #include "specs/base/json.h"
@@ -16,6 +17,10 @@ struct monitor;
 struct process;
 struct share_watch;
 struct spawned;
+
+/* Of `cpu-limit` and `memory-limit`. MACHINE_LIMIT_UNKNOWN: an earlier controller may have set one.
+ */
+enum machine_limit_state { MACHINE_LIMIT_UNKNOWN, MACHINE_UNLIMITED, MACHINE_LIMITED };
 
 /* Bytes of console.log (specs/base/log_file.h); it may have more until the next look. */
 enum { CONSOLE_LOG_MAX = 8 << 20 };
@@ -38,8 +43,11 @@ struct machine {
     struct share_watch *shares; /* as `monitor` */
     struct monitor *monitor;    /* NULL: no process, or it does not run QEMU yet */
     struct agent_watch *agent;  /* as `monitor` */
-    bool is_unthrottled;        /* none of its disks has an `io-limit`, as this controller knows */
-    bool is_output_read;        /* last_output is set from the end of qemu.log */
+    enum machine_limit_state limit_state;
+    bool has_group;      /* … in a control group, which may be left of it */
+    char *limit_fault;   /* why the limits are not enforced; NULL: they are */
+    bool is_unthrottled; /* none of its disks has an `io-limit`, as this controller knows */
+    bool is_output_read; /* last_output is set from the end of qemu.log */
     char *last_output;
     struct loop_timer *log_timer; /* while there is a monitor */
     struct op *rotation;          /* of the logs; NULL: none is under way */
@@ -56,6 +64,12 @@ const json_t *machine_find_node(const json_t *nodes, const char *name);
 /* Removes the bitmaps of backups from that node that a QEMU which died did not write: of no use,
  * and a disk that has one is not resized. Sent before what is sent next. */
 void machine_drop_bitmaps(struct machine *machine, const json_t *node);
+
+/* limits.c: gives the machine's processes the limits of the spec, or takes ours away, as far as
+ * this host lets vmctld; may be done twice. `pid`: of QEMU, or of what becomes it. */
+void machine_limit(struct machine *machine, const struct vm_spec *spec, const char *uid, pid_t pid);
+/* Removes what is left of the control groups of machines that have ended. */
+void machine_sweep_limits(const struct machine *machine);
 
 /*
  * Gives the disks of the machine the `io-limit` of its spec over QMP: its disk, its volumes and its

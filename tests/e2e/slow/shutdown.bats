@@ -100,6 +100,55 @@ were_shut_down_in_order() { # VMCTL
 slept() { in_guest host 'grep -qx 1 /sys/power/suspend_stats/success' 2>/dev/null; }
 has_event() { events "$1" "$2" | grep -qx "$3"; }
 
+# The program that is run there: the machine's control group has the numbers and is throttled, also when
+# vmctld was killed, and systemd has started another one in the group.
+keeps_limits() {
+    cat <<'EOF2'
+set -eux
+V=$1 S=$2 D=$(mktemp -d)
+await() { for _ in $(seq 300); do if "$@"; then return 0; fi; sleep 0.2; done; return 1; }
+write() { echo "vm \"capped\" { image \"/srv/blank.img\"; vcpus 1; memory 32; stop-timeout \"3s\"; $1 }" >"$D/VMFile.kdl"; }
+pid_of() { $V get capped -o json | sed -n 's/.*"pid": \([0-9]*\).*/\1/p' | head -n 1; }
+has() { [ "$(cat "$group/$1")" = "$2" ]; }
+main() { $S show vmctld -p MainPID --value; }
+is_replaced() { [ "$(main)" != 0 ] && [ "$(main)" != "$old" ] && [ "$($S is-active vmctld)" = active ]; }
+is_gone() { [ ! -e "$group" ]; }
+write 'cpu-limit 0.6; memory-limit 320'
+$V up --file "$D/VMFile.kdl" --timeout 5m
+pid=$(pid_of)
+group=/sys/fs/cgroup$(sed 's/^0:://' "/proc/$pid/cgroup")
+has cpu.max '60000 100000'
+has memory.max 335544320
+has memory.oom.group 1
+await grep -q 'nr_throttled [1-9]' "$group/cpu.stat"
+$V describe capped | grep 'Limited  *True'
+$V doctor | grep 'limits  *OK'
+write 'cpu-limit 0.8'
+$V up --file "$D/VMFile.kdl"
+has cpu.max '80000 100000'
+has memory.max max
+old=$(main)
+kill -9 "$old"
+await is_replaced
+await has cpu.max '80000 100000'
+$S restart vmctld
+await has cpu.max '80000 100000'
+write ''
+$V up --file "$D/VMFile.kdl"
+has cpu.max 'max 100000'
+[ "$(pid_of)" = "$pid" ]
+$V destroy -y capped
+await is_gone
+EOF2
+}
+
+@test "limits of a machine hold, change while it runs, and outlive vmctld" {
+    keeps_limits >limits
+    vmctl cp limits host:
+    in_guest host "sudo bash limits '${THE_HOSTS#sudo }' systemctl" >&2
+    in_guest host "export XDG_RUNTIME_DIR=/run/user/\$(id -u); bash limits '$A_USERS' 'systemctl --user'" >&2
+}
+
 @test "a host that sleeps: its machines run on, and it is told of the one whose clock nobody can set" {
     each keep_wishes
     in_guest host 'sudo sh -c "echo 0 >/sys/class/rtc/rtc0/wakealarm; echo +20 >/sys/class/rtc/rtc0/wakealarm

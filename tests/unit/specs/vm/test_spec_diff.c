@@ -55,6 +55,14 @@ static void change_max_memory(struct vm_spec *s)
 {
     s->max_memory_mib = 8192;
 }
+static void change_cpu_limit(struct vm_spec *s)
+{
+    s->cpu_limit_milli = 1500;
+}
+static void change_memory_limit(struct vm_spec *s)
+{
+    s->memory_limit_mib = 64 << 10;
+}
 static void change_io_limit(struct vm_spec *s)
 {
     s->io_limit.write_kib = 1024;
@@ -247,6 +255,8 @@ static const struct {
     {change_max_vcpus, "max-vcpus", DISPOSITION_RESTART},
     {change_max_memory, "max-memory", DISPOSITION_RESTART},
     {change_disk, "disk", DISPOSITION_LIVE},
+    {change_cpu_limit, "cpu-limit", DISPOSITION_LIVE},
+    {change_memory_limit, "memory-limit", DISPOSITION_LIVE},
     {change_io_limit, "io-limit", DISPOSITION_LIVE},
     {change_network, "network", DISPOSITION_RESTART},
     {change_bridge, "bridge", DISPOSITION_RESTART},

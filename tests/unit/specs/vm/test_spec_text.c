@@ -23,6 +23,8 @@ static const char *const nodes[] = {
     "memory 2048",
     "max-vcpus 4",
     "max-memory 4096",
+    "cpu-limit 1.5",
+    "memory-limit 3072",
     "disk 20",
     "io-limit read=\"100M\" write=\"512K\" iops=500",
     "forward host=8080 guest=80",

@@ -199,8 +199,8 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
             "size=20 mount=\"/data\"\n"},
         {"vm a { image i; xyzzy }",
             "1:17+5 unknown node `xyzzy` in `vm` | known here: `image`, `image-url`, `vcpus`, "
-            "`memory`, `max-vcpus`, `max-memory`, `disk`, `io-limit`, `volume`, `share`, "
-            "`network`, `vnc`, `cloud-init`, "
+            "`memory`, `max-vcpus`, `max-memory`, `cpu-limit`, `memory-limit`, `disk`, `io-limit`, "
+            "`volume`, `share`, `network`, `vnc`, `cloud-init`, "
             "`ssh`, `provision`, `restart`, `forward`, `ready`, `live`, `depends-on`, `label`, "
             "`protect`, `arch`, `accel`, "
             "`machine`, `firmware`, `tpm`, "
@@ -215,7 +215,8 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
             "1:26+1 unknown property `x` of `memory` | write: memory 2048\n"},
         {"vm a foo=1 { image i }",
             "1:6+3 unknown property `foo` of `vm` | known here: `vcpus`, `memory`, "
-            "`max-vcpus`, `max-memory`, `disk`, `restart`, `arch`, `accel`, `machine`, `firmware`, "
+            "`max-vcpus`, `max-memory`, `cpu-limit`, `memory-limit`, `disk`, `restart`, `arch`, "
+            "`accel`, `machine`, `firmware`, "
             "`autostart`, `warm`, `stop-timeout`, `backend`, `propolis-server`, `node`\n"},
         {"vms a { image i }",
             "1:1+3 unknown node `vms` at the top of the file, which holds `vm` blocks | did "
@@ -387,7 +388,7 @@ static void sizes_are_numbers_or_have_a_known_suffix(void **state)
     assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
 }
 
-static void limits_are_sizes_a_second(void **state)
+static void limits_have_units_and_leave_room(void **state)
 {
     static const struct invalid cases[] = {
         {"vm a { image i; io-limit read=\"100M\" write=\"512KiB/s\" iops=1 }", ""},
@@ -407,6 +408,22 @@ static void limits_are_sizes_a_second(void **state)
             "1:32+4 `write` of `io-limit` must be from 1 KiB to 1 TiB a second, not \"2T\"\n"},
         {"vm a { image i; io-limit iops=0 }",
             "1:31+1 `iops` must be a whole number from 1 to 1000000000, not 0\n"},
+        {"vm a { image i; cpu-limit 0.01; memory 2048; memory-limit 2336 }", ""},
+        {"vm a { image i; cpu-limit 2; memory-limit \"2G\" }", ""},
+        {"vm a { image i; cpu-limit \"150%\" }",
+            "1:27+6 `cpu-limit` must be a number of CPUs from 0.01 to 1024, not 150% | write for "
+            "example: cpu-limit 1.5, which is 150 %\n"},
+        {"vm a { image i; cpu-limit 0.001 }",
+            "1:27+5 `cpu-limit` must be a number of CPUs from 0.01 to 1024, not 0.001 | write for "
+            "example: cpu-limit 1.5, which is 150 %\n"},
+        {"vm a { image i; cpu-limit 1.5e1 }",
+            "1:27+5 `cpu-limit` must be a number of CPUs from 0.01 to 1024, not 1.5E+1 | write for "
+            "example: cpu-limit 1.5, which is 150 %\n"},
+        {"vm a { image i; memory 2048; memory-limit 2335 }",
+            "1:30+12 `memory-limit` 2335 MiB is too little for `memory` 2048 MiB and QEMU itself | "
+            "write: memory-limit 2336\n"},
+        {"vm a { image i; backend propolis; network none; cpu-limit 1 }",
+            "1:49+9 `cpu-limit` goes with backend \"qemu\", not \"propolis\" | remove it\n"},
         {"vm a { image i; backend propolis; network none; io-limit iops=5 }",
             "1:49+8 `io-limit` goes with backend \"qemu\", not \"propolis\" | remove it\n"},
     };
@@ -1105,7 +1122,7 @@ int main(void)
         cmocka_unit_test(resources_are_whole_numbers_within_their_range),
         cmocka_unit_test(a_single_value_stands_once_and_plainly),
         cmocka_unit_test(sizes_are_numbers_or_have_a_known_suffix),
-        cmocka_unit_test(limits_are_sizes_a_second),
+        cmocka_unit_test(limits_have_units_and_leave_room),
         cmocka_unit_test(addresses_are_those_of_one_machine),
         cmocka_unit_test(the_networks_of_a_vm_go_together),
         cmocka_unit_test(network_fields_belong_to_their_mode),

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* `cpu-limit` and `memory-limit`: the control group of a machine's processes. */
+#include <stdlib.h>
+
+#include "reconcilers/backend/qemu/machine.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/control_group.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+
+static bool has_limits(const struct group_limits *limits)
+{
+    return limits->cpu_milli > 0 || limits->memory_mib > 0;
+}
+
+static int set_limits(const char *group, const char *uid, pid_t pid,
+    const struct group_limits *limits, struct error *err)
+{
+    cleanup_free char *name = mem_printf(CONTROL_GROUP_MACHINE "%s", uid);
+    control_group_sweep(group);
+    return has_limits(limits) ? control_group_limit(group, name, pid, limits, err)
+                              : control_group_release(group, name, err);
+}
+
+void machine_limit(struct machine *machine, const struct vm_spec *spec, const char *uid, pid_t pid)
+{
+    const struct group_limits limits = {spec->cpu_limit_milli, spec->memory_limit_mib};
+    struct error err = {.code = ERR_NONE};
+    if (!has_limits(&limits) && machine->limit_state == MACHINE_UNLIMITED) {
+        return;
+    }
+    cleanup_free char *group = control_group_find("/proc", 0, &err);
+    machine->has_group |= group != NULL;
+    int rc = group ? set_limits(group, uid, pid, &limits, &err) : -1;
+    bool has_failed = rc < 0 && has_limits(&limits);
+    const char *help = error_help_text(&err);
+    free(machine->limit_fault);
+    machine->limit_fault =
+        has_failed ? mem_printf("%s%s%s", err.message, help[0] ? ": " : "", help) : NULL;
+    machine->limit_state = !has_limits(&limits) ? MACHINE_UNLIMITED : MACHINE_LIMITED;
+}
+
+void machine_sweep_limits(const struct machine *machine)
+{
+    struct error ignored = {.code = ERR_NONE};
+    if (machine->has_group) {
+        cleanup_free char *group = control_group_find("/proc", 0, &ignored);
+        if (group) {
+            control_group_sweep(group);
+        }
+    }
+}
