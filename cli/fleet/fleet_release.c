@@ -8,6 +8,7 @@
 #include "specs/base/mem.h"
 #include "specs/fleet/fleet_keys.h"
 #include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_spec.h"
 #include "store/batch.h"
 #include "store/store.h"
 
@@ -21,13 +22,30 @@ static int has_row(
     return rc;
 }
 
+/* That it was the fleet's stays: etcd may have it, if that was not asked, and this host may join
+ * again. */
 static void release_one(struct store_batch *batch, const struct vm_desired *desired)
 {
     struct vm_desired *own = vm_desired_copy(desired);
-    free(TAKE_PTR(own->fleet.home));
-    own->fleet = (struct vm_fleet){.epoch = 0};
+    char *home = own->fleet.home ? own->fleet.home : mem_strdup("?");
+    free(own->fleet.move_to);
+    own->fleet = (struct vm_fleet){.home = home};
     store_batch_put_desired(batch, own, desired->revision);
     vm_desired_free(own);
+}
+
+/* One that is on its way stays off: the other node may have it by now, or get it. */
+static void note_released(struct cli *cli, const struct vm_desired *desired)
+{
+    const char *name = desired->spec->name, *to = desired->fleet.move_to;
+    if (to) {
+        cli_note(cli,
+            "%s: this host's own from now on, and off: it was on its way to node %s, and must not "
+            "run in both places",
+            name, to);
+    } else {
+        cli_note(cli, "%s: this host's own from now on", name);
+    }
 }
 
 int fleet_release_vms(struct cli *cli, const char *node, struct error *err)
@@ -43,7 +61,7 @@ int fleet_release_vms(struct cli *cli, const char *node, struct error *err)
         rc = is_fleets && node ? has_row(cli, node, list.records[i].name, &stays, err) : 0;
         if (rc == 0 && is_fleets && !stays) {
             release_one(batch, desired);
-            cli_note(cli, "%s: this host's own from now on", list.records[i].name);
+            note_released(cli, desired);
         }
     }
     rc = rc == 0 && !store_batch_is_empty(batch) ? store_commit(cli->store, batch, err) : rc;

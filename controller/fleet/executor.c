@@ -136,6 +136,14 @@ static bool is_same_vm(const struct vm_desired *vm, const struct vm_desired *her
     return !here || text_eq(vm->uid, here->uid);
 }
 
+/* Of a VM that is this host's alone, and was never the fleet's, other nodes see the uid: a row with
+ * that uid makes it no more the fleet's than one with its name. */
+static bool is_objects(const struct vm_desired *here, const struct vm_desired *object)
+{
+    return here && object && text_eq(here->uid, object->uid) &&
+           (here->fleet.epoch || here->fleet.home);
+}
+
 /* A store that was put back from a backup has a VM again which was given away since, and whose mark
  * is gone: of the same VM the later epoch counts, as it stands in name/V. */
 static void look_at_owner(const struct member *member, struct subject *subject)
@@ -188,7 +196,7 @@ static int subject_read(
         .has_record = here != NULL,
         .is_fenced = here && here->fleet.is_fenced,
         .is_fleets = here && here->fleet.epoch > 0,
-        .is_same_vm = here && object && text_eq(here->uid, object->uid),
+        .is_same_vm = is_objects(here, object),
         .is_ahead = here && here->fleet.is_ahead,
         .epoch = here ? here->fleet.epoch : 0,
         .generation = here ? here->generation : 0,

@@ -108,7 +108,7 @@ static char *move(struct world *world, const char *name, enum fleet_move_verb ve
 {
     const struct fleet_move move = {
         .name = name, .verb = verb, .to = verb == FLEET_MOVE_BEGIN ? "a" : NULL};
-    char *row = move_ask(&world->nodes[1], &move);
+    char *row = world_ask_move(&world->nodes[1], &move);
     advance(world, 5);
     return row;
 }

@@ -38,7 +38,7 @@ static void begin(struct world *world)
 {
     const struct fleet_move move = {
         .name = "web", .verb = FLEET_MOVE_BEGIN, .to = "c", .stops = true};
-    free(move_ask(&world->nodes[0], &move));
+    free(world_ask_move(&world->nodes[0], &move));
     move_advance(world, 10);
 }
 
@@ -147,6 +147,50 @@ static void an_earlier_life_ends_where_the_name_says_so(void **state)
     assert_false(world_has(b, "web"));
 }
 
+static struct vm_desired *put_own(struct world_node *node, char *home_take)
+{
+    struct error err = {.code = ERR_NONE};
+    struct store_batch *batch = store_batch_new();
+    struct vm_desired *own = vm_desired_new(vm_spec_new("own"), 1);
+    own->spec->backend = BACKEND_NOOP;
+    own->generation = 1;
+    own->fleet.home = home_take;
+    store_batch_put_desired(batch, own, 0);
+    world_must(store_commit(node->store, batch, &err), &err);
+    store_batch_free(batch);
+    return own;
+}
+
+static void put_as_fleets(struct world *world, struct vm_desired *own)
+{
+    own->fleet.epoch = 1;
+    own->generation = 7;
+    own->is_deleting = true;
+    put_row(world, "vm/b/own", vm_desired_to_json(own));
+    move_advance(world, 5);
+    vm_desired_free(own);
+}
+
+/* Other nodes see its uid. */
+static void a_host_keeps_its_own_vm_whoever_writes_its_uid(void **state)
+{
+    struct world *world = *state;
+    struct world_node *b = &world->nodes[1];
+    put_as_fleets(world, put_own(b, NULL));
+    cleanup_with(vm_record_clear) struct vm_record record = world_record(b, "own");
+    assert_non_null(record.desired);
+    assert_false(record.desired->is_deleting);
+    assert_int_equal(record.desired->fleet.epoch, 0);
+}
+
+/* As by `fleet leave --force`, and joined again. */
+static void one_that_was_the_fleets_is_that_again(void **state)
+{
+    struct world *world = *state;
+    put_as_fleets(world, put_own(&world->nodes[1], mem_strdup("a")));
+    assert_false(world_has(&world->nodes[1], "own"));
+}
+
 /* Its files could not be put there, and by then it would be that node's. */
 static void it_stays_where_it_is_while_a_directory_is_in_the_way(void **state)
 {
@@ -209,8 +253,8 @@ static void what_cannot_be_fetched_is_not_fetched_all_the_time(void **state)
         .name = "db", .verb = FLEET_MOVE_BEGIN, .to = "c", .stops = true};
     const struct fleet_move other = {
         .name = "web", .verb = FLEET_MOVE_BEGIN, .to = "c", .stops = true};
-    free(move_ask(&world->nodes[0], &move));
-    free(move_ask(&world->nodes[0], &other));
+    free(world_ask_move(&world->nodes[0], &move));
+    free(world_ask_move(&world->nodes[0], &other));
     for (int i = 0; i < 2000 && count_lines(log) < 2; i++) {
         loop_fake_advance(world->loop, 5);
         (void)poll(NULL, 0, 1); /* programs take real time */
@@ -231,6 +275,8 @@ int main(void)
         IN_WORLD(nor_where_its_record_was_lost),
         IN_WORLD(no_record_of_etcd_ends_it_at_once),
         IN_WORLD(an_earlier_life_ends_where_the_name_says_so),
+        IN_WORLD(a_host_keeps_its_own_vm_whoever_writes_its_uid),
+        IN_WORLD(one_that_was_the_fleets_is_that_again),
         IN_WORLD(it_stays_where_it_is_while_a_directory_is_in_the_way),
         IN_WORLD(what_cannot_be_fetched_is_not_fetched_all_the_time),
     };
