@@ -170,22 +170,39 @@ static int remake_fleet(struct inquiry *inquiry)
     return rc < 0 ? rc : find_fleet(inquiry, false);
 }
 
-/* A node that has VMs of the fleet does not leave it. */
-static int check_unused(struct inquiry *inquiry, const char *prefix)
+/* Whether there is a row `kind`/N/: what is behind that is in the error. */
+static int check_none(struct inquiry *inquiry, const char *prefix, const char *kind,
+    const char *what, const char *help)
 {
     struct engine *engine = inquiry->engine;
-    cleanup_free char *vms = mem_printf("%svm/%s/", prefix, inquiry->config->node);
+    cleanup_free char *rows = mem_printf("%s%s/%s/", prefix, kind, inquiry->config->node);
     const struct engine_range range = {
-        .key = vms, .is_prefix = true, .limit = 1, .has_keys_only = true};
+        .key = rows, .is_prefix = true, .limit = 1, .has_keys_only = true};
     engine_rows_clear(&inquiry->rows);
     (void)engine->ops->range(engine, &range, &inquiry->rows, on_answer, inquiry);
     loop_run(inquiry->loop);
     if (!inquiry->err.code && inquiry->rows.n > 0) {
-        (void)error_set(&inquiry->err, ERR_VM_INVALID_STATE, "node '%s' has VMs of the fleet: '%s'",
-            inquiry->config->node, inquiry->rows.rows[0].key + strlen(vms));
-        return error_help(&inquiry->err, "destroy them first; all VMs: vmctl list");
+        const char *name = inquiry->rows.rows[0].key + strlen(rows);
+        (void)error_set(&inquiry->err, ERR_VM_INVALID_STATE, "node '%s' %s: '%s'",
+            inquiry->config->node, what, name);
+        return error_help(&inquiry->err, "%s", help);
     }
     return -(int)inquiry->err.code;
+}
+
+/* A node that has VMs of the fleet, or gets one, does not leave it; nor one that has not ended yet
+ * what was given to others: that would be its own, and run on. */
+static int check_unused(struct inquiry *inquiry, const char *prefix, bool is_other)
+{
+    int rc = check_none(
+        inquiry, prefix, "vm", "has VMs of the fleet", "destroy them first; all VMs: vmctl list");
+    rc = rc == 0 ? check_none(inquiry, prefix, "in", "gets VMs of other nodes",
+                       "wait for them; or: vmctl move --cancel VM")
+                 : rc;
+    return rc == 0 && !is_other
+               ? check_none(inquiry, prefix, "gone", "has not ended yet what other nodes have now",
+                     "wait for that: vmctl controller start, then the command again")
+               : rc;
 }
 
 /* node/N is of this host, or there is none; *ret_revision is the row's. What is known of the other
@@ -283,7 +300,7 @@ static int remove_node(struct inquiry *inquiry, bool is_other)
         .n_compares = 1,
         .writes = writes,
         .n_writes = ROWS};
-    rc = rc == 0 ? check_unused(inquiry, prefix) : rc;
+    rc = rc == 0 ? check_unused(inquiry, prefix, is_other) : rc;
     if (rc == 0) {
         (void)engine->ops->txn(engine, &txn, &inquiry->result, on_answer, inquiry);
         loop_run(inquiry->loop);
