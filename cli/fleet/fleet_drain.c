@@ -81,10 +81,14 @@ int fleet_drain_node(
     if (rc < 0) {
         return rc;
     }
+    enum { INTERRUPTED = 128 }; /* and the signal */
     list_vms(&view, node, &names, &n_own);
     for (size_t i = 0; i < names.count; i++) {
         int status = drain_one(cli, node, names.items[i], drain, promised);
         worst = status > worst ? status : worst;
+        if (status > INTERRUPTED) { /* none of the others begins */
+            return status;
+        }
     }
     if (n_own > 0) {
         cli_note(cli,

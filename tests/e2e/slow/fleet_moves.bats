@@ -22,6 +22,7 @@ guest() {
     cd "$work"
     guest web b
     vmctl -q up
+    vmctl -q reload web # its disk, made again once, is not made again where it goes
     at b vmctl ssh web -- 'echo kept >file; sync'
     local uid mac
     uid=$(etcd_get vm/b/web | jq -r .uid)
