@@ -122,7 +122,7 @@ static void on_meta_written(void *context, int rc, const struct error *err)
 {
     struct controller *controller = context;
     if (rc < 0) {
-        log_error("controller", "cannot record that it runs: %s", err->message);
+        log_error("controller", "cannot record that the controller runs: %s", err->message);
         loop_timer_start(controller->meta_timer, META_RETRY_MS);
     }
 }

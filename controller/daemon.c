@@ -111,7 +111,7 @@ static void on_end_signal(void *context, int number)
 {
     struct daemon *daemon = context;
     if (daemon->failure.code == ERR_NONE) {
-        log_info("controller", "ending on %s; VMs keep running", strsignal(number));
+        log_info("controller", "stopping on %s; VMs keep running", strsignal(number));
     }
     loop_stop(daemon->loop);
 }
@@ -124,9 +124,9 @@ static void on_end_signal(void *context, int number)
 static void on_data_lost(void *context, enum data_loss loss)
 {
     static const char *const words[] = {
-        [DATA_MOVED] = "was moved away; VMs keep running: vmctl --data-dir with its new path",
-        [DATA_DELETED] = "was deleted with the VMs' disks; their processes are ended",
-        [DATA_STORE_REPLACED] = "has another store now; VMs keep running",
+        [DATA_MOVED] = "was moved away; VMs keep running; use its new path: vmctl --data-dir DIR",
+        [DATA_DELETED] = "was deleted with the VMs' disks; ending their processes",
+        [DATA_STORE_REPLACED] = "has a different store now; VMs keep running",
         [DATA_STORE_TAMPERED] = "has a lock table (store/lock.mdb) that another program removed or "
                                 "wrote to; VMs keep running",
         [DATA_LOCK_TAKEN] = "is served by another vmctld; VMs keep running",
@@ -245,7 +245,7 @@ static int start_controller(struct daemon *daemon, plug_in_fn *plug_in, struct e
         data_watch_new(daemon->loop, &daemon->paths, &daemon->lock_fd, on_data_lost, daemon);
     struct error failure = {.code = ERR_NONE};
     if (secrets_listen(controller_host(daemon->controller), &failure) < 0) {
-        log_error("controller", "it cannot be handed secrets: %s", failure.message);
+        log_error("controller", "cannot listen for secrets: %s", failure.message);
     }
     int rc = controller_start(daemon->controller, err); /* which says that it serves: last */
     if (rc == 0) {
@@ -278,7 +278,7 @@ static void end(struct daemon *daemon)
     loop_timer_free(daemon->reserve_timer);
     controller_free(daemon->controller);
     if (!pool_free(daemon->pool)) {
-        log_warn("controller", "a file is still being read: its file system does not answer");
+        log_warn("controller", "a file is still being read; its file system does not answer");
         return; /* the end of the process releases the rest */
     }
     orphan_reaper_free(daemon->orphan_reaper);
@@ -303,7 +303,7 @@ int daemon_run(const struct daemon_options *options, plug_in_fn *plug_in, struct
         *err = daemon.failure;
         rc = -(int)err->code;
     } else if (rc == -ERR_VM_CONFLICT) {
-        log_info("controller", "%s; nothing to do", err->message);
+        log_info("controller", "%s; there is nothing to do", err->message);
         error_clear(err);
         rc = 0;
     }

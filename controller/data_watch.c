@@ -79,7 +79,7 @@ static bool keep_lock(struct data_watch *watch)
         log_warn("controller", "%s", err.message);
         return rc != -ERR_VM_CONFLICT;
     }
-    log_warn("controller", "'%s' was removed; it is made and locked again", watch->lock_path);
+    log_warn("controller", "'%s' was removed; vmctld recreates and locks it", watch->lock_path);
     cleanup_close_(watch->lock_fd);
     *watch->lock_fd = fd;
     return true;

@@ -159,11 +159,11 @@ static void on_committed(void *context, int rc, const struct error *err)
         }
         settle(controller, pass->key, pass->verdict, true);
     } else if (rc == -ERR_STORE_STALE) {
-        log_debug("controller", "%s: %s; looking again", pass->name, err->message);
+        log_debug("controller", "%s: %s; checking again", pass->name, err->message);
         settle_stale(controller, pass->key);
     } else {
         struct error cause = *err;
-        log_error("controller", "%s: cannot write its status: %s", pass->name, err->message);
+        log_error("controller", "%s: cannot write the status: %s", pass->name, err->message);
         bool is_retried = pass->patch.frees_room && reserve_give_up(controller->host.paths, &cause);
         (is_retried ? settle_stale : settle_failure)(controller, pass->key);
     }

@@ -133,8 +133,8 @@ int bell_watch_open(
     opened.fd =
         is_fifo(bell) ? epoll_create1(EPOLL_CLOEXEC) : inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (opened.fd < 0) {
-        return error_set_errno(
-            err, ERR_IO, errno, "cannot make an %s instance", is_fifo(bell) ? "epoll" : "inotify");
+        return error_set_errno(err, ERR_IO, errno, "cannot create an %s instance",
+            is_fifo(bell) ? "epoll" : "inotify");
     }
     opened.path = paths_path(paths, bell_files[bell]);
     if (bell_arm(&opened, err) < 0) {

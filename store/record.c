@@ -107,7 +107,7 @@ int record_decode_desired(
     struct bytes line;
     const struct bytes whole = value;
     if (!take_head(&value, true, &head) || !take_until(&value, '\n', &line)) {
-        return describe_damage(whole, "its first line is not that of a desired record", err);
+        return describe_damage(whole, "its first line does not belong to a desired record", err);
     }
     struct vm_desired *desired = vm_desired_read(value, err);
     if (!desired) {
@@ -148,7 +148,7 @@ int record_decode_status(struct bytes value, struct vm_status **ret, struct erro
     struct bytes line;
     const struct bytes whole = value;
     if (!take_head(&value, false, &head) || !take_until(&value, '\n', &line)) {
-        return describe_damage(whole, "its first line is not that of a status record", err);
+        return describe_damage(whole, "its first line does not belong to a status record", err);
     }
     struct vm_status *status = vm_status_read(value, err);
     if (!status) {
@@ -241,7 +241,7 @@ int record_decode_json(struct bytes value, const char **ret_key, json_t **ret, s
 {
     struct bytes key;
     if (!take_until(&value, '\0', &key)) {
-        return describe_damage(value, "it has no key in front of its JSON", err);
+        return describe_damage(value, "its key before the JSON is missing", err);
     }
     json_error_t at;
     json_t *json = json_loadb(value.n > 0 ? value.data : "", value.n, JSON_DECODE_ANY, &at);

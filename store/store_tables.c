@@ -192,7 +192,7 @@ static int decode_json(
     record_key(*ret_key, bounded);
     if (key.n != strlen(bounded) || memcmp(key.data, bounded, key.n) != 0) {
         json_decref(TAKE_PTR(*ret));
-        return error_set(err, ERR_STORE, "it is the record of another key");
+        return error_set(err, ERR_STORE, "the record belongs to another key");
     }
     return 0;
 }
@@ -380,7 +380,7 @@ static int repair_record(struct store *store, MDB_cursor *cursor, enum store_tab
         record_encode_desired(&value, desired, desired->generation);
         rc = lmdb_put(store, txn, table, lmdb_value(copy, name.n),
             (struct bytes){buf_str(&value), value.len});
-        buf_add_str(&text, ": made again from its status");
+        buf_add_str(&text, ": recreated from its status");
     } else if (rc == 0) {
         rc = mdb_cursor_del(cursor, 0);
         buf_add_str(&text, ": removed");

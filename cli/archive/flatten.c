@@ -106,7 +106,7 @@ static int run_and_read(const char *const *argv, const struct qemu_img_target *t
     int ends[2], status = -1;
     pid_t parent = getpid();
     if (pipe2(ends, O_CLOEXEC) < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot make a pipe");
+        return error_set_errno(err, ERR_IO, errno, "cannot create a pipe");
     }
     pid_t pid = fork();
     if (pid == 0) {

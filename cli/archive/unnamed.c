@@ -78,7 +78,7 @@ int unnamed_publish(struct unnamed *file, const char *path, struct error *err)
         return error_help(err, "choose another name, or remove it first: rm %s", path);
     }
     if (rc < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot make '%s'", path);
+        return error_set_errno(err, ERR_IO, errno, "cannot create '%s'", path);
     }
     free(TAKE_PTR(file->spare));
     return 0;

@@ -426,7 +426,7 @@ static void report(const struct job *job, const struct manifest *manifest)
         puts(path);
     } else if (!job->cli->is_quiet) {
         printf("%s: backed up to %s (%.2f MB, %s)\n", job->vm, path, (double)disk->bytes / 1e6,
-            disk->parent ? "changes since the previous one" : "all of its disk");
+            disk->parent ? "changes since the previous one" : "the whole disk");
     }
 }
 

@@ -47,7 +47,7 @@ static int check_target(const char *file, struct error *err)
         (void)error_set(err, ERR_VM_CONFLICT, "'%s' exists", file);
         return error_help(err, "choose another name, or remove it first: rm %s", file);
     }
-    return errno == ENOENT ? 0 : error_set_errno(err, ERR_IO, errno, "cannot make '%s'", file);
+    return errno == ENOENT ? 0 : error_set_errno(err, ERR_IO, errno, "cannot create '%s'", file);
 }
 
 /* Before anything else is done. `ret` has no file where that is standard output. */

@@ -111,7 +111,7 @@ const struct command command_rename = {
     .details =
         "The VM's disk, snapshots, keys, ports, addresses, volumes and events move to the new\n"
         "name, and VMs that depend on it are updated. Nothing changes in the guest: its host name\n"
-        "stays until the disk is recreated, and cloud-init does not run again.\n"
+        "stays until the disk is recreated, and cloud-init is not running again.\n"
         "\n"
         "If the VM comes from a VMFile, change the name there afterwards. Until then vmctl does\n"
         "not apply that file, nor when it is watched, so that it neither creates a VM with the\n"

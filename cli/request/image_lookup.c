@@ -28,7 +28,7 @@ int image_names_resolve(const char *word, char **ret, struct error *err)
     const struct named_image *image = rc < 0 ? NULL : image_names_find(&names, word);
     if (rc == 0 && !image) {
         (void)error_set(err, ERR_IMAGE_NOT_FOUND, "the catalogue has no image '%s'", word);
-        return error_help(err, "see what it has: vmctl image search");
+        return error_help(err, "list its images: vmctl image search");
     }
     *ret = image ? mem_strdup(image->names.items[0]) : NULL;
     return rc;

@@ -324,7 +324,7 @@ static void add_probes(struct buf *out, const struct vm_record *record)
             "\n    every %us, at most %us each, failed after %u in a row: ", check->period_s,
             check->timeout_s, check->failures);
         if (!is_running) {
-            buf_add_str(out, "it does not run");
+            buf_add_str(out, "it is not running");
         } else if (failures > 0) {
             buf_printf(out, "%u failed", failures);
         } else {

@@ -30,7 +30,7 @@ static int put_qcow2(struct image_file *file, json_t *image, struct error *err)
     }
     if (user_file_read_at(&file->file, backing, header.backing_size, header.backing_offset) !=
         (ssize_t)header.backing_size) {
-        return error_set(err, ERR_IMAGE_FORMAT, "'%s': the header is cut off", file->path);
+        return error_set(err, ERR_IMAGE_FORMAT, "'%s': the header is truncated", file->path);
     }
     json_put_text(image, "format", image_format_name(IMAGE_QCOW2));
     json_put_int(image, "virtualSize", (int64_t)header.virtual_size);

@@ -89,7 +89,8 @@ static void check_exit(struct child *child, const siginfo_t *info)
     bool is_large = strstr(line, "too large") && getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
                     limit.rlim_cur != RLIM_INFINITY;
     if (info->si_code != CLD_EXITED && info->si_status == SIGXFSZ) {
-        error_set_errno(&child->failure, ERR_IO, EFBIG, "'%s' wrote too much", child->program);
+        error_set_errno(
+            &child->failure, ERR_IO, EFBIG, "'%s' wrote too much output", child->program);
     } else if (is_large) {
         error_set_errno(
             &child->failure, ERR_IO, EFBIG, "'%s'%s%s", child->program, separator, line);
@@ -108,8 +109,8 @@ static void child_finish(struct child *child)
     siginfo_t info = {0};
     if (child->is_exited) {
         if (waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | WNOHANG) < 0) {
-            error_set_errno(
-                &child->failure, ERR_IO, errno, "cannot determine how '%s' ended", child->program);
+            error_set_errno(&child->failure, ERR_IO, errno,
+                "cannot determine the exit status of '%s'", child->program);
         } else {
             check_exit(child, &info);
         }
@@ -278,7 +279,7 @@ static int child_start_now(
     cleanup_close int input = -1;
     cleanup_close int output = -1;
     if (open_input(child, &input) < 0 || open_output(child, &output) < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot make the pipes of '%s'", argv[0]);
+        return error_set_errno(err, ERR_IO, errno, "cannot create the pipes of '%s'", argv[0]);
     }
     int rc = spawn(argv, input, output, &child->pid);
     if (rc != 0) {

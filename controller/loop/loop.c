@@ -83,7 +83,7 @@ int loop_new(struct loop **ret, struct error *err)
     /* Never the default loop: that one reaps every child of the process. */
     struct ev_loop *ev = ev_loop_new(EVFLAG_AUTO);
     if (!ev) {
-        return error_set(err, ERR_IO, "cannot make an event loop: no usable backend");
+        return error_set(err, ERR_IO, "cannot create an event loop: no usable backend");
     }
     struct loop *loop = mem_new(struct loop);
     loop->ev = ev;

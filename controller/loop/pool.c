@@ -82,7 +82,7 @@ static struct job *list_take(struct job_list *list)
 static void run_work(struct job *job)
 {
     job->rc = atomic_load(&job->is_cancelled)
-                  ? error_set(&job->err, ERR_CANCELLED, "cancelled before it began")
+                  ? error_set(&job->err, ERR_CANCELLED, "cancelled before it started")
                   : job->work(job->work_context, &job->is_cancelled, &job->err);
 }
 
@@ -246,7 +246,7 @@ static int start_pool(struct pool *pool, unsigned threads, struct error *err)
     }
     pool->finished_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (pool->finished_fd < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot make an eventfd");
+        return error_set_errno(err, ERR_IO, errno, "cannot create an eventfd");
     }
     pool->finished_io = loop_io_new(pool->loop, pool->finished_fd, LOOP_READ, on_finished, pool);
     int rc = 0;

@@ -55,7 +55,7 @@ int signals_watch(struct loop *loop, const struct signals_request *request, stru
     signals->fd = signalfd(-1, &signals->set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signals->fd < 0) {
         free(signals);
-        return error_set_errno(err, ERR_IO, errno, "cannot make a signalfd");
+        return error_set_errno(err, ERR_IO, errno, "cannot create a signalfd");
     }
     (void)pthread_sigmask(SIG_BLOCK, &signals->set, NULL);
     signals->io = loop_io_new(loop, signals->fd, LOOP_READ, on_signal, signals);

@@ -62,7 +62,7 @@ static void lose(struct dir_watch *watch, int wd)
 static void take_event(struct dir_watch *watch, const struct inotify_event *event)
 {
     if (event->mask & IN_Q_OVERFLOW) {
-        log_warn("controller", "file events were lost; looking at every watched VMFile");
+        log_warn("controller", "file events were lost; checking every watched VMFile");
         watch->heard(watch->context, NULL, NULL, false);
         return;
     }
@@ -180,7 +180,7 @@ struct dir_watch *dir_watch_new(struct loop *loop, dir_watch_fn *heard, void *co
     watch->context = context;
     watch->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (watch->fd < 0) {
-        log_warn("controller", "no inotify (%s): looking at watched VMFiles every two seconds",
+        log_warn("controller", "no inotify (%s): checking watched VMFiles every two seconds",
             strerrordesc_np(errno));
         return watch;
     }

@@ -270,7 +270,7 @@ static void on_looked(void *context, const struct error *err)
     bool is_news = false;
     entry->op = NULL;
     if (err) {
-        log_error("controller", "cannot follow '%s': %s", entry->path, err->message);
+        log_error("controller", "cannot apply the watched '%s': %s", entry->path, err->message);
         source_timing_failed(&entry->timing, now_ms);
     } else if (look->found.finding == SOURCE_FOUND_UNWATCHED) {
         entry->timing.due_ms = now_ms + 1000; /* the scan below drops it */

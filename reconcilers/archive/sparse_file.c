@@ -40,7 +40,8 @@ static int check_room(struct image_sink *sink, struct error *err)
     return fs_has_room(sink->fd, 0)
                ? 0
                : error_set(err, ERR_NO_SPACE,
-                     "'%s': what is left of its disk is kept for running VMs", sink->path);
+                     "no space for '%s': the rest of its disk is reserved for running VMs",
+                     sink->path);
 }
 
 static int write_at(struct image_sink *sink, const char *bytes, size_t n, struct error *err)
@@ -94,7 +95,7 @@ int image_sink_write(struct image_sink *sink, const void *bytes, size_t n, struc
         return image_stranger_error("what is packed in it", what, err);
     }
     if (sink->size + n > SIZE_MAX_UNPACKED) {
-        return error_set(err, ERR_IMAGE_FORMAT, "unpacked, it is larger than 1 TiB");
+        return error_set(err, ERR_IMAGE_FORMAT, "it is larger than 1 TiB when unpacked");
     }
     if (check_room(sink, err) < 0) {
         return -(int)err->code;

@@ -75,13 +75,13 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *context)
     }
     if (d->part.length >= 0 && d->at + (int64_t)n > d->part.length) {
         error_set(&d->failure, ERR_IMAGE_DOWNLOAD,
-            "the server sent more than the %lld bytes it named", (long long)d->part.length);
+            "the server sent more than the %lld bytes it announced", (long long)d->part.length);
         return CURL_WRITEFUNC_ERROR;
     }
     bool is_next_step = d->at / STEP_BYTES != (d->at + (int64_t)n) / STEP_BYTES;
     if (is_next_step && !fs_has_room(d->fd, n)) {
         error_set(&d->failure, ERR_NO_SPACE,
-            "'%s': what is left of its disk is kept for running VMs", d->part.path);
+            "no space for '%s': the rest of its disk is reserved for running VMs", d->part.path);
         return CURL_WRITEFUNC_ERROR;
     }
     if (fs_write_all(d->fd, bytes, n, &d->failure) < 0) {

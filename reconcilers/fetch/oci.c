@@ -240,7 +240,7 @@ static int check_digest(const struct lookup *l, struct error *err)
         return 0;
     }
     return error_set(
-        err, ERR_IMAGE_CHECKSUM, "the registry returned another manifest, of sha256:%s", found);
+        err, ERR_IMAGE_CHECKSUM, "the registry returned another manifest, sha256:%s", found);
 }
 
 static int choose(const struct lookup *l, struct oci_choice *ret, struct error *err)
@@ -252,7 +252,7 @@ static int choose(const struct lookup *l, struct oci_choice *ret, struct error *
         rc = oci_manifest_choose(buf_str(body), body->len, host_architecture(&name), ret, err);
     }
     if (rc == 0 && ret->is_manifest && l->is_indexed) {
-        return error_set(err, ERR_IMAGE_FORMAT, "its index leads to another index");
+        return error_set(err, ERR_IMAGE_FORMAT, "its index refers to another index");
     }
     return rc;
 }

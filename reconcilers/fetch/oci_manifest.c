@@ -27,7 +27,7 @@ static int take_digest(const json_t *descriptor, char ret_digest[DIGEST_SIZE], s
     const char *digits = digest && text_starts_with(digest, prefix) ? digest + strlen(prefix) : "";
     if (strspn(digits, "0123456789abcdef") != DIGEST_SIZE - 1 || digits[DIGEST_SIZE - 1]) {
         return error_set(
-            err, ERR_IMAGE_FORMAT, "the manifest has no sha256 digest of what it lists");
+            err, ERR_IMAGE_FORMAT, "the manifest has an entry without a sha256 digest");
     }
     memcpy(ret_digest, digits, DIGEST_SIZE);
     return 0;

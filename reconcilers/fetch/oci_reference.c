@@ -154,7 +154,8 @@ int oci_reference_parse(
     }
     if (!reference.target || !registry_is_valid(reference.registry) ||
         !repository_is_valid(reference.repository)) {
-        (void)error_set(err, ERR_IMAGE_NOT_FOUND, "'%s' is not an image in a registry", url);
+        (void)error_set(
+            err, ERR_IMAGE_NOT_FOUND, "'%s' is not the reference of an image in a registry", url);
         return error_help(err, "write oci://REGISTRY/REPOSITORY:TAG, such as "
                                "oci://ghcr.io/org/debian:12");
     }

@@ -46,11 +46,11 @@ static int take_sum(struct search *search, struct error *err)
     if (list->status != 200) {
         bool is_gone = list->status == 404 || list->status == 410;
         return error_set(err, is_gone ? ERR_IMAGE_NOT_FOUND : ERR_IMAGE_DOWNLOAD,
-            "the publisher's check sums at %s: HTTP status %ld", shown, list->status);
+            "the publisher's checksums at %s: HTTP status %ld", shown, list->status);
     }
     if (!image_sums_find(buf_str(&list->body), list->body.len, file, sum)) {
         return error_set(err, ERR_IMAGE_NOT_FOUND,
-            "the publisher's check sums at %s do not have %s", shown, file);
+            "the publisher's checksums at %s do not include %s", shown, file);
     }
     struct oci_layer *layer = search->layer;
     oci_layer_clear(layer);
@@ -79,7 +79,7 @@ static void on_list(void *context, const struct error *err)
     (void)error_wrap(&failure, "image '%s'", search->name);
     if (failure.code == ERR_IMAGE_NOT_FOUND) {
         (void)error_help(
-            &failure, "say where it is now, in ~/.config/vmctl/images.kdl: VMFile.kdl(5)");
+            &failure, "give its present URL in ~/.config/vmctl/images.kdl: see VMFile.kdl(5)");
     }
     op_finish(&search->op, &failure);
 }

@@ -128,7 +128,7 @@ static void on_time(void *context, const struct error *err)
     }
     self->trip_ms = clock_wall_ms(self->clock) - self->asked_ms;
     if (self->exit.status != 0 || !read_time(buf_str(&self->answer), &guest_ms)) {
-        refuse(self, "its date does not print the time in seconds");
+        refuse(self, "its `date` does not print the time in seconds");
         return;
     }
     int64_t off_ms = guest_ms - self->asked_ms - self->trip_ms / 2;
@@ -141,7 +141,7 @@ static void on_time(void *context, const struct error *err)
     } else if (self->n_sets < SETS_MAX) {
         set(self);
     } else {
-        refuse(self, "it was set, and is wrong again: something in the guest sets it, too");
+        refuse(self, "it was set and is wrong again: another program in the guest sets it");
     }
 }
 

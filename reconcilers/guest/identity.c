@@ -88,7 +88,8 @@ static int add_entropy(struct identity *self)
     enum { ENTROPY_BYTES = 64 };
     unsigned char bytes[ENTROPY_BYTES];
     if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes)) {
-        return error_set_errno(&self->err, ERR_IDENTITY, errno, "the host has no random numbers");
+        return error_set_errno(
+            &self->err, ERR_IDENTITY, errno, "the host provided no random numbers");
     }
     buf_add_str(&self->records, "E ");
     for (size_t i = 0; i < sizeof(bytes); i++) {

@@ -61,13 +61,13 @@ int http_probe_judge(const char *answer, struct error *err)
     answer = last_response(answer, &is_interim);
     int status = answer[0] ? parse_status(answer) : -1;
     if (!answer[0]) {
-        return error_set(err, ERR_PROBE, "the connection was closed without an answer");
+        return error_set(err, ERR_PROBE, "the connection was closed without a response");
     }
     if (status < 0) {
         return error_set(err, ERR_PROBE, "the port is not an HTTP/1 server");
     }
     if (status < FIRST_GOOD || status > LAST_GOOD) {
-        return error_set(err, ERR_PROBE, "the answer is status %d, not 200 to 399", status);
+        return error_set(err, ERR_PROBE, "the response has status %d, not 200 to 399", status);
     }
     return 0;
 }

@@ -174,7 +174,7 @@ static void start_probe(struct probe_round *round)
         round->inner = start_command(round, timeout_ms);
     } else { /* a record from before the VM lost its `ssh`: VMFiles are checked */
         struct error err = {.code = ERR_NONE};
-        error_set(&err, ERR_PROBE, "it runs over SSH, and this VM has none");
+        error_set(&err, ERR_PROBE, "it runs over SSH, which this VM does not have");
         round_finish(round, &err);
     }
 }

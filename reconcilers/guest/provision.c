@@ -356,7 +356,7 @@ static enum stage after_detached(struct provision *provision)
         if (!provision->must_exist) {
             return fall_back_to_attached(provision);
         }
-        fail_lost(provision, provision->are_lost ? "vmctld was restarted before it had begun"
+        fail_lost(provision, provision->are_lost ? "vmctld was restarted before it started"
                                                  : "the VM was restarted while it ran");
         break;
     }
@@ -476,8 +476,7 @@ static void on_start(void *context)
     }
     if (provision->are_lost) {
         provision_log_note(provision->log,
-            "vmctld was restarted and does not know its secrets any more: what it prints from here "
-            "on is not shown");
+            "vmctld was restarted and no longer knows its secrets: further output is not shown");
     }
     start_stage(provision, first[provision->kind]);
 }

@@ -213,7 +213,7 @@ void provision_log_output(struct provision_log *log, const char *bytes, size_t n
     log->n_output += n;
     if (n > room && !log->is_cut) {
         log->is_cut = true;
-        put_line(log, "more output than is kept: the rest is dropped");
+        put_line(log, "more output than the log keeps: the rest is dropped");
     }
 }
 

@@ -234,7 +234,8 @@ int image_convert_error(const char *title, const struct image_conversion *conver
     name_as_asked_for(conversion, title, &failure);
     if (!conversion->format && output[0]) {
         error_set(err, ERR_IMAGE_FORMAT, "%s is damaged: %s", title, failure.message);
-        return error_help(err, "get the image again (see what is wrong: qemu-img check IMAGE)");
+        return error_help(
+            err, "download or copy the image again (see the errors: qemu-img check IMAGE)");
     }
     if (!conversion->format) {
         return child_error(err, ERR_IMAGE_CONVERSION, &failure, "cannot check %s", title);

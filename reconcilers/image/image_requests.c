@@ -158,7 +158,7 @@ static int start_pull(struct job *job, struct error *err)
     cleanup_free char *sha256 = json_copy_text(job->request, "pin");
     const char *name = json_text(job->request, "name");
     if (!url || (name && !image_name_is_valid(name))) {
-        return error_set(err, ERR_USAGE, "no URL, or a name that cannot be one");
+        return error_set(err, ERR_USAGE, "no URL, or an invalid name");
     }
     bool is_named = json_flag(job->request, "named", false);
     struct spec_image image = {
@@ -214,7 +214,8 @@ static int execute(struct job *job, struct error *err)
             .is_dry_run = json_flag(job->request, "dryRun", true)};
         return template_remove(w->host, &order, job->request, err);
     }
-    return error_set(err, ERR_USAGE, "this controller cannot '%s' images", verb ? verb : "");
+    return error_set(
+        err, ERR_USAGE, "this controller does not support '%s' for images", verb ? verb : "");
 }
 
 static struct job *begin_job(struct image_requests *w, const char *key, const json_t *request)

@@ -257,7 +257,8 @@ static int find_named(struct image_work *work, struct error *err)
     const struct named_image *image = image_names_find(&names, name);
     if (!image) {
         error_set(err, ERR_IMAGE_NOT_FOUND, "the catalogue has no image '%s'", name);
-        return error_help(err, "see what it has: vmctl image search; add it in %s", names.own_path);
+        return error_help(
+            err, "list its images: vmctl image search; or add it to %s", names.own_path);
     }
     work->image.arch = image->arch;
     work->from = mem_strdup(image->url);
@@ -318,7 +319,7 @@ static int run_file_url(struct image_work *work, const atomic_bool *is_cancelled
 {
     cleanup_free char *path = url_file_path(work->image.location);
     if (!path) {
-        return error_set(err, ERR_IMAGE_NOT_FOUND, "'%s' is not a URL of a file of this host",
+        return error_set(err, ERR_IMAGE_NOT_FOUND, "'%s' is not the URL of a file on this host",
             work->image.location);
     }
     char stamp[DIGEST_SIZE];

@@ -133,7 +133,7 @@ static int create_overlay(const struct disk_files *files, enum image_format form
         return 0;
     }
     err->code = err->code == ERR_NO_SPACE ? ERR_NO_SPACE : ERR_OVERLAY;
-    return error_wrap(err, "cannot make disk '%s'", files->overlay_path);
+    return error_wrap(err, "cannot create disk '%s'", files->overlay_path);
 }
 
 static int disk_look(void *context, const atomic_bool *is_cancelled, struct error *err)
@@ -282,8 +282,8 @@ static int refuse_disk(const struct disk_check *check, const char *what, struct 
     cleanup_free char *new_disk = describe_new_disk(check);
     error_set(err, ERR_OVERLAY, "the disk '%s' %s", check->overlay_path, what);
     return error_help(err,
-        "put it back from a backup (then: vmctl start %s), or give the VM a new disk, which loses "
-        "what was on this one: %s",
+        "restore it from a backup (then: vmctl start %s), or give the VM a new disk, which loses "
+        "the data of this one: %s",
         check->vm_name, new_disk);
 }
 
@@ -328,8 +328,8 @@ static int check_length(const struct disk_check *check, struct error *err)
     error_set(err, ERR_OVERLAY, "the disk '%s' is cut off: it had %llu bytes and has %lld",
         check->overlay_path, (unsigned long long)check->file_bytes, (long long)size);
     return error_help(err,
-        "put it back from a backup; or take what is left, with zeros for the rest: truncate -s "
-        "%llu %s; or a new disk: %s",
+        "restore it from a backup; or keep the rest, padded with zeros: truncate -s %llu %s; or "
+        "give the VM a new disk: %s",
         (unsigned long long)check->file_bytes, check->overlay_path, new_disk);
 }
 
@@ -346,11 +346,11 @@ static int disk_look_before_start(void *context, const atomic_bool *is_cancelled
         return refuse_disk(check, "was replaced or damaged: it is not a qcow2 file", err);
     }
     if (info.virtual_size < check->disk_bytes) {
-        return refuse_disk(check, "was replaced: it is smaller than the one that was used", err);
+        return refuse_disk(check, "was replaced: it is smaller than the disk that was used", err);
     }
     if (check->image_path && !text_eq(info.backing, check->image_path) &&
         !text_eq(info.backing, check->moved_path)) {
-        return refuse_disk(check, "was replaced: its base is another file", err);
+        return refuse_disk(check, "was replaced: it has another base image", err);
     }
     return check_length(check, err);
 }

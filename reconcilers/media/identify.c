@@ -77,7 +77,7 @@ static int gather(void *context, const atomic_bool *is_cancelled, struct error *
     buf_printf(records, "X sh /run/vmctl-take-identity '%s'\n", g->spec->ssh.user);
     return rc < 0 || !records->is_full
                ? rc
-               : error_set(err, ERR_IDENTITY, "what the guest is to have of its own is too long");
+               : error_set(err, ERR_IDENTITY, "the guest's own identity is too long");
 }
 
 static void free_gathering(void *context)

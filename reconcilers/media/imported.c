@@ -64,8 +64,8 @@ static void take_volume(void *context, int dir_fd, const char *member)
     cleanup_free char *dir = mem_strndup(to, strlen(to) - strlen("/volume.qcow2"));
     if (fs_make_dirs(dir, 0700, work->err) == 0 && take_file(from, to, work->err) < 0) {
         (void)error_help(work->err,
-            "destroy '%s', then import it again; if the volume can go, first: "
-            "vmctl volume rm %s",
+            "destroy '%s', then import it again; if you do not need the volume, first: vmctl "
+            "volume rm %s",
             work->vm_name, name);
     }
 }
@@ -104,7 +104,7 @@ static int do_take(void *context, const atomic_bool *is_cancelled, struct error 
     rc = rc < 0 ? rc : take_files(work, err);
     if (rc == 0 && !fs_exists(disk)) {
         (void)error_set(err, ERR_SNAPSHOT_NOT_FOUND, "the files of the import are gone");
-        rc = error_help(err, "destroy it, and import it again: vmctl destroy %s", work->vm_name);
+        rc = error_help(err, "destroy it, then import it again: vmctl destroy %s", work->vm_name);
     }
     if (rc == 0 && fs_exists(host_key)) {
         rc = seed_write_known_hosts(&work->paths, work->vm_name, err);

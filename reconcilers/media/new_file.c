@@ -38,7 +38,7 @@ int new_file_make(const char *path, mode_t mode, uint64_t size, const struct fil
     }
     if (err->code) {
         (void)unlink(made);
-        return error_wrap(err, "cannot make '%s'", path);
+        return error_wrap(err, "cannot create '%s'", path);
     }
     return 0;
 }

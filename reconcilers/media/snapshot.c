@@ -117,7 +117,7 @@ static void forget_kept(const struct snapshot_work *work)
         return;
     }
     if (disk_files_restore(work->vm_dir, stem, &never, &err) < 0) {
-        log_warn("snapshot", "'%s' stays, with what the disk had: %s", stem, err.message);
+        log_warn("snapshot", "'%s' stays, with the disk's data: %s", stem, err.message);
     } else {
         (void)remove_files(work, work->token, &err);
     }
@@ -129,7 +129,7 @@ static int refuse_file(
     const char *vm = work->recorded.vm, *name = work->recorded.name;
     (void)error_set(err, ERR_OVERLAY, "snapshot '%s' of vm '%s': '%s' %s", name, vm, path, what);
     return error_help(err,
-        "put the file back from a backup, or give the snapshot up: vmctl snapshot rm %s %s", vm,
+        "restore the file from a backup, or remove the snapshot: vmctl snapshot rm %s %s", vm,
         name);
 }
 
@@ -154,14 +154,15 @@ static int check_snapshot_file(
     int rc = is_known ? image_inspect(path, &info, &cause)
                       : image_inspect_whole(path, path, &info, &cause);
     if (rc < 0 || info.format != IMAGE_QCOW2) {
-        return refuse_file(work, path, "was replaced or damaged: it is no whole qcow2 file", err);
+        return refuse_file(
+            work, path, "was replaced or damaged: it is not a complete qcow2 file", err);
     }
     if (info.virtual_size < work->recorded.disk_bytes) {
         return refuse_file(work, path, "was replaced: its disk is smaller", err);
     }
     if (work->recorded.base && !text_eq(info.backing, work->recorded.base) &&
         !text_eq(info.backing, work->recorded.present_base)) {
-        return refuse_file(work, path, "was replaced: its base is another file", err);
+        return refuse_file(work, path, "was replaced: it has another base image", err);
     }
     return 0;
 }
@@ -435,7 +436,7 @@ static int do_clone(void *context, const atomic_bool *is_cancelled, struct error
                               : copy_snapshot(work, is_cancelled, err);
     }
     return rc == -ERR_SNAPSHOT_NOT_FOUND
-               ? error_help(err, "destroy the clone, and make it again: vmctl clone VM NEW")
+               ? error_help(err, "destroy the clone, then clone again: vmctl clone VM NEW")
                : rc;
 }
 

@@ -89,7 +89,7 @@ static int publish_volume(const char *new, const char *path, struct error *err)
 {
     bool is_there = renameat2(AT_FDCWD, new, AT_FDCWD, path, RENAME_NOREPLACE) == 0 ||
                     (errno == EINVAL && link(new, path) == 0) || fs_exists(path);
-    int rc = is_there ? 0 : error_set_errno(err, ERR_IO, errno, "cannot make '%s'", path);
+    int rc = is_there ? 0 : error_set_errno(err, ERR_IO, errno, "cannot create '%s'", path);
     (void)unlink(new);
     return rc;
 }
@@ -124,8 +124,7 @@ static int check_volume(
     const double gib = 1 << 30;
     if (bytes == VOLUME_IS_FOREIGN) {
         (void)error_set(err, ERR_OVERLAY,
-            "volume '%s': '%s' is not a qcow2 file, or one that needs another file", volume->name,
-            path);
+            "volume '%s': '%s' is not a qcow2 file, or needs another file", volume->name, path);
         return error_help(err,
             "move it away, or copy the image into it: qemu-img convert -O qcow2 IMAGE %s", path);
     }
@@ -148,7 +147,7 @@ static int refuse_fault(const struct spec_volume *volume, const char *path, enum
         "volume '%s': '%s' %s, and had %llu bytes when a VM last used it", volume->name, path,
         words[fault], (unsigned long long)used);
     return error_help(err,
-        "put it back from a backup; or, for a new and empty volume: %s%s%svmctl volume rm %s; then "
+        "restore it from a backup; or, for a new and empty volume: %s%s%svmctl volume rm %s; then "
         "start the VM",
         fault == VOLUME_GONE ? "" : "rm '", fault == VOLUME_GONE ? "" : path,
         fault == VOLUME_GONE ? "" : "'; ", volume->name);

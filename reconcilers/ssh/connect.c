@@ -269,8 +269,8 @@ static enum ssh_progress no_key_left(struct opening *opening, struct error *err)
     if (opening->tried.len == 0) { /* booting further cannot help */
         error_set(err, ERR_KEY_UNREADABLE, "there is no private key to log in with");
         error_help(err,
-            "name one that the guest knows: `private-key` of `ssh` in the VMFile; or write "
-            "`cloud-init`, with which a new disk gets a key of vmctl's: vmctl up --recreate");
+            "give a key that the guest accepts: `private-key` of `ssh` in the VMFile; or add "
+            "`cloud-init`, which gives a new disk a key of vmctl: vmctl up --recreate");
     } else {
         error_set(err, ERR_SSH_AUTH, "the guest refused user '%s' with each of these keys: %s",
             opening->user, buf_str(&opening->tried));
@@ -313,7 +313,7 @@ static enum ssh_progress offer_key(struct opening *opening, struct error *err)
         /* A server may hang up on a client that tries too many keys (sshd_config(5), MaxAuthTries).
          */
         error_set(err, ERR_SSH_AUTH,
-            "the guest closed the connection after it refused user '%s' these keys: %s",
+            "the guest closed the connection after it refused these keys for user '%s': %s",
             opening->user, buf_str(&opening->tried));
         return SSH_FAILED;
     }

@@ -76,7 +76,7 @@ static void take_answer(struct detached *detached)
     uint64_t status;
     if (text_eq(word, "running")) {
         struct error err = {.code = ERR_NONE};
-        error_set(&err, ERR_SSH, "the guest ended the connection while the command runs on");
+        error_set(&err, ERR_SSH, "the guest closed the connection while the command keeps running");
         op_finish(&detached->op, &err);
         return;
     }

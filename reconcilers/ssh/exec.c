@@ -57,7 +57,7 @@ static enum ssh_progress step_start(struct exec *exec, struct error *err)
     int rc = libssh2_channel_exec(exec->channel, exec->command);
     if (rc != 0) {
         return ssh_blocked_or_fail(
-            exec->task.session, rc, err, "the guest does not start the command");
+            exec->task.session, rc, err, "the guest refused to start the command");
     }
     bool has_input = exec->input_path || exec->input_text;
     return exec_enter(exec, has_input ? EXEC_INPUT : EXEC_INPUT_END);

@@ -45,7 +45,7 @@ static int private_key_check(const char *path, const char *pem, struct error *er
         error_set(err, ERR_KEY_UNREADABLE, "cannot use key '%s': it is encrypted with a passphrase",
             path);
         return error_help(
-            err, "with ssh-agent: vmctl ssh NAME; for vmctld name a key without a passphrase");
+            err, "use it with ssh-agent: vmctl ssh NAME; vmctld needs a key without a passphrase");
     }
     return 0;
 }

@@ -198,7 +198,7 @@ int ssh_session_attach(struct ssh_session *session, int fd_take, struct error *e
     session->io = loop_io_new(session->loop, fd_take, 0, on_socket, session);
     session->ssh = libssh2_session_init_ex(on_alloc, on_free, on_realloc, session);
     if (!session->ssh) {
-        return error_set(err, ERR_SSH, "cannot make an SSH session: libssh2 failed to start");
+        return error_set(err, ERR_SSH, "cannot create an SSH session: libssh2 failed to start");
     }
     libssh2_session_set_blocking(session->ssh, 0);
     libssh2_keepalive_config(session->ssh, 1, 1);

@@ -90,7 +90,7 @@ static const char *status_text(unsigned long status)
     case LIBSSH2_FX_QUOTA_EXCEEDED:
         return "no space left in the guest";
     case LIBSSH2_FX_FAILURE:
-        return "the guest's SFTP server failed (is its disk full, or a directory in the way?)";
+        return "the guest's SFTP server failed (is its disk full, or the target a directory?)";
     default:
         return "the guest's SFTP server refused";
     }

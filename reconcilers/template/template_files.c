@@ -323,7 +323,7 @@ void template_sweep(struct reconciler_host *host, bool is_start)
     }
     const json_t *removed = json_object_get(answer, "removed");
     for (size_t i = 0; i < json_array_size(removed); i++) {
-        log_info("template", "%.*s: removed, nothing had cloned it for two weeks", TEMPLATE_DIGITS,
-            json_text(json_array_get(removed, i), "digest"));
+        log_info("template", "%.*s: removed, as no VM was cloned from it for two weeks",
+            TEMPLATE_DIGITS, json_text(json_array_get(removed, i), "digest"));
     }
 }

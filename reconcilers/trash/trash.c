@@ -190,11 +190,11 @@ int removal_check_orphans(struct reconciler_host *host, struct error *err)
         buf_printf(&text, "%s%s", i ? " " : "", names.items[i]);
     }
     (void)error_set(err, ERR_VM_CONFLICT,
-        "disks without a record, which may lie on any image or template: %s", buf_str(&text));
+        "disks without a record, which may depend on any image or template: %s", buf_str(&text));
     cleanup_free char *directory = paths_path(host->paths, names.items[0]);
     return error_help(err,
-        "take them back, with `vmctl up` of its VMFile (vmctld(8), DATA DIRECTORY); one that is "
-        "not wanted: rm -r '%s'",
+        "take them back: `vmctl up` with their VMFile (vmctld(8), DATA DIRECTORY); or remove one: "
+        "rm -r '%s'",
         directory);
 }
 

@@ -83,8 +83,8 @@ static int make_words(const struct vm_env *env, struct words *words, struct erro
     ssh_options_add_key_paths(&options, env->host->paths, env->spec);
     const struct ssh_option *unfit = ssh_options_unfit(&options);
     if (unfit) {
-        return error_set(
-            err, ERR_FORWARD, "ssh takes no line end in %s: '%s'", unfit->keyword, unfit->value);
+        return error_set(err, ERR_FORWARD, "ssh does not accept a line break in %s: '%s'",
+            unfit->keyword, unfit->value);
     }
     for (size_t i = 0; i < options.count; i++) {
         words_add(words, mem_printf("-o%s=%s", options.items[i].keyword, options.items[i].value));

@@ -60,13 +60,13 @@ static int check_socket_place(const char *socket, struct error *err)
     const char *path = dir[0] ? dir : "/";
     if (stat(path, &st) < 0) {
         return error_set_errno(
-            err, ERR_FORWARD, errno, "the socket '%s' cannot be made in '%s'", socket, path);
+            err, ERR_FORWARD, errno, "cannot create the socket '%s' in '%s'", socket, path);
     }
     bool is_private = (st.st_uid == geteuid() || st.st_uid == 0) && (st.st_mode & 022) == 0;
     if (!S_ISDIR(st.st_mode) || !is_private) {
         (void)error_set(err, ERR_FORWARD,
-            "the socket '%s' is not made: others can write to its directory", socket);
-        return error_help(err, "take that from them: chmod go-w '%s'; or choose another", path);
+            "the socket '%s' is not created: other users can write to its directory", socket);
+        return error_help(err, "deny that: chmod go-w '%s'; or choose another", path);
     }
     return 0;
 }
@@ -95,11 +95,12 @@ int host_socket_link(const struct paths *paths, const char *vm_name,
     }
     if (errno == EEXIST) {
         (void)error_set(err, ERR_FORWARD,
-            "the socket '%s' is not made: something is there that is not vmctl's", forward->socket);
-        return error_help(err, "remove it, or choose another path");
+            "the socket '%s' is not created: the path has a file that is not vmctl's",
+            forward->socket);
+        return error_help(err, "remove that file, or choose another path");
     }
     return error_set_errno(
-        err, ERR_FORWARD, errno, "the socket '%s' cannot be made", forward->socket);
+        err, ERR_FORWARD, errno, "cannot create the socket '%s'", forward->socket);
 }
 
 void host_socket_unlink(

@@ -232,8 +232,8 @@ static bool is_awaiting(const struct tunnel *tunnel)
 /* What the guest is to lose it loses without its help, too: all is made again without that one. */
 static void cut_off(struct tunnel *tunnel, struct link *link, const char *why)
 {
-    log_warn("tunnel", "%s: the socket '%s' is taken from its guest by force: %s", tunnel->vm_name,
-        link->forward->socket, why);
+    log_warn("tunnel", "%s: cannot remove the socket '%s' in the guest in order: %s",
+        tunnel->vm_name, link->forward->socket, why);
     companion_end(tunnel->host, tunnel->vm_name);
 }
 
@@ -252,7 +252,7 @@ static void refuse_in_guest(struct tunnel *tunnel, struct link *link, const char
     cleanup_buf struct buf shown = BUF_INIT(0);
     text_add_printable(&shown, words, strnlen(words, SHOWN_MAX));
     cleanup_free char *why = mem_printf(
-        "the guest's socket '%s' is not made: %s", link->forward->guest_socket, buf_str(&shown));
+        "the guest's socket '%s' is not created: %s", link->forward->guest_socket, buf_str(&shown));
     fail_link(tunnel, link, why);
 }
 
@@ -261,7 +261,7 @@ static void refuse_in_guest(struct tunnel *tunnel, struct link *link, const char
 static void take_target(struct tunnel *tunnel, struct link *link, const char *target)
 {
     if (!socket_path_is_valid(target) || (link->target && !text_eq(link->target, target))) {
-        fail_link(tunnel, link, "the guest does not say where its socket is");
+        fail_link(tunnel, link, "the guest does not report where its socket is");
         return;
     }
     char *copy = mem_strdup(target);

@@ -288,7 +288,7 @@ static int64_t act_begin_stop(struct pass *pass)
 {
     if (!pass->situation.has_instance) {
         vm_patch_event(pass->patch, true, REASON_DRIFT_CORRECTED,
-            "its record was lost while it ran; it is started again on its disk");
+            "its record was lost while it ran; it is restarted on its disk");
     }
     struct situation asked = pass->situation; /* what the user asks for */
     asked.is_halted = false;
@@ -552,7 +552,7 @@ static int check_backend(const struct pass *pass, struct error *err)
         error_set(err, ERR_BACKEND_UNAVAILABLE,
             "vm '%s' cannot be suspended: backend \"%s\" does not support it", pass->vm->name,
             backend->name);
-        return error_help(err, "let it run: vmctl resume %s, or stop it: vmctl stop %s",
+        return error_help(err, "resume it: vmctl resume %s, or stop it: vmctl stop %s",
             pass->vm->name, pass->vm->name);
     }
     bool is_needed = action == ACTION_FETCH_IMAGE || action == ACTION_PREPARE ||

@@ -130,7 +130,7 @@ static int check_declared(const struct pass *pass, struct error *err)
             return is_port ? error_help(err,
                                  "choose another host port, or stop the other VM: vmctl stop %s",
                                  holder)
-                           : error_help(err, "choose another one for one of them");
+                           : error_help(err, "choose another one for one of the VMs");
         }
     }
 }
@@ -347,7 +347,7 @@ static int choose_address(struct pass *pass, size_t i, struct error *err)
     if (!chosen) {
         (void)error_set(
             err, ERR_VM_CONFLICT, "every address of network '%s' is in use", network->network);
-        return error_help(err, "put some of its VMs on a network of another name");
+        return error_help(err, "move some of its VMs to a network of another name");
     }
     free(*address);
     *address = chosen;

@@ -48,8 +48,8 @@ int64_t clock_act(struct pass *pass)
     if (!pass->situation.expects_ssh && !has_agent) {
         pass->patch->status->clock = (struct vm_clock){.slept_ms = slept_ms};
         vm_patch_event(pass->patch, true, REASON_CLOCK_NOT_SET,
-            "the guest stood still, and its clock may be behind: without SSH and without an "
-            "agent vmctl cannot set it");
+            "the guest was stopped and its clock may be behind; vmctl cannot set it without SSH or "
+            "an agent");
         return VERDICT_NOW;
     }
     vm_begin(vm, ACTION_SET_CLOCK, pass->view->desired->generation);
@@ -72,13 +72,13 @@ bool clock_record(struct pass *pass)
     pass->patch->status->clock = (struct vm_clock){.slept_ms = pass->vm->outcome->slept_ms};
     if (result->refusal && result->off_ms == 0) {
         vm_patch_event(pass->patch, true, REASON_CLOCK_NOT_SET,
-            "the guest stood still, and its clock cannot be checked: %s", result->refusal);
+            "the guest was stopped and its clock cannot be checked: %s", result->refusal);
     } else if (result->refusal) {
         vm_patch_event(pass->patch, true, REASON_CLOCK_NOT_SET,
             "the guest's clock is %.1f s %s and cannot be set: %s", off_s, side, result->refusal);
     } else if (result->was_set) {
         vm_patch_event(pass->patch, false, REASON_CLOCK_SET,
-            "the guest's clock was %.1f s %s and is set to the host's", off_s, side);
+            "the guest's clock was %.1f s %s and was set to the host's", off_s, side);
     }
     return true;
 }

@@ -97,9 +97,9 @@ PREDICATE(is_image_changed, pass->media.is_image_changed)
 MESSAGE(image_changed_message, mem_strdup("it is not the one this VM's disk was made on"))
 PREDICATE(is_image_unsure, pass->media.is_image_unsure)
 MESSAGE(image_unsure_message,
-    mem_printf("it was touched or moved: %s", pass->view->desired->power == POWER_STOPPED
-                                                  ? "its bytes are compared at the next start"
-                                                  : "comparing its bytes"))
+    mem_printf("its timestamp or path changed: %s", pass->view->desired->power == POWER_STOPPED
+                                                        ? "its bytes are compared at the next start"
+                                                        : "comparing its bytes"))
 PREDICATE(is_image_of_url, pass->env.spec->image.kind != IMAGE_FILE)
 PREDICATE(is_fetching, pass->vm->op_action == ACTION_FETCH_IMAGE && !pass->media.has_image)
 PREDICATE(is_fetching_url, is_fetching(pass) && is_image_of_url(pass))
@@ -162,8 +162,8 @@ static void report_down(struct pass *pass, enum condition_type type)
     } else if (reason == REASON_WAITING_FOR_DEPENDENCY) {
         message = mem_strdup(pass->missing.names);
     } else if (reason == REASON_HOST_SHUTDOWN) {
-        message = mem_strdup("shut down with the host: it is started when the host has booted, or "
-                             "by `vmctl controller start`");
+        message = mem_strdup("shut down with the host: it starts after the next boot, or with "
+                             "`vmctl controller start`");
     } else if (reason == REASON_STOPPED && restart->last_cause == EXIT_BY_USER) {
         message = mem_strdup(restart->last_message); /* how it stopped */
     }
@@ -367,8 +367,9 @@ PREDICATE(are_steps_appended, pass->steps_state == STEPS_APPENDED)
 PREDICATE(is_step_failed, pass->patch->status->provision.is_failed)
 PREDICATE(is_step_failing, is_step_failed(pass) && is_failure_of(pass, CONDITION_PROVISIONED))
 PREDICATE(are_steps_left_out, pass->steps_state == STEPS_LEFT_OUT)
-MESSAGE(left_out_message, mem_printf("left out from step %u on, as requested (--no-provision)",
-                              pass->patch->status->provision.total + 1))
+MESSAGE(left_out_message,
+    mem_printf("steps from step %u on were left out, as requested (--no-provision)",
+        pass->patch->status->provision.total + 1))
 PREDICATE(were_steps_run, pass->patch->status->provision.digest[0])
 
 static const struct rule provisioned_rules[] = {
@@ -447,14 +448,15 @@ PREDICATE(is_apply_pending, diff_of(pass)->count > 0 && hot_change_is_pending(pa
 PREDICATE(is_being_applied, is_apply_pending(pass) && !has_applying_failed(pass) &&
                                 pass->situation.run_state == RUN_STATE_RUNNING)
 PREDICATE(is_guest_growing, pass->situation.is_growth_due && !pass->patch->status->growth.refusal)
-MESSAGE(growing_message, mem_strdup("the guest is being made to use what was added"))
+MESSAGE(growing_message, mem_strdup("the guest is being made to use the added resources"))
 PREDICATE(has_not_grown, pass->situation.is_alive && pass->patch->status->growth.refusal)
-MESSAGE(not_grown_message, mem_printf("but in the guest: %s", pass->patch->status->growth.refusal))
+MESSAGE(
+    not_grown_message, mem_printf("but not in the guest: %s", pass->patch->status->growth.refusal))
 PREDICATE(
     needs_recreate, pass->media.is_outdated || diff_of(pass)->strongest == DISPOSITION_RECREATE)
 PREDICATE(needs_restart, diff_of(pass)->strongest == DISPOSITION_RESTART)
 PREDICATE(are_steps_outdated, pass->steps_state == STEPS_CHANGED && pass->env.spec->n_steps > 0)
-MESSAGE(outdated_message, mem_strdup("the provision steps changed since they were run"))
+MESSAGE(outdated_message, mem_strdup("the provision steps changed since they ran"))
 
 static const struct rule synced_rules[] = {
     {is_source_failing, .report = report_source_invalid},

@@ -149,8 +149,8 @@ void pass_record_new_disk(struct pass *pass)
     }
     pass_reset_provision(pass);
     vm_patch_event(pass->patch, false, REASON_PREPARING, "disk discarded, %s",
-        is_stale        ? "because it was not shut down in order"
-        : is_half_woken ? "because its guest ended before it was itself"
+        is_stale        ? "because it was not shut down cleanly"
+        : is_half_woken ? "because its guest ended before it had its own identity"
                         : "as requested");
     template_note_steps(pass);
 }
@@ -190,9 +190,8 @@ int64_t pass_quarantine(struct pass *pass)
     cleanup_free char *flat = vm_name_flat(name);
     if (store_may_have_lost(pass->vm->host->store, name)) {
         log_warn("vm",
-            "%s: no record of this VM, and it may have been in a store that is gone; its files "
-            "stay "
-            "in 'vms/%s', and `vmctl up` of its VMFile takes its disk back",
+            "%s: no record of this VM, perhaps because its store is gone; its files stay in "
+            "'vms/%s', and `vmctl up` with its VMFile takes its disk back",
             name, flat);
         return VERDICT_WHEN_WOKEN;
     }

@@ -105,8 +105,8 @@ static void exit_report(struct pass *pass, enum exit_cause cause)
         [EXIT_HOST_SHUTDOWN] = {REASON_HOST_SHUTDOWN, "shut down with the host"},
         [EXIT_LIVENESS_FAILED] = {REASON_LIVENESS_FAILED,
             "stopped because its `live` probes failed"},
-        [EXIT_SHARE_LOST] = {REASON_SHARE_LOST, "stopped to get back its shared folder"},
-        [EXIT_TPM_LOST] = {REASON_TPM_LOST, "stopped to get back its TPM"},
+        [EXIT_SHARE_LOST] = {REASON_SHARE_LOST, "stopped to restore its shared folder"},
+        [EXIT_TPM_LOST] = {REASON_TPM_LOST, "stopped to restore its TPM"},
         [EXIT_SAVED] = {REASON_SUSPENDED, "its memory is on disk"},
     };
     bool has_more = is_failure(cause) || cause == EXIT_BY_USER || cause == EXIT_HOST_SHUTDOWN;

@@ -175,8 +175,9 @@ static void add_socket(
     const char *holder = key ? input->holder(input->context, key) : NULL;
     added->is_leased = !holder;
     if (holder) {
-        cleanup_free char *why = mem_printf(
-            "the socket '%s' is vm '%s's: stop that, or choose another path", wanted->host, holder);
+        cleanup_free char *why =
+            mem_printf("the socket '%s' belongs to vm '%s': stop that VM, or choose another path",
+                wanted->host, holder);
         set_refusal(added, why);
     } else if (key) {
         add_key(&plan->leases, &plan->n_leases, TAKE_PTR(key));
@@ -244,7 +245,7 @@ static void add_port(const struct forward_input *input, const struct tunnel_port
     uint16_t host_port = is_full ? 0 : choose_host_port(input, plan, port->port);
     cleanup_free char *problem =
         is_full      ? mem_printf("%d ports are forwarded already", FORWARD_PORTS_MAX)
-        : !host_port ? mem_strdup("no port of this host is free")
+        : !host_port ? mem_strdup("this host has no free port")
                      : NULL;
     if (problem && ++*n_named > NAMED_MAX) {
         return;

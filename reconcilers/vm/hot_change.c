@@ -189,11 +189,11 @@ bool hot_change_record_guest(struct pass *pass)
     pass->vm->growth_due_ms = pass->now_ms + RETRY_MS;
     if (result->done) {
         vm_patch_event(pass->patch, false, REASON_GUEST_GREW,
-            "the guest was made to use what was added: %s", result->done);
+            "the guest now uses the added resources: %s", result->done);
     }
     if (result->refusal && !is_known) {
         vm_patch_event(pass->patch, true, REASON_GUEST_NOT_GROWN,
-            "the guest does not use all that was added: %s", result->refusal);
+            "the guest does not use all of the added resources: %s", result->refusal);
     }
     free(growth->refusal);
     growth->refusal = TAKE_PTR(result->refusal);

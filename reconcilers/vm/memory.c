@@ -27,7 +27,7 @@ static char *host_mismatch(
     const char *made_on = record ? record->memory.host : NULL;
     return err->code                ? mem_strdup(err->message)
            : !made_on               ? mem_strdup("the template has no memory")
-           : !host                  ? mem_strdup("this host cannot load memory")
+           : !host                  ? mem_strdup("this host cannot load saved memory")
            : text_eq(made_on, host) ? NULL
                                     : mem_printf("the template was frozen by another host or "
                                                  "QEMU: %s; this is %s",
@@ -41,7 +41,7 @@ static char *spec_mismatch(const struct vm_spec *spec, const struct template_rec
     cleanup_free char *key = template_key(spec, record->image_id);
     cleanup_free char *difference =
         text_eq(key, record->key) ? NULL : template_key_difference(record->key, key);
-    return difference ? mem_printf("the VMFile asks for another machine than its template was: %s",
+    return difference ? mem_printf("the VMFile describes another machine than its template: %s",
                             difference)
                       : NULL;
 }
@@ -94,8 +94,8 @@ int64_t memory_insist(struct pass *pass, const char *why)
     (void)error_set(
         &err, ERR_TEMPLATE, "vm '%s' cannot be woken from a template: %s", pass->vm->name, why);
     (void)error_help(&err,
-        "see vmctl template list; or write warm \"auto\", which boots what cannot be woken; or for "
-        "once: vmctl up --cold --name %s",
+        "see: vmctl template list; or write warm \"auto\", which boots the VM instead; or once: "
+        "vmctl up --cold --name %s",
         pass->vm->name);
     return pass_fail(pass, &err);
 }
@@ -139,7 +139,7 @@ int64_t memory_boot_cold(struct pass *pass)
     struct vm_status *status = pass->patch->status;
     bool is_unwanted = pass->view->desired->is_cold;
     const char *mismatch = status->warm.cold ? NULL
-                           : is_unwanted     ? "not wanted (--cold)"
+                           : is_unwanted     ? "not used (--cold)"
                                              : pass->wake_mismatch;
     const char *why = mismatch ? mismatch : status->warm.cold;
     if (pass->env.spec->warm == WARM_REQUIRE && !is_unwanted) {
@@ -234,7 +234,7 @@ bool memory_record_identified(struct pass *pass)
     memcpy(pass->vm->identified_instance_id, status->instance.instance_id, TEXT_ID_SIZE);
     status->prepared.wake = WAKE_NONE;
     vm_patch_event(pass->patch, false, REASON_CLONED,
-        "woken from the memory of template %.*s, and itself, in %.2f s", TEMPLATE_DIGITS,
+        "woken from the memory of template %.*s, with its own identity, in %.2f s", TEMPLATE_DIGITS,
         status->prepared.template_digest, (double)(took_ms > 0 ? took_ms : 0) / 1000);
     return true;
 }
@@ -277,9 +277,9 @@ bool memory_record_guest_end(struct pass *pass, enum exit_cause cause)
     if (pass->situation.wake != WAKE_BEGUN) {
         return false;
     }
-    cleanup_free char *why = mem_printf("%s before it was itself", ends[cause].what);
+    cleanup_free char *why = mem_printf("%s before it had its own identity", ends[cause].what);
     note_cold(pass, why);
-    vm_patch_event(pass->patch, true, ends[cause].reason, "%s: it is not woken again", why);
+    vm_patch_event(pass->patch, true, ends[cause].reason, "%s: vmctl does not try that again", why);
     return true;
 }
 
@@ -313,9 +313,9 @@ enum exit_cause memory_judge_exit(struct pass *pass, enum exit_cause cause)
     }
     const char *known = pass->patch->status->warm.cold;
     if (status->prepared.wake == WAKE_DUE && status->instance.pid != 0) {
-        note_output(pass, known ? known : "QEMU ended while it loaded");
+        note_output(pass, known ? known : "QEMU ended while it loaded the memory");
     } else if (!known && is_lost_waking(pass)) {
-        note_output(pass, "QEMU ended before its guest was itself");
+        note_output(pass, "QEMU ended before its guest had its own identity");
     }
     return pass->patch->status->warm.cold ? EXIT_BY_USER : cause;
 }

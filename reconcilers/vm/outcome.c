@@ -40,7 +40,7 @@ static bool record_image(struct pass *pass)
     struct image_result *image = &pass->vm->outcome->image;
     if (image->record) {
         cleanup_free char *key = mem_printf("url:%s", pass->env.spec->image.location);
-        vm_patch_event(pass->patch, false, REASON_CACHED, "got the image, %lld MB",
+        vm_patch_event(pass->patch, false, REASON_CACHED, "downloaded the image, %lld MB",
             (long long)(json_int(image->record, "size", 0) + 999999) / 1000000);
         vm_patch_image(pass->patch, key, TAKE_PTR(image->record));
     }
@@ -146,16 +146,16 @@ static bool record_apply(struct pass *pass)
     pass->vm->checked_at_ms = pass->now_ms;
     if (is_rejoined) {
         vm_patch_event(pass->patch, true, REASON_NETWORK_RESTORED,
-            "the switch of its network had ended, and was started again");
+            "the switch of its network had ended and was restarted");
     }
     if (is_desired && !is_outdated) {
         hot_change_record(pass);
         addresses_release_undeclared(pass);
-        vm_patch_event(pass->patch, false, REASON_SYNCED, "applied to the running machine%s%s",
+        vm_patch_event(pass->patch, false, REASON_SYNCED, "applied to the running VM%s%s",
             changes ? ": " : "", changes ? changes : "");
     } else if (changes && !is_desired) {
         vm_patch_event(pass->patch, true, REASON_DRIFT_CORRECTED,
-            "another program changed the machine; corrected: %s", changes);
+            "another program changed the VM; corrected: %s", changes);
     }
     return is_desired || changes || is_rejoined; /* none: a check that found no drift */
 }
@@ -169,7 +169,7 @@ static void report_cloud_init(struct pass *pass, enum cloud_init_state before)
             pass->patch, true, REASON_CLOUD_INIT_FAILED, "cloud-init failed: %s", message);
     } else if (now->state == CLOUD_INIT_FAILED) {
         vm_patch_event(pass->patch, true, REASON_CLOUD_INIT_DEGRADED,
-            "cloud-init failed, which the VMFile accepts (on-error \"warn\"): %s", message);
+            "cloud-init failed, which the VMFile allows (on-error \"warn\"): %s", message);
     } else if (now->state == CLOUD_INIT_DEGRADED) {
         vm_patch_event(pass->patch, true, REASON_CLOUD_INIT_DEGRADED,
             "cloud-init is done, with warnings: %s", message);
@@ -257,7 +257,7 @@ static bool change_ssh_port(struct pass *pass)
     vm_patch_drop_lease(pass->patch, lease);
     vm_patch_lease(pass->patch, next);
     vm_patch_event(pass->patch, true, REASON_PORT_CONFLICT,
-        "host port %s is taken by another program, using %u", lease + 4, status->ssh_port);
+        "host port %s is in use by another program, using %u", lease + 4, status->ssh_port);
     return true;
 }
 
@@ -483,7 +483,7 @@ static void observe_recreation(struct pass *pass)
         memcpy(status->handled_recreate_token, token, TEXT_ID_SIZE);
         pass_forget_replacement(pass);
         vm_patch_event(pass->patch, false, REASON_PREPARING,
-            "the VMFile asks for the present disk again: it is kept");
+            "the VMFile matches the present disk again, which is kept");
     }
     memcpy(status->other_recreate_token, is_same ? "" : token, is_same ? 1 : TEXT_ID_SIZE);
 }

@@ -163,7 +163,7 @@ static struct verdict pass_over_view(
     made->patch->frees_room = !desired || desired->is_deleting || desired->power == POWER_STOPPED;
     if (desired && desired->owner && !desired->is_deleting &&
         owner_lock_is_gone(self->host->paths, desired->owner)) {
-        vm_patch_event(patch, false, REASON_TERMINATING, "the vmctl run it belongs to has ended");
+        vm_patch_event(patch, false, REASON_TERMINATING, "its `vmctl run` has ended");
         patch->deletes = true;
         return (struct verdict){.requeue_ms = VERDICT_NOW};
     }

@@ -58,22 +58,20 @@ static int move(const struct pass *pass, const char *folder, uint64_t inode, str
     }
     if (errno == ENOENT) {
         (void)error_set(err, ERR_IO,
-            "its files are neither in '%s/%s' nor, by its name before, in '%s/%s'", folder, to,
+            "its files are neither in '%s/%s' nor, under its old name, in '%s/%s'", folder, to,
             folder, from);
         err->sys_errno = ENOENT;
         return error_help(err,
-            "look for them in quarantine/, and move them to '%s/%s'; or give them up: "
-            "vmctl destroy NAME",
+            "look for them in quarantine/ and move them to '%s/%s'; or give them up: vmctl destroy "
+            "NAME",
             folder, to);
     }
     if (errno == EEXIST) {
         (void)error_set(err, ERR_IO,
-            "its files cannot be moved from '%s/%s' to '%s/%s', where others are", folder, from,
-            folder, to);
+            "its files cannot be moved from '%s/%s' to '%s/%s', which has other files", folder,
+            from, folder, to);
         err->sys_errno = EEXIST;
-        return error_help(err,
-            "move those elsewhere; or give the VM its name back: "
-            "vmctl rename NAME %s",
+        return error_help(err, "move those elsewhere; or undo the rename: vmctl rename NAME %s",
             vm_name_plain(status->renamed_from));
     }
     return error_set_errno(err, ERR_IO, errno, "cannot rename '%s/%s' to '%s'", folder, from, to);

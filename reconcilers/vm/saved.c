@@ -80,7 +80,7 @@ static int check_room(const struct pass *pass, struct error *err)
         "vm '%s' cannot be suspended to disk: that takes %u MiB, and '%s' has %lld MiB left",
         pass->vm->name, needed_mib, dir, (long long)free_mib);
     return error_help(
-        err, "free some (df -h %s); or let it run on: vmctl resume %s", dir, pass->vm->name);
+        err, "free some (df -h %s); or resume it: vmctl resume %s", dir, pass->vm->name);
 }
 
 /* Killed before or during: the next controller cancels what QEMU may be writing, and begins again;
@@ -123,7 +123,7 @@ int64_t saved_drop(struct pass *pass)
     bool was_whole = pass->view->status->saved.phase == SAVED_WHOLE;
     forget(pass);
     if (was_whole) {
-        vm_patch_event(pass->patch, true, REASON_STOPPED, "its saved memory was given up");
+        vm_patch_event(pass->patch, true, REASON_STOPPED, "its saved memory was discarded");
     }
     return VERDICT_NOW;
 }
@@ -157,7 +157,7 @@ static const char *misfit(const struct pass *pass, const char *file)
     return !file_stamp(file, stamp)        ? "its file is gone"
            : !text_eq(stamp, saved->stamp) ? "its file was changed"
            : !text_eq(pass->media.disk_stamp, saved->disk_stamp)
-               ? "the disk was changed since the guest stood still"
+               ? "the disk was changed since the guest was stopped"
            : is_other_cpu(pass) ? "this host has another processor"
            : !is_refused        ? NULL
            : saved->refusal     ? saved->refusal
@@ -173,10 +173,10 @@ int saved_check(const struct pass *pass, struct error *err)
     if (!why) {
         return 0;
     }
-    (void)error_set(err, ERR_SAVED_MEMORY, "vm '%s' cannot continue from its memory in '%s': %s",
+    (void)error_set(err, ERR_SAVED_MEMORY, "vm '%s' cannot resume from its memory in '%s': %s",
         name, file, why);
     return error_help(err,
-        "give that memory up, and boot from the disk as after a power cut: vmctl stop %s && vmctl "
+        "discard the memory and boot from the disk, as after a power cut: vmctl stop %s && vmctl "
         "start %s",
         name, name);
 }
@@ -198,7 +198,7 @@ void saved_confirm(struct pass *pass)
     }
     forget(pass);
     status->clock.is_due = true;
-    vm_patch_event(pass->patch, false, REASON_RUNNING, "continues from its saved memory");
+    vm_patch_event(pass->patch, false, REASON_RUNNING, "resumed from its saved memory");
 }
 
 /* ---- the end of its process ---- */
@@ -212,7 +212,7 @@ static void note_refusal(struct pass *pass)
     free(saved->refusal);
     saved->refusal = mem_strdup(pass->machine.last_output);
     vm_patch_event(pass->patch, true, REASON_SAVED_MEMORY_FAILED,
-        "its machine ended while it loaded its memory%s%s", saved->refusal ? ": " : "",
+        "QEMU ended while it loaded the memory%s%s", saved->refusal ? ": " : "",
         saved->refusal ? saved->refusal : "");
 }
 
@@ -238,7 +238,7 @@ enum exit_cause saved_judge_exit(struct pass *pass, enum exit_cause cause)
     }
     if (saved->phase != SAVED_NONE) {
         const char *what = saved->phase == SAVED_BEGUN ? "before its memory was saved"
-                                                       : "when it continued from its saved memory";
+                                                       : "when it resumed from its saved memory";
         forget(pass);
         vm_patch_event(pass->patch, true, REASON_PROCESS_EXITED, "it ended %s", what);
     }

@@ -59,7 +59,7 @@ static int get_one(
     return value ? 0
                  : error_set(err, ERR_SECRET,
                        "step %u of vm '%s' waits for its secret \"%s\" (from-%s \"%s\"), which the "
-                       "command that asks for the steps hands over",
+                       "command that requests the steps provides",
                        provision_of(pass)->next_step + 1, pass->vm->name, secret->name,
                        enum_names_at(&secret_source_words, secret->source), secret->from);
 }

@@ -74,7 +74,7 @@ int pass_keep_disk(struct pass *pass, struct error *err)
         return 0;
     }
     return error_help(
-        err, "make room, or give the disk up: vmctl reload --no-keep --name %s", vm->name);
+        err, "make room, or do not keep the old disk: vmctl reload --no-keep --name %s", vm->name);
 }
 
 static void record_kept_file(struct pass *pass, const char *file, int64_t bytes)
@@ -92,7 +92,7 @@ static void record_kept_file(struct pass *pass, const char *file, int64_t bytes)
     vm_status_add_snapshot(status, name, file, (uint64_t)bytes, pass->wall_ms);
     vm_status_snapshot(status, name)->ends_ms = pass->wall_ms + KEPT_MS;
     vm_patch_event(pass->patch, false, REASON_SNAPSHOT,
-        "the disk that is replaced is kept for %d hours as snapshot '%s'", KEPT_MS / 3600000, name);
+        "the old disk is kept for %d hours as snapshot '%s'", KEPT_MS / 3600000, name);
 }
 
 static bool is_recorded_file(const struct pass *pass, const char *file)
@@ -197,8 +197,8 @@ static void record_collected(struct pass *pass, const char *name, const struct e
     if (error) {
         vm_patch_event(pass->patch, true, REASON_SNAPSHOT, "%s", error->message);
     } else if (!is_passing) {
-        vm_patch_event(pass->patch, false, REASON_SNAPSHOT, "kept snapshot '%s' removed%s", name,
-            is_over ? "" : " before its time, to make room");
+        vm_patch_event(pass->patch, false, REASON_SNAPSHOT, "removed the kept snapshot '%s'%s",
+            name, is_over ? "" : " early, to make room");
     }
     vm_status_remove_snapshot(pass->patch->status, name);
 }
@@ -301,11 +301,11 @@ bool pass_record_snapshot(struct pass *pass, const struct error *error)
         vm_patch_event(pass->patch, false, REASON_SNAPSHOT, "snapshot '%s' %s%s", order->name,
             done[order->verb], as);
     } else if (order->volume[0]) {
-        vm_patch_event(pass->patch, false, REASON_SNAPSHOT,
-            "volume '%s' was copied, for a backup%s", order->volume, as);
+        vm_patch_event(pass->patch, false, REASON_SNAPSHOT, "volume '%s' was copied for a backup%s",
+            order->volume, as);
     } else if (order->verb == SNAPSHOT_CREATE) {
         vm_patch_event(pass->patch, false, REASON_SNAPSHOT,
-            "its disk was copied, for a clone, an export or a backup%s", as);
+            "its disk was copied for a clone, an export or a backup%s", as);
     }
     return true;
 }
@@ -320,16 +320,16 @@ static int check_order(const struct pass *pass, struct error *err)
     bool can_copy = order->verb == SNAPSHOT_CREATE && backend->machine->snapshot;
     if (pass->situation.is_alive && order->verb != SNAPSHOT_REMOVE && !can_copy) {
         (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' was started meanwhile", name);
-        return error_help(err, "stop it, and try again: vmctl stop %s", name);
+        return error_help(err, "stop it, then try again: vmctl stop %s", name);
     }
     if (order->volume[0] && !pass->situation.is_alive) {
         (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' was stopped meanwhile", name);
-        return error_help(err, "try again: its volumes are read where they are then");
+        return error_help(err, "try again: a stopped VM's volumes are read in place");
     }
     if (!backend->media->snapshot) {
-        (void)error_set(err, ERR_BACKEND_UNAVAILABLE, "backend \"%s\" has no snapshots of a disk",
-            backend->name);
-        return error_help(err, "use the host's own, of its file system");
+        (void)error_set(err, ERR_BACKEND_UNAVAILABLE,
+            "backend \"%s\" does not support disk snapshots", backend->name);
+        return error_help(err, "use the snapshots of the host's file system");
     }
     if (order->verb == SNAPSHOT_CREATE) {
         return status->prepared.digest[0]

@@ -84,8 +84,8 @@ char *pass_explain_silence(const struct pass *pass)
 {
     const struct vm_status *status = pass->patch->status;
     if (is_boot_refused(pass)) {
-        return mem_strdup("its firmware refuses the disk's boot loader: it is not signed by whom "
-                          "secure boot trusts");
+        return mem_strdup("its firmware refuses the disk's boot loader: it is not signed by a key "
+                          "that secure boot trusts");
     }
     return pass_is_reach_overdue(pass)
                ? mem_strdup(pass->vm->failure.error->message)
@@ -135,12 +135,12 @@ static bool stall_on_replacement(struct pass *pass, bool is_stalled)
         return is_stalled;
     }
     error = *failure->error;
-    (void)error_wrap(&error, "its disk is kept, because no new one can be made");
+    (void)error_wrap(&error, "its disk is kept, because a new one cannot be created");
     if (pass->media.is_outdated) {
         cleanup_free char *help = mem_strdup(error_help_text(&error));
         (void)error_help(&error,
-            "%s; or keep this disk: put the image and cloud-init of the VMFile back, then: "
-            "vmctl up --name %s",
+            "%s; or keep this disk: restore the image and cloud-init of the VMFile, then: vmctl up "
+            "--name %s",
             help, pass->vm->name);
     }
     pass_report(pass, recorded, &error);
@@ -185,7 +185,7 @@ static bool stall_on_exit(struct pass *pass)
     if (s->is_held && !s->is_alive && pass_reason_while_down(pass) != REASON_HOST_SHUTDOWN) {
         const char *name = pass->vm->name;
         struct error error = {.code = ERR_NONE};
-        error_set(&error, ERR_VM_FAILED, "it ended (%s) and is not restarted by its policy%s%s",
+        error_set(&error, ERR_VM_FAILED, "it ended (%s), and its policy does not restart it%s%s",
             exit_cause_name(status->restart.last_cause), last[0] ? ": " : "", last);
         error_help(&error,
             "start it again: vmctl up --name %s; see its output: vmctl log %s --console", name,
@@ -237,10 +237,10 @@ static bool stall_on_migration(struct pass *pass)
         return false;
     }
     error_set(&error, ERR_VM_INVALID_STATE,
-        "its memory was sent away over QEMU's socket, and the guest may run elsewhere");
+        "its memory was sent away over QEMU's socket, so the guest may run elsewhere");
     error_help(&error,
-        "end it here: vmctl stop %s; boot it here again from its disk, once it runs nowhere else: "
-        "vmctl restart %s",
+        "stop it here: vmctl stop %s; once it runs nowhere else, boot it here from its disk: vmctl "
+        "restart %s",
         pass->vm->name, pass->vm->name);
     if (pass->view->status->conditions[CONDITION_STALLED].reason != REASON_MIGRATED) {
         vm_patch_event(pass->patch, true, REASON_MIGRATED, "%s", error.message);
@@ -271,7 +271,7 @@ static bool stall_on_image(struct pass *pass)
         before->state != CONDITION_FALSE || before->reason != REASON_BACKING_IMAGE_CHANGED;
     if (pass->media.is_image_changed && is_new) { /* also under a guest that runs */
         vm_patch_event(pass->patch, true, REASON_BACKING_IMAGE_CHANGED,
-            "the base image '%s' is not the one its disk was made on: put that back before the "
+            "the base image '%s' is not the one its disk was made on: restore that one before the "
             "next start",
             pass->view->status->prepared.image_path);
     }
@@ -287,7 +287,7 @@ static bool stall_on_image(struct pass *pass)
         error_set(&error, ERR_IMAGE_CHANGED,
             "the file system of its disk's base image '%s' does not answer", path);
         error_help(
-            &error, "see what serves it: findmnt -T '%s'; it is tried again by itself", path);
+            &error, "see what serves it: findmnt -T '%s'; vmctld tries again by itself", path);
     } else if (is_gone) {
         error_set(&error, ERR_IMAGE_CHANGED, "the base image of its disk is gone: '%s'", path);
     } else {
@@ -334,8 +334,7 @@ static bool stall_on_cloud_init(struct pass *pass)
     }
     error_set(&error, ERR_CLOUD_INIT, "cloud-init has not ended in the guest for %d minutes%s%s",
         SETUP_LIMIT_MINUTES, message ? ": " : "", message ? message : "");
-    error_help(
-        &error, "see what it does: vmctl log %s --console; vmctld keeps waiting for it", name);
+    error_help(&error, "see its output: vmctl log %s --console; vmctld keeps waiting for it", name);
     stall(pass, REASON_PROGRESS_DEADLINE_EXCEEDED, &error);
     return true;
 }

@@ -88,7 +88,7 @@ static enum template_state find_builder(struct pass *pass)
         return TEMPLATE_MISSING;
     }
     if (!is_known || !builder.desired || builder.desired->is_deleting) {
-        pass->template.text = mem_printf("template %s is about to be made", name + 1);
+        pass->template.text = mem_printf("template %s will be made", name + 1);
         return TEMPLATE_BUILDING;
     }
     digest_text(builder.desired->template_key ? builder.desired->template_key : "", other);
@@ -97,7 +97,7 @@ static enum template_state find_builder(struct pass *pass)
         const char *why = status ? status->build_failure.message : NULL;
         pass->template.text = mem_printf("template %s could not be made: %s (vmctl log '%s'; try "
                                          "again: vmctl template rm %s)",
-            name + 1, why ? why : "its name is taken", name, name + 1);
+            name + 1, why ? why : "its name is in use", name, name + 1);
         return TEMPLATE_UNUSABLE;
     }
     cleanup_free char *progress = progress_of(&builder);
@@ -212,7 +212,8 @@ static void report_begin(struct pass *pass, const char *key)
     vm_patch_event(pass->patch, false, REASON_TEMPLATE_BUILDING,
         "making template %.*s, once, with the first %zu step%s%s%s", TEMPLATE_DIGITS,
         pass->template.digest, n, n == 1 ? "" : "s",
-        difference ? "; the one before does not fit any more: " : "", difference ? difference : "");
+        difference ? "; the previous one does not match any more: " : "",
+        difference ? difference : "");
     free(earlier.key);
 }
 
@@ -288,7 +289,7 @@ int64_t template_choose(struct pass *pass)
     warm->refusal = mem_strdup(pass->template.text);
     memset(warm->template_digest, 0, DIGEST_SIZE);
     vm_patch_event(pass->patch, true, REASON_TEMPLATE_FAILED,
-        "its disk is made from the image, and all its steps run: %s", warm->refusal);
+        "its disk is made from the image and all its steps run: %s", warm->refusal);
     return VERDICT_NOW;
 }
 
@@ -380,7 +381,7 @@ int64_t template_dismiss(struct pass *pass)
         return left_ms;
     }
     if (is_sealed) {
-        vm_patch_event(pass->patch, false, REASON_TEMPLATE_BUILT, "template %s is made, in %.1f s",
+        vm_patch_event(pass->patch, false, REASON_TEMPLATE_BUILT, "template %s was made in %.1f s",
             pass->vm->name + 1, (double)(pass->wall_ms - pass->view->desired->created_ms) / 1000);
         template_sweep(pass->vm->host, false);
     }
@@ -428,7 +429,7 @@ void template_describe(struct pass *pass)
         {is_awaited, CONDITION_FALSE, REASON_TEMPLATE_BUILDING, pass->template.text},
         {digest[0], CONDITION_TRUE, REASON_CLONED, clone},
         {status->warm.refusal, CONDITION_FALSE, REASON_TEMPLATE_FAILED, status->warm.refusal},
-        {desired->is_cold, CONDITION_FALSE, REASON_NO_TEMPLATE, "not wanted (--cold)"},
+        {desired->is_cold, CONDITION_FALSE, REASON_NO_TEMPLATE, "not used (--cold)"},
         {!template_is_wanted(desired->spec), CONDITION_FALSE, REASON_NO_TEMPLATE,
             "no step comes before the first `per-vm` one"},
         {!status->prepared.digest[0], CONDITION_FALSE, REASON_PENDING, NULL},

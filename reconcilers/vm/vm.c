@@ -213,7 +213,7 @@ static void kill_node(const void *node, VISIT order, void *closure)
     struct vm_env env = {.host = vm->host, .name = vm->name};
     (void)closure;
     if (order == postorder || order == leaf) {
-        log_warn("vm", "%s: its process is ended", vm->name);
+        log_warn("vm", "%s: ending its process", vm->name);
         vm->backend->machine->command(vm->machine, &env, MACHINE_KILL);
     }
 }

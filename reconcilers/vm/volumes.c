@@ -45,7 +45,7 @@ static int check_holders(const struct pass *pass, struct error *err)
     }
     (void)error_set(err, ERR_VOLUME_IN_USE, "volume '%s' of vm '%s' is in use by vm '%s'",
         foreign->name, pass->vm->name, holder);
-    return error_help(err, "it is free once that VM is stopped: vmctl stop %s", holder);
+    return error_help(err, "stop that VM to free it: vmctl stop %s", holder);
 }
 
 int volumes_lease(struct pass *pass, struct error *err)
@@ -193,10 +193,9 @@ static void describe_shares(struct pass *pass, bool is_mounted)
         pass_set(pass, CONDITION_SHARED, CONDITION_FALSE, REASON_SHARE_FAILED, message);
     }
     if (lost && vm_status_is_true(status, CONDITION_RUNNING)) {
-        cleanup_free char *message =
-            mem_printf("the server of the shared folder %s ended, and QEMU takes no other: vmctl "
-                       "restart %s",
-                lost, pass->vm->name);
+        cleanup_free char *message = mem_printf("the server of the shared folder %s ended, and "
+                                                "QEMU cannot use another one: vmctl restart %s",
+            lost, pass->vm->name);
         pass_set(pass, CONDITION_SHARED, CONDITION_FALSE, REASON_SHARE_LOST, message);
     }
 }

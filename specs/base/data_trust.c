@@ -29,8 +29,8 @@ static int refuse_owner(const struct paths *paths, const char *path, uid_t owner
         err, ERR_STORE, "'%s' belongs to %s, and vmctl runs as %s", path, name, own_name);
     if (geteuid() == 0) {
         return error_help(err,
-            "run it as its owner: sudo -u %s vmctl …; or choose another data "
-            "directory: --data-dir DIR",
+            "run vmctl as its owner: sudo -u %s vmctl …; or choose another data directory: "
+            "--data-dir DIR",
             name);
     }
     return error_help(err,
@@ -44,7 +44,7 @@ static int check_entry(
     if (S_ISLNK(entry->st_mode)) {
         cleanup_free char *name = owner_name(entry->st_uid);
         (void)error_set(err, ERR_STORE,
-            "'%s' is a symbolic link (made by %s): vmctl would work outside of its data directory",
+            "'%s' is a symbolic link (made by %s): vmctl would write outside its data directory",
             path, name);
         return error_help(err,
             "remove it: rm '%s'; to keep the data elsewhere: --data-dir DIR, or "
@@ -57,8 +57,8 @@ static int check_entry(
     if (entry->st_mode & (S_IWGRP | S_IWOTH)) {
         (void)error_set(err, ERR_STORE, "'%s' can be written by other users (mode %04o)", path,
             (unsigned)entry->st_mode & 07777);
-        return error_help(
-            err, "look at what is in it, then close it: chmod -R go-w '%s'", paths->data_dir);
+        return error_help(err,
+            "check its contents, then remove that permission: chmod -R go-w '%s'", paths->data_dir);
     }
     return 0;
 }
@@ -78,19 +78,18 @@ int data_trust_above(const struct paths *paths, bool *ret_is_open, struct error 
         *ret_is_open = (st.st_mode & (S_IWOTH | S_ISVTX)) == S_IWOTH;
         if (is_others) {
             cleanup_free char *name = owner_name(st.st_uid);
-            (void)error_set(err, ERR_STORE,
-                "'%s' belongs to %s, who can put another directory in the place of '%s'", path,
-                name, paths->data_dir);
+            (void)error_set(err, ERR_STORE, "'%s' belongs to %s, who can replace '%s'", path, name,
+                paths->data_dir);
             return error_help(err, "choose a data directory below one of your own: --data-dir DIR");
         }
         if (*ret_is_open || (is_of_group && !(st.st_mode & S_ISVTX))) {
             (void)error_set(err, ERR_STORE,
-                "'%s' can be written by %s (mode %04o), who can put another directory in the place "
-                "of '%s'",
-                path, *ret_is_open ? "every user" : "its group", (unsigned)st.st_mode & 07777,
+                "'%s' can be written by %s (mode %04o), who can replace '%s'", path,
+                *ret_is_open ? "every user" : "its group", (unsigned)st.st_mode & 07777,
                 paths->data_dir);
             return error_help(err,
-                "close it: chmod go-w '%s'; or choose another data directory: --data-dir DIR",
+                "remove that permission: chmod go-w '%s'; or choose another data directory: "
+                "--data-dir DIR",
                 path);
         }
     }
@@ -100,7 +99,7 @@ int data_trust_above(const struct paths *paths, bool *ret_is_open, struct error 
 /* Opening one waits for its other end, also where no signal ends the wait. */
 static int refuse_pipe(const char *path, struct error *err)
 {
-    (void)error_set(err, ERR_STORE, "'%s' is a named pipe, where vmctl has a file", path);
+    (void)error_set(err, ERR_STORE, "'%s' is a named pipe, where vmctl needs a file", path);
     return error_help(err, "remove it: rm '%s'", path);
 }
 

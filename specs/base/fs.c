@@ -380,7 +380,7 @@ int fs_open_beneath(const char *root, const char *relative, struct error *err)
     }
     if (errno == ENOTDIR || errno == ELOOP) {
         return error_set(err, ERR_IO,
-            "'%s/%s' leads through a symbolic link or something else that is no directory", root,
+            "'%s/%s' leads through a symbolic link or another file that is not a directory", root,
             relative);
     }
     return error_set_errno(err, ERR_IO, errno, "cannot open '%s/%s'", root, relative);

@@ -45,7 +45,7 @@ void log_init(enum log_level default_level)
         enum log_level ignored;
         if (n > 0 && !to_level(level, (size_t)(item + n - level), &ignored)) {
             log_error("log",
-                "VMCTL_LOG: '%.*s' is no level: write error, warn, info, debug or trace, or "
+                "VMCTL_LOG: '%.*s' is not a level: write error, warn, info, debug or trace, or "
                 "MODULE=LEVEL",
                 (int)n, item);
         }

@@ -51,7 +51,7 @@ int log_file_rotate(const char *path, int64_t max, struct error *err)
         error_clear(err);
         return error_set_errno(err, ERR_IO, errno, "cannot empty '%s'", path);
     }
-    return rc < 0 ? error_wrap(err, "'%s' was emptied, and not kept as '%s'", path, older) : 0;
+    return rc < 0 ? error_wrap(err, "'%s' was emptied, not kept as '%s'", path, older) : 0;
 }
 
 ssize_t log_file_read_tail(const char *path, void *bytes, size_t n)

@@ -155,7 +155,7 @@ void proxies_blame(const struct proxies *proxies, const char *url, struct error 
         (void)error_wrap(err, "through the proxy %s (%s of the command)", shown, variable);
         if (!err->help[0]) {
             (void)error_help(err,
-                "if the proxy is at fault: unset %s, or name the host in no_proxy, and give the "
+                "if the proxy is at fault: unset %s, or add the host to no_proxy, then run the "
                 "command again",
                 variable);
         }

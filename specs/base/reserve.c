@@ -28,7 +28,7 @@ void reserve_keep(const struct paths *paths)
         return; /* most often it is there */
     }
     if (fallocate(fd, 0, 0, RESERVE_BYTES) < 0) { /* a file system that cannot: none, rather */
-        log_debug("reserve", "no room is kept aside in '%s'", paths->data_dir);
+        log_debug("reserve", "cannot reserve space in '%s'", paths->data_dir);
         (void)unlink(path);
     }
 }
@@ -39,7 +39,7 @@ bool reserve_give_up(const struct paths *paths, struct error *err)
     if (err->code != ERR_NO_SPACE || unlink(path) < 0) {
         return false;
     }
-    log_info("reserve", "the disk is full: the room kept aside is given up");
+    log_info("reserve", "the disk is full: releasing the reserved space");
     error_clear(err);
     return true;
 }

@@ -27,17 +27,17 @@ static int check_backing(const char *path, const struct image_info *first, struc
         cleanup_free char *next = fs_join(directory, info.backing);
         if (user_path_stat(path, &image) < 0 || user_path_stat(next, &backing) < 0 ||
             !S_ISREG(backing.st_mode)) {
-            error_set(err, ERR_IMAGE_FORMAT, "image '%s' stands on '%s', which is not a file", path,
-                info.backing);
+            error_set(err, ERR_IMAGE_FORMAT, "image '%s' is based on '%s', which is not a file",
+                path, info.backing);
             return error_help(err, "flatten it: qemu-img convert -O qcow2 %s NEW.qcow2", path);
         }
         if (backing.st_uid != image.st_uid || backing.st_uid != geteuid()) {
             error_set(err, ERR_IMAGE_FORMAT,
-                "image '%s' stands on '%s', which belongs to another user", path, next);
+                "image '%s' is based on '%s', which belongs to another user", path, next);
             return error_help(err, "flatten it: qemu-img convert -O qcow2 %s NEW.qcow2", path);
         }
         if (image_inspect(next, &info, err) < 0) {
-            return error_wrap(err, "image '%s' stands on '%s'", path, next);
+            return error_wrap(err, "image '%s' is based on '%s'", path, next);
         }
         free(at);
         at = TAKE_PTR(next);

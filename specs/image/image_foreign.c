@@ -95,7 +95,7 @@ static bool vmdk_has_parent(const uint8_t *head, size_t n)
 static const char *vmdk_dependency(const uint8_t *head, size_t n)
 {
     if (n < VMDK_HEADER_SIZE) {
-        return "its header is cut off";
+        return "its header is truncated";
     }
     if (bytes_little(head + VMDK_CAPACITY, 8) == 0) {
         return "it is a description of other files";

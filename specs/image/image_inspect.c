@@ -93,9 +93,9 @@ static int check_end(const char *title, uint64_t size, uint64_t end, struct erro
     if (size >= end) {
         return 0;
     }
-    error_set(err, ERR_IMAGE_FORMAT, "%s is cut off: it has %llu bytes and should have %llu", title,
-        (unsigned long long)size, (unsigned long long)end);
-    return error_help(err, "get the image again: it was not copied or downloaded to its end");
+    error_set(err, ERR_IMAGE_FORMAT, "%s is truncated: it has %llu bytes and should have %llu",
+        title, (unsigned long long)size, (unsigned long long)end);
+    return error_help(err, "copy or download the image again: the last time was incomplete");
 }
 
 /* What the file is, and where it must end. */
@@ -176,7 +176,8 @@ static int inspect_qcow2(struct user_file *file, const uint8_t *head, size_t n,
     }
     if (header.is_encrypted) {
         error_set(err, ERR_IMAGE_FORMAT, "the image is encrypted");
-        return error_help(err, "make one that is not: qemu-img(1), convert with --object secret");
+        return error_help(
+            err, "decrypt it: qemu-img convert with --object secret, see qemu-img(1)");
     }
     struct image_info info = {
         .format = IMAGE_QCOW2,
@@ -186,7 +187,7 @@ static int inspect_qcow2(struct user_file *file, const uint8_t *head, size_t n,
     };
     if (user_file_read_at(file, info.backing, header.backing_size, header.backing_offset) !=
         (ssize_t)header.backing_size) {
-        return error_set(err, ERR_IMAGE_FORMAT, "the qcow2 header is cut off");
+        return error_set(err, ERR_IMAGE_FORMAT, "the qcow2 header is truncated");
     }
     if (base &&
         (check_qcow2_end(file, &header, err) < 0 || check_machine(file, &header, base, err) < 0)) {
@@ -209,7 +210,7 @@ static int inspect_raw(struct user_file *file, const uint8_t *head, size_t n,
     }
     if (file->size == 0 || file->size % IMAGE_SECTOR_SIZE != 0) {
         return error_set(err, ERR_IMAGE_FORMAT,
-            "neither a qcow2 header nor the size of a raw disk (%llu bytes are not whole sectors)",
+            "it has no qcow2 header, and its size of %llu bytes is not a multiple of 512",
             (unsigned long long)file->size);
     }
     if (base && check_machine(file, NULL, base, err) < 0) {

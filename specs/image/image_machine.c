@@ -220,9 +220,9 @@ int image_machine_check(struct user_file *file, const struct qcow2_header *qcow2
     const bool is_emulated = is_host && (text_eq(roots[other].machine, "aarch64") ||
                                             text_eq(roots[other].machine, "riscv64"));
     error_set(err, ERR_IMAGE_FORMAT,
-        "%s is the disk of another type of computer: %s, and this %s is %s", title,
+        "%s is a disk for another type of computer: %s, and this %s is %s", title,
         roots[other].machine, is_host ? "host" : "VM", wanted);
-    return error_help(err, "name the image for %s%s%s%s", wanted,
+    return error_help(err, "use the image for %s%s%s%s", wanted,
         text_eq(wanted, "x86_64")    ? " (many call it amd64)"
         : text_eq(wanted, "aarch64") ? " (many call it arm64)"
                                      : "",

@@ -18,17 +18,16 @@ static const char tar_archive[] = "a tar archive", web_page[] = "a web page",
 
 #define A_CLOUD_IMAGE "name a cloud image of the system, which is a disk with the system on it"
 
-static const char unpack[] =
-    "if it holds a disk image, unpack it (tar xf, unzip) and name that one";
-static const char name_image[] = "name the image itself, a qcow2 or raw file";
-static const char name_disk[] = "it holds files, and no disk that boots: " A_CLOUD_IMAGE;
+static const char unpack[] = "if it holds a disk image, unpack it (tar xf, unzip) and use that one";
+static const char name_image[] = "use the image itself, a qcow2 or raw file";
+static const char name_disk[] = "it holds files, not a bootable disk: " A_CLOUD_IMAGE;
 static const char name_cloud[] = "that is an installation medium: " A_CLOUD_IMAGE;
-static const char page_of[] = "the address leads to a page: name that of the image itself";
+static const char page_of[] = "the URL leads to a page: use the URL of the image itself";
 static const char open_luks[] = "vmctl cannot open it: cryptsetup open IMAGE disk, then qemu-img "
                                 "convert -f raw -O qcow2 /dev/mapper/disk NEW.qcow2";
 static const char convert_parallels[] =
     "convert it: qemu-img convert -f parallels -O qcow2 IMAGE NEW.qcow2";
-static const char get_lfs[] = "get the file that it stands for: git lfs pull";
+static const char get_lfs[] = "fetch the file that it stands for: git lfs pull";
 
 /* POSIX.1-2008, pax "ustar Interchange Format" and the older ones, whose magic GNU tar writes, too,
  * and cpio(5); APPNOTE.TXT 4.3.7 and 4.3.16; RPM's lead; ar(5) of Debian packages; LUKS 1 and 2;
@@ -133,9 +132,9 @@ int image_stranger_error(const char *title, const char *what, struct error *err)
 static int cut_off(struct user_file *file, const char *title, struct error *err)
 {
     error_set(err, ERR_IMAGE_FORMAT,
-        "%s is cut off: it has %llu bytes, and its partition table is that of a larger disk", title,
-        (unsigned long long)file->size);
-    return error_help(err, "get the image again: it was not copied or downloaded to its end");
+        "%s is truncated: it has %llu bytes, and its partition table describes a larger disk",
+        title, (unsigned long long)file->size);
+    return error_help(err, "copy or download the image again: the last time was incomplete");
 }
 
 /* The four partitions of the first sector. The beginning of a file system may end in 55 aa as well:

@@ -56,7 +56,7 @@ int qcow2_parse(const uint8_t *bytes, size_t n, struct qcow2_header *ret, struct
     }
     uint32_t version = n >= AT_VERSION + 4 ? (uint32_t)bytes_big(bytes + AT_VERSION, 4) : 0;
     if (n < VERSION_2_SIZE || (version == 3 && n < QCOW2_HEADER_SIZE)) {
-        return error_set(err, ERR_IMAGE_FORMAT, "the qcow2 header is cut off");
+        return error_set(err, ERR_IMAGE_FORMAT, "the qcow2 header is truncated");
     }
     if (version != 2 && version != 3) {
         return error_set(err, ERR_IMAGE_FORMAT, "qcow2 version %u is not supported", version);
@@ -95,7 +95,7 @@ int qcow2_make_overlay(const char *backing, const char *format, uint64_t virtual
     const uint64_t bytes_an_l1_entry = (uint64_t)QCOW2_CLUSTER / 8 * QCOW2_CLUSTER;
     size_t length = backing ? strlen(backing) : 0, format_length = backing ? strlen(format) : 0;
     if (length > QCOW2_BACKING_MAX) {
-        return error_set(err, ERR_OVERLAY, "the path of its base has %zu bytes, more than %d",
+        return error_set(err, ERR_OVERLAY, "the path of its base image has %zu bytes, more than %d",
             length, QCOW2_BACKING_MAX);
     }
     if (virtual_size > IMAGE_BYTES_MAX) {

@@ -100,7 +100,8 @@ static int parse_answer(const char *line, size_t n, struct agent_answer *ret, st
     const json_t *value = json_object_get(object, "return");
     const char *desc = json_text(error, "desc"), *class = json_text(error, "class");
     if (!json_is_object(error) && !value) {
-        return error_set(err, ERR_AGENT, "what answers in the guest is not qemu-guest-agent");
+        return error_set(
+            err, ERR_AGENT, "the program that answers in the guest is not qemu-guest-agent");
     }
     *ret = (struct agent_answer){.value = value};
     if (json_is_object(error)) {

@@ -319,7 +319,7 @@ static int read_record(const struct paths *paths, const char *digest, const stru
     }
     digest_text(ret->key ? ret->key : "", found);
     if (ret->format != TEMPLATE_FORMAT || !text_eq(found, digest) || !ret->image_path) {
-        return error_set(err, ERR_TEMPLATE, "its record is damaged, or another version's");
+        return error_set(err, ERR_TEMPLATE, "its record is damaged, or from another version");
     }
     cleanup_free char *disk = template_path(paths, digest, "disk.qcow2");
     cleanup_free char *memory = template_path(paths, digest, TEMPLATE_MEMORY);
@@ -347,7 +347,7 @@ struct template_record *template_find(
     template_record_free(record);
     err->code = ERR_TEMPLATE;
     (void)error_wrap(err, "template %.*s", TEMPLATE_DIGITS, digest);
-    (void)error_help(err, "remove it, so that it is made once more: vmctl template rm %.*s",
+    (void)error_help(err, "remove it, and vmctl makes it again: vmctl template rm %.*s",
         TEMPLATE_DIGITS, digest);
     return NULL;
 }

@@ -154,7 +154,7 @@ static void check_mount(struct vmfile_reader *reader, const struct vmfile_vm *vm
     }
     if (is_taken) {
         vmfile_report(reader, pos, "choose another directory",
-            "`%s` \"%s\" is that of another %s, too", what, mount,
+            "`%s` \"%s\" is also that of another %s", what, mount,
             spec->n_shares == 0 ? "volume" : "volume or share");
     } else if (mount && !vm_spec_expects_ssh(spec) && spec->backend != BACKEND_NOOP) {
         bool has_none = spec->network.mode == NETWORK_NONE;
@@ -187,8 +187,8 @@ static void check_storage(struct vmfile_reader *reader, const struct vmfile_vm *
         for (size_t other = 0; other < i; other++) {
             if (text_eq(spec->shares[i].tag, spec->shares[other].tag) &&
                 !text_eq(spec->shares[i].guest, spec->shares[other].guest)) {
-                vmfile_report(reader, vm->shares[i], "give it one of its own: tag=\"src\"",
-                    "the tag \"%s\" is that of another share, too", spec->shares[i].tag);
+                vmfile_report(reader, vm->shares[i], "give it its own: tag=\"src\"",
+                    "the tag \"%s\" is also that of another share", spec->shares[i].tag);
             }
         }
     }

@@ -68,7 +68,7 @@ static void check_mac(struct vmfile_reader *reader, struct card card)
         if (is_one_host(reader, card, other) && text_eq(network_of(reader, other)->mac, mac)) {
             bool is_own = other.vm == card.vm;
             vmfile_report(reader, node_of(reader, card)->mac, "choose another one",
-                "`mac` \"%s\" is that of %s \"%s\", too", mac,
+                "`mac` \"%s\" is also that of %s \"%s\"", mac,
                 is_own ? "another network of VM" : "VM", vm_of(reader, other));
             return;
         }
@@ -106,7 +106,7 @@ static void check_address(struct vmfile_reader *reader, struct card card, struct
         if (is_one_network(reader, card, other) &&
             text_eq(network_of(reader, other)->address, address)) {
             vmfile_report(reader, node_of(reader, card)->address, "choose another one",
-                "`address` \"%s\" is that of VM \"%s\", too", address, vm_of(reader, other));
+                "`address` \"%s\" is also that of VM \"%s\"", address, vm_of(reader, other));
             return;
         }
     }

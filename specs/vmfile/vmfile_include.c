@@ -84,7 +84,7 @@ static void include_file(
     cleanup_free char *chain = NULL;
     size_t depth;
     if (is_within(file, source, path, &chain, &depth)) {
-        vmfile_report(reader, pos, "remove one of them", "`include` goes in a circle: %s", chain);
+        vmfile_report(reader, pos, "remove one of them", "`include` forms a cycle: %s", chain);
         return;
     }
     if (is_known(file, path)) {

@@ -17,7 +17,7 @@ static void read_vms(struct vmfile_reader *reader, const struct vmfile_expansion
     for (size_t i = 0; i < expansion->n_vms; i++) {
         if (reader->file->n_vms == VMFILE_MAX_VMS) {
             vmfile_report(reader, expansion->vms[i].pos, "split the file",
-                "a file can hold at most %d VMs", VMFILE_MAX_VMS);
+                "a file can have at most %d VMs", VMFILE_MAX_VMS);
             return;
         }
         vmfile_read_vm(reader, &expansion->vms[i]);

@@ -76,7 +76,7 @@ static void read_ports(struct vmfile_reader *reader, const struct vmfile_field *
             has_address ? "write: host=8080, host=\"8000-8010\", or host=\"0.0.0.0:8080\" for all "
                           "addresses of this host"
                         : "write: guest=80, or guest=\"8000-8010\"",
-            "`%s` is no port and no range of ports: \"%s\"", field->name, field->value->string);
+            "`%s` is not a port or a range of ports: \"%s\"", field->name, field->value->string);
     }
 }
 

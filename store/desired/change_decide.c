@@ -101,8 +101,8 @@ int change_check_protected(
         return 0;
     }
     (void)error_set(
-        err, ERR_VM_INVALID_STATE, "vm '%s' is protected, and keeps its disk", change->name);
-    return error_help(err, "take `protect` out of its block, then: vmctl apply %s%s%s",
+        err, ERR_VM_INVALID_STATE, "vm '%s' is protected and keeps its disk", change->name);
+    return error_help(err, "remove `protect` from its block, then: vmctl apply %s%s%s",
         change->name, desired->source ? " --file " : "", desired->source ? desired->source : "");
 }
 
@@ -115,8 +115,8 @@ static int check_fleet(const struct attempt *attempt, struct error *err)
     if (is_ours || (!change->spec && !change->deletes)) {
         return 0;
     }
-    (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' is the fleet's", change->name);
-    return error_help(err, "it was asked for on node '%s': change or destroy it there",
+    (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' belongs to the fleet", change->name);
+    return error_help(err, "it was requested on node '%s': change or destroy it there",
         desired->fleet.home ? desired->fleet.home : "?");
 }
 

@@ -91,39 +91,41 @@ static int check_state(struct rename_work *work)
         return refuse(work, ERR_VM_DELETING, "is being deleted");
     }
     if (desired->owner || desired->template_key) {
-        return refuse(work, ERR_VM_INVALID_STATE, "belongs to a `vmctl run`, and goes with it");
+        return refuse(
+            work, ERR_VM_INVALID_STATE, "belongs to a `vmctl run`, which destroys it at its end");
     }
     if (desired->spec->backend == BACKEND_PROPOLIS) {
         return refuse(work, ERR_VM_INVALID_STATE, "has the name of its zone");
     }
     if (desired->fleet.epoch) {
-        return refuse(work, ERR_VM_INVALID_STATE, "is the fleet's, which knows it by its name");
+        return refuse(
+            work, ERR_VM_INVALID_STATE, "belongs to the fleet, which knows it by its name");
     }
     if (desired->power != POWER_STOPPED ||
         (status && (status->instance.pid > 0 || status->instance.intent != INTENT_NONE))) {
         (void)refuse(work, ERR_VM_INVALID_STATE, "is not stopped");
-        return error_help(
-            &work->err, "only a stopped one is renamed: vmctl stop %s", work->old_name);
+        return error_help(&work->err, "stop it first: vmctl stop %s", work->old_name);
     }
     /* Before its files have moved no pass does anything else, also when they cannot be moved. */
     bool goes_back = status && text_eq(status->renamed_from, work->new_name);
     if (!is_settled(desired, status) && !(goes_back && !status->has_moved)) {
-        (void)refuse(work, ERR_VM_INVALID_STATE, "has work under way");
-        return error_help(&work->err, "see what it is: vmctl status %s", work->old_name);
+        (void)refuse(work, ERR_VM_INVALID_STATE, "has work in progress");
+        return error_help(&work->err, "see which: vmctl status %s", work->old_name);
     }
     if (is_being_copied(status)) {
         (void)refuse(work, ERR_VM_INVALID_STATE, "is being cloned, exported or backed up");
         return error_help(
-            &work->err, "try again when that is done; of one that was killed an hour later");
+            &work->err, "try again when that is done; if it was killed, an hour later");
     }
     if (status->renamed_from && !goes_back) {
         (void)error_set(&work->err, ERR_VM_CONFLICT, "vm '%s' was renamed before, from '%s'",
             work->old_name, status->renamed_from);
         return desired->renamed_from
-                   ? error_help(&work->err, "its VMFile '%s' is to name it first: vmctl apply %s",
+                   ? error_help(&work->err,
+                         "apply its VMFile '%s' with the new name first: vmctl apply %s",
                          desired->source, work->old_name)
                    : error_help(
-                         &work->err, "its files are moved by vmctld: vmctl controller start");
+                         &work->err, "vmctld has to move its files first: vmctl controller start");
     }
     return 0;
 }
@@ -349,8 +351,7 @@ static int check_new_dir(struct store *store, struct rename_work *work)
         return 0;
     }
     cleanup_free char *dir = paths_vm(store_paths(store), work->new_name, VM_DIR);
-    (void)error_set(
-        &work->err, ERR_VM_CONFLICT, "'%s' has files that are of no vm that vmctl knows", dir);
+    (void)error_set(&work->err, ERR_VM_CONFLICT, "'%s' has files of no VM that vmctl knows", dir);
     return error_help(&work->err, "move them elsewhere, or choose another name");
 }
 
@@ -363,7 +364,7 @@ static int check_new_name(struct store *store, MDB_txn *txn, struct rename_work 
     bool is_there = lmdb_get(store, txn, STORE_DESIRED, work->new_name, &value) == 0 ||
                     lmdb_get(store, txn, STORE_STATUS, work->new_name, &value) == 0;
     if (is_there) {
-        (void)error_set(&work->err, ERR_VM_CONFLICT, "there is a vm '%s' already", work->new_name);
+        (void)error_set(&work->err, ERR_VM_CONFLICT, "vm '%s' exists already", work->new_name);
         return error_help(&work->err, "choose another name; see what has this one: vmctl status %s",
             work->new_name);
     }
@@ -380,7 +381,8 @@ static int check_new_name(struct store *store, MDB_txn *txn, struct rename_work 
         return mdb_del(txn, store->tables[STORE_LEASES], &k, NULL);
     }
     return error_set(&work->err, ERR_VM_CONFLICT,
-        "'%s' is still the name that another vm had, see: vmctl list", work->new_name);
+        "another vm was named '%s', and its rename is not finished; see: vmctl list",
+        work->new_name);
 }
 
 static int rename_records(struct store *store, MDB_txn *txn, void *context)
@@ -415,7 +417,7 @@ static int check_controller(struct store *store, struct error *err)
     }
     (void)error_set(err, ERR_CONTROLLER, "the controller (process %d, version %s) cannot rename",
         (int)session.pid, session.version);
-    return error_help(err, "end it, VMs keep running: vmctl controller stop");
+    return error_help(err, "stop it (VMs keep running): vmctl controller stop");
 }
 
 int rename_vm(struct store *store, const char *old_name, const char *new_name, struct renamed *ret,

@@ -47,17 +47,17 @@ int snapshot_check(const struct vm_record *record, const struct snapshot_order *
     }
     if (record->desired->is_saved) {
         (void)error_set(err, ERR_VM_INVALID_STATE,
-            "vm '%s' is suspended to disk: its disk stays as its memory knows it", vm_name);
+            "vm '%s' is suspended to disk: its disk must not change until it resumes", vm_name);
         return error_help(err, "resume it first: vmctl resume %s", vm_name);
     }
     if (!vm_desired_allows_snapshot(record->desired, order->verb)) {
         (void)error_set(err, ERR_VM_INVALID_STATE,
-            "vm '%s' is %s: its snapshots are made and restored while it is stopped", vm_name,
-            power_name(record->desired->power));
+            "vm '%s' is %s: its snapshots can be made and restored only while it is stopped",
+            vm_name, power_name(record->desired->power));
         return error_help(err, "stop it first: vmctl stop %s", vm_name);
     }
     if (order->volume[0] && !has_volume(record, order->volume)) {
-        return error_set(err, ERR_VM_INVALID_STATE, "vm '%s' does not run with volume '%s'",
+        return error_set(err, ERR_VM_INVALID_STATE, "vm '%s' does not have volume '%s' in use",
             vm_name, order->volume);
     }
     if (order->verb == SNAPSHOT_RESTORE && present && present->volume) {
@@ -72,17 +72,17 @@ int snapshot_check(const struct vm_record *record, const struct snapshot_order *
     }
     if (!status || !status->prepared.digest[0]) {
         (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' has no disk yet", vm_name);
-        return error_help(err, "it is made by the first start: vmctl start %s", vm_name);
+        return error_help(err, "the first start creates it: vmctl start %s", vm_name);
     }
     if (is_there || text_eq(order->name, SNAPSHOT_BEFORE_RESTORE)) {
         (void)error_set(err, ERR_VM_CONFLICT, "vm '%s': the name '%s' is %s", vm_name, order->name,
-            is_there ? "taken" : "for what a restore replaces");
+            is_there ? "taken" : "reserved for the disk that a restore replaces");
         return error_help(
             err, "use another name, or remove it: vmctl snapshot rm %s %s", vm_name, order->name);
     }
     if (status->n_snapshots >= SNAPSHOTS_MAX) {
-        (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' has %u snapshots, and may have %d", vm_name,
-            status->n_snapshots, SNAPSHOTS_MAX);
+        (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' has %u snapshots, and the limit is %d",
+            vm_name, status->n_snapshots, SNAPSHOTS_MAX);
         return error_help(err, "remove one: vmctl snapshot rm %s NAME", vm_name);
     }
     return 0;
@@ -95,13 +95,13 @@ int save_check(const struct vm_record *record, const char *vm_name, struct error
     const struct vm_status *status = record_status(record);
     const struct vm_spec *running = status && status->applied_spec ? status->applied_spec : spec;
     bool is_up = status && (status->instance.pid != 0 || status->saved.phase != SAVED_NONE);
-    const char *what = backend_traits(spec->backend)->is_fixed ? "its backend cannot"
-                       : !is_up                                ? "it does not run"
+    const char *what = backend_traits(spec->backend)->is_fixed ? "its backend does not support it"
+                       : !is_up                                ? "it is not running"
                        : running->n_shares > 0                 ? "it has shared folders"
                        : running->n_volumes + desired->n_volumes + running->n_disks > 0
                            ? "it has volumes or further disks"
                        : status && status->instance.is_woken
-                           ? "it was woken from a template, and has not booted since"
+                           ? "it was started from a template's memory and has not booted since"
                            : NULL;
     if (!what) {
         return 0;

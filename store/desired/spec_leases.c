@@ -25,8 +25,8 @@ int spec_leases_check(struct store *store, const struct vm_desired *desired, str
             cleanup_free char *what = lease_in_words(key);
             (void)error_set(err, ERR_VM_CONFLICT, "%s of vm '%s' is used by vm '%s'", what,
                 spec->name, holder ? holder : "?");
-            return error_help(
-                err, "choose another one; see what has it: vmctl status %s", holder ? holder : "");
+            return error_help(err, "choose another one; see which VM has it: vmctl status %s",
+                holder ? holder : "");
         }
     }
 }

@@ -21,8 +21,7 @@ static int check_holder(struct store *store, const struct vm_desired *desired,
     if (rc == 0 && uid[0] && !text_eq(uid, desired->uid)) {
         (void)error_set(err, ERR_VOLUME_IN_USE, "volume '%s' is in use by vm '%s'", volume->name,
             holder ? holder : "?");
-        return error_help(
-            err, "it is free once that VM is stopped: vmctl stop %s", holder ? holder : "VM");
+        return error_help(err, "stop that VM to free it: vmctl stop %s", holder ? holder : "VM");
     }
     return rc;
 }
@@ -38,7 +37,7 @@ static int check_disk_name(const struct vm_spec *spec, const char *name, struct 
     }
     (void)error_set(err, ERR_VM_CONFLICT,
         "vm '%s' has a disk '%s', so it cannot have a volume of that name", spec->name, name);
-    return error_help(err, "take another volume, or give the disk another name in the VMFile");
+    return error_help(err, "use another volume, or rename the disk in the VMFile");
 }
 
 static int report_mount(
@@ -86,8 +85,8 @@ int volume_check_attach(struct store *store, const struct vm_desired *desired,
         return error_help(err, "change it there, then: vmctl up");
     }
     if (spec->backend == BACKEND_PROPOLIS) {
-        return error_set(
-            err, ERR_VM_INVALID_STATE, "vm '%s': backend \"propolis\" has no volumes", spec->name);
+        return error_set(err, ERR_VM_INVALID_STATE,
+            "vm '%s': backend \"propolis\" does not support volumes", spec->name);
     }
     if (volume->mount && !vm_spec_expects_ssh(spec) && spec->backend != BACKEND_NOOP) {
         (void)error_set(err, ERR_VM_INVALID_STATE,
@@ -95,7 +94,7 @@ int volume_check_attach(struct store *store, const struct vm_desired *desired,
         return error_help(err, "attach it without --mount");
     }
     if (spec->n_volumes + desired->n_volumes >= VOLUMES_MAX) {
-        (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' has %d volumes, and may have no more",
+        (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' has %d volumes, which is the limit",
             spec->name, VOLUMES_MAX);
         return error_help(err, "detach one: vmctl volume detach %s NAME", spec->name);
     }
@@ -130,8 +129,8 @@ int volume_check_detach(const struct vm_record *record, const char *name, struct
     const char *vm_name = desired->spec->name;
     if (vm_spec_volume(desired->spec, name)) {
         (void)error_set(
-            err, ERR_VM_CONFLICT, "volume '%s' of vm '%s' is of its VMFile", name, vm_name);
-        return error_help(err, "take the node out there, then: vmctl up");
+            err, ERR_VM_CONFLICT, "volume '%s' of vm '%s' comes from its VMFile", name, vm_name);
+        return error_help(err, "remove the node there, then: vmctl up");
     }
     return error_set(
         err, ERR_VOLUME_NOT_FOUND, "vm '%s' has no volume '%s' attached", vm_name, name);

@@ -77,16 +77,16 @@ static int move_files(const struct paths *paths, const struct import_vm *vm, str
     }
     cleanup_free char *from = find_files(paths, vm);
     if (!from) {
-        (void)error_set(err, ERR_IMAGE_NOT_FOUND, "the disk of vm '%s' is not there%s%s", vm->name,
+        (void)error_set(err, ERR_IMAGE_NOT_FOUND, "the disk of vm '%s' is missing%s%s", vm->name,
             vm->overlay_path ? ": " : "", vm->overlay_path ? vm->overlay_path : "");
-        return error_help(err, "if it was destroyed, take it out of vms.json");
+        return error_help(err, "if the VM was destroyed, remove it from vms.json");
     }
     if (fs_make_dirs(parent, 0700, err) < 0) {
         return -(int)err->code;
     }
     if (rename(from, target) < 0) {
         (void)error_set_errno(err, ERR_IO, errno, "cannot move '%s' to '%s'", from, target);
-        return error_help(err, "move it there by hand, and import again");
+        return error_help(err, "move it there yourself, then import again");
     }
     return fs_sync_dir_of(target, err);
 }
@@ -286,8 +286,8 @@ static int import_look(
     if (record.desired && text_eq(record.desired->uid, uid)) {
         *ret = IMPORT_UNCHANGED;
     } else if (record.desired) {
-        (void)error_set(err, ERR_VM_CONFLICT, "there is another vm '%s' already", takeover->name);
-        return error_help(err, "destroy that one first: vmctl destroy %s", takeover->name);
+        (void)error_set(err, ERR_VM_CONFLICT, "another vm '%s' exists already", takeover->name);
+        return error_help(err, "destroy it first: vmctl destroy %s", takeover->name);
     } else if (mark && !files && !fs_exists(overlay)) {
         *ret = IMPORT_GONE;
     } else {

@@ -30,7 +30,7 @@ static int read_header(
     }
     n = pread(fd, name, header.backing_size, (off_t)header.backing_offset);
     if (n != (ssize_t)header.backing_size) {
-        return error_set(err, ERR_IMAGE_FORMAT, "the qcow2 header is cut off");
+        return error_set(err, ERR_IMAGE_FORMAT, "the qcow2 header is truncated");
     }
     name[n] = '\0';
     *ret_size = header.virtual_size;
@@ -50,8 +50,8 @@ static int resolve_backing(
     cleanup_free char *absolute = fs_join(base_dir, name); /* '~' is a name like any other here */
     cleanup_free char *path = fs_resolve(absolute, "/", "/");
     if (!fs_exists(path)) {
-        (void)error_set(err, ERR_IMAGE_NOT_FOUND, "its base image '%s' is not there", path);
-        return error_help(err, "put the image back: the disk is only what differs from it");
+        (void)error_set(err, ERR_IMAGE_NOT_FOUND, "its base image '%s' is missing", path);
+        return error_help(err, "restore the image: the disk holds only the differences from it");
     }
     *ret = TAKE_PTR(path);
     return 0;

@@ -107,11 +107,12 @@ int import_read(const char *path, struct import_list *ret, struct error *err)
     json_error_t json_error;
     int rc = fs_read_file(path, &text, err);
     if (rc < 0) {
-        return error_help(err, "say where it is: vmctl import PATH");
+        return error_help(err, "give its path: vmctl import PATH");
     }
     cleanup_json json_t *root = json_loadb(buf_str(&text), text.len, 0, &json_error);
     if (!json_is_object(root)) {
-        return error_set(err, ERR_VMFILE_INVALID, "'%s' is not the original's vms.json: %s", path,
+        return error_set(err, ERR_VMFILE_INVALID,
+            "'%s' is not a vms.json of the original vmctl: %s", path,
             root ? "it is not a JSON object" : json_error.text);
     }
     const char *name;

@@ -62,8 +62,8 @@ static int check_name_is_free(struct apply *apply, const struct batch_op *op)
     cleanup_free char *key = name_lease_key(op->key);
     int rc = lmdb_get(apply->store, apply->txn, STORE_LEASES, key, &value);
     if (rc == 0 && !is_lease_of(value, op->uid)) {
-        return error_set(
-            apply->err, ERR_STORE_STALE, "the name '%s' is that of a VM that was renamed", op->key);
+        return error_set(apply->err, ERR_STORE_STALE,
+            "the name '%s' still belongs to a VM that was renamed", op->key);
     }
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
@@ -97,7 +97,7 @@ static int check_owner(struct apply *apply, const struct batch_op *op)
     }
     if (rc == 0 && strcmp(head.uid, op->uid) != 0) {
         return error_set(
-            apply->err, ERR_STORE_STALE, "the name '%s' belongs to another VM by now", op->key);
+            apply->err, ERR_STORE_STALE, "the name '%s' now belongs to another VM", op->key);
     }
     return rc == MDB_NOTFOUND ? 0 : rc;
 }

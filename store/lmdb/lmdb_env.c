@@ -38,8 +38,8 @@ int lmdb_error(const struct store *store, int rc, const char *what, struct error
     if (rc > 0) {
         (void)error_set_errno(err, ERR_STORE, rc, "%s in '%s'", what, store->path);
         return rc == EROFS ? error_help(err,
-                                 "see why in dmesg, and make it writable: findmnt -T %s; VMs that "
-                                 "run keep running",
+                                 "see the cause in dmesg, then make it writable: findmnt -T %s; "
+                                 "running VMs keep running",
                                  store->path)
                            : -ERR_STORE;
     }

@@ -177,8 +177,8 @@ static int find_kept(
         }
     }
     if (ret->count > 0) {
-        after->message = mem_printf("no longer names %s, which is protected and kept%s",
-            ret->items[0], ret->count > 1 ? ", as are others" : "");
+        after->message = mem_printf("no longer names %s, which is protected and stays%s",
+            ret->items[0], ret->count > 1 ? ", like others" : "");
     }
     return rc;
 }
@@ -333,7 +333,7 @@ static int be_gone(struct sync *sync, struct error *err)
         sync->out->finding = SOURCE_FOUND_UNWATCHED;
         return write_record(sync, NULL, err);
     }
-    return write_failure(sync, SOURCE_GONE, NULL, "there is no such file any more", "", err);
+    return write_failure(sync, SOURCE_GONE, NULL, "the file no longer exists", "", err);
 }
 
 static int be_broken(struct sync *sync, const struct kdl_pos *pos, const char *message,
@@ -528,7 +528,7 @@ static int be_unlisted(struct sync *sync, int code, struct error *err)
         sync->out->finding = SOURCE_FOUND_GONE;
         return 0;
     }
-    return is_gone ? write_state(sync, SOURCE_GONE, "there is no such directory any more", err)
+    return is_gone ? write_state(sync, SOURCE_GONE, "the directory no longer exists", err)
                    : write_state(sync, SOURCE_PARSE_FAILED, strerrordesc_np(code), err);
 }
 

@@ -150,12 +150,12 @@ static int refuse_overrides(
     }
     (void)error_set(err, ERR_VM_CONFLICT, "'%s' is watched %s%s", record->path,
         known.len           ? "with these further files:"
-        : record->directory ? "without further files, as its directory is"
+        : record->directory ? "without further files, through its directory"
                             : "without further files",
         buf_str(&known));
     return known.len ? error_help(err,
-                           "name them, too: -f '%s'%s; or watch it as it is named here: "
-                           "vmctl watch -f '%s'%s",
+                           "give them, too: -f '%s'%s; or watch it with these files: vmctl watch "
+                           "-f '%s'%s",
                            record->path, buf_str(&known), record->path, buf_str(&named))
                      : error_help(err, "watch it with them first: vmctl watch -f '%s'%s",
                            record->path, buf_str(&named));
@@ -191,7 +191,7 @@ static int refuse_inputs(const struct source_record *record, const struct source
         record->path, buf_str(&names), record->prune == SOURCE_PRUNE_DESTROY ? "destroy" : "stop",
         victims->items[0], more);
     return applied->is_whole
-               ? error_help(err, "give the same values again; or let it go: vmctl up --prune%s",
+               ? error_help(err, "give the same values again; or agree to that: vmctl up --prune%s",
                      record->prune == SOURCE_PRUNE_STOP ? "=stop" : "")
                : error_help(err, "give these values to all of its VMs: vmctl up, without a name");
 }

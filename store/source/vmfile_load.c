@@ -27,12 +27,12 @@ char *vmfile_load_directory(const char *path)
 static const char *directory_problem(struct vmfile_load *load, const char *path)
 {
     struct stat st;
-    const char *problem =
-        user_path_stat(path, &st) < 0
-            ? (errno == ETIMEDOUT ? "no answer of the file system of" : "no readable directory at")
-        : !S_ISDIR(st.st_mode)          ? "no directory, but something else, at"
-        : access(path, R_OK | X_OK) < 0 ? "no readable directory at"
-                                        : NULL;
+    const char *problem = user_path_stat(path, &st) < 0
+                              ? (errno == ETIMEDOUT ? "no answer from the file system of"
+                                                    : "no readable directory at")
+                          : !S_ISDIR(st.st_mode) ? "not a directory, but something else, at"
+                          : access(path, R_OK | X_OK) < 0 ? "no readable directory at"
+                                                          : NULL;
     if (problem) {
         strings_add(&load->named, path);
     }
@@ -51,16 +51,16 @@ static const char *file_problem(void *context, const char *path, bool is_directo
     }
     strings_add(&load->named, path);
     if (user_path_readable(path, &st) < 0) {
-        return errno == ETIMEDOUT ? "no answer of the file system of" : "no readable file at";
+        return errno == ETIMEDOUT ? "no answer from the file system of" : "no readable file at";
     }
     if (S_ISREG(st.st_mode)) {
         load->readable = strings_find(&load->named, path);
         return NULL;
     }
-    return S_ISDIR(st.st_mode)    ? "a directory, and no file, at"
-           : S_ISFIFO(st.st_mode) ? "a named pipe, and no file, at"
-           : S_ISSOCK(st.st_mode) ? "a socket, and no file, at"
-                                  : "a device, and no file, at";
+    return S_ISDIR(st.st_mode)    ? "a directory, not a file, at"
+           : S_ISFIFO(st.st_mode) ? "a named pipe, not a file, at"
+           : S_ISSOCK(st.st_mode) ? "a socket, not a file, at"
+                                  : "a device, not a file, at";
 }
 
 static bool read_content(void *context, const char *path, struct buf *ret)
@@ -79,7 +79,7 @@ int vmfile_load_refuse(const char *shown, int sys_errno, struct error *err)
     (void)error_set_errno(err, ERR_IO, sys_errno, "cannot read the VMFile '%s'", shown);
     return sys_errno == EACCES
                ? error_help(
-                     err, "see who may read it, and enter its directories: namei -l %s", shown)
+                     err, "see the permissions of the file and its directories: namei -l %s", shown)
                : -(int)err->code;
 }
 
@@ -147,7 +147,7 @@ static int read_nodes(struct nodes *ret, struct error *err)
     nodes_parse(buf_str(&text), text.len, ret);
     if (ret->problems->n_diagnostics > 0) {
         (void)error_set(err, ERR_VMFILE_INVALID, "'%s' is not valid", path);
-        return error_help(err, "see what is wrong: vmctl node list");
+        return error_help(err, "see the error: vmctl node list");
     }
     return 0;
 }
@@ -169,9 +169,9 @@ static const struct nodes *other_nodes(void *context, struct error *err)
 {
     struct vmfile_load *load = context;
     if (!load->names_nodes) {
-        (void)error_set(
-            err, ERR_VMFILE_INVALID, "a VMFile that is watched has VMs of this host alone");
-        (void)error_help(err, "end it, and bring them up by hand: vmctl unwatch, vmctl up");
+        (void)error_set(err, ERR_VMFILE_INVALID, "a watched VMFile can only have VMs of this host");
+        (void)error_help(
+            err, "stop watching it and bring its VMs up yourself: vmctl unwatch, vmctl up");
         return NULL;
     }
     bool is_read = load->nodes.problems && load->nodes.problems->n_diagnostics == 0;

@@ -51,10 +51,10 @@ reason() { vmctl status "$1" | awk -v name="$2" '$1 == name { print $3 }'; }
     : >"$work/file"
     run vmctl create --name three --image "$work/image" --backend noop --no-cloud-init --cloud-init "$work/file"
     [ "$status" -eq 2 ]
-    says "--no-cloud-init leaves no use for --cloud-init"
+    says "--cloud-init has no effect with --no-cloud-init"
     run vmctl create --name three --image "$work/image" --backend noop --no-cloud-init --ssh-key "$work/file"
     [ "$status" -eq 2 ]
-    says "--no-cloud-init leaves no use for --ssh-key"
+    says "--ssh-key has no effect with --no-cloud-init"
 }
 
 @test "create: every option of the book" {

@@ -167,8 +167,8 @@ END
     RUST_LOG=debug run vmctl up
     says "the controller runs already" "for RUST_LOG=debug" "vmctl controller stop" "$data/controller.log"
     VMCTL_LOG=warn,qmp=loud,nonsense run vmctl list
-    says "VMCTL_LOG: 'qmp=loud' is no level" "VMCTL_LOG: 'nonsense' is no level: write error, warn"
-    [ "$(grep -c 'is no level' <<<"$output")" -eq 2 ]
+    says "VMCTL_LOG: 'qmp=loud' is not a level" "VMCTL_LOG: 'nonsense' is not a level: write error, warn"
+    [ "$(grep -c 'is not a level' <<<"$output")" -eq 2 ]
     RUST_LOG=other_program=off run vmctl list
     refute says "level"
 }

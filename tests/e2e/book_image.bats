@@ -63,5 +63,5 @@ teardown() { cli_teardown; }
     says "error[vmctl::image::not_found]"
     run vmctl image inspect "$work"
     [ "$status" -eq 1 ]
-    says "'$work' is a directory, and no disk image" "vmctl image list"
+    says "'$work' is a directory, not a disk image" "vmctl image list"
 }

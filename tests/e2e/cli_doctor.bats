@@ -197,7 +197,7 @@ result() { awk -v check="$1" '$1 == check { print $2 }' <<<"$output"; }
     says "records that cannot be read: db (desired), web (desired)" "vmctl doctor --repair"
     run vmctl doctor --repair
     [ "$status" -eq 0 ]
-    says "db (desired): made again from its status" "web (desired): made again from its status"
+    says "db (desired): recreated from its status" "web (desired): recreated from its status"
     run vmctl doctor --repair
     [ "$status" -eq 0 ]
     refute grep -q "made again" <<<"$output"

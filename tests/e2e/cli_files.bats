@@ -29,7 +29,7 @@ names() {
         for path in pipe directory socket /dev/null; do
             names $field $path
             fails 2 timeout 20 vmctl validate
-            says "\`$field\`: a " ", and no file, at '" "VMFile.kdl:1:" ^^
+            says "\`$field\`: a " ", not a file, at '" "VMFile.kdl:1:" ^^
         done
     done
     names image nowhere
@@ -174,7 +174,7 @@ end_serving() {
         echo $call >served.silent
         run timeout -s KILL 20 vmctl validate mounted.kdl
         [ "$status" -ne 137 ]
-        [ $call != getattr ] || says "no answer of the file system of '$PWD/mounted/"
+        [ $call != getattr ] || says "no answer from the file system of '$PWD/mounted/"
         fails 1 timeout -s KILL 20 vmctl validate mounted/VMFile.kdl
         says "Connection timed out"
         [ $call != getattr ] || fails 1 timeout -s KILL 20 vmctl init --file mounted/new.kdl

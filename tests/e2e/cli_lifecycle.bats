@@ -56,7 +56,7 @@ teardown() { cli_teardown; }
 }
 
 # keeps NAME : the output says why nothing takes away its disk, and what to type
-keeps() { says "vm '$1' is protected, and keeps its disk" "vmctl apply $1 --file $PWD/VMFile.kdl"; }
+keeps() { says "vm '$1' is protected and keeps its disk" "vmctl apply $1 --file $PWD/VMFile.kdl"; }
 
 @test "protect: what takes a disk away is refused for that VM, and done for the others" {
     vmfile web db new
@@ -478,7 +478,7 @@ renamed_halfway() {
     kill -STOP "$pid"
     timeout -s KILL 3 vmctl rename web www -d
 }
-is_stalled() { vmctl get www -o json | jq -e '.status.trouble.message // "" | test("where others are")'; }
+is_stalled() { vmctl get www -o json | jq -e '.status.trouble.message // "" | test("which has other files")'; }
 
 @test "files in the way of a renamed VM's: it says so, and has its name back, or is destroyed" {
     local pid disk
@@ -486,7 +486,7 @@ is_stalled() { vmctl get www -o json | jq -e '.status.trouble.message // "" | te
     mkdir "$data/vms/www"
     run vmctl rename web www
     [ "$status" -eq 6 ]
-    says "has files that are of no vm that vmctl knows"
+    says "has files of no VM that vmctl knows"
     rmdir "$data/vms/www"
     vmctl -q destroy -y web
 

@@ -321,7 +321,7 @@ END
     fails 2 vmctl port-forward b/web 8080:80
     says "vm 'web' is on node 'b'" "ssh -t -L 8080:127.0.0.1:10080 ssh://"
     fails 2 vmctl ssh -A b/web
-    says "--forward-agent is about this host, and the VM is on node 'b'" "ssh -t ssh://"
+    says "--forward-agent works on this host only, and the VM is on node 'b'" "ssh -t ssh://"
     fails 2 vmctl --node b ssh -NL 8080:localhost:80 web
     says "--local-forward is about this host"
 }

@@ -297,7 +297,7 @@ SCENE
     # the leak checker stops all threads, also the one that waits for the file system
     work=$work ASAN_OPTIONS=detect_leaks=0 run timeout 120 unshare -m bash "$work/scene" 2>&1
     [ "$status" -ne 77 ] || skip "cannot mount FUSE here"
-    says "validate: 1" "up: 2" "no answer of the file system of '$work/far/disk.raw'" "start: 1" \
+    says "validate: 1" "up: 2" "no answer from the file system of '$work/far/disk.raw'" "start: 1" \
         "does not answer" "restart: 0" "stop: 0" "took 0 too long"
 }
 

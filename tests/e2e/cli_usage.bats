@@ -195,7 +195,7 @@ lacks() { vmctl status web | grep -q "^  Synced .*$1"; }
     has '  live { exec "true" }'
     vmctl -q down
     run vmctl describe web
-    has "    every 5s, at most 5s each, failed after 3 in a row: it does not run"
+    has "    every 5s, at most 5s each, failed after 3 in a row: it is not running"
 }
 
 # on_terminal COMMAND... : with a terminal as its output

@@ -170,7 +170,7 @@ first_state() { vmctl "$@" 2>&1 | sed -n 's/^web: \([A-Z][A-Za-z]*\)$/\1/p' | he
     vmctl -q up
     sed -i 's/disk 1/disk 2/' VMFile.kdl
     fails 4 vmctl up --timeout 2s
-    says "vm 'web' is not ready yet: Ready: the guest is being made to use what was added"
+    says "vm 'web' is not ready yet: Ready: the guest is being made to use the added resources"
 }
 
 @test "a step that failed shows the end of its output where that was not followed" {

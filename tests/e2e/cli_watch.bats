@@ -193,7 +193,7 @@ has_setting() { [ "$(vmctl status "$1" -o json | jq -r ".desired.spec.$2")" = "$
         run vmctl $command </dev/null
         [ "$status" -eq 6 ] || { echo "$command"; false; }
         says "is watched with these further files: -f '$PWD/prod.kdl'"
-        says "name them, too: -f '$PWD/VMFile.kdl' -f '$PWD/prod.kdl'"
+        says "give them, too: -f '$PWD/VMFile.kdl' -f '$PWD/prod.kdl'"
     done
     block web >VMFile.kdl
     await is_gone db # which is pruned, and so would be the other one
@@ -236,7 +236,7 @@ has_setting() { [ "$(vmctl status "$1" -o json | jq -r ".desired.spec.$2")" = "$
     vmctl -q watch vms --prune
     run vmctl up -f vms -f else/prod.kdl </dev/null
     [ "$status" -eq 6 ]
-    says "is watched without further files, as its directory is"
+    says "is watched without further files, through its directory"
     says "vmctl watch -f '$PWD/vms/VMFile.kdl' -f '$PWD/else/prod.kdl'"
     is_gone cache
     vmctl -q up -f vms --set n=3

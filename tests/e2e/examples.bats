@@ -73,7 +73,7 @@ pack_forger() {
 take_protection_out() {
     grep -q '^ *protect' "$1" || return 0
     fails 1 vmctl down --destroy -q --file "$1"
-    says "is protected, and keeps its disk"
+    says "is protected and keeps its disk"
     sed -i '/^ *protect/d' "$1"
     vmctl apply -q --file "$1"
 }

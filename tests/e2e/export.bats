@@ -210,7 +210,7 @@ the_last() { ls -t backups/web-*.qcow2 | head -n 1; }
     vmctl import -q "$(the_last)" --name two # by its disk
     is_imported two
     run vmctl events web
-    says "its disk was copied, for a clone, an export or a backup"
+    says "its disk was copied for a clone, an export or a backup"
     refute grep -F "'~" <<<"$output"
     vmctl destroy -q two
     mv backups 12:00 # a protocol, were it not a directory

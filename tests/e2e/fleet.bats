@@ -194,7 +194,7 @@ teardown() { fleet_teardown; }
         ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" del "/vmctl/1/home/$row" >/dev/null
     done
     rm VMFile.kdl
-    await bash -c 'vmctl destroy -y web 2>&1 | grep -q "is the fleet'"'"'s"'
+    await bash -c 'vmctl destroy -y web 2>&1 | grep -q "belongs to the fleet"'
     vmctl list | grep -q 'web .* Ready'
     run vmctl fleet join --as a --etcd "$etcd_url"
     [ "$status" -eq 0 ]

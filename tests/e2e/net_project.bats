@@ -169,7 +169,7 @@ hears_this() { [ "$(hears "${@:2}")" = "$1" ]; }
     await 20 bash -c "nsenter -t $HOST_PID -n vmctl ssh web -- touch /tmp/go"
     await 30 bash -c "nsenter -t $HOST_PID -n vmctl ssh db -- grep -q two /tmp/got"
     [ "$(pid_of web) $(pid_of db)" = "$pids" ]
-    vmctl events | grep "NetworkRestored" | grep -q "was started again"
+    vmctl events | grep "NetworkRestored" | grep -q "was restarted"
     refute grep -q DriftCorrected <<<"$(vmctl events)"
     vmctl wait web db lone --ready --timeout 30s
 }

@@ -190,7 +190,7 @@ screen_socket() { echo "$DATA/vms/screen/vnc.sock"; }
     in_host ss -Hltnp 'sport = :81' | grep -q "127.0.0.1:81 .*pid=$(pid_of screen),"
     sed -i 's/    forward host=81 guest=81/&\n    forward host=82 guest=82/' VMFile.kdl
     fails 1 vmctl up --name screen
-    says "tcp port 82 of 127.0.0.1 is one that only root may listen on" "vmctl restart screen"
+    says "tcp port 82 of 127.0.0.1 is reserved for root" "vmctl restart screen"
     vmctl restart screen
     in_host ss -Hltnp 'sport = :82' | grep -q "127.0.0.1:82 .*pid=$(pid_of screen),"
     sed -i '/host=82/d' VMFile.kdl

@@ -345,7 +345,7 @@ END
     vmctl -q up
     kill_hard "$(pid_of never)"
     fails 1 vmctl wait never --ready --timeout 60s
-    says "vm 'never'" "not restarted by its policy" "vmctl up --name never"
+    says "vm 'never'" "its policy does not restart it" "vmctl up --name never"
     [ "$(pid_of never)" = - ]
     [ "$(state_of never)" = ProcessExited ]
     fails 0 vmctl start never

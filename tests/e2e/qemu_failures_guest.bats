@@ -255,7 +255,7 @@ completes_to() {
     vmctl ssh victim -- sudo poweroff || true
     await 30 is_in_state Stopped
     fails 1 vmctl wait victim --ready --timeout 60s
-    says "vm 'victim'" GuestShutdown "not restarted" "vmctl up --name victim"
+    says "vm 'victim'" GuestShutdown "does not restart it" "vmctl up --name victim"
     fails 0 vmctl wait victim --stopped --timeout 5s
     [ "$(pid_of victim)" = - ]
 }

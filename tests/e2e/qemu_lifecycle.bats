@@ -239,7 +239,7 @@ life_of_guest() {
     touch "$DATA/vms/web/overlay.qcow2"
     run vmctl resume web
     [ "$status" -eq 1 ]
-    says "the disk was changed since the guest stood still" "vmctl start web"
+    says "the disk was changed since the guest was stopped" "vmctl start web"
     [ "$(state_of web)" = SavedMemoryFailed ]
     [ -e "$DATA/vms/web/saved-memory" ]
     vmctl stop -q web
@@ -350,7 +350,7 @@ has_snapshot() { vmctl snapshot list web -o name | grep -qx "$1"; }
     await eval '[[ $(pid_of web) =~ ^[0-9]+$ && $(pid_of web) != '"$pid"' ]]' # that is noticed, too
     vmctl -q wait web --ready
     fails 0 vmctl backup web backups
-    says "all of its disk" "web: a full backup: what has changed" "or QEMU killed"
+    says "the whole disk" "web: a full backup: the changes since" "or QEMU was killed"
     [ "$(ls backups/*-full.qcow2 | wc -l) $(ls backups/*-inc.qcow2 | wc -l)" = "2 2" ]
     vmctl import -q "${last%.qcow2}.vmctl" --name twin
     qemu-img compare -q "$last" "$DATA/vms/twin/overlay.qcow2"

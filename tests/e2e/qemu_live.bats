@@ -80,7 +80,7 @@ remember() {
     # up has waited until the guest uses them, which this one does not do by itself
     run vmctl ssh live -- 'grep -c ^processor /proc/cpuinfo; awk "/MemTotal/ { print (\$2 > 150000) }" /proc/meminfo'
     [ "$output" = $'3\n1' ]
-    event "the guest was made to use what was added: 3 CPUs are online, 288 MiB of memory are online"
+    event "the guest now uses the added resources: 3 CPUs are online, 288 MiB of memory are online"
 }
 
 @test "the same again changes nothing, and the difference is gone" {

@@ -216,7 +216,7 @@ END
     [ ${#id} -eq 32 ]
     run vmctl suspend --disk now # part of its memory is the template's
     [ "$status" -eq 1 ]
-    says "it was woken from a template"
+    says "it was started from a template's memory"
     vmctl restart now
     [ "$(vmctl ssh now -- cat /etc/hostname /etc/machine-id)" = "now"$'\n'"$id" ]
     vmctl suspend -q --disk now # it has booted since

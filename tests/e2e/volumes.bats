@@ -68,7 +68,7 @@ EOF
     fails 1 vmctl volume rm data
     says "volume 'data' belongs to vm 'box'"
     fails 6 vmctl volume detach box data
-    says "is of its VMFile"
+    says "comes from its VMFile"
 }
 
 @test "one is attached to the running guest and detached, and keeps what it holds" {

@@ -155,7 +155,7 @@ static void the_guest_is_made_to_use_what_was_added(void **state)
     }
     struct vm_record record = sim_record(sim, "web");
     assert_string_equal(record.status->conditions[CONDITION_SYNCED].message,
-        "the guest is being made to use what was added");
+        "the guest is being made to use the added resources");
     vm_record_clear(&record);
     assert_applied(sim, 2, 1024);
     sim_wait(sim, "web", does_guest_use_all, MINUTE_MS);
@@ -187,7 +187,7 @@ static void what_the_guest_does_not_use_is_reported_and_tried_again(void **state
     assert_int_equal(sim_count_events(sim, "web", REASON_GUEST_NOT_GROWN), 1);
     struct vm_record record = sim_record(sim, "web");
     assert_string_equal(record.status->conditions[CONDITION_SYNCED].message,
-        "but in the guest: noop: it stays as it is");
+        "but not in the guest: noop: it stays as it is");
     vm_record_clear(&record);
     sim_script(sim, "web", NULL);
     sim_wait(sim, "web", does_guest_use_all, HOUR_MS);
@@ -424,10 +424,10 @@ static void a_stop_records_how_it_came_about(void **state)
     assert_stops(sim, "{\"ignorePowerdown\": true}",
         "the guest did not shut down in time; the noop machine was stopped");
     assert_stops(sim, "{\"ignorePowerdown\": true, \"ignoreQuit\": true}",
-        "the noop machine did not quit; it was terminated");
+        "the noop machine did not quit and was terminated");
     assert_stops(sim,
         "{\"ignorePowerdown\": true, \"ignoreQuit\": true, \"ignoreTerminate\": true}",
-        "the noop machine did not terminate; it was killed");
+        "the noop machine did not terminate and was killed");
 }
 
 /* ---- the host ---- */

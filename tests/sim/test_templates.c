@@ -455,7 +455,7 @@ static void a_guest_that_ends_when_it_is_woken_boots_from_its_disk(void **state)
     static const struct {
         const char *name, *run_state, *words;
     } ends[] = {
-        {"panic", "guest-panicked", "panicked before it was itself"},
+        {"panic", "guest-panicked", "panicked before it had its own identity"},
         {"off", "shutdown", "powered itself off before"},
         {"broken", "internal-error", "could not continue"},
     };
@@ -482,7 +482,7 @@ static void a_machine_that_ends_when_it_is_woken_boots_from_its_disk(void **stat
     sim_kill_vm(sim, "web");
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     expect_clone(sim, "web");
-    assert_non_null(strstr(cold_of(sim, "web"), "ended before its guest was itself"));
+    assert_non_null(strstr(cold_of(sim, "web"), "ended before its guest had its own identity"));
     expect_unharmed(sim);
 }
 

@@ -23,8 +23,8 @@ static const struct backend_words words = {
     .silence = "the noop machine did not answer",
     .stops = {[MACHINE_POWERDOWN] = "the guest shut down",
         [MACHINE_QUIT] = "the guest did not shut down in time; the noop machine was stopped",
-        [MACHINE_TERMINATE] = "the noop machine did not quit; it was terminated",
-        [MACHINE_KILL] = "the noop machine did not terminate; it was killed"},
+        [MACHINE_TERMINATE] = "the noop machine did not quit and was terminated",
+        [MACHINE_KILL] = "the noop machine did not terminate and was killed"},
 };
 
 const struct backend *backend_noop(void)

@@ -131,7 +131,7 @@ static void handle_instance(struct boot *boot, const struct rest_instance *insta
     } else if (instance->is_other) {
         (void)error_set(
             &err, ERR_VM_CONFLICT, "propolis-server on %s runs another instance", server->address);
-        (void)error_help(&err, "give each VM a server of its own: propolis-server \"HOST:PORT\"");
+        (void)error_help(&err, "give each VM its own server: propolis-server \"HOST:PORT\"");
         boot_fail(boot, &err);
     } else if (instance->is_there && instance->run_state == RUN_STATE_RUNNING) {
         machine_note(boot->machine, boot->machine->zone, RUN_STATE_RUNNING);

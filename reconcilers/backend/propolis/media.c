@@ -131,9 +131,8 @@ static struct script_step list_datasets(const struct media_work *work)
 
 static int no_snapshot(const struct media_work *work, struct error *err)
 {
-    error_set(err, ERR_IMAGE_NOT_FOUND,
-        "there is no ZFS snapshot '%s' to clone the disk of vm '%s' from", work->snapshot,
-        work->name);
+    error_set(err, ERR_IMAGE_NOT_FOUND, "vm '%s': no ZFS snapshot '%s' to clone its disk from",
+        work->snapshot, work->name);
     return error_help(err, "store the image there, then: zfs snapshot %s", work->snapshot);
 }
 

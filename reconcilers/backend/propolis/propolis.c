@@ -42,7 +42,8 @@ static int check_spec(const struct vm_spec *spec, struct error *err)
     }
     if (strchr(spec->name, '/')) { /* the zone is the administrator's, and has its name */
         return error_set(err, ERR_BACKEND_UNAVAILABLE,
-            "vm '%s' is of a project, and backend \"propolis\" has none", spec->name);
+            "vm '%s' belongs to a project, and backend \"propolis\" does not support projects",
+            spec->name);
     }
     for (size_t i = 0; (network = vm_spec_network(spec, i)); i++) {
         if (network->mode == NETWORK_VNIC || network->mode == NETWORK_NONE) {

@@ -108,7 +108,7 @@ static void on_time(void *context, const json_t *value, const struct error *err)
     } else if (self->n_sets < SETS_MAX) {
         set_time(self);
     } else {
-        end_refused(self, "it was set, and is wrong again: something in the guest sets it, too");
+        end_refused(self, "it was set and is wrong again: another program in the guest sets it");
     }
 }
 

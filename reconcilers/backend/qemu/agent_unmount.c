@@ -41,8 +41,8 @@ static void unmount_refused(struct agent_unmount *self, const char *why)
     struct error err = {.code = ERR_NONE};
     (void)error_set(
         &err, ERR_MOUNT, "volume '%s' stays in vm '%s': %s", self->volume, self->vm_name, why);
-    (void)error_help(
-        &err, "end what uses it in the guest, then try again; it is detached when the VM stops");
+    (void)error_help(&err, "stop the programs that use it in the guest, then try again; it is "
+                           "detached when the VM stops");
     self->done(self->context, &err);
 }
 
@@ -72,7 +72,7 @@ static void status_arrived(void *context, const json_t *value, const struct erro
     } else if (may_end && loop_now_ms(self->loop) - self->began_ms < UNMOUNT_MS) {
         loop_timer_start(self->timer, LOOK_MS);
     } else {
-        unmount_refused(self, err ? err->message : "unmounting it has not ended after 30 s");
+        unmount_refused(self, err ? err->message : "unmounting it takes more than 30 s");
     }
 }
 
@@ -91,7 +91,8 @@ static void begun(void *context, const json_t *value, const struct error *err)
     if (err && err->code == ERR_TIMEOUT) {
         unmount_refused(self, err->message);
     } else if (err || self->pid <= 0) {
-        unmount_give_up(self, err ? err->message : "the agent does not say what it began");
+        unmount_give_up(
+            self, err ? err->message : "the agent did not report the command that it started");
     } else {
         unmount_look(self);
     }

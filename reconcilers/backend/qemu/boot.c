@@ -362,7 +362,7 @@ static void fail_port(struct boot *boot, const char *answer)
     bool is_privileged = forward->host_port < host_privileged_ports_end() && !is_roots;
     (void)error_set(&err, ERR_PORT_TAKEN, "%s port %u of %s %s (wanted for the guest's port %u)",
         forward_protocol_name(forward->protocol), forward->host_port, forward_address(forward),
-        is_privileged ? "is one that only root may listen on" : "is in use by another program",
+        is_privileged ? "is reserved for root" : "is in use by another program",
         forward->guest_port);
     if (is_privileged && user &&
         boot->has_user_network) { /* bound at the start, while QEMU is still root's */

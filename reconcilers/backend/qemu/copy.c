@@ -419,9 +419,8 @@ static void bitmap_removed(void *context, const json_t *value, const struct erro
 static void choose_bitmap(struct copy *copy, const json_t *bitmaps)
 {
     const char *since = copy->order.since;
-    const char *why = since[0] ? "what has changed since the last one is not "
-                                 "recorded: the "
-                                 "disk was replaced or backed up elsewhere, or QEMU killed"
+    const char *why = since[0] ? "the changes since the last one were not recorded: the disk was "
+                                 "replaced or backed up elsewhere, or QEMU was killed"
                                : NULL;
     for (size_t i = 0; i < json_array_size(bitmaps); i++) {
         const json_t *bitmap = json_array_get(bitmaps, i);
@@ -450,7 +449,7 @@ static void nodes_arrived(void *context, const json_t *value, const struct error
     const json_t *disk = machine_find_node(value, copy->node);
     if (!disk && copy->order.volume[0]) {
         static const struct error gone = {
-            .code = ERR_QMP_COMMAND, .message = "QEMU does not have it any more"};
+            .code = ERR_QMP_COMMAND, .message = "QEMU no longer has it"};
         copy_fail(copy, &gone);
         return;
     }
@@ -500,7 +499,7 @@ static void jobs_arrived(void *context, const json_t *value, const struct error 
     const json_t *job = find_job(value);
     bool has_ended = job && text_eq(json_text(job, "status"), "concluded");
     static const struct error lost = {
-        .code = ERR_QMP_COMMAND, .message = "QEMU does not know the job any more"};
+        .code = ERR_QMP_COMMAND, .message = "QEMU no longer knows the job"};
     if (err || (!job && copy->is_begun)) {
         copy_fail(copy, err ? err : &lost);
     } else if (copy->is_begun && has_ended) {

@@ -273,8 +273,8 @@ static int refuse_firmware(const struct firmware_wanted *wanted, struct error *e
             "cannot find the UEFI firmware%s that '%s' belongs to on this host", secure,
             wanted->vars);
         return error_help(err,
-            "install it: apt-get install %s%s; or, to begin with none of its "
-            "settings, remove that file",
+            "install it: apt-get install %s%s; or, to reset the firmware's settings, remove that "
+            "file",
             package, suffix);
     }
     (void)error_set(err, ERR_QEMU_SPAWN, "cannot find UEFI firmware%s for %s on this host", secure,
@@ -339,7 +339,7 @@ int firmware_make_vars(const struct firmware_build *build, const char *vars, str
             "'%s' is not a file: it would keep the guest's UEFI "
             "variables",
             vars);
-        return error_help(err, "remove what is there; vmctl makes the file again");
+        return error_help(err, "remove it; vmctl creates the file again");
     }
     digest_random_id(unique);
     cleanup_free char *made = mem_printf("%s.tmp-%s", vars, unique);
@@ -383,11 +383,9 @@ int firmware_check_keys(const struct firmware_build *build, const char *vars, st
     if (!form_of_path(vars).format || !has_platform_key(build->vars) || has_platform_key(vars)) {
         return 0;
     }
-    (void)error_set(
-        err, ERR_QEMU_SPAWN, "'%s' has no keys: secure boot would be off with it", vars);
-    return error_help(err,
-        "it is of a disk with other firmware: write firmware \"uefi\"; or, to begin with the keys "
-        "of this host's firmware, remove that file");
+    (void)error_set(err, ERR_QEMU_SPAWN, "'%s' has no keys: secure boot would be off", vars);
+    return error_help(err, "it belongs to a disk with other firmware: write firmware \"uefi\"; or, "
+                           "to use the keys of this host's firmware, remove that file");
 }
 
 /* ---- on the pool ---- */

@@ -38,10 +38,10 @@ enum step {
 
 static const char *const step_reasons[] = {
     [STEP_DONE] = "",
-    [STEP_VERSION] = "/dev/kvm has another version of the interface",
-    [STEP_VM] = "KVM cannot make a VM",
-    [STEP_MEMORY] = "KVM cannot give a VM memory",
-    [STEP_VCPU] = "KVM cannot make a virtual CPU",
+    [STEP_VERSION] = "/dev/kvm has an unknown API version",
+    [STEP_VM] = "KVM cannot create a VM",
+    [STEP_MEMORY] = "KVM cannot give memory to a VM",
+    [STEP_VCPU] = "KVM cannot create a virtual CPU",
     [STEP_REGISTERS] = "KVM cannot set a virtual CPU's registers",
     [STEP_RUN] = "KVM does not run a 64-bit guest",
 };
@@ -251,7 +251,7 @@ static bool start_child(struct kvm_probe *probe)
     if (kvm < 0 || !has_guest) {
         cleanup_free char *reason = mem_printf("cannot open /dev/kvm: %s", strerror(errno));
         set_verdict(probe, kvm < 0 ? KVM_ABSENT : KVM_UNKNOWN,
-            kvm < 0 ? reason : "the probe has no guest for this CPU architecture");
+            kvm < 0 ? reason : "the KVM probe does not support this CPU architecture");
         return false;
     }
     uint64_t start_ticks = 0;
@@ -263,7 +263,7 @@ static bool start_child(struct kvm_probe *probe)
     if (probe->pid < 0 || !proc_stat_start_ticks(probe->pid, &start_ticks) ||
         process_watch(probe->loop, probe->pid, start_ticks, exited, probe, &probe->process, &err) <
             0) {
-        set_verdict(probe, KVM_BROKEN, "the KVM probe cannot be started");
+        set_verdict(probe, KVM_BROKEN, "cannot start the KVM probe");
         return false;
     }
     set_verdict(probe, KVM_BROKEN,

@@ -89,7 +89,7 @@ static void transfer_fail(struct transfer *self, const struct error *why)
     bool is_full = err.code == ERR_NO_SPACE || strstr(err.message, strerror(ENOSPC));
     err.code = is_full ? ERR_NO_SPACE : self->kind->code;
     if (self->kind->is_saved && !self->kind->is_incoming && !err.help[0]) {
-        (void)error_help(&err, "let it run on: vmctl resume %s", self->machine->vm_name);
+        (void)error_help(&err, "resume it: vmctl resume %s", self->machine->vm_name);
     }
     if (self->kind->is_saved && !self->kind->is_incoming) {
         (void)fs_remove_file(self->state_path, &ignored);
@@ -252,7 +252,7 @@ static void progress_arrived(void *context, const json_t *value, const struct er
         sync_files(self);
     } else if (is_late || text_eq(status, "failed") || text_eq(status, "cancelled")) {
         (void)error_set(&failure, self->kind->code, "%s",
-            is_late ? "QEMU does not come to its end"
+            is_late ? "QEMU does not finish it"
             : why   ? why
                     : "QEMU gives no reason");
         transfer_fail(self, &failure);
@@ -275,9 +275,9 @@ static void refuse_hot_plugged(struct transfer *self, const char *what)
 {
     struct error err = {.code = ERR_NONE};
     const char *name = self->machine->vm_name;
-    (void)error_set(&err, ERR_SAVED_MEMORY, "%s were added while it ran", what);
+    (void)error_set(&err, ERR_SAVED_MEMORY, "%s were added while it was running", what);
     (void)error_help(
-        &err, "restart it: vmctl restart %s; or let it run on: vmctl resume %s", name, name);
+        &err, "restart it: vmctl restart %s; or resume it: vmctl resume %s", name, name);
     transfer_fail(self, &err);
 }
 
@@ -473,7 +473,7 @@ struct op *machine_load(
     if (!self->err.code && !(record && record->memory.host)) {
         (void)error_set(&self->err, ERR_TEMPLATE, "it is gone");
     } else if (!self->err.code && !text_eq(record->memory.accel, accel)) {
-        (void)error_set(&self->err, ERR_TEMPLATE, "it was frozen with accel \"%s\", not \"%s\"",
+        (void)error_set(&self->err, ERR_TEMPLATE, "it was saved with accel \"%s\", not \"%s\"",
             record->memory.accel, accel ? accel : "?");
     }
     if (self->err.code) {

@@ -211,8 +211,7 @@ static void device_added(void *context, const json_t *value, const struct error 
         return;
     }
     (void)error_help(&plug->refusal,
-        "a running machine has room for %d more; it is attached by the next start: vmctl restart "
-        "%s",
+        "a running VM has room for %d more; the next start attaches it: vmctl restart %s",
         QEMU_FREE_PORTS, plug->machine->vm_name);
     plug_fail(plug, &plug->refusal, "attach", plug->volume->name);
 }

@@ -10,8 +10,8 @@ static const struct backend_words words = {
     .silence = "QEMU did not answer on its QMP socket",
     .stops = {[MACHINE_POWERDOWN] = "the guest shut down",
         [MACHINE_QUIT] = "the guest did not shut down in time; QEMU was stopped",
-        [MACHINE_TERMINATE] = "QEMU did not quit; it was ended by SIGTERM",
-        [MACHINE_KILL] = "QEMU did not end on SIGTERM; it was killed"},
+        [MACHINE_TERMINATE] = "QEMU did not quit and was ended by SIGTERM",
+        [MACHINE_KILL] = "QEMU did not end on SIGTERM and was killed"},
     .log = "qemu.log",
 };
 

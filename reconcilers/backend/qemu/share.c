@@ -75,7 +75,7 @@ static int connect_ends(int *ret_listener, int *ret_connection, struct error *er
         getsockname(listener, (struct sockaddr *)&address, &size) < 0 || listen(listener, 1) < 0 ||
         connect(connection, (struct sockaddr *)&address, size) < 0) {
         return error_set_errno(
-            err, ERR_QEMU_SPAWN, errno, "cannot make the socket of a shared folder");
+            err, ERR_QEMU_SPAWN, errno, "cannot create the socket of a shared folder");
     }
     *ret_listener = TAKE_FD(listener);
     *ret_connection = TAKE_FD(connection);
@@ -93,7 +93,7 @@ int share_prepare(const struct spec_share *share, const struct share_program *pr
         rc = fs_remove_file(alive_path, err);
         if (rc == 0 && (mkfifo(alive_path, 0600) < 0 ||
                            (ret->alive_fd = open(alive_path, O_RDWR | O_CLOEXEC)) < 0)) {
-            rc = error_set_errno(err, ERR_QEMU_SPAWN, errno, "cannot make '%s'", alive_path);
+            rc = error_set_errno(err, ERR_QEMU_SPAWN, errno, "cannot create '%s'", alive_path);
         }
     }
     ret->argv = make_argv(share, program);
@@ -162,7 +162,7 @@ static void enter_namespace(const struct share_server *server)
     unsigned uid = geteuid(), gid = getegid();
     const char *colon = strchr(server->guest, ':');
     if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) {
-        give_up(server, "cannot make a user namespace");
+        give_up(server, "cannot create a user namespace");
     }
     int setgroups = open("/proc/self/setgroups", O_WRONLY | O_CLOEXEC);
     if (setgroups < 0 || write(setgroups, "deny", 4) != 4 ||

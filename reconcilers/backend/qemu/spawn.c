@@ -176,7 +176,7 @@ static int make_scratch_disks(const struct spawn_request *request, struct error 
             pwrite(fd, image.head, sizeof(image.head), 0) < 0 ||
             pwrite(fd, image.refcount_table, sizeof(image.refcount_table), QCOW2_CLUSTER) < 0 ||
             pwrite(fd, image.refcounts, sizeof(image.refcounts), 2 * QCOW2_CLUSTER) < 0) {
-            return error_set_errno(err, ERR_IO, errno, "cannot make disk '%s'", path);
+            return error_set_errno(err, ERR_IO, errno, "cannot create disk '%s'", path);
         }
     }
     return 0;
@@ -472,7 +472,7 @@ static int start_child(const struct spawn_request *request, char *const *argv,
     int ends[2];
     /* A socket and not a pipe, so that writing to a dead child raises no SIGPIPE. */
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
-        return error_set_errno(err, ERR_QEMU_SPAWN, errno, "cannot make a socket pair");
+        return error_set_errno(err, ERR_QEMU_SPAWN, errno, "cannot create a socket pair");
     }
     cleanup_close int start_pipe = ends[0];
     inheritance->start_pipe = ends[1];

@@ -40,7 +40,7 @@ static int make_device(int *ret_fd, char *ret_name, struct error *err)
     struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
     (void)snprintf(request.ifr_name, sizeof(request.ifr_name), "vmt%%d");
     if (ioctl(fd, TUNSETIFF, &request) < 0) {
-        return tap_refused(err, "cannot make a tap device");
+        return tap_refused(err, "cannot create a tap device");
     }
     memcpy(ret_name, request.ifr_name, IFNAMSIZ);
     *ret_fd = TAKE_FD(fd);
@@ -52,7 +52,7 @@ static int add_to_bridge(int control, const char *bridge, const char *tap, struc
     struct ifreq request = {.ifr_ifindex = (int)if_nametoindex(tap)};
     (void)snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", bridge);
     if (ioctl(control, SIOCBRADDIF, &request) < 0) {
-        (void)tap_refused(err, "cannot make the tap device a port of the bridge");
+        (void)tap_refused(err, "cannot add the tap device to the bridge");
         return error_wrap(err, "bridge '%s'", bridge);
     }
     return 0;
@@ -75,8 +75,8 @@ int tap_open(const char *bridge, int *ret_fd, struct error *err)
 {
     if (strlen(bridge) >= IFNAMSIZ || if_nametoindex(bridge) == 0) {
         (void)error_set(err, ERR_QEMU_SPAWN, "network bridge '%s' does not exist", bridge);
-        return error_help(
-            err, "make it: ip link add %.32s type bridge && ip link set %.32s up", bridge, bridge);
+        return error_help(err, "create it: ip link add %.32s type bridge && ip link set %.32s up",
+            bridge, bridge);
     }
     cleanup_close int fd = -1;
     char name[IFNAMSIZ];
@@ -86,7 +86,7 @@ int tap_open(const char *bridge, int *ret_fd, struct error *err)
     }
     cleanup_close int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (control < 0) {
-        return tap_refused(err, "cannot make a socket");
+        return tap_refused(err, "cannot create a socket");
     }
     rc = add_to_bridge(control, bridge, name, err);
     if (rc == 0) {

@@ -216,12 +216,12 @@ static int open_channels(
 {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
-        return error_set_errno(err, ERR_QEMU_SPAWN, errno, "cannot make a socket pair");
+        return error_set_errno(err, ERR_QEMU_SPAWN, errno, "cannot create a socket pair");
     }
     helper->socket_fd = ends[0];
     *ret_socket = ends[1];
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) {
-        return error_set_errno(err, ERR_QEMU_SPAWN, errno, "cannot make a pipe");
+        return error_set_errno(err, ERR_QEMU_SPAWN, errno, "cannot create a pipe");
     }
     helper->output_fd = ends[0];
     *ret_output = ends[1];

@@ -40,9 +40,9 @@ int tpm_find_program(char **ret_path, struct error *err)
 
 static int refuse_place(const char *path, const char *what, struct error *err)
 {
-    (void)error_set(
-        err, ERR_IO, "'%s' is no %s of its own: a TPM would keep its state there", path, what);
-    return error_help(err, "remove what is there; vmctl makes it again");
+    (void)error_set(err, ERR_IO,
+        "'%s' is not a %s of the VM's own: a TPM would keep its state there", path, what);
+    return error_help(err, "remove it; vmctl creates it again");
 }
 
 struct file_check {
@@ -83,7 +83,7 @@ static int open_directory(const char *path, struct tpm_emulator *emulator, struc
                    : error_set_errno(err, ERR_IO, errno, "cannot open '%s'", path);
     }
     if (st.st_uid != check.uid && fchown(emulator->directory_fd, check.uid, check.gid) < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot give '%s' away", path);
+        return error_set_errno(err, ERR_IO, errno, "cannot change the owner of '%s'", path);
     }
     fs_each_entry(path, check_state_file, &check);
     cleanup_free char *file = fs_join(path, "*");
@@ -100,7 +100,7 @@ static int make_pipe(const char *path, int *ret_fd, struct error *err)
 {
     int rc = fs_remove_file(path, err);
     if (rc == 0 && (mkfifo(path, 0600) < 0 || (*ret_fd = open(path, O_RDWR | O_CLOEXEC)) < 0)) {
-        rc = error_set_errno(err, ERR_QEMU_SPAWN, errno, "cannot make '%s'", path);
+        rc = error_set_errno(err, ERR_QEMU_SPAWN, errno, "cannot create '%s'", path);
     }
     return rc;
 }
@@ -121,7 +121,7 @@ int tpm_prepare(const struct paths *paths, const char *vm_name, const char *user
     rc = rc < 0 ? rc : open_directory(directory, ret, err);
     rc = rc < 0 ? rc : make_pipe(alive, &ret->alive_fd, err);
     if (rc == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
-        rc = error_set_errno(err, ERR_QEMU_SPAWN, errno, "cannot make the socket of a TPM");
+        rc = error_set_errno(err, ERR_QEMU_SPAWN, errno, "cannot create the socket of a TPM");
     }
     ret->control_fd = ends[0];
     *ret_connection = ends[1];

@@ -550,7 +550,7 @@ int main(int argc, char **argv)
     }
     (void)fcntl(SWITCH_LOCK_FD, F_SETFD, FD_CLOEXEC);
     if (!guard_is_in_place()) {
-        log_error("switch", "the guard of this host's services is not in place");
+        log_error("switch", "the guard of this host's services is not loaded");
         return EXIT_FAILURE;
     }
     if (fs_listen_unix(SWITCH_CONTROL, &hub.control, &err) < 0) {

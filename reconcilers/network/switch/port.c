@@ -29,7 +29,7 @@ static int check_port(const void *object, struct error *err)
     struct in_addr address;
     bool is_whole = port->name && port->project && port->mac && port->address &&
                     mac_parse(port->mac, mac) && inet_pton(AF_INET, port->address, &address) == 1;
-    return is_whole ? 0 : error_set(err, ERR_STORE, "a port lacks its name or addresses");
+    return is_whole ? 0 : error_set(err, ERR_STORE, "a port has no name or no addresses");
 }
 
 const struct fields switch_port_fields = {

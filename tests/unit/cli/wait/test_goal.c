@@ -556,7 +556,7 @@ static void a_run_of_the_steps_is_judged_by_itself(void **state)
 static struct vm_blocker disk_is_kept(void)
 {
     return (struct vm_blocker){.code = mem_strdup("vmctl::image::not_found"),
-        .message = mem_strdup("its disk is kept, because no new one can be made: 404"),
+        .message = mem_strdup("its disk is kept, because a new one cannot be created: 404"),
         .help = mem_strdup("check the URL")};
 }
 

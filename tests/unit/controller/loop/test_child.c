@@ -117,8 +117,8 @@ static void the_limit_of_a_file_is_told_as_such(void **state)
         "ulimit -f 1; exec dd if=/dev/zero of=%s/big bs=4096 count=9 2>/dev/null", f->dir);
     run_shell(f, script);
     assert_int_equal(f->err.code, ERR_IO);
-    assert_string_equal(f->err.message,
-        "'sh' wrote too much: File too large (the file system's limit, or that of `ulimit -f`)");
+    assert_string_equal(f->err.message, "'sh' wrote too much output: File too large (the file "
+                                        "system's limit, or that of `ulimit -f`)");
     assert_non_null(strstr(f->err.help, "ulimit -f unlimited"));
     /* one that has the signal ignored, and its own words for it */
     struct rlimit before, some;

@@ -160,7 +160,7 @@ static void a_clock_that_cannot_be_read_or_kept_is_reported(void **state)
     struct clock_test *test = *state;
     write_program(test, "date", "echo 'Sat Nov 28'");
     assert_int_equal(run(test), ERR_NONE);
-    assert_string_equal(test->result.refusal, "its date does not print the time in seconds");
+    assert_string_equal(test->result.refusal, "its `date` does not print the time in seconds");
     assert_int_equal(test->result.off_ms, 0);
     write_program(test, "date", "[ $# = 3 ] || echo 1000.5"); /* obeys, to no avail */
     assert_int_equal(run(test), ERR_NONE);

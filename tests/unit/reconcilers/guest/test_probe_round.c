@@ -140,7 +140,7 @@ static void check_bad_status(struct round_test *test)
     add(test, PROBE_HTTP, port, "/");
     http_server_behave(test->http, &(struct http_behaviour){.body = "x", .size = 1, .status = 503});
     cleanup_free char *message =
-        mem_printf("http / port %u: the answer is status 503, not 200 to 399", port);
+        mem_printf("http / port %u: the response has status 503, not 200 to 399", port);
     expect_failure(test, ERR_PROBE, message);
     http_server_behave(test->http, &(struct http_behaviour){.body = "x", .size = 1});
     assert_int_equal(run(test), ERR_NONE);
@@ -331,7 +331,7 @@ static void without_ssh_a_command_cannot_be_run(void **state)
 {
     struct round_test *test = *state;
     add(test, PROBE_EXEC, 0, "true");
-    expect_failure(test, ERR_PROBE, "exec 'true': it runs over SSH, and this VM has none");
+    expect_failure(test, ERR_PROBE, "exec 'true': it runs over SSH, which this VM does not have");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -18,7 +18,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 
-#define CUT "==> step 1/1: more output than is kept: the rest is dropped\n"
+#define CUT "==> step 1/1: more output than the log keeps: the rest is dropped\n"
 
 struct fixture {
     char dir[sizeof("/tmp/vmctl-provision-log-XXXXXX")];

@@ -320,7 +320,7 @@ static void a_qcow2_that_is_cut_off_anywhere_is_refused(void **state)
             assert_int_equal(fetch(f, IMAGE_URL, url, NULL), ERR_IMAGE_FORMAT);
         }
         assert_non_null(strstr(f->m.error.message, path));
-        assert_non_null(strstr(error_help_text(&f->m.error), "get the image again"));
+        assert_non_null(strstr(error_help_text(&f->m.error), "download or copy the image again"));
     }
 }
 
@@ -345,7 +345,7 @@ static void assert_is_damaged(struct fixture *f, char *path, const char *words)
         fail_msg("%s", f->m.error.message);
     }
     assert_non_null(strstr(f->m.error.message, path));
-    assert_non_null(strstr(error_help_text(&f->m.error), "get the image again"));
+    assert_non_null(strstr(error_help_text(&f->m.error), "download or copy the image again"));
     assert_int_equal(fetch(f, IMAGE_URL, url, NULL), ERR_IMAGE_FORMAT);
     assert_non_null(strstr(f->m.error.message, words));
     assert_null(strstr(f->m.error.message, "json:"));

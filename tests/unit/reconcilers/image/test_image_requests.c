@@ -797,7 +797,7 @@ static void an_image_that_its_publishers_list_does_not_have_is_refused(void **st
     assert_false(has_image(f));
     assert_null(record(f, "url:tiny:1"));
     strcpy(list, "no sums here\n");
-    assert_refused(pull_named(f, false), ERR_IMAGE_NOT_FOUND, "do not have disk.img");
+    assert_refused(pull_named(f, false), ERR_IMAGE_NOT_FOUND, "do not include disk.img");
     rule.status = 404;
     http_server_behave(f->server, &f->behaviour);
     assert_refused(pull_named(f, false), ERR_IMAGE_NOT_FOUND, "/SHA512SUMS: HTTP status 404");

@@ -461,11 +461,11 @@ static void a_file_that_was_cut_or_replaced_is_not_restored(void **state)
     put(file, "cut");
     expect_refusal(f, "cut off or replaced");
     f->status->snapshots[0].bytes = 1; /* not known */
-    expect_refusal(f, "no whole qcow2 file");
+    expect_refusal(f, "not a complete qcow2 file");
     make_overlay(file, "/image.raw", "512k");
     expect_refusal(f, "its disk is smaller");
     make_overlay(file, "/etc/shadow", "1M");
-    expect_refusal(f, "its base is another file");
+    expect_refusal(f, "it has another base image");
     assert_int_equal(rename(whole, file), 0);
     f->m.error = (struct error){.code = ERR_NONE};
     assert_int_equal(run(f, SNAPSHOT_RESTORE, "one", "bbb"), ERR_NONE);

@@ -311,7 +311,7 @@ static void others_must_not_be_able_to_replace_it(void **state)
     assert_int_equal(chmod(test->ssh.dir, 0777), 0);
     assert_true(are_in(test, TUNNEL_REFUSED, TUNNEL_MADE));
     (void)turn(test, seen);
-    assert_non_null(strstr(seen[0].refusal, "others can write to its directory"));
+    assert_non_null(strstr(seen[0].refusal, "other users can write to its directory"));
     assert_int_equal(chmod(test->ssh.dir, 0700), 0);
     assert_true(are_in(test, TUNNEL_MADE, TUNNEL_MADE));
 }
@@ -386,7 +386,7 @@ static void what_a_guest_says_is_no_command_to_a_terminal(void **state)
     write_guest_sh(test, script);
     assert_true(are_in(test, TUNNEL_MADE, TUNNEL_REFUSED));
     (void)turn(test, seen);
-    assert_non_null(strstr(seen[1].refusal, "is not made: "));
+    assert_non_null(strstr(seen[1].refusal, "is not created: "));
     assert_null(strchr(seen[1].refusal, '\033'));
     assert_true(strlen(seen[1].refusal) < 1000);
 }

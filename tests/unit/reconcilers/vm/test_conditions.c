@@ -795,7 +795,7 @@ static void steps_that_were_left_out_are_skipped_and_say_from_where(void **state
     expect(pass, CONDITION_PROVISIONED, CONDITION_TRUE, REASON_SKIPPED);
     expect(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
     assert_string_equal(condition_of(pass, CONDITION_PROVISIONED)->message,
-        "left out from step 2 on, as requested (--no-provision)");
+        "steps from step 2 on were left out, as requested (--no-provision)");
 }
 
 static void steps_that_changed_otherwise_are_outdated(void **state)

@@ -50,10 +50,10 @@ static void what_died_or_was_silent_is_called_by_its_backends_name(void **state)
     } expected[] = {
         {backend_qemu(), "the QEMU process died",
             "QEMU did not come up: QEMU did not answer on its QMP socket",
-            "QEMU did not end on SIGTERM; it was killed"},
+            "QEMU did not end on SIGTERM and was killed"},
         {backend_noop(), "the noop machine died",
             "the noop machine did not come up: the noop machine did not answer",
-            "the noop machine did not terminate; it was killed"},
+            "the noop machine did not terminate and was killed"},
         {backend_propolis(), "the zone went down",
             "propolis-server did not come up: propolis-server did not answer",
             "the guest did not shut down in time; its zone was halted"},

@@ -372,7 +372,7 @@ static void ports_below_1024_get_free_ones(void **state)
     plan(test);
     assert_string_equal(test->leases, "");
     assert_int_equal(test->status->forwards[0].host_port, 10022);
-    assert_non_null(strstr(test->status->forwards[3].refusal, "no port of this host is free"));
+    assert_non_null(strstr(test->status->forwards[3].refusal, "this host has no free port"));
 }
 
 /* Further ones are named, and of those not all. */

@@ -36,9 +36,9 @@ static void a_guest_that_ends_before_it_is_itself_is_not_woken_again(void **stat
         enum exit_cause cause;
         const char *why;
     } rows[] = {
-        {EXIT_GUEST_PANIC, "the guest's kernel panicked before it was itself"},
-        {EXIT_GUEST_SHUTDOWN, "the guest powered itself off before it was itself"},
-        {EXIT_INTERNAL_ERROR, "the machine could not continue before it was itself"},
+        {EXIT_GUEST_PANIC, "the guest's kernel panicked before it had its own identity"},
+        {EXIT_GUEST_SHUTDOWN, "the guest powered itself off before it had its own identity"},
+        {EXIT_INTERNAL_ERROR, "the machine could not continue before it had its own identity"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct pass *pass = a_waking(*state, WARM_REQUIRE);
@@ -55,8 +55,8 @@ static void a_machine_that_ends_with_such_a_guest_is_woken_again_only_if_it_has_
     struct pass *pass = a_waking(*state, WARM_AUTO);
     pass->machine.last_output = "qemu: oh";
     assert_int_equal(memory_judge_exit(pass, EXIT_START_FAILED), EXIT_BY_USER);
-    assert_string_equal(
-        pass->patch->status->warm.cold, "QEMU ended before its guest was itself: qemu: oh");
+    assert_string_equal(pass->patch->status->warm.cold,
+        "QEMU ended before its guest had its own identity: qemu: oh");
     pass = a_waking(*state, WARM_REQUIRE);
     assert_int_equal(memory_judge_exit(pass, EXIT_START_FAILED), EXIT_START_FAILED);
     assert_null(pass->patch->status->warm.cold);

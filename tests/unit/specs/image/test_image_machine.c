@@ -95,8 +95,8 @@ static void a_disk_of_another_processor_is_refused(void **state)
     skip_unknown_host();
     const uint8_t *other[] = {linux_root, other_type()};
     assert_int_equal(check_raw(other, 2, 2, &err), ERR_IMAGE_FORMAT);
-    assert_non_null(strstr(err.message, "disk.img is the disk of another type of computer: "));
-    assert_non_null(strstr(error_help_text(&err), "name the image for "));
+    assert_non_null(strstr(err.message, "disk.img is a disk for another type of computer: "));
+    assert_non_null(strstr(error_help_text(&err), "use the image for "));
     const uint8_t *riscv[] = {riscv64};
     assert_int_equal(check_raw(riscv, 1, 2, &err), ERR_IMAGE_FORMAT);
     assert_non_null(strstr(err.message, "riscv64"));
@@ -118,7 +118,7 @@ static void a_vm_says_which_processor_it_has(void **state)
     assert_int_equal(
         image_machine_check(&disk, NULL, "loongarch64", "disk.img", &err), -ERR_IMAGE_FORMAT);
     assert_string_equal(err.message,
-        "disk.img is the disk of another type of computer: riscv64, and this VM is loongarch64");
+        "disk.img is a disk for another type of computer: riscv64, and this VM is loongarch64");
     fclose(file);
 }
 
@@ -240,7 +240,7 @@ static void packed_disks_are_looked_into(void **state)
         if (check_made(cases[i].command, cases[i].is_packed, &err) != ERR_IMAGE_FORMAT) {
             fail_msg("taken: %s", cases[i].command);
         }
-        assert_non_null(strstr(err.message, " is the disk of another type of computer: "));
+        assert_non_null(strstr(err.message, " is a disk for another type of computer: "));
     }
     assert_int_equal(check_made("echo none <$RAW >$MADE", true, &err), ERR_NONE);
     assert_int_equal(check_made("gzip <$RAW | head -c 40 >$MADE", true, &err), ERR_NONE);

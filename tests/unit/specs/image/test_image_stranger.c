@@ -150,7 +150,7 @@ static void a_partition_behind_the_end_shows_that_a_disk_is_cut_off(void **state
     assert_int_equal(check_table(whole, 2, 4096 * 512, &err), ERR_NONE);
     assert_int_equal(check_table(whole, 2, 4095 * 512, &err), ERR_IMAGE_FORMAT);
     assert_non_null(strstr(err.message, "cut off"));
-    assert_non_null(strstr(error_help_text(&err), "get the image again"));
+    assert_non_null(strstr(error_help_text(&err), "copy or download the image again"));
     const struct partition protective[] = {{0, 0xee, 1, UINT32_MAX}};
     assert_int_equal(check_table(protective, 1, 4096 * 512, &err), ERR_NONE);
     const struct partition hybrid[] = {{0, 0xee, 1, 33}, {0x80, 0x83, 2048, 4096}};

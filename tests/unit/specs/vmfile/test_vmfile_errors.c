@@ -89,7 +89,7 @@ static void a_share_is_a_directory_here_and_one_there(void **state)
             "1:38+5 `share` \"/w\" is that of another volume or share, too | choose another "
             "directory\n"},
         {"vm a { image i; ssh; share \".\" \"/w/a\"; share \".\" \"/w-a\" }",
-            "1:40+5 the tag \"w-a\" is that of another share, too | give it one of its own: "
+            "1:40+5 the tag \"w-a\" is that of another share, too | give it its own: "
             "tag=\"src\"\n"},
         {"vm a { image i; ssh; volume v mount=\"/w\"; share \".\" \"/w\" }",
             "1:43+5 `share` \"/w\" is that of another volume or share, too | choose another "
@@ -1074,7 +1074,7 @@ static void the_number_of_errors_and_of_vms_is_bounded(void **state)
         buf_printf(&text, "vm v%d { image i }\n", i);
     }
     cleanup_free char *found = diagnose(text.data, text.len, &unchecked);
-    assert_string_equal(found, "1025:1+2 a file can hold at most 1024 VMs | split the file\n");
+    assert_string_equal(found, "1025:1+2 a file can have at most 1024 VMs | split the file\n");
 }
 
 static void a_long_chain_of_dependencies_is_no_error(void **state)

@@ -173,7 +173,7 @@ static void a_name_is_given_back_by_renaming_again(void **state)
     apply_spec(store, "web", SOURCE, NULL);
     write_status(store, "web", off);
     must(rename_to(store, "web", "www", &err), &err);
-    refused(store, "www", "w3", ERR_VM_INVALID_STATE, "has work under way");
+    refused(store, "www", "w3", ERR_VM_INVALID_STATE, "has work in progress");
     struct vm_record record = get_vm(store, "www");
     struct store_batch *batch = store_batch_new();
     record.status->observed_generation = record.desired->generation;
@@ -196,11 +196,11 @@ static void what_runs_or_is_worked_on_keeps_its_name(void **state)
     refused(store, "web", "www", ERR_VM_NOT_FOUND, "there is no vm 'web'");
     apply_spec(store, "web", NULL, NULL);
     apply_spec(store, "db", NULL, NULL);
-    refused(store, "web", "www", ERR_VM_INVALID_STATE, "has work under way");
+    refused(store, "web", "www", ERR_VM_INVALID_STATE, "has work in progress");
     write_status(store, "web", on);
     refused(store, "web", "www", ERR_VM_INVALID_STATE, "is not stopped");
     write_status(store, "web", off);
-    refused(store, "web", "db", ERR_VM_CONFLICT, "there is a vm 'db' already");
+    refused(store, "web", "db", ERR_VM_CONFLICT, "vm 'db' exists already");
     (void)apply(store, (struct change){.name = "web", .sets_power = true, .power = POWER_RUNNING});
     refused(store, "web", "www", ERR_VM_INVALID_STATE, "is not stopped");
     (void)apply(store, (struct change){.name = "web", .deletes = true});
@@ -302,11 +302,11 @@ static void files_that_nobody_knows_are_not_made_its_own(void **state)
     write_status(store, "web", off);
     make_dir(store, "web");
     make_dir(store, "www");
-    refused(store, "web", "www", ERR_VM_CONFLICT, "has files that are of no vm");
+    refused(store, "web", "www", ERR_VM_CONFLICT, "has files of no VM");
     must(rename_to(store, "web", "w3", &err), &err);
     /* no pass has moved its files, nor can: it has its name back */
     make_dir(store, "w3");
-    refused(store, "w3", "w4", ERR_VM_INVALID_STATE, "has work under way");
+    refused(store, "w3", "w4", ERR_VM_INVALID_STATE, "has work in progress");
     must(rename_to(store, "w3", "web", &err), &err);
 }
 

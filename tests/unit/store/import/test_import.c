@@ -257,7 +257,7 @@ static void another_vm_of_that_name_is_a_conflict(void **state)
     assert_int_equal(create_vm(f->store, "web", NULL), 0);
     struct import_list list = read_one(f, dir);
     assert_int_equal(take_over(f, &list.vms[0], &result, &err), -ERR_VM_CONFLICT);
-    assert_string_equal(err.message, "there is another vm 'web' already");
+    assert_string_equal(err.message, "another vm 'web' exists already");
     import_list_clear(&list);
 }
 

@@ -588,7 +588,7 @@ static void a_damaged_record_is_taken_out_and_that_of_a_vm_made_again(void **sta
         assert_int_equal(repair.left.count, 1);
         assert_string_equal(repair.left.items[0], "new (desired)");
         if (i == 0) {
-            assert_string_equal(repair.done.items[0], "web (desired): made again from its status");
+            assert_string_equal(repair.done.items[0], "web (desired): recreated from its status");
             assert_string_equal(repair.done.items[1], "1 (events): removed");
         }
         repair_clear(&repair);

@@ -416,7 +416,7 @@ static void what_is_protected_is_not_pruned_and_the_others_are(void **state)
     for (int i = 0; i < 2; i++) {
         struct source_record *record = record_of(f, "VMFile.kdl");
         assert_int_equal(record->state, SOURCE_SYNCED);
-        assert_string_equal(record->message, "no longer names db, which is protected and kept");
+        assert_string_equal(record->message, "no longer names db, which is protected and stays");
         assert_int_equal(record->removed.count, 1);
         source_record_free(record);
         assert_int_equal(look_and_prune(f, "VMFile.kdl"), SOURCE_FOUND_SETTLED);

@@ -477,7 +477,7 @@ static void one_that_is_not_finished_is_not_taken_away(void **state)
         loop_fake_advance(f->loop, SOON_MS);
         (void)hear(f);
     }
-    expect_stays(f, "has not ended");
+    expect_stays(f, "takes more than 30 s");
     unmount(f); /* begun, or not: that is not known */
     loop_fake_advance(f->loop, TIMEOUT_MS);
     expect_stays(f, "did not answer");

@@ -80,7 +80,7 @@ static void a_missing_bridge_is_told_with_the_command_that_makes_it(void **state
     assert_int_equal(tap_open("nobridge7", &fd, &err), -ERR_QEMU_SPAWN);
     assert_string_equal(err.message, "network bridge 'nobridge7' does not exist");
     assert_string_equal(error_help_text(&err),
-        "make it: ip link add nobridge7 type bridge && ip link set nobridge7 up");
+        "create it: ip link add nobridge7 type bridge && ip link set nobridge7 up");
     assert_int_equal(fd, -1);
 }
 
@@ -101,7 +101,7 @@ static void what_is_no_bridge_is_refused(void **state)
     int fd = -1;
     struct error err = {0};
     assert_int_equal(tap_open("lo", &fd, &err), -ERR_QEMU_SPAWN);
-    const char *start = "bridge 'lo': cannot make the tap device a port of the bridge: ";
+    const char *start = "bridge 'lo': cannot add the tap device to the bridge: ";
     assert_memory_equal(err.message, start, strlen(start));
 }
 

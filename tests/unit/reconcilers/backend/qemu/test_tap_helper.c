@@ -140,7 +140,7 @@ static struct op *start(struct outcome *outcome, const char *part)
 {
     struct error refusal = {.code = ERR_NONE};
     setenv("FAKE_HELPER", part, 1);
-    (void)error_set_errno(&refusal, ERR_QEMU_SPAWN, EPERM, "cannot make a tap device");
+    (void)error_set_errno(&refusal, ERR_QEMU_SPAWN, EPERM, "cannot create a tap device");
     struct op *op = tap_helper_start(outcome->loop, "br7", &refusal, made, outcome);
     assert_false(outcome->is_done); /* never from inside */
     return op;
@@ -154,10 +154,9 @@ static void run(struct outcome *outcome, const char *part)
 
 static void expect_refused(struct outcome *outcome, const char *why)
 {
-    cleanup_free char *wanted =
-        mem_printf("no tap device for network bridge 'br7': cannot make a tap "
-                   "device: Operation not permitted; %s",
-            why);
+    cleanup_free char *wanted = mem_printf("no tap device for network bridge 'br7': cannot create "
+                                           "a tap device: Operation not permitted; %s",
+        why);
     assert_int_equal(outcome->fd, -1);
     assert_int_equal(outcome->err.code, ERR_QEMU_SPAWN);
     assert_string_equal(outcome->err.message, wanted);
