@@ -27,27 +27,28 @@ void store_batch_put_desired(
     struct store_batch *batch, const struct vm_desired *desired, uint64_t expected_revision);
 
 /*
- * Writes the status if the name is still this VM's: the desired record has the status' uid; where
- * there is none (an orphan, a deletion nearly done), the stored status has it; where there is
- * neither, the name is free and the status is written. Returns what vm_mark.status is then.
+ * Writes the status if the name still belongs to this VM: the desired record has the same uid;
+ * without a desired record (an orphan, a deletion nearly done), the stored status has it; with
+ * neither, the name is free. Returns vm_mark.status after the write.
  */
 uint64_t store_batch_put_status(
     struct store_batch *batch, const char *name, const struct vm_status *status);
 
 /*
- * Stale unless the desired record under the name is there and has this uid. What was decided on the
- * desired record is committed with it: a VM that was renamed meanwhile (store/desired/rename.h) has
- * left its name free, and nothing more is to be written under that.
+ * Stale unless a desired record of this name exists and has this uid. Commits a decision only
+ * together with the record it was based on: a VM that was renamed meanwhile
+ * (store/desired/rename.h) has freed its name, and nothing may be written under it.
  */
 void store_batch_expect_vm(struct store_batch *batch, const char *name, const char *uid);
 
-/* Drops desired and status of the VM if the name is still this VM's, as above, and its leases
- * unless it lives on under another name. */
+/* Drops desired record and status if the name still belongs to this VM, as above, and its leases
+ * unless the VM exists under another name. */
 void store_batch_forget_vm(struct store_batch *batch, const char *name, const char *uid);
 
 /* Takes the lease for the VM; stale when another uid holds the key. Same holder: no change. */
 void store_batch_take_lease(struct store_batch *batch, const struct lease *lease);
-/* Shows the keys of the leases that the batch takes; they live as long as it does. */
+/* Calls each() with the key of every lease that the batch takes; keys are valid as long as the
+ * batch. */
 void store_batch_each_lease(
     const struct store_batch *batch, void (*each)(void *context, const char *key), void *context);
 void store_batch_drop_lease(struct store_batch *batch, const char *key);
@@ -57,12 +58,13 @@ void store_batch_drop_lease(struct store_batch *batch, const char *key);
 void store_batch_put_json(
     struct store_batch *batch, enum store_table table, const char *key, const json_t *record);
 
-/* Stale unless the table has exactly this record under the key (NULL: none). */
+/* Stale unless the table has exactly this record under the key; NULL: no record. */
 void store_batch_expect_json(
     struct store_batch *batch, enum store_table table, const char *key, const json_t *record);
 
-/* Adds an event; one with the same VM, reason and message among that VM's last 16 is counted up and
- * gets a new sequence instead. The newest 10 000 of all VMs are kept. `message` may be NULL. */
+/* Adds an event. If one of the VM's last 16 events has the same reason and message, its count is
+ * increased and it gets a new sequence instead. The newest 10 000 of all VMs are kept. `message`
+ * may be NULL. */
 void store_batch_add_event(struct store_batch *batch, const char *vm_name, bool is_warning,
     enum reason reason, const char *message, int64_t now_ms);
 

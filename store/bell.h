@@ -23,15 +23,16 @@ struct paths;
 enum bell {
     BELL_DESIRED, /* rung by CLIs and the VMFile watcher, watched by the controller */
     BELL_STATUS,  /* rung by the controller, watched by waiting commands */
-    BELL_FLEET,   /* rung by who writes a request to other nodes, watched by who carries it out */
+    BELL_FLEET,   /* rung by the writer of a request to other nodes, watched by the messenger that
+                     executes it */
 };
 
-/* Makes the file when it is missing. Failure means a delay for watchers, never a lost write. */
+/* Creates the file if it is missing. Failure delays watchers; it never loses a write. */
 int bell_ring(const struct paths *paths, enum bell bell, struct error *err);
 
 struct bell_watch {
     int fd; /* readable when the bell was rung; O_CLOEXEC */
-    /* The rest is bell.c's own: which file is watched, to notice that it was replaced. */
+    /* Private to bell.c: identifies the watched file, to notice that it was replaced. */
     enum bell bell;
     int armed; /* the inotify watch, or the FIFO's descriptor; -1: none */
     char *path;
@@ -42,7 +43,7 @@ struct bell_watch {
  * poll instead. */
 int bell_watch_open(
     struct bell_watch *watch, const struct paths *paths, enum bell bell, struct error *err);
-/* True: it was rung since the last drain, or may have been. */
+/* True if it was rung since the last drain, or may have been. */
 bool bell_watch_drain(struct bell_watch *watch);
-/* Fine on a watch already closed, or never opened with fd at -1. */
+/* Safe on a watch that is closed already, or was never opened and has fd -1. */
 void bell_watch_close(struct bell_watch *watch);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * A way out of a damaged record that leaves the others, and all disks, as they are.
+ * Removes damaged records; leaves other records and all disks untouched.
  *
  *   desired                          made again from the VM's status: the spec it last ran with,
  * its uid, its power. It belongs to no VMFile then: `up --adopt` desired of one that never ran
@@ -8,7 +8,7 @@
  * alone knows that the disk is in use leases, events, images, sources  removed: made again when
  * they are needed, or asked for again
  *
- * What is replaced or removed is written to quarantine/record-TABLE-DIGEST first, as it was. Killed
+ * A record that is replaced or removed is first copied to quarantine/record-TABLE-DIGEST. Killed
  * anywhere, or done twice: a record is the old one or the new one, and its file is the same.
  */
 #pragma once

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * The session record: which vmctld serves this data directory. It answers "does it serve?", which
- * DATA/controller.lock does not: that lock is held from a vmctld's first moment to its last, also
- * by one that is about to fail or to end.
+ * DATA/controller.lock does not: a vmctld holds that lock from start to exit, also while it fails
+ * to start or shuts down.
  *
- * The record counts while its process lives (pid, start time, boot id), has not been asked to end,
- * and is in the same PID namespace; and only in the directory it was written in, not in a copy.
+ * The record is valid while its process lives (pid, start time, boot id), was not asked to end, and
+ * is in the same PID namespace; and only in the directory it was written in, not in a copy.
  */
 #pragma once
 
@@ -25,7 +25,7 @@ enum session_state {
     SESSION_NONE,      /* the recorded process, if any, is gone */
     SESSION_SERVES,    /* halted or not */
     SESSION_ENDING,    /* it lives, but was asked to end, or is being killed */
-    SESSION_ELSEWHERE, /* in another PID namespace, where nothing can be said about its process */
+    SESSION_ELSEWHERE, /* in another PID namespace: its process cannot be examined */
 };
 
 struct session {
@@ -34,13 +34,13 @@ struct session {
     char id[TEXT_ID_SIZE]; /* what it signs the statuses it writes with */
     char version[32];      /* "0": not recorded */
     int64_t started_ms;    /* wall */
-    /* It has looked at every VM since it started: a status that still bears another signature was
-     * found to be true, and was not written again for the sake of that. */
+    /* It has observed every VM since it started: a status with another signature was found correct
+     * and was therefore not rewritten. */
     bool has_observed_all;
     bool can_rename;        /* it knows of names that VMs had (store/desired/rename.h) */
     uint64_t pid_namespace; /* its number, as in /proc/self/ns/pid */
     bool is_stopped;        /* by SIGSTOP: it holds its lock and does nothing */
-    bool is_traced;         /* halted for a moment, at every call of a debugger */
+    bool is_traced;         /* halted briefly at every call, by a debugger */
 };
 
 /* The record of this process, which was started at `start_ticks` (proc_stat.h). Caller owns, and

@@ -51,11 +51,11 @@ int store_open(const struct paths *paths, struct store **ret, struct error *err)
 void store_close(struct store *store);                      /* NULL is fine */
 const struct paths *store_paths(const struct store *store); /* borrowed */
 
-/* The transactions that were ever committed to it. */
+/* Returns the number of transactions ever committed. */
 uint64_t store_commits(const struct store *store);
 
-/* For a process that has read many records and is about to rest: their pages, which the kernel has
- * in its cache, no longer count as its own memory. False while a transaction is under way. */
+/* Unmaps pages that were read, so that they no longer count as memory of an idle process; the
+ * kernel keeps them in its cache. Returns false while a transaction is open. */
 bool store_unload(struct store *store);
 
 /* For main(): a store whose pages are damaged ends the process with a message and the exit status
@@ -79,13 +79,13 @@ struct lease {
     char *purpose; /* "ssh", "forward", "mac" */
 };
 
-/* The contents of a VM's records, by which two looks are compared. */
+/* Identifies the contents of a VM's records, to compare two reads. */
 struct vm_mark {
     uint64_t desired, status; /* 0: there is none */
 };
 #define VM_MARK_NEVER ((struct vm_mark){UINT64_MAX, UINT64_MAX})
 
-/* Everything known of one name. Members are NULL when there is no such record. */
+/* All records of one name. A member is NULL if there is no such record. */
 struct vm_record {
     char *name;
     struct vm_desired *desired;
@@ -98,11 +98,11 @@ struct vm_record {
 /* A record that cannot be read is ERR_STORE, naming table and key. */
 
 int store_get(struct store *store, const char *name, struct vm_record *ret, struct error *err);
-/* store_get(), but only if the records are not those of *mark, which becomes theirs. Else
- * *ret_is_changed is false, and *ret is left alone. */
+/* store_get() if the records differ from *mark, which is updated. Else *ret_is_changed is false and
+ * *ret is not set. */
 int store_get_changed(struct store *store, const char *name, struct vm_mark *mark,
     struct vm_record *ret, bool *ret_is_changed, struct error *err);
-/* Whether there is a record of the name in either table, readable or not. */
+/* Returns whether either table has a record of the name, readable or not. */
 int store_has(struct store *store, const char *name, bool *ret, struct error *err);
 void vm_record_clear(struct vm_record *record);
 
@@ -141,12 +141,12 @@ struct vm_summary_list {
 int store_list_summaries(struct store *store, struct vm_summary_list *ret, struct error *err);
 void vm_summary_list_clear(struct vm_summary_list *list);
 
-/* Of a VM without a record: whether its directory may be one that a store before this one knew.
- * True for those that were there when this store was made, for all while it has no VM, and when
- * the store cannot be read. */
+/* Returns whether the directory of a VM without a record may belong to an earlier store: true for
+ * directories that existed when this store was made, for all while it has no VM, and when the store
+ * cannot be read. */
 bool store_may_have_lost(struct store *store, const char *vm_name);
-/* Appends "vms/web", "quarantine/db-1": the directories of VMs that have no record, whatever store
- * knew them. */
+/* Appends the directories of VMs that have no record, from any store: "vms/web", "quarantine/db-1".
+ */
 int store_list_orphans(struct store *store, struct strings *names, struct error *err);
 
 struct lease_list {
@@ -158,10 +158,10 @@ struct lease_list {
  * or NULL. */
 int store_lease_holder(struct store *store, const char *key, char ret_uid[TEXT_ID_SIZE],
     char **ret_name, struct error *err);
-/* Shows the keys from `first` to `last`, in their order as bytes, that have a holder. */
+/* Calls back with each key from `first` to `last`, in byte order, that has a holder. */
 int store_each_lease_between(struct store *store, const char *first, const char *last,
     void (*each)(void *context, const char *key), void *context, struct error *err);
-/* Those that the VM holds; NULL: all, also those that cannot be read. */
+/* The leases that the VM holds; NULL: all leases, including unreadable ones. */
 int store_list_leases(
     struct store *store, const char *vm_name, struct lease_list *ret, struct error *err);
 void lease_list_clear(struct lease_list *list);

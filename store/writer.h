@@ -29,8 +29,8 @@ int store_writer_start(
 int store_writer_fd(const struct store_writer *writer);
 void store_writer_submit(struct store_writer *writer, struct store_batch *batch_take,
     store_writer_done *done, void *context);
-/* From true to false what is submitted is kept, and then committed together: for who is about to
- * submit several. Not for longer than a turn of the loop. Without a thread it does nothing. */
+/* While true, submitted batches are held and then committed together, for a caller that submits
+ * several. At most for one turn of the loop. Without a thread it does nothing. */
 void store_writer_hold(struct store_writer *writer, bool is_held);
 void store_writer_dispatch(struct store_writer *writer);
 /* Commits what was submitted, drops undelivered completions, ends the thread. NULL is fine. */

@@ -28,7 +28,7 @@ struct step_secrets;
 struct template_record;
 
 /* One VM as its owner (reconcilers/vm/vm.c) knows it in this pass. Borrowed for the call; an
- * operation copies what it needs for longer. */
+ * operation copies what it needs longer. */
 struct vm_env {
     struct reconciler_host *host;
     const char *name;
@@ -62,12 +62,12 @@ enum run_state {
 
 struct machine_facts {
     bool is_alive;   /* alive.lock is held: a process of this VM exists, no matter who started it */
-    bool is_waiting; /* our child still waits for release(); no QEMU runs yet */
+    bool is_waiting; /* our child waits for release(); QEMU does not run yet */
     enum run_state run_state;
     uint32_t n_resets;    /* of the guest, seen since the handle was opened or the instance found */
-    bool is_cut_off;      /* its network's switch is not there; boot() puts that right */
+    bool is_cut_off;      /* its network's switch is gone; boot() restores it */
     bool is_network_lost; /* … and was, in this controller's life */
-    int64_t silent_ms;    /* how long an alive process has not answered; 0: it answers */
+    int64_t silent_ms;    /* time since a living process last answered; 0: it answers */
     int exit_status;      /* wait status of the last process once !is_alive, -1 unknown */
     const char *lost_share; /* where its guest sees a folder whose server ended; NULL: none did;
                              * borrowed until the next call */
@@ -82,7 +82,7 @@ struct machine_facts {
 };
 
 enum machine_command {
-    MACHINE_RESUME,    /* QMP cont; with SAVED_BEGUN what is being saved is not, first */
+    MACHINE_RESUME,    /* QMP cont; with SAVED_BEGUN it cancels the save first */
     MACHINE_PAUSE,     /* QMP stop */
     MACHINE_POWERDOWN, /* ACPI power button; a booting guest ignores it, so it is sent again */
     MACHINE_QUIT,      /* QMP quit */
@@ -100,12 +100,13 @@ struct boot_result {
     char *taken_port; /* with ERR_PORT_TAKEN: lease key of the port in use */
 };
 
-/* What of a disk in use is in its copy. */
+/* What the copy of a disk in use has. */
 struct snapshot_made {
     bool is_partial;     /* only what was written since the order's bitmap began */
-    char *whole_because; /* why it is not, though that was asked for; NULL: it was not. free() it */
-    bool is_frozen;      /* the guest's file systems were, when the copy began */
-    bool is_thawed;      /* they were, or may have been, and are not any more */
+    char *whole_because; /* why it is not partial although that was requested; NULL: not requested.
+                            free() it */
+    bool is_frozen;      /* the guest's file systems were frozen when the copy started */
+    bool is_thawed;      /* they were frozen, or may have been, and are thawed */
 };
 
 struct clock_result;
@@ -142,40 +143,39 @@ struct machine_ops {
     struct op *(*boot)(struct machine *machine, const struct vm_env *env,
         struct boot_result *result, op_done_fn *done, void *context);
 
-    /* What of this host frozen memory depends on, in words: it is loaded only where they are the
-     * same. NULL: the backend cannot freeze, or not here. free() it. */
+    /* Returns a text with the properties of this host that frozen memory depends on: it is loaded
+     * only where the text is equal. NULL: the backend cannot freeze, or not here. free() it. */
     char *(*memory_host)(const struct reconciler_host *host);
-    /* Stops the guest of a template's builder for good, and writes what its machine is to
-     * VM_MEMORY_FILE and VM_MACHINE_STATE. To RUN_STATE_POSTMIGRATE. ERR_TEMPLATE and those of QMP.
-     */
+    /* Stops the guest of a template's builder for good and writes its machine to VM_MEMORY_FILE and
+     * VM_MACHINE_STATE. Ends in RUN_STATE_POSTMIGRATE. Errors: ERR_TEMPLATE and those of QMP. */
     struct op *(*freeze)(
         struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context);
-    /* Stops the guest, and writes its memory and its machine to VM_SAVED_MEMORY, on stable storage.
-     * To RUN_STATE_POSTMIGRATE. ERR_SAVED_MEMORY, ERR_NO_SPACE: the guest stands still, and nothing
-     * is left of the file. Of a guest that has left already: only that the file is on stable
-     * storage. NULL: the backend cannot. */
+    /* Stops the guest and writes its memory and machine to VM_SAVED_MEMORY, on stable storage. Ends
+     * in RUN_STATE_POSTMIGRATE. ERR_SAVED_MEMORY, ERR_NO_SPACE: the guest is stopped and the file
+     * removed. If the guest was saved already: only syncs the file. NULL: the backend cannot save.
+     */
     struct op *(*save)(
         struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context);
-    /* From RUN_STATE_INMIGRATE to RUN_STATE_PAUSED: the machine becomes that of the template, or
-     * with SAVED_WHOLE the one that was saved. No guest may have run on its disk since.
-     * ERR_TEMPLATE, ERR_SAVED_MEMORY: it is damaged, or does not fit. */
+    /* From RUN_STATE_INMIGRATE to RUN_STATE_PAUSED: loads the machine of the template or, with
+     * SAVED_WHOLE, the saved one. No guest may have run on its disk since. ERR_TEMPLATE,
+     * ERR_SAVED_MEMORY: the memory is damaged or does not fit. */
     struct op *(*load)(
         struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context);
 
-    /* Makes the snapshot that the order names, of the disk as it is now, while the guest runs or is
-     * paused; may be done twice. `result` is written when it succeeds. NULL: the backend cannot
+    /* Makes the snapshot named by `order` from the present disk, while the guest runs or is paused;
+     * may be repeated. Writes `result` on success. NULL: the backend cannot
      * (backend_traits.copies_used_disk). */
     struct op *(*snapshot)(struct machine *machine, const struct vm_env *env,
         const struct snapshot_order *order, struct snapshot_made *result, op_done_fn *done,
         void *context);
 
-    /* Thaws the guest's file systems, which a snapshot froze: with vm_status_is_frozen(), recorded
-     * before, snapshot() does so, and thaws them again. ERR_AGENT, ERR_TIMEOUT. NULL: the backend
+    /* Thaws the guest's file systems after a snapshot froze them: with vm_status_is_frozen(),
+     * recorded before, snapshot() freezes and thaws them. ERR_AGENT, ERR_TIMEOUT. NULL: the backend
      * cannot freeze. */
     struct op *(*thaw)(
         struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context);
-    /* As guest_ops.set_clock, by the agent: it ends without an error, whatever the agent does.
-     * NULL: the backend has no channel to one. */
+    /* As guest_ops.set_clock, through the guest agent: ends without an error, whatever the agent
+     * does. NULL: the backend has no channel to an agent. */
     struct op *(*set_clock)(struct machine *machine, const struct vm_env *env,
         struct clock_result *result, op_done_fn *done, void *context);
 
@@ -188,7 +188,7 @@ struct machine_ops {
 
 enum disk_state {
     DISK_NONE,      /* not made yet, or incomplete: prepare() completes it */
-    DISK_UNCHECKED, /* it was used since it was last looked at, or is gone: check_disk() */
+    DISK_UNCHECKED, /* it was used since it was last checked, or is gone: check_disk() */
     DISK_TO_GROW,   /* ready, but smaller than the spec says */
     DISK_READY,
 };
@@ -233,57 +233,56 @@ struct media_ops {
     struct op *(*prepare)(
         const struct vm_env *env, struct vm_prepared *result, op_done_fn *done, void *context);
 
-    /* Makes, as prepare() does, what takes the place of overlay and seed when the VM is recreated;
-     * those stay as they are, and a guest may be using them. `ret_stamp`: of the new disk's file
-     * (file_stamp.h); borrowed like `result`. NULL: the backend has no room for two disks; then the
-     * image is all that is there before the old one is discarded. */
+    /* Like prepare(), makes the replacements of overlay and seed for a recreation; the present ones
+     * stay, and a guest may be using them. `ret_stamp`: of the new disk's file (file_stamp.h);
+     * borrowed like `result`. NULL: the backend cannot have two disks; then only the image exists
+     * before the old disk is discarded. */
     struct op *(*prepare_next)(const struct vm_env *env, struct vm_prepared *result,
         char ret_stamp[DIGEST_SIZE], op_done_fn *done, void *context);
 
-    /* Makes the spec's volumes that are missing; those that are there stay as they are. NULL: the
-     * backend has none. -ERR_DISK_SHRINK, -ERR_OVERLAY: what is there is larger, or no volume. */
+    /* Creates the spec's missing volumes; existing ones are not changed. NULL: the backend has no
+     * volumes. -ERR_DISK_SHRINK, -ERR_OVERLAY: an existing file is larger, or not a volume. */
     struct op *(*make_volumes)(const struct vm_env *env, op_done_fn *done, void *context);
 
-    /* Looks whether the disk that was used is there, whole, and the one that is recorded. Changes
+    /* Checks that the disk that was used exists, is complete, and is the recorded one. Changes
      * nothing. -ERR_OVERLAY. NULL: not needed. */
     struct op *(*check_disk)(const struct vm_env *env, op_done_fn *done, void *context);
 
-    /* Hashes the base image in use, or what may be the same image at another place. `result` gets
-     * image_sha256 and image_size of the base in use if that was hashed. NULL: never needed. */
+    /* Hashes the base image in use, or a file that may be the same image at another place. Sets
+     * image_sha256 and image_size of `result` if the base in use was hashed. NULL: never needed. */
     struct op *(*identify)(
         const struct vm_env *env, struct vm_prepared *result, op_done_fn *done, void *context);
 
-    /* Removes what is outside of the VM's directory: its disk, and with `whole_dir` everything
-     * else. NULL: nothing is. Only while no process lives, and before discard(). */
+    /* Removes what the VM has outside its directory: its disk, and with `whole_dir` everything
+     * else. NULL: nothing. Only while no process lives, and before discard(). */
     struct op *(*destroy)(
         const struct vm_env *env, bool whole_dir, op_done_fn *done, void *context);
 
-    /* Makes, restores or removes the snapshot that the order names, while no process lives; may be
-     * done twice. NULL: the backend has none. */
+    /* Makes, restores or removes the snapshot named by `order`, while no process lives; may be
+     * repeated. NULL: the backend has no snapshots. */
     struct op *(*snapshot)(const struct vm_env *env, const struct snapshot_order *order,
         op_done_fn *done, void *context);
 
-    /* Makes the disk of a VM that has none yet, as a copy of env->origin; may be done twice. Writes
-     * the digests that prepare() would to `result`. NULL: the backend cannot. */
+    /* Creates the disk of a VM that has none yet, as a copy of env->origin; may be repeated. Writes
+     * the digests that prepare() would to `result`. NULL: the backend cannot clone. */
     struct op *(*clone)(
         const struct vm_env *env, struct vm_prepared *result, op_done_fn *done, void *context);
 
-    /* Keeps the disk that discard() is about to remove as the snapshot `file`; one that was put in
-     * the place of the recorded disk already is not kept. May be done twice. NULL: the backend
-     * keeps none. */
+    /* Keeps the disk that discard() is about to remove as the snapshot `file`, unless it is the
+     * replacement already. May be repeated. NULL: the backend keeps no disks. */
     int (*keep)(const struct vm_env *env, const char *file, struct error *err);
 
-    /* Makes a template of the disk, while no process lives (template/template_files.h); the record
-     * is the operation's. NULL: the backend has none. */
+    /* Makes a template from the disk, while no process lives (template/template_files.h); takes
+     * ownership of the record. NULL: the backend has no templates. */
     struct op *(*seal)(const struct vm_env *env, struct template_record *record_take,
         op_done_fn *done, void *context);
 
-    /* Has the guest of a template's builder, where the helper waits on its second serial port, stop
-     * its services and write its files. May be done twice. ERR_IDENTITY, ERR_TIMEOUT. */
+    /* Makes the guest of a template's builder stop its services and sync its files, through the
+     * helper on its second serial port. May be repeated. ERR_IDENTITY, ERR_TIMEOUT. */
     struct op *(*settle_guest)(const struct vm_env *env, op_done_fn *done, void *context);
-    /* Gives the guest that was woken the clock, random numbers, name and keys of this VM, in the
-     * same way. Once: a second try cannot know how far the first one came. The same errors, and
-     * seed_make()'s. */
+    /* Gives a woken guest the clock, random numbers, name and keys of this VM, in the same way. Not
+     * repeatable: a second try cannot know how far the first one came. The same errors, and those
+     * of seed_make(). */
     struct op *(*identify_guest)(const struct vm_env *env, op_done_fn *done, void *context);
 
     /* Renames overlay and seed (and with `whole_dir` the VM's directory, keys and logs too) into
@@ -300,30 +299,30 @@ struct step_result {
     int exit_status; /* of the step's command; -1: the command did not run to its end */
 };
 
-/* The progress of the guest's cloud-init. */
+/* The state of the guest's cloud-init. */
 struct cloud_init_report {
     enum cloud_init_state state; /* CLOUD_INIT_UNKNOWN: not asked */
     char *message;               /* the report's owner frees it; as in vm_cloud_init */
 };
 
-/* What came of setting the guest's clock. */
-enum { CLOCK_RIGHT_MS = 1000 }; /* one that is less than this off is left alone */
+/* The result of setting the guest's clock. */
+enum { CLOCK_RIGHT_MS = 1000 }; /* a clock that is less than this off is not set */
 struct clock_result {
     int64_t off_ms; /* the guest's time less the host's, as found; 0: it could not be read */
     bool was_set;
     char *refusal; /* why it cannot be read or set; NULL: it is right now. free() it */
 };
 
-/* What came of making the guest use what was added to its machine; both NULL: it did by itself. */
+/* The result of making the guest use added resources; both NULL: it did so by itself. */
 struct growth_result {
     char *done;    /* "3 CPUs are online, / has 1980 MiB" */
-    char *refusal; /* what it does not use, and why. free() both */
+    char *refusal; /* the resources it does not use, and why. free() both */
 };
 
-/* What is to be known of the shared folders that were mounted. */
+/* The result of mounting shared folders. */
 struct mount_result {
     char *user; /* "1000:1000", uid and gid of the user logged in; NULL: it was not asked */
-    char *note; /* what is not as it might be; NULL: nothing. free() both */
+    char *note; /* a remark about a mount; NULL: none. free() both */
 };
 
 struct guest_ops {
@@ -346,7 +345,7 @@ struct guest_ops {
         struct clock_result *result, op_done_fn *done, void *context);
 
     /* Makes the guest use the CPUs, the memory and the disk that status->growth names, as far as
-     * the applied spec has them. Done twice, the second finds nothing to do. Errors: as probe(). */
+     * the applied spec has them. May be repeated. Errors: as probe(). */
     struct op *(*grow)(struct guest *guest, const struct vm_env *env, struct growth_result *result,
         op_done_fn *done, void *context);
 
@@ -378,16 +377,16 @@ struct tunnel; /* the backend's handle of one VM's; the process that forwards ou
 
 /* Borrowed for the call. */
 struct tunnel_wanted {
-    const struct vm_forward *forwards; /* of those that are leaving nothing is to be left */
+    const struct vm_forward *forwards; /* of those marked as leaving, nothing may remain */
     size_t n_forwards;
     bool watches_ports; /* of the guest */
     bool may_log_in;    /* the guest runs, so that a login may be tried */
-    bool is_set_up;     /* its steps have run: what was refused before is tried at once */
+    bool is_set_up;     /* its steps have run: forwards that were refused are tried again at once */
 };
 
 enum tunnel_state { TUNNEL_PENDING, TUNNEL_MADE, TUNNEL_REFUSED, TUNNEL_GONE };
 
-/* What became of one forward. */
+/* The state of one forward. */
 struct tunnel_forward {
     enum tunnel_state state;
     const char *refusal; /* TUNNEL_REFUSED; borrowed until the next call */
@@ -404,7 +403,7 @@ enum { TUNNEL_PORTS_MAX = 256 }; /* more are not noticed */
 /* Borrowed until the next call. */
 struct tunnel_facts {
     bool is_gone;        /* nothing of it runs */
-    const char *failure; /* why it does not come about, after some tries; NULL */
+    const char *failure; /* why it cannot be set up, after some tries; NULL: no failure */
     bool are_ports_known;
     const struct tunnel_port *ports; /* in ascending order, each once */
     size_t n_ports;
@@ -416,18 +415,18 @@ struct tunnel_ops {
     struct tunnel *(*open)(struct reconciler_host *host, const char *vm_name,
         void (*changed)(void *context), void *context);
     void (*close)(struct tunnel *tunnel); /* what is forwarded stays; NULL is fine */
-    /* Works towards what is wanted, also from what an earlier controller made. Returns at once;
+    /* Makes and removes forwards as wanted, also those of an earlier controller. Returns at once;
      * observe() shows the effect. */
     void (*keep)(
         struct tunnel *tunnel, const struct vm_env *env, const struct tunnel_wanted *wanted);
-    /* Ends all of it, with what is left of these on this host. Returns at once, too. */
+    /* Ends the tunnel and removes what these forwards have on this host. Returns at once, too. */
     void (*end)(struct tunnel *tunnel, const struct vm_forward *forwards, size_t n);
     /* `ret_forwards`: of each of the `n`, which keep() was given. */
     void (*observe)(struct tunnel *tunnel, const struct vm_forward *forwards, size_t n,
         struct tunnel_forward *ret_forwards, struct tunnel_facts *ret);
 };
 
-/* Texts about its machines for messages: each a clause without a full stop. */
+/* Texts about the backend's machines for messages; each is a clause without a full stop. */
 struct backend_words {
     const char *died;
     const char *internal_error;

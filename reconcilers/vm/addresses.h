@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The addresses of a VM's next instance, held by leases so that no other VM gets the same ones. */
+/* Chooses the addresses of a VM's next instance and takes leases on them, so that no other VM gets
+ * the same. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,19 +16,19 @@ struct pass;
  */
 int addresses_choose(struct pass *pass, struct error *err);
 
-/* For the seed of a VM on several networks, which names its cards: puts their MAC addresses into
- * the patch's status, as addresses_choose() would. True: it did; commit before using them. */
+/* For a VM on several networks, whose seed names its cards: puts their MAC addresses into the
+ * patch's status, as addresses_choose() would. Returns true if it did; commit before using them. */
 bool addresses_name_cards(struct pass *pass);
 
-/* Whether the leases of the spec's host ports are this VM's already. */
+/* Returns whether this VM already holds the leases of the spec's host ports. */
 bool addresses_are_held(const struct pass *pass);
 
 /* Releases all host ports but SSH's: a stopped VM needs none. */
 void addresses_release_forwards(struct pass *pass);
 
-/* Releases those that neither the desired spec declares nor the machine that runs may have. */
+/* Releases the leases that neither the desired spec nor the running machine uses. */
 void addresses_release_undeclared(struct pass *pass);
 
-/* With network "tap": puts the guest's current addresses into the patch's status. True when one
- * changed: commit before using it. */
+/* With network "tap": puts the guest's current addresses into the patch's status. Returns true if
+ * one changed; commit before using it. */
 bool addresses_discover(struct pass *pass);

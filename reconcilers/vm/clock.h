@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The clock of a guest that stood still, because it was paused or its host suspended: that it is to
- * be checked is vm_status.clock, committed before the guest runs again; guest_ops.set_clock does
- * it.
+ * Corrects the clock of a guest that was stopped because it was paused or its host suspended.
+ * vm_status.clock records that a check is due, and is committed before the guest runs again;
+ * guest_ops.set_clock checks and sets it.
  */
 #pragma once
 
@@ -11,15 +11,15 @@
 
 struct pass;
 
-/* Records that the guest stands still; after decide(). True when the status changed. */
+/* Records that the guest is stopped; called after decide(). Returns true if the status changed. */
 bool clock_note_pause(struct pass *pass);
 
 /* ACTION_SET_CLOCK. Returns verdict.requeue_ms. */
 int64_t clock_act(struct pass *pass);
 
-/* Records the result of the operation: true, the status has changed. */
+/* Records the result of the operation. Returns true: the status changed. */
 bool clock_record(struct pass *pass);
 
-/* The operation failed: true when it has failed so often that the guest counts as unreachable. In
- * the end the clock is recorded as one that cannot be set. */
+/* Records that the operation failed. Returns true if it failed so often that the guest counts as
+ * unreachable. After more failures the clock is recorded as one that cannot be set. */
 bool clock_failed(struct pass *pass);

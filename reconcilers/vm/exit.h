@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* An instance has ended: why, whether that counts as a failure, and when the next one may start. */
+/* Handles the end of an instance: its cause, whether that counts as a failure, and when the next
+ * one may start. */
 #pragma once
 
 #include <stdint.h>
@@ -10,14 +11,14 @@ struct pass;
 struct vm_restart;
 
 /*
- * The guest has ended by `cause` and its process is about to be stopped: if the VM's restart policy
- * keeps it down, it stays down until the user requests a start. A request from now on counts, even
- * while the process is still there.
+ * Call when the guest has ended by `cause` and before its process is stopped: if the restart policy
+ * keeps the VM down, it stays down until the user requests a start. A request counts from now on,
+ * even while the process still exists.
  */
 void exit_hold(struct pass *pass, enum exit_cause cause);
 
-/* Of a guest that is to be stopped for it: which part its machine lost, or that its `live` probes
- * failed; an event says it, and the cause is held. */
+/* For a guest that is stopped because its machine lost a part or its `live` probes failed: returns
+ * the cause, adds an event and holds the cause. */
 enum exit_cause exit_hold_unhealthy(struct pass *pass);
 
 /*
@@ -27,14 +28,15 @@ enum exit_cause exit_hold_unhealthy(struct pass *pass);
  */
 void exit_record(struct pass *pass);
 
-/* An instance begins: a restart, if the one before ended without anybody's request. */
+/* Called when an instance starts: counts a restart if the previous one ended without a request. */
 void exit_count_restart(struct vm_restart *restart);
 
-/* The user requests a start, or has changed the VM: the next start is theirs. */
+/* Called when the user requests a start or changes the VM: the next start is not an automatic
+ * restart. */
 void exit_forget_restart(struct vm_restart *restart);
 
-/* A requested restart, of which the end has been made: its start remains. */
+/* Records that a requested restart has stopped the VM: the start remains. */
 int64_t exit_mark_restarted(struct pass *pass);
 
-/* The time left until a crash loop's next try; 0: none. */
+/* Returns the time until a crash loop's next try; 0: no wait. */
 int64_t exit_backoff_left_ms(const struct pass *pass);

@@ -17,7 +17,7 @@
 struct failure_class {
     enum condition_type condition;
     enum reason reason;
-    /* How many failures in a row make it Stalled: 1 when retrying cannot help without the user. The
+    /* Failures in a row until the VM is Stalled; 1 if retrying cannot help without the user. The
      * controller keeps trying in any case. */
     uint32_t stalled_after;
     const struct backoff *backoff;

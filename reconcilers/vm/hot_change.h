@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The changes of a spec that take effect on the running machine: host forwards, a larger disk, more
- * CPUs and memory. The backend's boot() applies all of them and may be run again at any time; so it
- * is also run periodically to correct what another program changed. Then the guest is made to use
- * what was added, by guest_ops.grow: that it has to be is vm_status.growth, committed with the
- * change.
+ * Applies those changes of a spec that need no restart: host forwards, a larger disk, more CPUs and
+ * memory. The backend's boot() applies all of them and is idempotent, so it also runs periodically
+ * to correct changes by other programs. Then guest_ops.grow makes the guest use the added
+ * resources; vm_status.growth, committed with the change, records that this is due.
  */
 #pragma once
 
@@ -19,7 +18,7 @@ struct pass;
  * Borrowed until the next call. */
 const struct spec_diff *hot_change_diff(const struct pass *pass);
 
-/* Whether some of it can be applied to the running machine. */
+/* Returns whether some of the difference can be applied to the running machine. */
 bool hot_change_is_pending(const struct pass *pass);
 
 /*
@@ -36,20 +35,20 @@ bool hot_change_is_check_due(const struct pass *pass);
 /* Whether the instance's network is the desired one, with its forwards and leases. */
 bool hot_change_has_network(const struct pass *pass);
 
-/* Records in the patch that the pending changes are applied, and what of them the guest has to be
- * made to use. */
+/* Records in the patch that the pending changes are applied, and which resources the guest has to
+ * be made to use. */
 void hot_change_record(struct pass *pass);
 
-/* Whether the guest is to be made to use what was added to its machine, and it is time to try. */
+/* Returns whether the guest has to be made to use added resources and a try is due. */
 bool hot_change_is_growth_due(const struct pass *pass);
 
 /* ACTION_GROW_GUEST. Returns verdict.requeue_ms. */
 int64_t hot_change_grow_guest(struct pass *pass);
 
-/* Records the result of the operation. What the guest does not use is tried again every ten
- * minutes. True: the status has changed. */
+/* Records the result of the operation. Resources that the guest does not use are tried again every
+ * ten minutes. Returns true if the status changed. */
 bool hot_change_record_guest(struct pass *pass);
 
-/* The operation failed, with the connection: the guest is reached again first; after some times in
- * a row that is recorded as its result. */
+/* Records that the connection failed during the operation: the guest has to be reached again first;
+ * several failures in a row are recorded as the result. */
 void hot_change_guest_failed(struct pass *pass);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The memory of templates as a VM and a builder deal with it: the builder is frozen instead of shut
- * down, and the first guest of a clone is woken instead of booted, in the order of a pass.
+ * The memory of templates: a builder is frozen instead of shut down, and the first guest of a clone
+ * is woken instead of booted. In the order of a pass:
  *
  *   WAKE_DUE     launch, load; committed: WAKE_BEGUN; run, identify; committed: WAKE_NONE
  *
@@ -19,14 +19,17 @@
 
 struct pass;
 
-/* Sets pass->situation's members about waking and freezing. After the rest of it. */
+/* Sets the members of pass->situation about waking and freezing; call it after the others are set.
+ */
 void memory_assess(struct pass *pass);
-/* The new disk is a clone of the chosen template, which is there: as what its guest begins. */
+/* Returns the wake state of the guest on a new disk that is a clone of the chosen, existing
+ * template. */
 enum wake memory_plan(const struct pass *pass);
-/* Of a template that is there: looks whether its memory fits this host, or records why not. False:
- * the VM insists on it, and `*ret_requeue_ms` is what pass_act() returns. */
+/* Checks whether the memory of an existing template fits this host, and records why if not. Returns
+ * false if the VM requires it; `*ret_requeue_ms` is then the result of pass_act(). */
 bool memory_choose(struct pass *pass, int64_t *ret_requeue_ms);
-/* The VM insists on what it cannot have, and why: as pass_act(). */
+/* Fails the pass of a VM that requires memory it cannot use, with the reason. Returns as
+ * pass_act(). */
 int64_t memory_insist(struct pass *pass, const char *why);
 
 /* The actions, as pass_act(). */
@@ -39,12 +42,12 @@ int64_t memory_identify(struct pass *pass);
 /* Their outcomes. True: the status changed. */
 bool memory_record_frozen(struct pass *pass);
 bool memory_record_identified(struct pass *pass);
-/* It failed: no second try. */
+/* Records that the operation failed; it is not tried again. */
 void memory_record_failure(struct pass *pass);
-/* The guest has ended by `cause`. True: before it was itself, which counts as the former, and its
- * machine is only to be ended. */
+/* Call when the guest has ended by `cause`. Returns true if it had no identity of its own yet: the
+ * wake then counts as failed, and the machine only has to be ended. */
 bool memory_record_guest_end(struct pass *pass, enum exit_cause cause);
-/* Why the process ended, if it did so for the file of its memory; NULL: it did not. free() it. */
+/* Returns why the process ended, if the file of its memory was the cause; else NULL. free() it. */
 char *memory_exit_message(const struct pass *pass);
-/* The process ended for `cause`, or for what is no failure of the VM. */
+/* Returns `cause`, or another one if the end of the process is not a failure of the VM. */
 enum exit_cause memory_judge_exit(struct pass *pass, enum exit_cause cause);

@@ -56,17 +56,18 @@ struct pass {
 
 /* situation.c: fills pass->machine, media and situation from what is committed and observed. */
 void pass_assess(struct pass *pass);
-/* The guest is one to log in to. Of one that has a desired record. */
+/* Returns whether the guest is expected to accept SSH. The VM has a desired record. */
 bool pass_expects_ssh(const struct pass *pass);
-/* Its cloud-init ended with errors, and the VMFile does not accept them. */
+/* Returns whether cloud-init ended with errors that the VMFile does not accept. */
 bool pass_has_setup_failed(const struct pass *pass, const struct vm_status *status);
-/* The guest's grace for a stop that begins now, in milliseconds. */
+/* Returns the guest's grace period for a stop that starts now, in milliseconds. */
 int64_t pass_grace_ms(const struct pass *pass);
-/* QEMU paused the guest for a write that failed (werror=enospc), and there still is no room. */
+/* Returns whether QEMU paused the guest for a failed write (werror=enospc) and there still is no
+ * space. */
 bool pass_lacks_room(const struct pass *pass);
-/* It is to be started, and another VM has to be ready before. */
+/* Returns whether it is to be started but another VM has to be ready first. */
 bool pass_awaits_dependency(const struct pass *pass);
-/* Time until the stop ladder's next stage; INT64_MAX when there is none. */
+/* Returns the time until the next stop stage in milliseconds; INT64_MAX: none. */
 int64_t pass_stage_left_ms(const struct pass *pass);
 
 /*
@@ -82,12 +83,12 @@ bool pass_observe_generation(struct pass *pass);
 
 /* steps.c: observes the provision steps of a new desired record. */
 void pass_observe_steps(struct pass *pass);
-/* The action: from now on the steps behind those that were run are to run too: vm_steps.h,
- * STEPS_APPENDED. */
+/* ACTION_APPEND_STEPS: records that the steps appended after those that ran have to run:
+ * vm_steps.h, STEPS_APPENDED. */
 int64_t pass_append_steps(struct pass *pass);
 /* The VM has started. */
 void pass_note_no_steps(struct pass *pass);
-/* The disk is new: requested steps begin again, the others have not been run on it. */
+/* Call when the disk is new: requested steps start again, and no step counts as run. */
 void pass_reset_provision(struct pass *pass);
 /* Whether the next provision step need not run; `secrets` is step_secrets_digest(), or NULL: false
  * then when that depends on them. */
@@ -104,26 +105,28 @@ int64_t pass_prepare(struct pass *pass);
 int64_t pass_replace(struct pass *pass);
 int64_t pass_identify_image(struct pass *pass);
 int64_t pass_check_disk(struct pass *pass);
-/* It is about to be another VM, or between the first tries to make its disk: it is not Ready. */
+/* Returns whether the disk is about to be replaced, or between the first tries to make it: the VM
+ * is not Ready. */
 bool pass_is_being_replaced(const struct pass *pass);
-/* The disk was discarded: what took its place, if anything did, is the VM's now. */
+/* Records that the disk was discarded and its replacement, if any, is the VM's disk. */
 void pass_record_new_disk(struct pass *pass);
-/* Drops the record of what was to take the disk's place. */
+/* Drops the record of the disk's replacement. */
 void pass_forget_replacement(struct pass *pass);
 
 /* snapshot_acts.c: that action, as pass_act(); and its outcome, `error` NULL: it is done. True: the
  * status changed. */
 int64_t pass_snapshot(struct pass *pass);
 bool pass_record_snapshot(struct pass *pass, const struct error *error);
-/* The disk is to be another VM's, and is not there yet: the same action makes it. */
+/* Returns whether the disk has to be cloned from another VM's and does not exist yet;
+ * ACTION_SNAPSHOT makes it, too. */
 bool pass_is_clone_due(const struct pass *pass);
-/* Keeps the disk that is about to be discarded for a while, unless nothing of it is to be kept; and
- * records that it was, and as what. */
+/* pass_keep_disk() keeps the disk that is about to be discarded for a while, unless it must not be
+ * kept; pass_record_kept() records that, and under which name. */
 int pass_keep_disk(struct pass *pass, struct error *err);
 void pass_record_kept(struct pass *pass);
-/* The kept disk whose time is over, the oldest first; NULL: none. Borrowed. */
+/* Returns the oldest kept disk that has expired; NULL: none. Borrowed. */
 const struct vm_snapshot *pass_due_snapshot(const struct pass *pass);
-/* Until one may be due; VERDICT_WHEN_WOKEN: none is kept. */
+/* Returns the time until one expires; VERDICT_WHEN_WOKEN: none is kept. */
 int64_t pass_kept_ms(const struct pass *pass);
 
 /* guest_agent.c: records which agent answers in the guest. */
@@ -146,20 +149,19 @@ bool pass_record_thaw(struct pass *pass, const struct error *error);
  * left of a VM that has another name by now.
  */
 bool renamed_move_files(struct pass *pass);
-/* The VM that had this name last, and whose files may still be under it; NULL: none. */
+/* Returns the VM that last had this name and whose files may still be under it; NULL: none. */
 const char *renamed_now(struct reconciler_host *host, const char *name);
 
-/* exit.c: why no process of the VM lives. */
+/* exit.c: returns why the VM has no process. */
 enum reason pass_reason_while_down(const struct pass *pass);
 
 /* act.c: carries out pass->decision. Returns verdict.requeue_ms. */
 int64_t pass_act(struct pass *pass);
-/* The action failed at once: it is retried by backoff. As pass_act(). */
+/* Call when the action failed at once; it is retried with backoff. Returns as pass_act(). */
 int64_t pass_fail(struct pass *pass, const struct error *err);
 /*
- * Whether the decision may be carried out though what it was decided on is only about to be
- * committed: it adds to that very commit, or it has no effect that anybody has to know of if the
- * commit fails.
+ * Returns whether the decision may be carried out before the record it is based on is committed: it
+ * only adds to that commit, or has no effect that matters if the commit fails.
  */
 bool pass_may_precede_commit(const struct pass *pass);
 
@@ -168,14 +170,15 @@ void pass_describe(struct pass *pass);
 void pass_describe_limits(struct pass *pass); /* limited.c */
 void pass_set(struct pass *pass, enum condition_type type, enum condition_state state,
     enum reason reason, const char *message);
-/* The guest did not come up within its ssh timeout. */
+/* Returns whether the guest did not come up within its ssh timeout. */
 bool pass_is_reach_overdue(const struct pass *pass);
-/* Why a guest that boots, or is overdue, is not reached: what its firmware says of the disk, if it
- * refuses that. free() it. */
+/* Returns why a guest that boots or is overdue is not reached: the firmware's message, if it
+ * refuses the disk. free() it. */
 char *pass_explain_silence(const struct pass *pass);
-/* It has responded, and refused the login, for longer than a boot may take to set up its user. */
+/* Returns whether the guest has refused the login for longer than a boot may take to set up its
+ * user. */
 bool pass_is_refused(const struct pass *pass);
-/* Its cloud-init did not end within SETUP_LIMIT_MINUTES. */
+/* Returns whether cloud-init did not end within SETUP_LIMIT_MINUTES. */
 bool pass_is_setup_overdue(const struct pass *pass);
 enum { SETUP_LIMIT_MINUTES = 10 };
 

@@ -22,12 +22,12 @@ struct pass;
 
 /* Sets pass->situation's members about saved memory. */
 void saved_assess(struct pass *pass);
-/* The spec of the machine that continues; NULL: none does. Borrowed. */
+/* Returns the spec of the machine that resumes from saved memory; NULL: none does. Borrowed. */
 const struct vm_spec *saved_spec(const struct vm_status *status);
-/* The generation that a machine which is about to start is of: the desired one, unless what has
- * changed since comes after a guest that continues. */
+/* Returns the generation of the machine that is about to start: the desired one, or that of the
+ * saved guest if it resumes. */
 uint64_t saved_generation(const struct pass *pass);
-/* Whether what is saved fits the disk and this host. -ERR_SAVED_MEMORY. */
+/* Checks that the saved memory fits the disk and this host: 0 or -ERR_SAVED_MEMORY. */
 int saved_check(const struct pass *pass, struct error *err);
 
 /* The actions, as pass_act(). */
@@ -39,7 +39,7 @@ void saved_confirm(struct pass *pass);
 /* A start begins, with the instance id of its machine. A guest that continues is frozen as it was.
  */
 void saved_begin(struct pass *pass);
-/* The outcome of saving. True: the status changed. */
+/* Records the outcome of saving. Returns true if the status changed. */
 bool saved_record(struct pass *pass);
-/* The process ended, for `cause` if nothing was saved. */
+/* Returns the cause for which the process ended: `cause` if nothing was saved. */
 enum exit_cause saved_judge_exit(struct pass *pass, enum exit_cause cause);

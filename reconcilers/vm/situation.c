@@ -190,8 +190,8 @@ static bool is_start_overdue(const struct pass *pass)
                               : pass->machine.silent_ms > START_DEADLINE_MS;
 }
 
-/* Whether what takes the disk's place is there. A disk that another backend made is discarded by
- * that one, and one that does not exist needs no protection. */
+/* Whether the replacement of the disk exists. A disk that another backend made is discarded by that
+ * one, and one that does not exist needs no protection. */
 static bool is_replacement_there(const struct pass *pass)
 {
     const struct vm_status *status = pass->view->status;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Templates (specs/vm/template.h) as a VM and a builder deal with them, in the order of a pass.
+ * Creates and uses templates (specs/vm/template.h), for VMs and builders.
  *
- * A VM that is to have a new disk and whose spec is `warm` has a builder's record put, unless the
- * template is there; the name of that record is that of the template, so that of many VMs one puts
- * it. The VM waits, commits the intent to clone the template, and has its disk made on it. What
- * cannot be cloned is reason enough to take the image instead, and is recorded in words.
+ * A VM with `warm` that needs a new disk creates a builder's record, unless the template exists;
+ * the record's name is that of the template, so only one of several VMs creates it. The VM waits,
+ * commits the intent to clone the template, and has its disk made on it. If the template cannot be
+ * cloned, the VM uses the image instead and records why.
  *
- * A builder is a VM that is shut down when its steps are done. Its disk is sealed only if it was
- * shut down in order; whatever else ended it, it begins again on a new one.
+ * A builder is a VM that is shut down when its steps are done. Its disk is sealed only after a
+ * clean shutdown; after any other end it starts again on a new disk.
  */
 #pragma once
 
@@ -18,11 +18,12 @@
 struct pass;
 struct vm_prepared;
 
-/* Sets build and template of pass->situation, which has all the rest; and pass->template. */
+/* Sets pass->template, and build and template of pass->situation; the other members are set
+ * already. */
 void template_assess(struct pass *pass);
-/* What was made for the VM is what its spec asks for now, as far as a template goes. */
+/* Returns whether the template in `made` is the one that the VM's spec needs now. */
 bool template_fits(const struct pass *pass, const struct vm_prepared *made);
-/* Nobody has removed the template that it was made on. */
+/* Returns whether the template that it was made on still exists. */
 bool template_is_there(const struct pass *pass, const struct vm_prepared *made);
 
 /* The actions, as pass_act(). */
@@ -34,9 +35,10 @@ int64_t template_dismiss(struct pass *pass);
 
 /* A new disk is recorded as the VM's: the steps of its template count as run. */
 void template_note_steps(struct pass *pass);
-/* The user wants something else: what stood in the way of a template may not any more. */
+/* Call on a new generation: a template that failed may be tried again. */
 void template_observe_generation(struct pass *pass);
-/* A builder that is stalled has failed. True: the status changed. After pass_describe_stalled(). */
+/* Records that a stalled builder has failed. Returns true if the status changed. Call it after
+ * pass_describe_stalled(). */
 bool template_note_failure(struct pass *pass);
 /* The condition Warm, and that Prepared waits for the template. */
 void template_describe(struct pass *pass);

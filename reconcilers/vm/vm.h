@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * One VM as the controller process holds it in memory: the backend's handles, the one operation
- * under way with the place its result goes to, and the last failure. Nothing here needs to survive
- * a crash: what does is in vm_status.
+ * One VM in the memory of the controller: the backend's handles, the operation in progress and its
+ * results, and the last failure. Nothing here needs to survive a crash; that is in vm_status.
  */
 #pragma once
 
@@ -31,8 +30,7 @@ struct vm_failure {
     uint64_t generation; /* of the desired record it failed for */
 };
 
-/* The results of the operation under way, from its start until a pass records them in the status.
- */
+/* The results of the operation in progress, kept until a pass records them in the status. */
 struct vm_outcome {
     struct error *error; /* owned; NULL: it succeeded, or has not finished */
     struct image_result image;
@@ -55,15 +53,15 @@ struct vm_outcome {
     struct snapshot_made snapshot_made; /* … whose copy this is */
 };
 
-/* The state of `ready` or `live` between two tries that is lost with the controller: then they are
- * tried at once. The rest is in vm_status.probing. */
+/* The state of `ready` or `live` between two tries. It is lost with the controller, and the probes
+ * are then tried at once. The rest is in vm_status.probing. */
 struct vm_check {
     int64_t due_ms;    /* monotonic; 0: at once */
     uint32_t failures; /* CHECK_READY: in a row */
 };
 
-/* What the running instance does not have of the desired spec. hot_change.c makes it, once for each
- * instance and generation, because it is not cheap. */
+/* The difference between running instance and desired spec. hot_change.c computes it once per
+ * instance and generation, because it is expensive. */
 struct vm_comparison {
     bool is_made;
     char instance_id[TEXT_ID_SIZE];
@@ -126,7 +124,8 @@ struct vm {
 struct vm_registry *vm_registry_new(struct reconciler_host *host);
 void vm_registry_free(struct vm_registry *registry); /* VMs keep running */
 
-/* The VM's runtime, opened with the backend of `kind` if it is not there yet. Never NULL. */
+/* Returns the VM's runtime, opened with the backend of `kind` if it does not exist yet. Never NULL.
+ */
 struct vm *vm_registry_open(struct vm_registry *registry, const char *name, enum backend_kind kind);
 void vm_registry_drop(struct vm_registry *registry, const char *name);
 /* For struct image_pins. */
@@ -138,7 +137,7 @@ void vm_registry_retry(struct vm_registry *registry, enum error_code code);
 /* Ends every VM's process without asking its guest. */
 void vm_registry_kill(struct vm_registry *registry);
 
-/* Notes that the operation of `action` starts now; the caller then sets vm->op. */
+/* Records that the operation of `action` starts now; the caller then sets vm->op. */
 void vm_begin(struct vm *vm, enum action action, uint64_t generation);
 /* The completion every operation is started with; context is the vm. */
 void vm_op_done(void *vm, const struct error *err);
@@ -152,17 +151,17 @@ void vm_forget_comparison(struct vm *vm);
 /* The probes, the guest or its instance changed: earlier results are discarded. */
 void vm_forget_checks(struct vm *vm);
 
-/* The guest boots: the time it is given begins now. */
+/* Call when the guest boots: its timeouts start now. */
 void vm_forget_boot(struct vm *vm);
 
 /* Remembers a failed attempt and when to try again; copies `error`. */
 void vm_fail(struct vm *vm, enum action action, const struct error *error, uint64_t generation);
 void vm_failure_clear(struct vm_failure *failure);
-/* What the failure means (failure.h); without one that of ERR_NONE. */
+/* Returns the class of the failure (failure.h); of ERR_NONE if there is none. */
 struct failure_class vm_failure_class(const struct vm_failure *failure);
 
 /*
- * The backend to use: the one that made the instance or the disk, until there is neither, whatever
- * the spec names now. `spec` is NULL for an orphan.
+ * Returns the backend to use: the one that made the instance or the disk while either exists, else
+ * the one in the spec. `spec` is NULL for an orphan.
  */
 enum backend_kind vm_backend_kind(const struct vm_spec *spec, const struct vm_status *status);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * One pass over the records of a VM: a view of them goes in, a patch of them comes out, and what
- * the patch changes becomes the batch that the controller commits. What is there already is not
- * written: that would wake everybody who waits, and cost a commit.
+ * The input and output of a pass over a VM's records: a view goes in, a patch comes out, and its
+ * changes become the batch that the controller commits. Unchanged records are not written: that
+ * would wake all waiters and cost a commit.
  */
 #pragma once
 
@@ -14,7 +14,7 @@
 #include "specs/vm/vm_status.h"
 #include "store/store.h"
 
-/* What is to be written of one VM, all or nothing. Everything is owned by the patch. */
+/* The writes for one VM, all or nothing. The patch owns everything in it. */
 struct vm_patch {
     struct vm_status *status;   /* starts as a copy of the view's; written if it differs */
     bool deletes;               /* mark the desired record for deletion, if it is still as seen */
@@ -44,7 +44,8 @@ void vm_patch_lease(struct vm_patch *patch, const char *key);
 void vm_patch_drop_lease(struct vm_patch *patch, const char *key);
 void vm_patch_image(struct vm_patch *patch, const char *key, json_t *record_take);
 void vm_patch_meta(struct vm_patch *patch, const char *key, json_t *record_take);
-/* Changes nothing of this status, nor of leases and images; events alone do not count. */
+/* Returns whether the patch changes neither this status nor leases nor images; events alone do not
+ * count. */
 bool vm_patch_is_empty(const struct vm_patch *patch, const struct vm_status *committed);
 void vm_patch_clear(struct vm_patch *patch);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What a change makes of a VM's record: decided on the record that the caller has, wherever that
- * came from, and without a look at any store. Tokens and a new VM's uid are random; a file that the
- * spec names may be looked at by stat(2) (store/desired/impact.h).
+ * Computes a VM's next record from a change and the record that the caller has, without reading a
+ * store. Tokens and a new VM's uid are random; stat(2) may be called on files that the spec names
+ * (store/desired/impact.h).
  */
 #pragma once
 
@@ -28,18 +28,17 @@ enum change_provision {
     PROVISION_AGAIN,    /* the steps run again */
 };
 
-/* Of one VM. Zero besides the name: change nothing. */
+/* A change of one VM. With only the name set it changes nothing. */
 struct change {
     const char *name;
-    const struct vm_record *known; /* what the caller has read of it, which is not parsed again;
-                                    * NULL: nothing */
+    const struct vm_record *known; /* the record, if the caller has read it; else NULL */
     const struct vm_spec *spec;    /* create, or bring in line with this; NULL: the VM must exist */
     const char *source;     /* VMFile the spec comes from, absolute; NULL: none. Without a spec:
                              * the VM must have come from there; NULL: from anywhere */
     bool must_be_new;       /* a VM of that name is a conflict */
-    uint64_t owner;         /* of a new VM: it goes when this owner has gone; 0: none */
-    const char *stands_for; /* of a new VM: the one whose copy it is, for which a template that it
-                             * wants is made; NULL: it is none */
+    uint64_t owner;         /* of a new VM: it is destroyed when this owner is gone; 0: no owner */
+    const char *stands_for; /* of a new VM: the VM it is a copy of, for which its template is made;
+                               NULL: not a copy */
     const char *halt_boot;  /* vm_desired's halt_boot and … */
     uint64_t halt_owner;    /* … halt_owner become these; NULL: they stay as they are */
     bool disowns;           /* it has no owner from now on */
@@ -60,15 +59,15 @@ struct change {
     bool recreates;      /* its disk is recreated; the old one is kept for a day (KEPT_MS), … */
     bool erases_at_once; /* … or not at all */
     bool deletes;
-    /* To be done with a snapshot of the disk of a stopped VM; its token is made. NULL: nothing. */
+    /* A request for a snapshot of a stopped VM's disk; its token is generated. NULL: none. */
     const struct snapshot_order *snapshot;
     const struct vm_origin *origin; /* of a new VM; NULL: none */
     const char *origin_uid;         /* of the VM that it is taken from; NULL: an import */
-    /* Attached besides those of its spec, or, by its name, detached again. NULL: nothing. */
+    /* A volume to attach besides those of the spec; the name of one to detach. NULL: none. */
     const struct spec_volume *attaches;
     const char *detaches;
     const struct proxies *proxies; /* for downloads from now on; NULL: those recorded */
-    bool retries;                  /* if it is stalled or held down: try again now */
+    bool retries;                  /* if it is stalled or held down: tries again now */
 };
 
 enum change_result {
@@ -80,7 +79,7 @@ enum change_result {
     CHANGE_RESTARTED,
     CHANGE_RECREATED,
     CHANGE_DELETED,
-    CHANGE_REQUESTED, /* something else: suspended, provisioning again, tried again */
+    CHANGE_REQUESTED, /* anything else: suspended, provisioned again, retried */
 };
 
 extern const struct enum_names change_result_words; /* "created" …: also what nodes send */
@@ -102,8 +101,7 @@ struct change_outcome {
     struct spec_diff diff; /* old spec -> new spec; empty unless the spec changed */
 };
 
-/* What only the store of the host can say on which the VM is. Each returns 0, or sets `err`; NULL:
- * there is nothing to check. */
+/* Checks that need the store of the VM's host. Each returns 0 or sets `err`; NULL: no check. */
 struct change_host {
     int (*check_name)(void *context, const char *name, struct error *err); /* of a new VM */
     int (*check_dependencies)(void *context, const struct vm_spec *before,
@@ -120,8 +118,9 @@ struct change_input {
     const struct change_host *host;
     int64_t now_ms;   /* wall */
     bool is_plan;     /* the outcome has steps_from and skips_step, too */
-    bool is_of_fleet; /* the record is the fleet's. Else one that a fleet has may only be started,
-                       * stopped and the like, and is then ahead of it (vm_fleet) */
+    bool is_of_fleet; /* the record is the fleet's copy. Else a VM of the fleet may only be started,
+                         stopped and the like, and its record is then ahead of the fleet's
+                         (vm_fleet) */
 };
 
 /* Returns 0, the next record, which the caller owns and which may equal the present one, and the

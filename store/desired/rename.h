@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Another name for a stopped VM. One transaction moves all that the store has of it, and from then
- * on it has the new name and no other; its files follow:
+ * Renames a stopped VM. One transaction moves all of its records; from then on it has only the new
+ * name. Its files follow:
  *
  *   rename_vm() --records, leases, events; status.renamed_from--> controller --directory, known
  *   hosts--> renamed_from goes, and with it the lease of the old name
  *
- * Killed before the commit, nothing happened. After it the next pass over the VM moves the files,
- * before it does anything else, and as often as it is begun; what is at the new place already is
- * the VM's if its inode is the recorded one. What the controller decided on under the old name and
- * has not committed is stale (store_batch_expect_vm()).
+ * Killed before the commit: nothing happened. After it, every pass over the VM first moves the
+ * files, until that is complete; a directory at the new place is the VM's if its inode is the
+ * recorded one. Decisions of the controller under the old name that are not committed yet are stale
+ * (store_batch_expect_vm()).
  *
- * The old name is not given to another VM (a lease, name_lease_key()) until the files have moved;
- * nor, of a VM that comes from a VMFile, until that names it by the new one: else the VMFile, which
- * is edited before or after, would make another VM in the place of the one that it means.
+ * A lease (name_lease_key()) keeps the old name from other VMs until the files have moved and, for
+ * a VM from a VMFile, until that file has the new name: else the VMFile, which is edited before or
+ * after, would create a second VM.
  */
 #pragma once
 
@@ -42,10 +42,10 @@ struct renamed {
 int rename_vm(struct store *store, const char *old_name, const char *new_name, struct renamed *ret,
     struct error *err);
 
-/* -ERR_VM_CONFLICT: the name is still that of a VM which was renamed. */
+/* -ERR_VM_CONFLICT: the name still belongs to a VM that was renamed. */
 int rename_check_free(struct store *store, const char *name, struct error *err);
 
-/* The same for what the spec depends on and `before` (NULL: nothing) does not. */
+/* The same for the VMs that the spec depends on and `before` (NULL: no spec) does not. */
 int rename_check_dependencies(struct store *store, const struct vm_spec *before,
     const struct vm_spec *spec, struct error *err);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Whether what is asked for a VM's volumes may be recorded. Of a VM that has a desired record. */
+/* Checks a request for a VM's volumes before it is recorded. The VM has a desired record. */
 #pragma once
 
 struct error;
@@ -16,7 +16,7 @@ int volume_check_attach(struct store *store, const struct vm_desired *desired,
     const struct spec_volume *volume, struct error *err);
 /* -ERR_VM_CONFLICT: it is of the VMFile; -ERR_VOLUME_NOT_FOUND: nor has the running machine it. */
 int volume_check_detach(const struct vm_record *record, const char *name, struct error *err);
-/* The spec that follows. -ERR_DISK_SHRINK; -ERR_VM_CONFLICT: a name or mount point of it is that of
- * a volume that is attached by hand. */
+/* Checks the VM's next spec. -ERR_DISK_SHRINK; -ERR_VM_CONFLICT: it uses the name or mount point of
+ * a volume attached by command. */
 int volume_check_spec(
     const struct vm_desired *desired, const struct vm_spec *spec, struct error *err);

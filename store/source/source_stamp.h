@@ -6,6 +6,6 @@
 
 struct strings;
 
-/* Of inode, size and times of each, or that it is not there. `ret_stamp` holds DIGEST_SIZE bytes;
- * "" when one was changed so recently that its next change might leave the same stamp. */
+/* Digests inode, size and times of each file, or its absence, into `ret_stamp` (DIGEST_SIZE bytes);
+ * "" if a file was changed so recently that its next change might leave the same stamp. */
 void source_stamp(const char *path, const struct strings *named, char *ret_stamp);

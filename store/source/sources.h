@@ -28,8 +28,8 @@ void sources_change(struct store_batch *batch, const struct source_record *befor
     const struct source_record *after);
 
 /*
- * Watches the file or directory of `wanted`, or watches it as `wanted` says from now on: what came
- * of it so far is kept, a directory's file becomes registered by itself. Adds to the batch.
+ * Starts to watch the file or directory of `wanted`, or updates how it is watched; keeps the
+ * results so far, and a file of a watched directory becomes registered itself. Adds to the batch.
  */
 int sources_add_registration(struct store *store, struct store_batch *batch,
     const struct source_record *wanted, struct error *err);

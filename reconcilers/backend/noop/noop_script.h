@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * How a noop machine behaves where a real one may be slow, fail or ignore a command. In the product
- * it does none of that: noop_script.c returns the defaults. Test builds link
- * tests/support/noop_script.c instead, which reads the values from files that a test writes.
+ * Scripts a noop machine that is slow, fails or ignores commands. In the product it does none of
+ * that: noop_script.c returns the defaults. Test builds link tests/support/noop_script.c instead,
+ * which reads the values from files that a test writes.
  */
 #pragma once
 

@@ -4,7 +4,7 @@
  * configured and installed (brand nebula-vm, share/vmctl/propolis); its disk is a ZFS clone;
  * propolis-server runs in the zone and gets its instance over HTTP, the NoCloud seed with it.
  *
- * Each VM's server has an address of its own: `propolis-server` of the VMFile, else
+ * Each VM's server has its own address: `propolis-server` of the VMFile, else
  * VMCTL_PROPOLIS_ADDRESS, else the zone's address by zonecfg(8), else 127.0.0.1; port 12400. It is
  * recorded with the instance. A server that runs another VM's instance is left alone.
  *

@@ -3,9 +3,9 @@
  * propolis-server's HTTP interface, version 5.0.0 of its published description: one exchange,
  * within a deadline, and the JSON of its instance.
  *
- * A server that does not know that version is spoken to in the oldest one, which takes the same
- * requests. One of before all versions wants another body of PUT /instance: it says which members
- * it misses.
+ * With a server that does not know that version, the oldest one is used, which takes the same
+ * requests. A server from before versioned interfaces needs another body of PUT /instance: its
+ * error names the missing members.
  */
 #pragma once
 
@@ -39,7 +39,7 @@ struct rest_answer {
 };
 void rest_answer_clear(struct rest_answer *answer);
 
-/* The server's words in a response that reports an error: one printable line. free() it. */
+/* Returns the error message of a response: one printable line. free() it. */
 char *rest_answer_text(const struct rest_answer *answer);
 
 /* `server` is borrowed until `done` or a cancel. ERR_PROPOLIS_UNREACHABLE: no response, or more
@@ -52,14 +52,15 @@ struct op *rest_send(struct multi *multi, struct rest_server *server,
 struct rest_instance {
     bool is_there;  /* the server has the instance, not an earlier one that has ended */
     bool is_other;  /* the server's instance belongs to another VM than `name` */
-    bool is_error;  /* the server does not say: neither an instance nor that there is none */
+    bool is_error;  /* the response is neither an instance nor a report that there is none */
     char state[24]; /* the server's name for it: "Creating", "Running", "Stopped", … */
     enum run_state run_state;
 };
 struct rest_instance rest_instance_parse(
     const struct rest_answer *answer, const char *name, const char *instance_id);
 
-/* Whether a response to PUT /instance shows a server of before all versions. */
+/* Returns whether a response to PUT /instance is that of a server from before versioned interfaces.
+ */
 bool rest_wants_unversioned(const struct rest_answer *answer);
 
 /* From the response to GET /instance/state-monitor; false: it is not one. */
@@ -69,7 +70,7 @@ bool rest_generation_parse(const struct rest_answer *answer, int64_t *ret);
  * the seed's bytes (`n_seed` 0: none) as a second, read-only one. */
 struct rest_body {
     char *current;
-    char *unversioned; /* of a server of before all versions */
+    char *unversioned; /* for a server from before versioned interfaces */
 };
 struct rest_body rest_body_make(
     const struct vm_env *env, const char *dataset, const void *seed, size_t n_seed);

@@ -5,10 +5,10 @@
  *   IDLE --call--> CONNECTING --> SYNCING --> READY <--> CALLING
  *   any --deadline, end of stream, garbage, too long an answer--> IDLE
  *
- * QEMU serves one client at a time and greets none, so that a connection is held only for as long
- * as the caller has something to ask: the next one, `vmctl exec --agent` too, waits in QEMU's
- * queue. After a failure the next call begins a new conversation, in which no answer to an earlier
- * one can be taken for its own.
+ * QEMU serves one client at a time and sends no greeting, so a connection is held only while the
+ * caller has calls to make: the next client, also `vmctl exec --agent`, waits in QEMU's queue.
+ * After a failure the next call starts a new conversation, so that it cannot receive the answer to
+ * an earlier one.
  */
 #pragma once
 
@@ -32,5 +32,5 @@ void agent_free(struct agent *agent); /* NULL is fine; a call under way is forgo
 void agent_call(struct agent *agent, const char *command, json_t *arguments_take,
     int64_t timeout_ms, agent_reply_fn *reply, void *context);
 
-/* How long the last answer took since the command was sent, without the time to connect. */
+/* Returns the time from the last command to its answer, without the time to connect. */
 int64_t agent_trip_ms(const struct agent *agent);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The guest's address among what its agent reports of its network (guest-network-get-interfaces).
- */
+/* Finds the guest's address in its agent's report on the network (guest-network-get-interfaces). */
 #pragma once
 
 #include <netinet/in.h>
@@ -9,8 +8,8 @@
 #include "specs/base/json.h"
 
 /*
- * Of the interface with this MAC address, the first of IPv4, else of IPv6, that another host can
- * have: a guest can report what it likes, so never one of this host's own, nor loopback, link-local
- * or multicast. False: there is none.
+ * Returns the first IPv4, else IPv6 address of the interface with this MAC address that another
+ * host can have. A guest can report anything, so addresses of this host, loopback, link-local and
+ * multicast are skipped. Returns false if there is none.
  */
 bool agent_find_address(const json_t *interfaces, const char *mac, char ret[INET6_ADDRSTRLEN]);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Unmounting a volume by the guest's agent, before its disk is taken away:
+ * Unmounts a volume through the guest agent, before its disk is detached:
  *
  *   guest-exec of release_volume.sh -> (guest-exec-status -> wait)* -> done
  *
- * Without an error nothing is mounted any more, as far as the agent says; one that may not run
- * commands says nothing. ERR_MOUNT: the guest uses it, with its words; or the command was begun, or
- * may have been, and its end is not known: what the guest has not written yet would be lost.
+ * Success: nothing is mounted any more, as far as the agent reports; an agent that may not run
+ * commands reports nothing. ERR_MOUNT: the guest uses the volume, with its message; or the command
+ * was, or may have been, started and its end is unknown: data that the guest has not written would
+ * be lost.
  */
 #pragma once
 

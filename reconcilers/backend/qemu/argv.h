@@ -56,10 +56,10 @@ struct qemu_config {
     const struct vm_spec *spec;
     const char *binary;
     const char *uuid;
-    const char *machine;      /* "q35", of ARM and RISC-V "virt", or a version of it */
-    const char *run_as;       /* "UID:GID" that QEMU becomes before a guest runs; NULL: it stays */
-    unsigned early_ports_end; /* host ports below it are bound before that; 0: none */
-    const char *accel;        /* "kvm" or "tcg" */
+    const char *machine; /* "q35", of ARM and RISC-V "virt", or a version of it */
+    const char *run_as;  /* "UID:GID" that QEMU switches to before a guest runs; NULL: no switch */
+    unsigned early_ports_end;       /* host ports below this one are bound before that; 0: none */
+    const char *accel;              /* "kvm" or "tcg" */
     const char *macs[NETWORKS_MAX]; /* of the networks' cards; NULL: QEMU's own choice */
     const char *overlay;
     const char *seed; /* NULL: none */
@@ -67,8 +67,8 @@ struct qemu_config {
     const char *pidfile;
     const struct firmware_build *firmware; /* NULL: BIOS */
     const char *firmware_vars;             /* the VM's own */
-    /* Of a machine that is frozen or woken: where its memory is; NULL: nowhere. Written to there,
-     * or else the machine waits to be given the rest of it, and keeps to itself what it writes. */
+    /* For a machine that is frozen or woken: the file of its memory; NULL: none. A builder writes
+     * to it; a woken machine waits for its state, and its writes stay private. */
     const char *memory;
     bool is_woken;     /* without `memory`: all of it is to be loaded */
     bool has_agent;    /* a channel to the guest's agent */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * UEFI firmware: which build of it a machine gets, and the file of the variables that it keeps.
+ * UEFI firmware: chooses a machine's build and creates the file of its variables.
  *
- * Distributions describe their builds in files that QEMU specifies (docs/interop/firmware.json):
- * in /usr/share/qemu/firmware, /etc/qemu/firmware and ~/.config/qemu/firmware. Of several files of
- * one name that of the last directory counts, an empty one hides it; the first, by name, that fits
- * the machine is taken. Where nothing is described, the places are tried that are known.
+ * Distributions describe their builds in files that QEMU specifies (docs/interop/firmware.json): in
+ * /usr/share/qemu/firmware, /etc/qemu/firmware and ~/.config/qemu/firmware. Of several files with
+ * one name, the last directory's counts, and an empty file hides it; the first by name that fits
+ * the machine is used. Without descriptor files, well-known paths are tried.
  */
 #pragma once
 
@@ -34,27 +34,28 @@ struct firmware_build {
     bool needs_smm;
 };
 
-/* The directories of descriptors in which vmctld looks, the least important first; NULL ends them.
- * $VMCTL_FIRMWARE, for tests, is the only one. Of the loop's thread alone. */
+/* Returns the directories of descriptors, in order of increasing precedence, ended by NULL. If
+ * $VMCTL_FIRMWARE is set (for tests), it is the only one. Only for the loop's thread. */
 const char *const *firmware_directories(void);
 
 /*
- * A build whose variables have the form of the file that is there, if one is. Blocks on files.
- * ERR_QEMU_SPAWN, with the package's name: there is none. firmware_build_clear() it in any case.
+ * Finds a build; if the file of variables exists, one that has its form. Blocks on files.
+ * ERR_QEMU_SPAWN, with the name of the package: no build found. The caller calls
+ * firmware_build_clear() in any case.
  */
 int firmware_find(const char *const *directories, const struct firmware_wanted *wanted,
     struct firmware_build *ret, struct error *err);
 void firmware_build_clear(struct firmware_build *build); /* zeroed is fine */
 
-/* Copies the template, if there is one, unless the file is there: it holds what the guest's
- * firmware keeps, such as boot entries. Killed in between, it is not there. ERR_QEMU_SPAWN:
- * something else than a file is in its place. */
+/* Copies the template of the variables, if there is one, unless the file exists: it holds the
+ * firmware's state, such as boot entries. If killed in between, the file does not exist.
+ * ERR_QEMU_SPAWN: the path is not a file. */
 int firmware_make_vars(const struct firmware_build *build, const char *vars, struct error *err);
 
-/* For secure boot. ERR_QEMU_SPAWN: the variables are there without a platform key, which the
- * template has: a restored snapshot may be of a disk with other firmware. */
+/* For secure boot. ERR_QEMU_SPAWN: the variables lack the platform key that the template has: a
+ * restored snapshot may belong to a disk with other firmware. */
 int firmware_check_keys(const struct firmware_build *build, const char *vars, struct error *err);
 
-/* All of it, on the pool. `ret` is borrowed until it is done. */
+/* Does all of the above on the pool. `ret` is borrowed until it is done. */
 struct op *firmware_prepare(struct pool *pool, const struct firmware_wanted *wanted,
     struct firmware_build *ret, op_done_fn *done, void *context);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Whether KVM runs guests on this host. Answered within KVM_PROBE_TIMEOUT_MS.
+ * Probes whether KVM runs guests on this host, within KVM_PROBE_TIMEOUT_MS.
  *
  * On a host without VMX or SVM, /dev/kvm may open, make VMs and even run a real-mode `hlt` in a
  * millisecond, yet interpret ordinary guests so slowly that none boots. So a loop in long mode runs
@@ -25,5 +25,5 @@ enum kvm_verdict {
 /* `reason`: why it is not usable, "" if it is; borrowed for the call. */
 typedef void kvm_probe_fn(void *context, enum kvm_verdict verdict, const char *reason);
 
-/* Never fails: what goes wrong is KVM_BROKEN. */
+/* Never fails: any error is KVM_BROKEN. */
 struct op *kvm_probe_start(struct loop *loop, kvm_probe_fn *done, void *context);

@@ -55,14 +55,14 @@ struct machine {
 
 extern const struct machine_ops qemu_machine_ops;
 
-/* Takes over the process that a launch has made; consumes `spawned`. */
+/* Takes over the process that a launch created; consumes `spawned`. */
 int machine_take_child(struct machine *machine, const char *instance_id,
     struct spawned *spawned_take, struct error *err);
 
-/* The node of that name among those of query-named-block-nodes; NULL: it is not there. Borrowed. */
+/* Returns the node of that name in the reply to query-named-block-nodes; NULL: none. Borrowed. */
 const json_t *machine_find_node(const json_t *nodes, const char *name);
-/* Removes the bitmaps of backups from that node that a QEMU which died did not write: of no use,
- * and a disk that has one is not resized. Sent before what is sent next. */
+/* Removes the bitmaps of backups that a killed QEMU left inconsistent in that node: they are
+ * useless, and a disk with one cannot be resized. Sent before any later command. */
 void machine_drop_bitmaps(struct machine *machine, const json_t *node);
 
 /* limits.c: gives the machine's processes the limits of the spec, or takes ours away, as far as
@@ -75,10 +75,9 @@ void machine_sweep_limits(const struct machine *machine);
  * Gives the disks of the machine the `io-limit` of its spec over QMP: its disk, its volumes and its
  * further disks share one group of QEMU's, so that the numbers are those of the VM. It asks what
  * each has and sets only what differs, so a controller killed in the middle resumes, and a second
- * call does nothing. Without a limit it takes away ours alone: who throttles a disk of such a VM by
- * the machine's QMP socket is left alone. A text of what was done is appended to `changes`, which
- * lives as long. Errors: ERR_QMP_COMMAND with QEMU's message, ERR_TIMEOUT, ERR_QMP_CONNECT; NULL:
- * at once.
+ * call does nothing. Without a limit it removes only vmctl's own: limits set over the machine's QMP
+ * socket stay. Appends a text of the changes to `changes`, which must live as long. Errors:
+ * ERR_QMP_COMMAND with QEMU's message, ERR_TIMEOUT, ERR_QMP_CONNECT; NULL: at once.
  */
 struct op *machine_throttle(struct machine *machine, const struct spec_io_limit *limit,
     struct buf *changes, op_done_fn *done, void *context, struct error *err);

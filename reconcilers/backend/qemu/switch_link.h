@@ -51,9 +51,9 @@ struct switch_wanted {
     size_t n_forwards;
 };
 
-/* Writes the port's file, starts the switch unless it runs, and has it take the port over. Done
- * twice, the second finds nothing to do. ERR_TIMEOUT: it does not answer; it was killed then.
- * ERR_BACKEND_UNAVAILABLE: it is not installed. */
+/* Writes the port's file, starts the switch unless it runs, and has it take the port over. May be
+ * repeated. ERR_TIMEOUT: it does not answer; it was killed then. ERR_BACKEND_UNAVAILABLE: it is not
+ * installed. */
 struct op *switch_link_apply(struct switch_link *link, const struct switch_wanted *wanted,
     struct switch_result *result, op_done_fn *done, void *context);
 
