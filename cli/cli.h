@@ -68,12 +68,12 @@ struct command {
     const void *defaults;             /* what that struct starts as; NULL: zero */
     bool stops_at_positional;         /* words after the VM belong to another program */
     bool needs_no_store;
-    bool takes_kind;        /* kubectl's "vm" or "vms" may stand before the names */
+    bool takes_kind;        /* accepts kubectl's "vm" or "vms" before the names */
     bool names_file_vms;    /* its VMs are those of the VMFile, made or not */
     bool erases;            /* disks: never suggested for a word that only looks like its name */
-    bool examines_data_dir; /* it says itself what is wrong with the data directory */
-    bool
-        acts; /* with -o json it prints one document on what became of each VM: cli/show/result.h */
+    bool examines_data_dir; /* it reports errors of the data directory itself */
+    bool acts; /* with -o json it prints one document with the result for each VM: cli/show/result.h
+                */
     enum command_reach reach;
     const char *options_of_here; /* names of those that mean ports, keys or a display of this host:
                                     refused where the VM is on another node; NULL: none */
@@ -94,9 +94,9 @@ int cli_open_store(struct cli *cli, struct error *err);
  * that another has started, or that is ending, is not waited for: wait_loop.h does that. */
 int cli_start_controller(struct cli *cli, struct error *err);
 
-/* The same, for who does not wait for the outcome: what was committed before the call is carried
- * out by the one that serves when it returns. Both return early, with 0, when a signal that the
- * caller holds back is to end it. */
+/* The same, for a caller that does not wait for the outcome: the controller that serves on return
+ * executes everything committed before the call. Both return 0 early when a signal that the caller
+ * blocks is pending. */
 int cli_ensure_controller(struct cli *cli, struct error *err);
 
 /* Path of a program of ours that belongs to this one: beside it, in a build tree as in an

@@ -8,11 +8,11 @@
  *                                          +--- verdict, once it is committed -+
  *
  * A key stays "processing" until its patch is committed, so that the next pass sees it. A commit
- * that lost a race (ERR_STORE_STALE) is a reason to look again; one that failed (a full disk) backs
- * off and is retried forever. A turn of the loop takes a limited number of keys of whatever kind,
- * by priority: many sources or image requests hold up no VM. Nothing wakes up while nothing
- * happens, but for the resync every ten minutes or so, and a look at watched VMFiles every half
- * minute (controller/source/source_watch.h).
+ * that lost a race (ERR_STORE_STALE) triggers another pass; one that failed (a full disk) is
+ * retried forever with backoff. A turn of the loop takes a limited number of keys of whatever kind,
+ * by priority: many sources or image requests delay no VM. Without events nothing wakes up, except
+ * for the resync about every ten minutes and the check of watched VMFiles every half minute
+ * (controller/source/source_watch.h).
  */
 #pragma once
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * The interface between the controller, which knows keys and verdicts, and the reconcilers, which
- * know what a key stands for: one reconciler a kind of key. A name goes in, a patch and a verdict
- * come out; the controller commits the patch and then applies the verdict.
+ * know what a key means: one reconciler per kind of key. A name goes in, a patch and a verdict come
+ * out; the controller commits the patch and then applies the verdict.
  *
  * So "intent before effect" has one mechanism: a pass that wants to act writes its intent into the
  * patch and asks to be called again; the next pass finds the intent committed and acts.
@@ -58,7 +58,8 @@ struct reconciler_host {
     char session[TEXT_ID_SIZE]; /* of this run of the controller */
     /* "Look at this key again": cheap, coalesced, allowed anywhere. */
     void (*wake)(struct reconciler_host *host, struct key key, enum work_priority priority);
-    /* Who holds a lease: the VM's name (borrowed until the next call), NULL: nobody. */
+    /* Returns the name of the VM that holds the lease (borrowed until the next call); NULL: none.
+     */
     const char *(*lease_holder)(struct reconciler_host *host, const char *key);
     /* Shows the keys from `first` to `last` that committed leases hold. */
     void (*each_lease_between)(struct reconciler_host *host, const char *first, const char *last,

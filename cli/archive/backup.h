@@ -35,9 +35,9 @@ struct backup {
 };
 void backup_clear(struct backup *backup);
 
-/* The last of this VM, or with `vm` NULL of the only one that the directory has backups of: the
- * newest that no other is on. 0 and a path, or none. -ERR_USAGE: of several VMs; else as
- * archive_open(). */
+/* Finds the last backup of this VM or, with `vm` NULL, of the only VM that the directory has
+ * backups of: the newest that no other depends on. Returns 0 and a path, or NULL if there is none.
+ * -ERR_USAGE: the directory has several VMs; else as archive_open(). */
 int backup_find_last(const char *directory, const char *vm, struct backup *ret, struct error *err);
 
 /* Looks whether each file that the backup's disk consists of is there, as long as it was, and on

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* qemu-img(1), and by it a disk and what lies under it as one qcow2 file. */
+/* Runs qemu-img(1); copies a disk with its backing files into one qcow2 file. */
 #pragma once
 
 #include <stdint.h>
@@ -20,8 +20,8 @@ struct qemu_img_target {
  * killed. -ERR_OVERLAY, -ERR_NO_SPACE. */
 int qemu_img_run(const char *const *argv, const struct qemu_img_target *target, struct error *err);
 
-/* Writes the qcow2 file at `path`, its bases included, to the empty target; not begun where that
- * has no room for it. As qemu_img_run(). */
+/* Writes the qcow2 file at `path`, including its backing files, to the empty target. Does not start
+ * if the target has no space for it. Else as qemu_img_run(). */
 int flatten(const char *path, const struct qemu_img_target *target, struct error *err);
 
 /* That there is no room for it in the target's directory; `bytes` 0: who knows how many. */

@@ -48,10 +48,10 @@ void doctor_check_host(struct doctor *doctor);
 void doctor_check_data(struct doctor *doctor);
 
 /*
- * support.c: writes to `path`, 0600, what somebody who helps needs to know, as one text: versions,
- * the checks, the VMs with their conditions and events, what vmctld and QEMU logged. Left out is
- * what may be secret: the text of steps and probes, values of variables and environments, passwords
- * in URLs, and what a guest printed. A file that is there already is ERR_USAGE; else ERR_IO.
+ * support.c: writes a support report to `path`, mode 0600: versions, the checks, the VMs with their
+ * conditions and events, and the logs of vmctld and QEMU. It leaves out what may be secret: the
+ * text of steps and probes, values of variables and environments, passwords in URLs, and guests'
+ * output. ERR_USAGE: the file exists; else ERR_IO.
  */
 struct error;
 int support_write(

@@ -21,5 +21,5 @@ int console_link_open(const char *vm_name, const char *address, bool wants_backl
 /* Non-blocking; reads as ended when the console was closed. Borrowed. */
 int console_link_fd(const struct console_link *link);
 
-/* Closes the console. -ERR_IO: it had ended otherwise than the protocol says. */
+/* Closes the console. -ERR_IO: it had ended in violation of the protocol. */
 int console_link_close(struct console_link *link, struct error *err);

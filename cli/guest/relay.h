@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * A program's output on its way to our stdout. ssh(1) ends with the guest's status also where it
- * could not write what the guest said, on a full disk for one: there we write it, and know. A
- * terminal and a pipe stay the program's own.
+ * Relays a program's output to our stdout if that is a file. ssh(1) exits with the guest's status
+ * even if it could not write the output, on a full disk for example; relaying detects that. A
+ * terminal or a pipe is inherited by the program.
  */
 #pragma once
 
@@ -23,7 +23,8 @@ bool relay_is_wanted(void);
 void relay_open(struct relay *relay);         /* for a program that is started next */
 void relay_close_output(struct relay *relay); /* once it has been */
 
-/* Writes what there is by now. After a failure nobody reads: the program has EPIPE. */
+/* Writes the output available now. After a failure nothing reads the pipe: the program gets EPIPE.
+ */
 void relay_pass(struct relay *relay);
 
 /* Passes on until the program has ended, which is left to be reaped. */

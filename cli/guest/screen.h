@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * One look at a VM's screen: screen.c is the client's side of the RFB protocol (RFC 6143, "VNC") as
- * far as that needs it: version 3.8, no password, pixels as they are (raw).
+ * Reads a VM's screen once: screen.c implements the client's side of the RFB protocol (RFC 6143,
+ * "VNC") as far as that needs it: version 3.8, no password, raw pixels.
  */
 #pragma once
 

@@ -20,7 +20,7 @@ char *ssh_include_config_path(void);
 int ssh_include_install(const struct paths *paths, bool *ret_is_changed, struct error *err);
 int ssh_include_uninstall(const struct paths *paths, bool *ret_is_changed, struct error *err);
 
-/* Pure: the file's text with the line in front, and without it, wherever it stands. Whether that is
- * another text. The line counts as there only before the first Host or Match. */
+/* Pure: the file's text with the line at its start, or without it anywhere. Return whether the text
+ * changed. The line counts only before the first Host or Match. */
 bool ssh_include_add(const char *text, const char *line, struct buf *out);
 bool ssh_include_remove(const char *text, const char *line, struct buf *out);

@@ -66,9 +66,9 @@ void ssh_argv_begin(struct ssh_argv *argv, const char *program, const struct ssh
 int ssh_login_prepare(
     struct cli *cli, const struct ssh_call *call, struct ssh_login *login, struct error *err);
 
-/* Becomes ssh: returns only when that failed. ssh is a child, and its exit status is returned, for
- * a guest that vmctl did not set up, so that a help can follow its refusal, and where stdout is a
- * file and nobody types: -ERR_IO when it could not be written (relay.h). */
+/* Executes ssh in this process: returns only on failure. Runs ssh as a child and returns its exit
+ * status if vmctl did not set the guest up, to add a help to a refusal, and if stdout is a file
+ * without interactive input: -ERR_IO when it could not be written (relay.h). */
 int ssh_login_exec(struct cli *cli, const struct ssh_call *call, struct error *err);
 
 /*

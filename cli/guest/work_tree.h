@@ -29,6 +29,6 @@ int work_tree_push(
 int work_tree_pull(
     struct cli *cli, const struct ssh_call *call, struct wakeup *wakeup, struct error *err);
 
-/* Of a line of rsync's, as `--out-format=%i %n` has it: the name of a file or symbolic link that
- * was copied, and whether it is new. Borrowed; NULL: it says something else. */
+/* Parses a line of rsync's `--out-format=%i %n`: returns the name of a copied file or symbolic
+ * link, and whether it is new. Borrowed; NULL: any other line. */
 const char *work_tree_copied(const char *line, bool *ret_is_new);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Commands of several nodes, at once: each a child of this process, of which nothing is kept. */
+/* Runs commands on several nodes at once, each as a child of this process. */
 #pragma once
 
 #include <stdbool.h>

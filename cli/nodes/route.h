@@ -26,7 +26,7 @@ int route_run(const struct cli *cli, const struct command *command, const struct
 int route_check_options(
     const struct command *command, const void *values, const struct node *node, struct error *err);
 
-/* Runs it elsewhere, if that is what --node means: then *ret_is_done, and what run() of the command
- * would return. Else 0, and it is to be run here. */
+/* Runs the command on another node if --node names one: sets *ret_is_done and returns what the
+ * command's run() would return. Else returns 0, and the caller runs it here. */
 int route(struct cli *cli, const struct command *command, const void *values,
     const struct global_values *global, bool *ret_is_done, struct error *err);

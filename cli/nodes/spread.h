@@ -47,9 +47,9 @@ struct spread {
     bool is_of_names; /* given on the command line; else all VMs of the VMFile are meant */
 };
 
-/* Runs the command wherever the VMs are that it means, if one of them is on another node: then
- * *ret_is_done, and what run() of the command would return. Else 0, and it is to be run here. A
- * host without nodes.kdl finds out by one system call. */
+/* Runs the command on the nodes of its VMs, if one of them is on another node: sets *ret_is_done
+ * and returns what the command's run() would return. Else returns 0, and the caller runs it here.
+ * Costs one system call on a host without nodes.kdl. */
 int spread(const struct spread *request, bool *ret_is_done, struct error *err);
 
 /* For a command that finds out by itself which VM it means: "web", "b/web", or NULL, the VMFile's

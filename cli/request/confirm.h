@@ -12,10 +12,10 @@ struct strings;
 int confirm(const char *question, struct error *err);
 
 /*
- * Shows whose disks are about to be erased, and asks. Without a terminal on stdin and stderr, and
- * with `is_sure`, nobody is asked: 0. `is_kept`: a snapshot of each stays for a while. Names of no
- * VM, and of one that is being deleted already, are passed over. -ERR_CANCELLED; -ERR_VM_CONFLICT
- * when one of the names has become another VM's while the question stood. Opens the store.
+ * Lists the VMs whose disks will be erased, and asks. Does not ask, and returns 0, without a
+ * terminal on stdin and stderr, or with `is_sure`. `is_kept`: a snapshot of each stays for a while.
+ * Skips names without a VM and VMs that are being deleted. -ERR_CANCELLED; -ERR_VM_CONFLICT if a
+ * name came to belong to another VM while it asked. Opens the store.
  */
 int confirm_erasure(
     struct cli *cli, bool is_sure, bool is_kept, const struct strings *names, struct error *err);

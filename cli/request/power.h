@@ -9,7 +9,7 @@
 struct cli;
 struct error;
 
-/* The values of such a command, if it has no options of its own. */
+/* The values of such a command without further options. */
 struct power_values {
     struct which_values which;
     struct follow_values follow;

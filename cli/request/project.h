@@ -18,7 +18,7 @@ struct project {
     struct vmfile *file; /* borrowed from `load` */
     struct vmfile_load load;
     struct strings overrides; /* absolute */
-    bool is_stdin;            /* one of the files, of which nothing is left to be read */
+    bool is_stdin;            /* one of the files, which has been read to its end */
 };
 
 /*
@@ -33,9 +33,9 @@ int project_overrides(const struct arg_strings *files, struct strings *ret,
     struct strings *ret_shown, struct error *err);
 
 /*
- * Finds, reads and parses; says which file it is if it was found above. 0, or what a command's
- * run() is to return: a negative error, or the exit status 2 when the file is invalid and all that
- * is wrong with it was printed.
+ * Finds, reads and parses the VMFile; prints a note if it was found in a directory above. Returns
+ * 0, or the result for the command's run(): a negative error, or the exit status 2 after printing
+ * all errors of an invalid file.
  */
 int project_load(
     struct cli *cli, const struct arg_strings *files, struct project *ret, struct error *err);
@@ -46,7 +46,7 @@ void project_clear(struct project *project);
 int project_load_whole(
     struct cli *cli, const struct arg_strings *files, struct project *ret, struct error *err);
 
-/* Whether one of the files is standard input, of which nothing can be read twice. */
+/* Returns whether one of the files is standard input, which can be read only once. */
 bool project_is_stdin(const struct arg_strings *files);
 
 /* Whether other nodes do the rest of the command: $VMCTL_PART here, and $VMCTL_PROJECT with a path

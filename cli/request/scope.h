@@ -18,7 +18,8 @@ struct error;
  * readers of the VMFile have it. -ERR_USAGE: it cannot be one. */
 int scope_take_given(struct cli *cli, const char *project, struct error *err);
 
-/* Whether the VM is one that --all means: with --project or $VMCTL_PROJECT those of that alone. */
+/* Returns whether --all includes the VM: with --project or $VMCTL_PROJECT only that project's VMs.
+ */
 bool scope_has(const struct cli *cli, const char *name);
 
 /* *ret is the project, borrowed from `cli`; NULL: none. Read once, and only where it matters.

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The secrets of provision steps that only this command can have: those of its environment, and
- * those that another program prints. vmctld is handed them before it is asked for the steps, over
- * its socket (controller/secrets.h), and keeps them in memory.
+ * Collects the secrets of provision steps that only this command can read: from its environment,
+ * and from programs. It hands them to vmctld over its socket (controller/secrets.h) before it
+ * requests the steps; vmctld keeps them in memory.
  */
 #pragma once
 

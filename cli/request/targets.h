@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Which VMs a command means: the names given (positional words and --name), --all, else those of
- * the VMFile. A name that is not known is an error with the nearest one that is.
+ * Resolves the VMs of a command: the names given (positional arguments and --name), --all, else
+ * those of the VMFile. An unknown name is an error that suggests the nearest known one.
  */
 #pragma once
 
@@ -41,8 +41,8 @@ int targets_in_scope(struct cli *cli, struct strings *ret, struct error *err);
 /* The names in the store that come from the VMFile at `path` and are not being deleted. */
 int targets_of_source(struct cli *cli, const char *path, struct strings *ret, struct error *err);
 
-/* Loads the VMFile; where it is missing or invalid and VMs came from it, says so and goes by their
- * names: ret->file stays NULL. `ret_recalled` are those VMs in any case. */
+/* Loads the VMFile. If it is missing or invalid but VMs came from it, prints a note and uses those
+ * VMs: ret->file stays NULL. `ret_recalled` are those VMs in any case. */
 int targets_load_or_recall(struct cli *cli, const struct arg_strings *files, struct project *ret,
     struct strings *ret_recalled, struct error *err);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* A command whose first word is a verb of its own: `vmctl snapshot create …`. */
+/* Commands with subcommands: `vmctl snapshot create …`. */
 #pragma once
 
 #include <stddef.h>

@@ -17,8 +17,8 @@ struct error;
 /* Opens the store. `session`: of the vmctld that runs, "" none. Caller owns *ret. */
 int image_catalog_read(struct cli *cli, const char *session, json_t **ret, struct error *err);
 
-/* The one cached image of that name, digest, or first digits of a digest (IMAGE_DIGEST_SHOWN at
- * least). Borrowed. -ERR_IMAGE_NOT_FOUND, also for one that is only being got; -ERR_USAGE when
- * several have the name. */
+/* Returns the cached image with that name, digest, or digest prefix (of IMAGE_DIGEST_SHOWN digits
+ * at least). Borrowed. -ERR_IMAGE_NOT_FOUND, also for an image that is still being downloaded;
+ * -ERR_USAGE if several match. */
 int image_catalog_find(
     const json_t *catalog, const char *word, const json_t **ret, struct error *err);

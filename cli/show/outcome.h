@@ -29,8 +29,8 @@ struct outcome_view {
     const char *drift_message; /* NULL: none */
 };
 
-/* What there is to report of `change`, of which `outcome` is the outcome; the record is from before
- * it. Borrows all. */
+/* The data for the report on `change` and its `outcome`; the record is from before the change.
+ * Borrows everything. */
 struct outcome_view outcome_view_of(const struct vm_record *record, const struct spec_diff *pending,
     const struct change *change, const struct change_outcome *outcome);
 

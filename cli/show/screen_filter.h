@@ -21,7 +21,7 @@ struct screen_filter {
     size_t n_partial;
 };
 
-/* Appends what is to be shown of these bytes. */
+/* Appends the printable form of these bytes. */
 void screen_filter_add(struct screen_filter *filter, struct buf *out, const char *bytes, size_t n);
 
 /* The text ends here: a character that was cut off is shown as bytes. */

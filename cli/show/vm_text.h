@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Blocks of text about a VM, of which `status` and `describe` are made. What comes from outside is
- * made printable. */
+/* Blocks of text about a VM, for `status` and `describe`. Text from outside is made printable. */
 #pragma once
 
 #include <stdbool.h>

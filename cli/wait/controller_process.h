@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The vmctld of this data directory: whether one serves it, which process it is, and ending it.
- * Whether it serves is what its session record says (store/session.h); its lock only shows that
- * some vmctld starts, serves or ends.
+ * The vmctld of this data directory: finds the one that serves it, and ends it. The session record
+ * (store/session.h) shows whether it serves; its lock only shows that some vmctld starts, serves or
+ * ends.
  */
 #pragma once
 
@@ -42,9 +42,9 @@ void controller_note_absent(struct cli *cli);
 int controller_elsewhere(struct cli *cli, struct error *err);
 
 /*
- * How long a waiter may sleep before it checks the controller again: not long while none is known
- * to work. The process that holds the lock may be ending, starting or halted, and no bell rings
- * when it has ended or resumes.
+ * Returns how long a waiter may sleep before it checks the controller again: briefly while none is
+ * known to work. The process that holds the lock may be ending, starting or stopped, and no bell
+ * rings when it has ended or resumes.
  */
 int64_t controller_requeue_after_ms(const struct controller_process *process);
 

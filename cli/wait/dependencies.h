@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Whether a VM that is stalled on another one still is, as the records are now. Its own status says
- * so until the controller looks at it again, also after `vmctl start` of the other one has
- * returned.
+ * Checks by the present records whether a VM is still stalled on another one. Its own status shows
+ * it until the controller observes it again, even after `vmctl start` of the other VM has returned.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What a follower waits for, and whether a VM's records show that it is reached, cannot be reached,
- * or may be reached yet. Pure.
+ * The goals that a follower waits for; decides from a VM's records whether a goal is reached,
+ * cannot be reached, or may still be reached. Pure.
  *
  * A status counts only once the controller has observed the follower's generation, and a condition
  * only when it was computed from that generation: a status from before the change never counts
@@ -81,8 +81,8 @@ struct goal goal_resolve(const struct goal *goal, const struct vm_record *record
 enum goal_result goal_check(const struct goal *goal, const struct goal_subject *subject,
     const struct vm_record *record, struct error *err);
 
-/* The goal was reached though provisioning has failed before: worth a warning. The record is the
- * one that goal_check() called GOAL_REACHED. */
+/* Returns whether the goal was reached although provisioning failed earlier, which deserves a
+ * warning. The record is the one for which goal_check() returned GOAL_REACHED. */
 bool goal_ignored_steps(const struct goal *goal, const struct vm_record *record);
 
 /* "ready", "stopped" …; of GOAL_CONDITION the condition's name. Static text. */

@@ -34,7 +34,7 @@ unsigned live_block_columns(void);
  * in the last line. */
 void live_block_draw(struct live_block *block, const char *lines);
 void live_block_erase(struct live_block *block);
-/* What stands on the terminal stays there: the next is drawn below. */
+/* Leaves the block on the terminal; the next one is drawn below it. */
 void live_block_leave(struct live_block *block);
 
 /* Whether it is time for a line where there is no terminal. The caller prints it with cli_note().

@@ -38,9 +38,9 @@ struct op *child_start(
 void child_attributes_init(posix_spawnattr_t *attributes);
 
 /*
- * How a helper failed, in the words and code of what it was needed for. Sets `err` from what `done`
- * reported: "<context>: <its words>", with `code`; but a full disk is ERR_NO_SPACE (the program
- * says so in the words of strerror(3)). Returns -err->code.
+ * Reports the failure of a helper with the context and code of its caller. Sets `err` from what
+ * `done` reported: "<context>: <its words>", with `code`; but a full disk is ERR_NO_SPACE (the
+ * program says so in the words of strerror(3)). Returns -err->code.
  */
 int child_error(struct error *err, enum error_code code, const struct error *child_err,
     const char *fmt, ...) __attribute__((format(printf, 4, 5)));

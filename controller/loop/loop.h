@@ -42,9 +42,8 @@ void loop_io_set(struct loop_io *io, unsigned interest);
 void loop_io_free(struct loop_io *io); /* NULL is fine */
 
 /*
- * Takes `fd` over, and when it becomes readable calls `last` and closes it: for what nobody waits
- * for any more but somebody has to clear away, such as a killed child to be reaped. loop_free()
- * closes what is left without calling.
+ * Takes over `fd`; when it becomes readable, calls `last` and closes it. For cleanup that has no
+ * waiter, such as reaping a killed child. loop_free() closes the remaining ones without calling.
  */
 typedef void loop_last_fn(int fd);
 void loop_linger(struct loop *loop, int fd_take, loop_last_fn *last);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * An operation under way: the one shape of everything asynchronous (a download, a child process, an
- * SSH command, work on a pool thread). A struct that embeds it as its first member is one.
+ * An operation in progress: the common form of everything asynchronous (a download, a child
+ * process, an SSH command, work on a pool thread). A struct that embeds it as its first member is
+ * an operation.
  *
- * It has a deadline of its own and ends exactly once, in one of two ways:
+ * It has its own deadline and ends exactly once, in one of two ways:
  *   - it completes: op_finish() frees it, then calls `done`, always from the loop: never from
  * inside the function that started it, nor from inside op_cancel();
  *   - its owner cancels it: op_cancel() stops the work and frees it, and `done` is not called.
@@ -11,8 +12,9 @@
  * another cancels that one when it ends. As the operation is gone when `done` runs, `done` may
  * start the next one, or close what the operation worked on.
  *
- * Results go where the function that started it was given for them, before `done`; that place is
- * borrowed until then. The few operations with a `done` of another type say so in their header.
+ * Results are written before `done` to the place passed to the function that started it, which is
+ * borrowed until then. The few operations with a `done` of another type document it in their
+ * header.
  */
 #pragma once
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * For vmctld as PID 1 of a container (or a child subreaper): orphans of the whole container become
- * its children, and nobody else reaps them. Its own children are reaped by who started them; so a
- * zombie is an orphan when it is still there GRACE later.
+ * its children, and no other process reaps them. Code that starts a child reaps it; so a zombie
+ * that still exists GRACE later is an orphan.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Threads for what blocks, in lanes with threads of their own: what takes long, or may never end,
- * keeps nobody waiting in another lane.
+ * Threads for blocking work, in lanes with their own threads: work that takes long, or never ends,
+ * does not delay other lanes.
  */
 #pragma once
 
@@ -23,7 +23,7 @@ enum pool_lane {
 };
 
 /* Runs on a pool thread: touches only what `context` gives it for that time. Returns 0 or sets err.
- * Long work looks at *is_cancelled now and then. */
+ * Long work checks *is_cancelled now and then. */
 typedef int pool_work_fn(void *context, const atomic_bool *is_cancelled, struct error *err);
 /* Frees `context` when the operation is over, completed or cancelled; on the loop thread, after the
  * work has really ended. May be NULL. */

@@ -25,8 +25,8 @@ int process_watch(struct loop *loop, pid_t pid, uint64_t start_ticks, process_ex
     void *context, struct process **ret, struct error *err);
 
 bool process_is_alive(const struct process *process);
-/* Reaps a child that was ended and that nobody waits for, once it has ended: it may take its time
- * (a disk that hangs). */
+/* Reaps a killed child that has no waiter, once it has ended, which may take long (a disk that
+ * hangs). */
 void process_reap_later(struct loop *loop, int pidfd_take);
 
 /* By pidfd_send_signal(2). A process that is gone is fine. */

@@ -19,8 +19,8 @@ struct signals_request {
     const int *numbers; /* borrowed for the call */
     size_t count;
     /* For signals that end the process: the first one is reported once, and all of them stay
-     * pending until the process is gone. So everybody who looks at it sees from the first moment on
-     * that it ends (store/session.h). */
+     * pending until the process is gone. So other processes can see from the first moment that it
+     * is ending (store/session.h). */
     bool stay_pending;
     signal_fn *fn;
     void *context;

@@ -21,7 +21,7 @@ struct watch_point_list {
     bool needs_polling; /* one is on a file system whose changes elsewhere are not reported here */
 };
 
-/* Both look at the file system and may block: for a pool thread. `path` is absolute. */
+/* Both access the file system and may block: call them on a pool thread. `path` is absolute. */
 void watch_points_add_file(struct watch_point_list *list, const char *path);
 void watch_points_add_directory(struct watch_point_list *list, const char *path); /* of VMFiles */
 void watch_points_clear(struct watch_point_list *list);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * When a watched VMFile is looked at, and when patience with it is over. Pure; times are the
- * loop's milliseconds.
+ * Decides when a watched VMFile is read, and when it counts as broken or missing. Pure; times are
+ * the loop's milliseconds.
  *
  *   a save          at once when what wrote the file has closed or renamed it; else, and after what
  *                   that early look could not take for the whole of a save (source_sync.h), 100 ms
@@ -23,7 +23,7 @@ struct source_timing {
     int64_t due_ms;         /* look then */
     int64_t first_event_ms; /* of the save under way; 0: none */
     int64_t saved_ms;       /* when the last one ended */
-    bool is_saved;          /* the last event ended a save, and is looked at at once */
+    bool is_saved;          /* the last event ended a save; the file is read at once */
     bool is_early;          /* so was the last look */
     int64_t gone_since_ms;  /* 0: it was there when last looked for */
     int64_t prune_since_ms; /* 0: nothing to prune */
@@ -33,7 +33,7 @@ struct source_timing {
 
 /* Look now. */
 void source_timing_init(struct source_timing *timing, int64_t now_ms);
-/* Something happened to the file, or to one that it names. */
+/* Call on an event of the file, or of a file that it names. */
 void source_timing_event(struct source_timing *timing, bool is_saved, int64_t now_ms);
 
 /* What the next look may do: see struct source_sync_ask. */

@@ -22,7 +22,7 @@ struct download {
     struct part part;
     int fd;           /* of the part file, -1 before the body begins */
     int64_t at;       /* bytes of the file received so far */
-    unsigned n_begun; /* how often the file was begun from its first byte */
+    unsigned n_begun; /* how often the download started from the first byte */
     /* With the first bytes, and about once a MiB. Set after download_init(). */
     void (*arrived)(void *context);
     void *context;
@@ -41,7 +41,7 @@ void download_clear(
 /* Prepares the handle for another try from the first byte. */
 void download_restart(struct download *download);
 
-/* Prepares it for the bytes behind those that came: a server may send fewer than asked for. */
+/* Prepares it for the bytes after those received: a server may send fewer than requested. */
 void download_continue(struct download *download);
 
 enum download_next {

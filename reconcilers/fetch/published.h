@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What the publisher of an image by name says of its bytes: one line of his list of check sums
- * (specs/image/image_sums.h), got before each download of the image.
+ * Gets the checksum that the publisher of an image by name lists for it (specs/image/image_sums.h),
+ * before each download of the image.
  */
 #pragma once
 

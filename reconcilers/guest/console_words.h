@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Why a guest refuses a login, or has a host key of its own, by its console: cloud-init prints its
- * warnings there, which users it gave keys, that it has finished, and where its configuration came
- * from. The result only explains an error to people, and decides when to stop waiting for a port
- * that nothing listens on.
+ * Explains from the console why a guest refuses a login or has another host key: cloud-init prints
+ * its warnings there, the users it gave keys to, that it has finished, and the source of its
+ * configuration. The result only explains an error to users, and decides when to stop waiting for a
+ * port that nothing listens on.
  */
 #pragma once
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Reaching a VM's guest: where, as whom and with which keys. guest.c is `struct guest_ops`
- * (backend/backend.h) over SSH; a handle keeps its session between a probe and the steps that
- * follow, and drops it when it was idle for 10 s (10 s longer than the period of `ready` or `live`
- * probes that use it), or when the VM's address, instance, user or keys changed.
+ * Reaches a VM's guest: address, user and keys. guest.c is `struct guest_ops` (backend/backend.h)
+ * over SSH; a handle keeps its session between a probe and the steps that follow, and drops it when
+ * it was idle for 10 s (10 s longer than the period of `ready` or `live` probes that use it), or
+ * when the VM's address, instance, user or keys changed.
  */
 #pragma once
 
@@ -34,9 +34,10 @@ struct guest_address {
  */
 void guest_address_init(struct guest_address *address, const struct vm_env *env);
 void guest_address_clear(struct guest_address *address);
-/* How long after a login that failed with `err` none is tried, in a guest that has let nobody in
- * for `failing_ms`. Refused by its kernel, it may listen any moment; a silent one has cost the time
- * for a banner already; all others cost its sshd a process. */
+/* Returns the delay before the next login after one that failed with `err`, in a guest that has
+ * accepted none for `failing_ms`. A guest whose kernel refuses the connection may listen any
+ * moment; a silent one has already cost the time for a banner; all others cost its sshd a process.
+ */
 int64_t guest_pause_ms(const struct error *err, int64_t failing_ms);
 
 /* How long a connection may take to the server's first line, after `n_silent` in a row that had

@@ -3,8 +3,8 @@
  * The host's side of identity_helper.c: records for the helper that waits on a guest's second
  * serial port, whose other end is a socket in the VM's directory (VM_IDENTITY_SOCKET).
  *
- * It is asked once. How far a stream got that was cut off is not known, so nobody sends another
- * one: the guest is thrown away.
+ * It is used once. How far an interrupted stream got is not known, so it is never sent again: the
+ * guest is discarded.
  */
 #pragma once
 

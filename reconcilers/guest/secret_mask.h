@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Masks secrets in what a guest prints, as it comes, piece by piece: each of their bytes becomes a
- * '*', so that places in the output stay what they are. A secret of several lines is masked also
- * where its lines stand alone, but for the short ones, which are in other text, too.
+ * Masks secrets in a guest's output as it arrives: each of their bytes becomes a '*', so that
+ * offsets in the output stay the same. The lines of a multi-line secret are also masked on their
+ * own, except short ones, which occur in other text, too.
  */
 #pragma once
 

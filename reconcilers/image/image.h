@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Getting base images: local files where they are, everything else into the cache (image_work.h).
- * Single flight: operations for the same location and sha256= share one download; cancelling one
- * leaves the others, and a download that nobody waits for stops and keeps its bytes.
+ * Gets base images: local files stay in place, all others go into the cache (image_work.h). Single
+ * flight: operations for the same location and sha256= share one download; cancelling one leaves
+ * the others, and a download without waiters stops and keeps its bytes.
  */
 #pragma once
 
@@ -21,7 +21,8 @@ struct spec_image;
 struct image_cache *image_cache_new(struct reconciler_host *host);
 /* The host's one image cache, created by the first call; media_free() frees it. */
 struct image_cache *image_cache_of(struct reconciler_host *host);
-/* Operations must be over or cancelled; stops what still runs for nobody. NULL is fine. */
+/* All operations must have ended or been cancelled; stops downloads without waiters. NULL is fine.
+ */
 void image_cache_free(struct image_cache *cache);
 
 /* The digests of local images (image_content.h). Borrowed. */

@@ -235,7 +235,7 @@ int image_convert_error(const char *title, const struct image_conversion *conver
     if (!conversion->format && output[0]) {
         error_set(err, ERR_IMAGE_FORMAT, "%s is damaged: %s", title, failure.message);
         return error_help(
-            err, "download or copy the image again (see the errors: qemu-img check IMAGE)");
+            err, "copy or download the image again (see the errors: qemu-img check IMAGE)");
     }
     if (!conversion->format) {
         return child_error(err, ERR_IMAGE_CONVERSION, &failure, "cannot check %s", title);

@@ -32,7 +32,7 @@ struct image_conversion {
 /* Removes the temporary files, too. A conversion of zeros is fine, and what this leaves. */
 void image_conversion_clear(struct image_conversion *conversion);
 
-/* A file name in images/.part that is nobody else's. free() it. */
+/* Returns an unused file name in images/.part. free() it. */
 char *image_temporary_path(const struct paths *paths, const char *key);
 
 /* `conversion` is copied as far as it is needed. The deadline grows with the size of the source.

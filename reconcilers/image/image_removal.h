@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Removing cached images, with their names, links and records; never one that a VM uses.
+ * Removes cached images with their names, links and records; never one that a VM uses.
  *
  * Which VMs need which images follows from what is recorded of their disks, by what they are made
  * from right now in memory, and by what their specs ask for. Only the controller's loop knows all

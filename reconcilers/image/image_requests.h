@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Executes what `vmctl image` requests (specs/image/image_request.h): the reconciler of KEY_IMAGE.
- * Level-triggered: a pass reads the record of the request and the state of the pull under way, and
- * writes the outcome by its patch.
+ * Executes the requests of `vmctl image` (specs/image/image_request.h): the reconciler of
+ * KEY_IMAGE. Level-triggered: a pass reads the record of the request and the state of the pull
+ * under way, and writes the outcome by its patch.
  *
  *   record            job                    the pass
  *   not answered      none                   begins: a pull, or removes images at once
@@ -11,11 +11,12 @@
  *   gone, answered    pull under way         cancels it: what is downloaded stays
  *   answered          none                   removes the record when no one fetched it in time
  *
- * It also keeps the records of images that are being got, by whomever, as image_cache_describe()
- * has them: at most two writes a second and download, of which there are few at a time.
+ * It also keeps the records of images that are being downloaded for any purpose, as
+ * image_cache_describe() reports them: at most two writes per second and download, of which there
+ * are few at a time.
  *
- * A controller that was killed begins again with what it left. Killed between the removal of images
- * and the commit of the outcome, the next one answers that there are no such images.
+ * After a kill, the next controller starts each unanswered request again. If the kill came between
+ * the removal of images and the commit of the outcome, it reports that there are no such images.
  */
 #pragma once
 

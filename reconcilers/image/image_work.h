@@ -79,8 +79,7 @@ void image_work_free(struct image_work *work); /* NULL is fine */
 int image_work_run(void *work, const atomic_bool *is_cancelled, struct error *err);
 void image_work_release(void *work);
 
-/* Forgets what was downloaded for the request: it is of no use, and the next try asks the server
- * again. */
+/* Discards what was downloaded for the request; the next try asks the server again. */
 void image_work_discard(const struct paths *paths, const char *key);
 
 /* What a URL without sha256= is looked for by in images/.by-source. */

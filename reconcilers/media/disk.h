@@ -37,8 +37,8 @@ struct disk_record {
     uint64_t file_bytes;    /* the same */
 };
 
-/* Looks whether the overlay is there, whole, and the recorded one; changes nothing. `record` is
- * copied. -ERR_OVERLAY says what is wrong with it and what can be done. */
+/* Checks that the overlay exists, is complete, and is the recorded one; changes nothing. `record`
+ * is copied. -ERR_OVERLAY says what is wrong and what can be done. */
 struct op *disk_check(struct reconciler_host *host, const struct disk_record *record,
     op_done_fn *done, void *context);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * A guest that becomes a template, and one that was woken from its memory: what they are sent by
- * the second serial port (guest/identity.h), of which a part comes from the files that a seed is
- * made of.
+ * Builds the records for the second serial port (guest/identity.h) of a guest that becomes a
+ * template, and of one that was woken from its memory; part of the data comes from the seed's
+ * source files.
  */
 #pragma once
 

@@ -12,5 +12,5 @@ struct vm_env;
  * volume of that name by now. -ERR_SNAPSHOT_NOT_FOUND: the files are gone. */
 struct op *imported_take(const struct vm_env *env, op_done_fn *done, void *context);
 
-/* Removes what an import that was killed left, and no VM is to be made of. At the start. */
+/* Removes the leftovers of killed imports that no VM will use. Called at start. */
 void imported_sweep(struct reconciler_host *host);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * A file that a preparation makes: whole and synced, or not there. Killed before the rename, it
- * leaves a temporary file. The preparation that follows removes those first, so one that was
- * cancelled cannot give a file its name behind the other's back: its temporary file is there before
- * it looks whether it is cancelled.
+ * Creates a file of a preparation: complete and synced, or absent. If killed before the rename, a
+ * temporary file stays. The next preparation removes those first, so a cancelled one cannot rename
+ * its file concurrently: its temporary file exists before it checks for the cancel.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Volumes: each a qcow2 file in a folder of its own (specs/image/volume_file.h), made once and
- * removed by `vmctl volume rm` alone. Whose it is at the moment is a lease in the store
+ * Volumes: each is a qcow2 file in its own folder (specs/image/volume_file.h), created once and
+ * removed only by `vmctl volume rm`. A lease in the store records the VM that has it
  * (reconcilers/vm/volumes.h).
  */
 #pragma once

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The files of templates (specs/vm/template.h): sealing what a builder made, and removing what
- * nobody needs. A template is used by the VMs whose disk, or next disk, or a snapshot of it, is a
- * clone of it, and by those that intend to make one. They are asked for in the store, which has the
- * intent before the effect, and the controller is the only one that removes.
+ * The files of templates (specs/vm/template.h): seals a builder's disk and removes unused
+ * templates. A template is used by the VMs whose disk, or next disk, or a snapshot of it, is a
+ * clone of it, and by those that intend to make one. The store, which has the intent before the
+ * effect, shows the users, and only the controller removes templates.
  */
 #pragma once
 
@@ -23,13 +23,13 @@ struct template_record;
 struct op *template_seal(const struct vm_env *env, const char *disk_path,
     struct template_record *record_take, op_done_fn *done, void *context);
 
-/* The file that a disk so prepared lies on: the template's disk, or the image. free() it. */
+/* Returns the base file of a disk prepared so: the template's disk, or the image. free() it. */
 char *template_base(const struct paths *paths, const struct vm_prepared *prepared);
 
-/* A clone was made of it. */
+/* Records that a clone was made of it. */
 void template_touch(const struct paths *paths, const char *digest);
 
-/* Which templates are to go, of those that nobody uses. */
+/* Which of the unused templates to remove. */
 struct template_order {
     const json_t *digests; /* these, all or none; NULL: all … */
     int64_t unused_ms;     /* … that were not cloned for so long */

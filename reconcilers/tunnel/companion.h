@@ -21,7 +21,8 @@ bool companion_is_alive(const struct reconciler_host *host, const char *vm_name)
  * -ERR_FORWARD: ssh is not installed, or a path cannot be its option's. */
 int companion_start(const struct vm_env *env, struct error *err);
 
-/* What no other of its runs has. NULL: none runs, or it has not said so yet. free() it. */
+/* Returns an id that is unique to this run. NULL: it does not run, or has not reported the id yet.
+ * free() it. */
 char *companion_run(const struct reconciler_host *host, const char *vm_name);
 
 /* Ends it, if it runs; without waiting for it. */

@@ -35,7 +35,7 @@ struct mux *mux_new(
     struct loop *loop, const char *path, const struct mux_events *events, void *context);
 void mux_free(struct mux *mux); /* NULL is fine */
 
-/* Makes the forward, or removes it. One that is there already is made. Once greeted. */
+/* Makes the forward, or removes it. Making an existing one succeeds. Call it once greeted. */
 void mux_forward(struct mux *mux, uint32_t id, bool is_to_be, const struct mux_forward *forward);
 
 /* Runs a command in the guest, for as long as this connection lasts: its output goes to

@@ -19,7 +19,7 @@ struct error;
 void digest_bytes(const void *bytes, size_t n, char *ret_hex);
 void digest_text(const char *text, char *ret_hex);
 
-/* HMAC (RFC 2104): of what nobody is to find out by trying. */
+/* HMAC (RFC 2104), for text that must not be found by trying. */
 enum { DIGEST_KEY_SIZE = 32 };
 void digest_keyed(const void *key, const void *bytes, size_t n, char *ret_hex);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * JSON written as text, without a tree, byte for byte as jansson writes it: compact, or each item
- * on a line of its own, two spaces deeper than what it is in.
+ * Writes JSON as text without building a tree, byte for byte as jansson does: compact, or one item
+ * per line, indented by two more spaces than its container.
  */
 #pragma once
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Splits what arrives in pieces into lines. No byte is looked at, or moved, more often than a fixed
- * number of times, however many lines a piece has: what sends it may be a guest. Pure: no
- * descriptor.
+ * Splits a stream into lines. Every byte is examined and moved a bounded number of times, however
+ * many lines a piece has, as the sender may be a guest. Pure: no descriptor.
  */
 #pragma once
 

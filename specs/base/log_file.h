@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Log files with a bound: what a log held before it reached it is in its predecessor, LOG.1, and
- * what was before that is gone.
+ * Log files of bounded size: a log that reaches the limit becomes its predecessor, LOG.1, which
+ * replaces the previous one.
  */
 #pragma once
 

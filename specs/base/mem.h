@@ -4,7 +4,7 @@
  *
  * That is safe here and simpler than an error path behind every string: vmctld may be killed at any
  * instruction without losing anything (README, "Crash safety"), and libev does the same inside.
- * Everything that grows with outside input has a maximum of its own instead (buf.h, kdl.h).
+ * Everything that grows with outside input has its own maximum instead (buf.h, kdl.h).
  */
 #pragma once
 
@@ -26,8 +26,7 @@ void *mem_dup(const void *p, size_t n);
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 char *mem_vprintf(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
 
-/* Overwrites what nobody is to find in memory, a secret or a private key, and frees it; NULL is
- * fine. */
+/* Overwrites a secret or a private key and frees it; NULL is fine. */
 void mem_wipe(void *p, size_t n);
 void mem_wipe_text(char *s);
 

@@ -71,8 +71,8 @@ enum vm_file {
     VM_FILE_COUNT_
 };
 
-/* The folders of the data directory that vmctl makes, as above; NULL ends them. All of them are
- * checked by data_trust.h: one that leads elsewhere would let vmctl delete what is there. */
+/* The folders that vmctl creates in the data directory, as above; ended by NULL. data_trust.h
+ * checks all of them: through a link elsewhere vmctl would delete files there. */
 extern const char *const paths_folders[];
 
 /* `data_dir` from --data-dir; NULL: from the environment. Makes nothing. What was found before is

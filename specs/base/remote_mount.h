@@ -11,5 +11,5 @@
  * (NFS, SMB, FUSE, 9p, an automount); NULL: all of it is of this machine. free() it. */
 char *remote_mount_of(const char *path);
 
-/* inotify(7) is of no use there, and adding a watch may block. */
+/* inotify(7) does not work there, and adding a watch may block. */
 bool remote_mount_has(const char *path);

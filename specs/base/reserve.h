@@ -14,6 +14,6 @@ struct paths;
 /* Makes the file if it is missing and the disk has room for it many times over. */
 void reserve_keep(const struct paths *paths);
 
-/* After a change failed with `err`: true when it was for want of room and some was given up, so
- * that trying once more is worth while; then clears `err`. */
+/* Call after a change failed with `err`: if the disk was full and reserved space was released,
+ * clears `err` and returns true; try once more then. */
 bool reserve_give_up(const struct paths *paths, struct error *err);

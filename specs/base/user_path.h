@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Files that a user names. On a file system that somebody else serves (NFS, SMB, FUSE, 9p, an
- * automount) every call may take forever, stat(2) too, and not even SIGKILL ends one; so there it
- * is made by a process of its own, which is waited for USER_PATH_LIMIT_MS at a time, for as long as
- * it comes further. A file system that has not answered is not asked again until that process has
- * its answer: it blocks one of those, however many VMs name files on it, and nobody for longer than
- * once.
+ * Accesses files that a user names. On a file system with a server (NFS, SMB, FUSE, 9p, an
+ * automount) every call, stat(2) too, may take forever, and not even SIGKILL ends it. Such calls
+ * run in a separate process, which is waited for USER_PATH_LIMIT_MS at a time while it makes
+ * progress. A file system that did not answer is not accessed again until that process has its
+ * result: it blocks one process, however many VMs name files on it, and each caller at most once.
  */
 #pragma once
 
@@ -67,7 +66,7 @@ void user_stream_give_up(struct user_stream *stream);
 
 void user_stream_close(struct user_stream *stream); /* twice is fine */
 
-/* A file read at places of its own choice. */
+/* A file for reads at any offset. */
 struct user_file {
     int fd;      /* -1: not open */
     char *mount; /* as in struct user_stream */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Whether a file of the user's is an image that VMs can be made from: what vmctld checks before it
- * uses one, and `vmctl image inspect` and `validate` before anybody waits for it. */
+/* Checks whether a user's file is an image for VMs, as vmctld does before it uses one, and `vmctl
+ * image inspect` and `validate` early. */
 #pragma once
 
 #include "specs/image/image_inspect.h"

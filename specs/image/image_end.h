@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Where the file of a disk image must end at the earliest, by its tables. A download that broke off
- * has a good header and a good beginning; QEMU reads what lies behind the end as zeros, in the
- * guest, and `qemu-img check` does not see what is missing of the last cluster or block.
+ * Computes from its tables the minimum length of a disk image's file. A download that broke off has
+ * a good header and a good beginning; QEMU reads what lies behind the end as zeros, in the guest,
+ * and `qemu-img check` does not see what is missing of the last cluster or block.
  *
  * Only sizes are looked for: tables that make no sense are qemu-img's to refuse. Reads tables, for
  * a full qcow2 of 20 GB 2.5 MB, never data, and at most as much as the file is long. -ERR_IO.

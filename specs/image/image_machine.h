@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Which processor a disk was made for, by the types of the partitions that its GPT names: the root
+ * Determines the processor a disk was made for from the partition types of its GPT: the root
  * partition's type is another one for each architecture (the UAPI group's Discoverable Partitions
  * Specification). A disk of another type of table, or whose root partition has the type that fits
  * all ("Linux filesystem"), says nothing.

@@ -13,9 +13,9 @@
  *             state "failed", error {code, message, help}
  *   either    endedAt, milliseconds of the wall clock
  *
- * An image that is being got has a record under "get/KEY", which vmctld writes and removes, and
- * whose absence means nothing: one that takes no time has none. A record of another `session` than
- * that of the vmctld that runs now is what one that was killed left.
+ * An image that is being downloaded has a record under "get/KEY", which vmctld writes and removes,
+ * and whose absence means nothing: one that takes no time has none. A record of another `session`
+ * than that of the vmctld that runs now is what one that was killed left.
  *
  *   session, phase ("downloading"), url or path, pin (sha256)
  *   vms, pulls                 how many wait for it

@@ -19,6 +19,6 @@ char *scratch_path(const struct paths *paths, const char *vm_name, const char *n
 
 enum { VOLUME_IS_MISSING = -1, VOLUME_IS_FOREIGN = -2 };
 
-/* The size of the disk in bytes, by its header; VOLUME_IS_MISSING; VOLUME_IS_FOREIGN: no qcow2
- * file, or one that refers to another file, which no volume does. */
+/* Returns the size of the disk in bytes from its header; VOLUME_IS_MISSING; VOLUME_IS_FOREIGN: not
+ * a qcow2 file, or one that refers to another file. */
 int64_t volume_bytes(const struct paths *paths, const char *name);

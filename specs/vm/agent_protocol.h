@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What is said over the channel to the agent in a guest, qemu-guest-agent (QEMU's
- * docs/interop/qemu-ga-ref): one JSON object a line, no greeting, and no word of whom an answer is
- * for. So every conversation begins with guest-sync-delimited: what comes before its answer, which
- * begins behind a byte 0xFF, was meant for an earlier client. Pure: no descriptor, no clock.
+ * The protocol of qemu-guest-agent (QEMU's docs/interop/qemu-ga-ref): one JSON object per line, no
+ * greeting, and answers without the id of their request. So every conversation starts with
+ * guest-sync-delimited: everything before its answer, which follows a byte 0xFF, was meant for an
+ * earlier client. Pure: no descriptor, no clock.
  *
  * A guest may send anything: before the answer nothing is kept, and a line is bounded.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* How a VM that others depend on stands, for one that waits for it to be ready. Pure. */
+/* Determines the state of a dependency for a VM that waits until it is ready. Pure. */
 #pragma once
 
 struct error;

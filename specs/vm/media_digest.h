@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Digest of everything that the files of a VM are made from and that only a recreation changes: the
- * image, and the seed's contents. Of the seed's files their bytes count, not their paths. Recorded
- * in vm_prepared.digest; one that differs from the spec's means "recreate required". Pure.
+ * Digest of the sources of a VM's files that only a recreation changes: the image and the seed's
+ * contents. The bytes of the seed's files count, not their paths. Recorded in vm_prepared.digest;
+ * one that differs from the spec's means "recreate required". Pure.
  */
 #pragma once
 

@@ -28,13 +28,13 @@ struct network_usage {
 #define NETWORK_USAGE_REQUEST "count"
 json_t *network_usage_to_json(const struct network_usage *usage); /* caller owns */
 
-/* Adds the networks that the machine is on whose switch has to be asked for them. */
+/* Adds those of the machine's networks whose switch has the counters. */
 void network_usage_add_networks(struct strings *networks, const struct vm_status *status);
 
 /*
- * Asks the switches of these networks, all at once, and waits for at most a fifth of a second: one
- * that is halted, or is started again just now, is missing in the answer. Caller owns; an object of
- * each network's name to a switch's answer.
+ * Queries the switches of these networks at once and waits for at most a fifth of a second; a
+ * switch that is stopped or restarting is missing in the result. Returns an object from network
+ * names to the switches' answers; caller owns.
  */
 json_t *network_usage_ask(const struct paths *paths, const struct strings *networks);
 

@@ -25,8 +25,8 @@ void spec_text_add_io_limit(struct buf *out, const struct spec_io_limit *limit);
  * was too large to read. free() it. */
 char *spec_text_digest(const json_t *value);
 
-/* Both sides of a change in a few words, never the same: "18080:80" and "28471:80", of an edited
- * script its path and digests, of steps the one that differs, else how many there are. free() both.
- */
+/* Describes both sides of a change in a few words, never equal: "18080:80" and "28471:80", of an
+ * edited script its path and digests, of steps the one that differs, else how many there are.
+ * free() both. */
 void spec_text_change(const char *field, const json_t *before, const json_t *after,
     char **ret_before, char **ret_after);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What of a VM travels to another host (`vmctl export`, `vmctl import`), and where it waits to
- * become a VM's: DATA/imports/ID holds the files under the names of the archive, complete and
- * verified, and a volume NAME as volume-NAME.qcow2. The command that fills it holds a flock(2) on
- * the directory until the VM is recorded whose vm_origin names it; without either it is nobody's
+ * The parts of a VM in an export, and where `vmctl import` stores them before they become a VM's:
+ * DATA/imports/ID holds the files under the names of the archive, complete and verified, and a
+ * volume NAME as volume-NAME.qcow2. The command that fills it holds a flock(2) on the directory
+ * until the VM is recorded whose vm_origin names it; without either it is nobody's
  * (reconcilers/media/imported.h).
  */
 #pragma once
@@ -18,7 +18,7 @@ struct vm_import_file {
 };
 
 enum { VM_IMPORT_FILES = 9 };
-/* The disk last: that it is at its place says that all is. */
+/* The disk comes last: once it is in place, all files are. */
 extern const struct vm_import_file vm_import_files[VM_IMPORT_FILES];
 #define VM_IMPORT_DISK "disk.qcow2"
 

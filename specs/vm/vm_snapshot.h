@@ -24,7 +24,8 @@ enum { KEPT_MS = 24 * 3600 * 1000, KEPT_MAX = 3, KEPT_ROOM_MIB = 1024 };
 
 enum snapshot_verb { SNAPSHOT_CREATE, SNAPSHOT_RESTORE, SNAPSHOT_REMOVE, SNAPSHOT_VERB_COUNT_ };
 
-/* A new token requests it; done, or failed for good, once the status has the same token. */
+/* A new token requests it; it is done, or has failed for good, once the status has the same token.
+ */
 struct snapshot_order {
     char token[TEXT_ID_SIZE]; /* names the files that it makes, too; "": none was ever given */
     enum snapshot_verb verb;

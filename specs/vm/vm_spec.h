@@ -250,14 +250,14 @@ struct vm_spec {
     size_t n_depends_on;
     struct spec_label *labels; /* of different keys */
     size_t n_labels;
-    bool is_protected; /* nothing takes its disk away while it says so */
+    bool is_protected; /* while set, nothing removes its disk */
 
     char *propolis_server; /* BACKEND_PROPOLIS: "HOST:PORT"; NULL: its zone's own address */
 
     enum accel_mode accel;
     char *machine; /* QEMU's machine type; NULL: the one the VM was first started with */
     enum firmware firmware;
-    bool has_tpm; /* a TPM 2.0 of its own */
+    bool has_tpm; /* it has its own TPM 2.0 */
     enum restart_policy restart;
     enum autostart autostart;
     enum warm warm;

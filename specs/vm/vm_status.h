@@ -97,7 +97,7 @@ enum saved_phase {
     SAVED_BEGUN,  /* committed before the first byte: a guest that has left with its memory
                    * (RUN_STATE_POSTMIGRATE) left to there, and may continue where it is */
     SAVED_WHOLE,  /* it is on stable storage: from now on the guest is there, and nowhere else */
-    SAVED_LOADED, /* committed before a guest may run on: what is on disk is of no use any more */
+    SAVED_LOADED, /* committed before the guest resumes: the saved memory is invalid from then on */
     SAVED_PHASE_COUNT_
 };
 
@@ -253,8 +253,8 @@ struct vm_growth {
     char *refusal; /* why it does not, as last found; NULL: it was not tried yet */
 };
 
-/* A forward over SSH: recorded before it is made, and until it is gone. Of a unix socket, or of a
- * port that the guest listens on. */
+/* A forward over SSH of a unix socket or of a port that the guest listens on. Recorded before it is
+ * made and until it is removed. */
 struct vm_forward {
     char *socket, *guest_socket; /* both NULL: a port */
     enum socket_direction direction;
@@ -263,7 +263,7 @@ struct vm_forward {
     char *guest_address; /* where the guest listens: "127.0.0.1", "localhost" */
     bool is_leased;      /* what it takes of this host is the VM's; else it is only named here */
     bool is_made;
-    bool is_leaving; /* it is to be removed, and may still be there */
+    bool is_leaving; /* it has to be removed, and may still exist */
     char *refusal;   /* why it is not made; NULL: nothing is in the way */
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * How the provision steps of a spec relate to those that were run on the VM's disk. Pure.
+ * Compares the provision steps of a spec with those that ran on the VM's disk. Pure.
  *
  * vm_provision holds the digest of the list that is run, or was last. A new list that begins with
  * one that was run to its end only appends to it: the appended steps run by themselves, those

@@ -89,7 +89,7 @@ const char *vm_display_word(
 const char *vm_display_book_state(
     const struct desired_summary *desired, const struct status_summary *status);
 
-/* How the word is to be taken: BUSY passes by itself, OFF was requested, WARN may need someone, BAD
+/* The severity of the word: BUSY passes by itself, OFF was requested, WARN may need attention, BAD
  * is a failure. */
 enum vm_tone { TONE_BUSY, TONE_GOOD, TONE_OFF, TONE_WARN, TONE_BAD };
 enum vm_tone vm_display_tone(

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Images by name: what `image "debian:12"` stands for. A catalogue is a KDL file; the one that is
+ * Resolves images by name, such as `image "debian:12"`. A catalogue is a KDL file; the one that is
  * installed with vmctl, and the user's own, whose entries replace those of the same name
  * (specs/VMFILE.md, "Images by name").
  *
- * The name is what a VM has: where its image is got from is looked up when it has to be, so a
- * catalogue that changes changes no VM.
+ * A VM has only the name; its URL is looked up when it is needed, so a change of the catalogue
+ * changes no VM.
  */
 #pragma once
 

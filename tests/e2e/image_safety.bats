@@ -78,8 +78,8 @@ vm.ova a tar archive
 disk.tar.zst a tar archive
 page.img a web page
 install.iso an ISO 9660 image
-disk.raw is cut off
-cut.img is cut off
+disk.raw is truncated
+cut.img is truncated
 luks.img an encrypted LUKS container
 script.img a script
 arm.img another type of computer

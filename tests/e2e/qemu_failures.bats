@@ -156,7 +156,7 @@ END
         vmctl::image::download_failed "http://127.0.0.1:1/x.qcow2" "Couldn't connect" \
         vmctl::image::checksum_mismatch "$BLANK does not match its sha256" "sha256=" \
         "backed.qcow2 is not complete: it refers to another file, $BLANK" "qemu-img convert" \
-        "cut.qcow2" "cut off" "garbage.img"
+        "cut.qcow2" "truncated" "garbage.img"
     [ "$(state_of bad-404)" = ImageNotFound ]
     [ "$(state_of bad-garbage)" = ImageInvalid ]
     for file in 404 refused sum backed cut garbage; do gone "bad-$file"; done

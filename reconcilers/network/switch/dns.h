@@ -15,7 +15,7 @@ enum dns_finding {
     DNS_MISSING, /* of this network, which has no such name */
 };
 
-/* What a name stands for; it is lower-case and without a dot at its end. */
+/* Resolves a name, which is lower-case and has no dot at its end. */
 typedef enum dns_finding dns_lookup_fn(void *context, const char *name, uint32_t *ret_address);
 
 /* Writes the answer to a query of a name of this network. Its length; 0: it is a name of the world,
@@ -23,6 +23,6 @@ typedef enum dns_finding dns_lookup_fn(void *context, const char *name, uint32_t
 size_t dns_answer(
     const uint8_t *query, size_t n, dns_lookup_fn *lookup, void *context, uint8_t *out);
 
-/* Calls `each` with the name that was asked for and every IPv4 address of an answer. */
+/* Calls `each` with the queried name and every IPv4 address of a response. */
 typedef void dns_address_fn(void *context, const char *name, uint32_t address);
 void dns_read_answer(const uint8_t *answer, size_t n, dns_address_fn *each, void *context);

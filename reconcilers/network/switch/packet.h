@@ -36,8 +36,8 @@ struct packet {
  * as if it had no tag, so that nothing in it is looked at here): no one is to get it. */
 bool packet_parse(const uint8_t *frame, size_t n, struct packet *ret);
 
-/* What only a router or a server of DHCP says: router advertisements and redirects of IPv6, also
- * behind its extension headers, and answers of DHCP. */
+/* Packets that only a router or a DHCP server sends: router advertisements and redirects of IPv6,
+ * also after extension headers, and DHCP replies. */
 bool packet_is_of_router(const uint8_t *frame, size_t n);
 
 static inline bool mac_is_group(const uint8_t *mac) /* broadcast and multicast */

@@ -320,7 +320,7 @@ static void a_qcow2_that_is_cut_off_anywhere_is_refused(void **state)
             assert_int_equal(fetch(f, IMAGE_URL, url, NULL), ERR_IMAGE_FORMAT);
         }
         assert_non_null(strstr(f->m.error.message, path));
-        assert_non_null(strstr(error_help_text(&f->m.error), "download or copy the image again"));
+        assert_non_null(strstr(error_help_text(&f->m.error), "copy or download the image again"));
     }
 }
 
@@ -345,7 +345,7 @@ static void assert_is_damaged(struct fixture *f, char *path, const char *words)
         fail_msg("%s", f->m.error.message);
     }
     assert_non_null(strstr(f->m.error.message, path));
-    assert_non_null(strstr(error_help_text(&f->m.error), "download or copy the image again"));
+    assert_non_null(strstr(error_help_text(&f->m.error), "copy or download the image again"));
     assert_int_equal(fetch(f, IMAGE_URL, url, NULL), ERR_IMAGE_FORMAT);
     assert_non_null(strstr(f->m.error.message, words));
     assert_null(strstr(f->m.error.message, "json:"));
@@ -375,7 +375,7 @@ static void a_qcow2_whose_tables_cannot_be_right_is_refused(void **state)
         cleanup_free char *path = qcow2_file(f, false);
         put(path, faults[i].offset, faults[i].value, faults[i].n);
         assert_is_damaged(
-            f, path, faults[i].leads_behind_the_end ? "is cut off: " : "is damaged: ");
+            f, path, faults[i].leads_behind_the_end ? "is truncated: " : "is damaged: ");
     }
     assert_no_temporary_files(f);
 }
@@ -632,7 +632,7 @@ static void a_vhdx_is_cut_off_where_its_disk_is(void **state)
     for (int64_t size = block + SIZE - 1; size > (1 << 20); size -= 1 << 20) {
         assert_int_equal(truncate(path, size), 0);
         assert_int_equal(fetch(f, IMAGE_FILE, path, NULL), ERR_IMAGE_FORMAT);
-        assert_non_null(strstr(f->m.error.message, "disk.vhdx is cut off: it has "));
+        assert_non_null(strstr(f->m.error.message, "disk.vhdx is truncated: it has "));
     }
     assert_no_temporary_files(f);
 }

@@ -105,7 +105,7 @@ static void a_medium_and_a_disk_that_is_cut_off_are_told(void **state)
     memset(header + 8, 1, 24);
     memset(header + 32, 2, 8); /* the last sector of a very large disk */
     assert_int_equal(check(header, 512, 1 << 20, &err), ERR_IMAGE_FORMAT);
-    assert_non_null(strstr(err.message, "cut off"));
+    assert_non_null(strstr(err.message, "truncated"));
 }
 
 /* A partition of a first sector whose other bytes are zero. */
@@ -149,7 +149,7 @@ static void a_partition_behind_the_end_shows_that_a_disk_is_cut_off(void **state
     const struct partition whole[] = {{0x80, 0x83, 2048, 1024}, {0, 0x82, 3072, 1024}};
     assert_int_equal(check_table(whole, 2, 4096 * 512, &err), ERR_NONE);
     assert_int_equal(check_table(whole, 2, 4095 * 512, &err), ERR_IMAGE_FORMAT);
-    assert_non_null(strstr(err.message, "cut off"));
+    assert_non_null(strstr(err.message, "truncated"));
     assert_non_null(strstr(error_help_text(&err), "copy or download the image again"));
     const struct partition protective[] = {{0, 0xee, 1, UINT32_MAX}};
     assert_int_equal(check_table(protective, 1, 4096 * 512, &err), ERR_NONE);

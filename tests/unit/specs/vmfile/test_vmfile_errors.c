@@ -86,13 +86,13 @@ static void a_share_is_a_directory_here_and_one_there(void **state)
         {"vm a { image i; ssh; share \".\" \"/w\" readonly=yes }",
             "1:46+3 `readonly` must be #true or #false | write: readonly=#true\n"},
         {"vm a { image i; ssh; share \".\" \"/w\"; share \".\" \"/w\" }",
-            "1:38+5 `share` \"/w\" is that of another volume or share, too | choose another "
+            "1:38+5 `share` \"/w\" is also that of another volume or share | choose another "
             "directory\n"},
         {"vm a { image i; ssh; share \".\" \"/w/a\"; share \".\" \"/w-a\" }",
-            "1:40+5 the tag \"w-a\" is that of another share, too | give it its own: "
+            "1:40+5 the tag \"w-a\" is also that of another share | give it its own: "
             "tag=\"src\"\n"},
         {"vm a { image i; ssh; volume v mount=\"/w\"; share \".\" \"/w\" }",
-            "1:43+5 `share` \"/w\" is that of another volume or share, too | choose another "
+            "1:43+5 `share` \"/w\" is also that of another volume or share | choose another "
             "directory\n"},
         {"vm a { image i; share \".\" \"/w\" }",
             "1:17+5 `share` is done over SSH, and VM \"a\" has neither `ssh` nor `cloud-init` | "
@@ -132,7 +132,7 @@ static void a_volume_has_a_name_a_way_to_be_mounted_and_a_directory_of_its_own(v
             "1:26+5 `mount` is done over SSH, and VM \"a\" has neither `ssh` nor `cloud-init` | "
             "add: cloud-init, or: ssh { user \"…\" }\n"},
         {"vm a { image i; ssh; volume x mount=\"/d\"; volume y mount=\"/d\" }",
-            "1:52+5 `mount` \"/d\" is that of another volume, too | choose another directory\n"},
+            "1:52+5 `mount` \"/d\" is also that of another volume | choose another directory\n"},
         {"vm a { image i; backend propolis; network none; volume x }",
             "1:49+6 `volume` goes with backend \"qemu\", not \"propolis\" | remove it\n"},
     };
@@ -452,11 +452,10 @@ static void addresses_are_those_of_one_machine(void **state)
          "vm b { image i; network project address=\"10.20.30.40\" mac=\"52:54:00:00:00:0a\" }\n"
          "vm c { image i; network project address=\"10.20.31.40\" }\n"
          "vm d { image i; network project name=lan address=\"10.20.31.40\" }",
-            "2:33+7 `address` \"10.20.30.40\" is that of VM \"a\", too | choose another one\n"
-            "2:55+3 `mac` \"52:54:00:00:00:0a\" is that of VM \"a\", too | choose another one\n"
+            "2:33+7 `address` \"10.20.30.40\" is also that of VM \"a\" | choose another one\n"
+            "2:55+3 `mac` \"52:54:00:00:00:0a\" is also that of VM \"a\" | choose another one\n"
             "3:33+7 `address` must be in 10.20.30.0/24, as that of VM \"a\" on the same network, "
-            "not "
-            "\"10.20.31.40\" | or put it on a network of another `name`\n"},
+            "not \"10.20.31.40\" | or put it on a network of another `name`\n"},
     };
     (void)state;
     assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
@@ -479,11 +478,11 @@ static void the_networks_of_a_vm_go_together(void **state)
             "others\n"},
         {"vm a { image i; network tap mac=\"52:54:00:00:00:01\"; "
          "network project mac=\"52:54:00:00:00:01\" }",
-            "1:70+3 `mac` \"52:54:00:00:00:01\" is that of another network of VM \"a\", too | "
+            "1:70+3 `mac` \"52:54:00:00:00:01\" is also that of another network of VM \"a\" | "
             "choose another one\n"},
         {"vm a { image i; network user; network project address=\"10.20.30.40\" }\n"
          "vm b { image i; network tap; network project address=\"10.20.30.40\" }",
-            "2:46+7 `address` \"10.20.30.40\" is that of VM \"a\", too | choose another one\n"},
+            "2:46+7 `address` \"10.20.30.40\" is also that of VM \"a\" | choose another one\n"},
         {"vm a { image i; network project address=\"10.20.30.40\"; "
          "network project name=lan address=\"10.20.30.41\" }",
             "1:81+7 two networks of VM \"a\" have the addresses 10.20.30.0/24 | give them "
@@ -588,12 +587,12 @@ static void a_host_port_is_forwarded_once_in_a_file(void **state)
             "1:25+4 a range has at most 1024 ports, not 1025 | for more, give the VM an address: "
             "network \"tap\"\n"},
         {"vm a { image i; forward host=\"8010-8000\" guest=\"0.0.0.0:1\" }",
-            "1:30+11 `host` is no port and no range of ports: \"8010-8000\" | write: host=8080, "
+            "1:30+11 `host` is not a port or a range of ports: \"8010-8000\" | write: host=8080, "
             "host=\"8000-8010\", or host=\"0.0.0.0:8080\" for all addresses of this host\n"
-            "1:48+11 `guest` is no port and no range of ports: \"0.0.0.0:1\" | write: guest=80, or "
-            "guest=\"8000-8010\"\n"},
+            "1:48+11 `guest` is not a port or a range of ports: \"0.0.0.0:1\" | write: guest=80, "
+            "or guest=\"8000-8010\"\n"},
         {"vm a { image i; forward host=\"lan:8080\" guest=\"80\" }",
-            "1:30+10 `host` is no port and no range of ports: \"lan:8080\" | write: host=8080, "
+            "1:30+10 `host` is not a port or a range of ports: \"lan:8080\" | write: host=8080, "
             "host=\"8000-8010\", or host=\"0.0.0.0:8080\" for all addresses of this host\n"
             "1:47+4 `guest` must be a number, not a string | remove the quotes\n"},
         {"vm a { image i; forward host=\"8000-8002\" guest=\"1-3\"; forward host=\"0.0.0.0:8002\" "

@@ -63,7 +63,7 @@ static void a_circle_is_found_whatever_the_vmfile_is_called(void **state)
     env.path = "p/VMFile.kdl";
     struct vmfile *file = vmfile_parse(files[0].text, strlen(files[0].text), &env);
     assert_string_equal(file->diagnostics[0].message,
-        "`include` goes in a circle: /p/VMFile.kdl -> /p/a.kdl -> /p/VMFile.kdl");
+        "`include` forms a cycle: /p/VMFile.kdl -> /p/a.kdl -> /p/VMFile.kdl");
     vmfile_free(file);
 }
 
@@ -215,10 +215,10 @@ static void circles_depth_and_size_are_bounded(void **state)
         {"/p/large1.kdl", large}, {"/p/large2.kdl", large}, {NULL, NULL}};
     (void)state;
 #define VM "vm \"x\" { image-url \"https://x/y\" }\n"
-    assert_refused(VM "include \"a.kdl\"", files,
-        "`include` goes in a circle: /p/a.kdl -> /p/b.kdl -> /p/a.kdl");
+    assert_refused(
+        VM "include \"a.kdl\"", files, "`include` forms a cycle: /p/a.kdl -> /p/b.kdl -> /p/a.kdl");
     assert_refused(VM "include \"self.kdl\"", files,
-        "`include` goes in a circle: /p/VMFile.kdl -> /p/self.kdl -> /p/VMFile.kdl");
+        "`include` forms a cycle: /p/VMFile.kdl -> /p/self.kdl -> /p/VMFile.kdl");
     assert_refused(VM "include \"deep/1.kdl\"", files, "more than 8 files include each other");
     assert_refused(VM "include \"large1.kdl\"; include \"large2.kdl\"", files,
         "all files together are larger than 1 MiB with '/p/large2.kdl'");
