@@ -147,7 +147,7 @@ END
 
 seconds_reach() { (($(date +%s) >= $1)); }
 has_caught_up() { # by 4 s or more: the pause of the test before may have cost one or two
-    [[ $(vmctl events web) =~ "the guest's clock was "([4-9]|1[0-9]).[0-9]" s behind and is set to the host's" ]]
+    [[ $(vmctl events web) =~ "the guest's clock was "([4-9]|1[0-9]).[0-9]" s behind and was set to the host's" ]]
 }
 
 @test "suspend: after resume the guest's clock is the host's again, by less than a second" {

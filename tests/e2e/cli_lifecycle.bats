@@ -401,7 +401,7 @@ END
     vmctl -q up --watch
     run vmctl rename web www
     [ "$status" -eq 1 ]
-    says "only a stopped one is renamed: vmctl stop web"
+    says "stop it first: vmctl stop web"
     vmctl -q stop web
     run vmctl rename web app
     [ "$status" -eq 6 ]

@@ -180,7 +180,7 @@ has_setting() { [ "$(vmctl status "$1" -o json | jq -r ".desired.spec.$2")" = "$
     await is_gone old
     exists db
     run vmctl watch --list
-    says "no longer names db, which is protected and kept"
+    says "no longer names db, which is protected and stays"
     [[ $(vmctl events db) == *"no longer names it; it is protected, and kept"* ]]
 }
 

@@ -108,7 +108,7 @@ limits() { qmp query-block | jq -c '[.[] | select(.inserted.ro == false).inserte
     vmctl ssh live -- 'dd if=/dev/zero of=/var/tmp/x bs=64k count=24 oflag=direct'
     [ $(($(date +%s%3N) - begun_ms)) -ge 4500 ] # 1.5 MiB at 256 KiB a second
     qmp block_set_io_throttle '{"id": "/machine/peripheral/disk/virtio-backend", "bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0}'
-    await event 'another program changed the machine; corrected: io-limit write="256K"'
+    await event 'another program changed the VM; corrected: io-limit write="256K"'
     change 'write="256K"' 'read="100M" write="50M" iops=1000'
     kill_controller
     vmctl -q up
@@ -170,7 +170,7 @@ limits() { qmp query-block | jq -c '[.[] | select(.inserted.ro == false).inserte
     [ "$(reason Synced)" = Synced ]
     [ "$(vmctl ssh live -- cat /sys/block/vda/size)" -eq $((2 << 21)) ]
     # what this guest has no program for is reported, and holds nothing up
-    event "the guest does not use all that was added: the partition of / is not grown: growpart is not installed"
+    event "the guest does not use all of the added resources: the partition of / is not grown: growpart is not installed"
     vmctl describe live | grep -q "^ *Synced *True .*but in the guest: the partition of / is not grown"
     socat -T 5 - TCP:127.0.0.1:18085 </dev/null | grep -q SSH-
 }

@@ -164,7 +164,7 @@ long_step='provision "shell" { inline "echo x >>runs; for i in 1 2 3 4 5 6 7 8 9
     [ "$(vmctl log steps --provision --since 1h)" = "$(vmctl log steps --provision)" ]
     [ -z "$(vmctl log steps --provision --since 2100-01-01T00:00:00+01:00)" ]
     run vmctl log steps --since 1h
-    says "console.log: QEMU writes it without times: its present content is left out" "==> step 1/1"
+    says "console.log has no times, as QEMU writes it: its present content is left out" "==> step 1/1"
     fails 2 vmctl log steps --since yesterday
     says "neither a duration nor a time" "10m"
 }
@@ -190,7 +190,7 @@ long_step='provision "shell" { inline "echo x >>runs; for i in 1 2 3 4 5 6 7 8 9
     fails 0 vmctl provision
     [ "$(in_guest 'cat ran')" = $'1\n2\n3\n2\n3\n1\n3' ]
     fails 2 vmctl provision --from 4
-    says "vm 'steps' has 3 provision steps: none is number 4"
+    says "vm 'steps' has 3 provision steps, no step 4"
     fails 0 vmctl describe steps
     says "(in "
     [ "$(vmctl status steps -o json | jq -r '.. | .steps? // empty | map(.outcome) | unique | .[]' | head -n 1)" = Done ]
@@ -240,7 +240,7 @@ is_running_step() { vmctl status steps | grep -q 'RunningStep.*step 2 of 2'; }
     provisioned_with_the_first
     goes_on 'provision "shell" { inline "echo 2 >>order" }'
     fails 0 vmctl up --no-provision
-    says "steps: provision steps left out from step 2 on (run them: vmctl up --name steps)" \
+    says "steps: provision steps from step 2 on were left out (run them: vmctl up --name steps)" \
         "steps: ready"
     vmctl status steps | grep -q 'Provisioned .*Skipped'
     fails 0 vmctl wait steps --ready --timeout 10s

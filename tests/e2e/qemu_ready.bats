@@ -84,7 +84,7 @@ is_another_pid() { [ "$(pid_of web)" != "$1" ] && [ "$(pid_of web)" != - ]; }
     pid=$(pid_of web)
     vm 'ready period=1 { http "/nothing" }'
     fails 4 vmctl up --timeout 3s
-    says "live" "http /nothing port 80: the answer is status 404, not 200 to 399"
+    says "live" "http /nothing port 80: the response has status 404, not 200 to 399"
     vm "$PROBES"
     vmctl up --timeout 20s
     [ "$(pid_of web)" = "$pid" ]

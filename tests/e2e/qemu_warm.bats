@@ -125,7 +125,7 @@ is_alone() { [ "$(vmctl list -o name)" = $'db\nweb' ] && [ "$(ls "$DATA/vms")" =
     vmctl wait db --ready --timeout 120s
     [ "$(vmctl ssh db -- cat /var/order)" = "baked anew" ]
     [ "$(template | wc -l)" -eq 2 ]
-    [[ $(vmctl events db) == *"does not fit any more: step 1"* ]]
+    [[ $(vmctl events db) == *"does not match any more: step 1"* ]]
 }
 
 @test "a template that is built before a VM wants it is there; what no VM uses is removed" {
