@@ -354,13 +354,13 @@ void vm_summary_list_clear(struct vm_summary_list *list)
 
 /* ---- the VMs of a VMFile ---- */
 
-/* The member that names the source is searched for, not parsed: no other member of a record is
- * called so, and within a text its quotes would be escaped. Few members follow it, so that mostly
- * the end of a record is all that is read. */
+/* The member that names the source is searched for, not parsed: within a text its quotes would be
+ * escaped, and what a secret of a step calls its source is a word, never a path. Few members follow
+ * it, so that mostly the end of a record is all that is read. */
 static bool has_source(struct bytes stored, struct bytes member)
 {
     enum { BEHIND_IT = 64 };
-    static const char key[] = "\"source\":";
+    static const char key[] = "\"source\":\"/";
     size_t n = member.n + BEHIND_IT < stored.n ? member.n + BEHIND_IT : stored.n;
     const char *end = stored.data + stored.n;
     const char *found = memmem(end - n, n, key, strlen(key));
