@@ -96,15 +96,35 @@ set -eux
 export DEBIAN_FRONTEND=noninteractive
 install() { apt-get -qq update; apt-get -qq install -y --no-install-recommends "$1" >/dev/null; }
 as_user() { runuser -u dev -- env -C /home/dev HOME=/home/dev "$@"; }
+seconds() { perl -e 'printf "%.1f", $ARGV[1] - $ARGV[0]' "$1" "$2"; }
+# The same guest by hand, with its seed, until its sshd greets.
+bare_boot() {
+    local started=$EPOCHREALTIME line= qemu
+    qemu-img create -q -f qcow2 -F qcow2 -b /pkg/demo-guest.qcow2 /tmp/bare.qcow2
+    cp /home/dev/.local/share/vmctl/vms/demo/seed.* /tmp/seed
+    qemu-system-x86_64 -accel tcg -machine q35 -m 192 -display none -drive file=/tmp/bare.qcow2,if=virtio \
+        -device virtio-scsi-pci -drive if=none,id=seed,file=/tmp/seed,format=raw,readonly=on,media=cdrom \
+        -device scsi-cd,drive=seed -netdev user,id=n,hostfwd=tcp:127.0.0.1:10999-:22 -device virtio-net-pci,netdev=n &
+    qemu=$!
+    until [[ $line = SSH-* ]]; do { read -rt 1 line </dev/tcp/127.0.0.1/10999 || line=; sleep 0.1; } 2>/dev/null; done
+    echo "PATH: 3 commands, 0 prompts: installed in $(seconds "$begun" "$installed") s, Ready with its steps $(
+        )$(seconds "$asked" "$ready") s after up; a bare QEMU's sshd greets after $(seconds "$started" "$EPOCHREALTIME") s"
+    kill "$qemu"
+}
 pid_of_demo() { as_user vmctl get demo -o json | sed -n 's/.*"pid": \([0-9]*\).*/\1/p' | head -n 1; }
 
-install /pkg/old.deb
-getent passwd vmctl
+# A new user's path: three commands, and nobody to answer a question.
 useradd --create-home dev
+begun=$EPOCHREALTIME
+install /pkg/old.deb </dev/null
+installed=$EPOCHREALTIME
+getent passwd vmctl
 cp /usr/share/doc/vmctl/examples/quickstart/* /pkg/demo-guest.qcow2 /home/dev
 chown -R dev: /home/dev
-as_user vmctl up --timeout 10m
-as_user vmctl ssh demo -- 'hostname; touch /tmp/before'
+asked=$EPOCHREALTIME
+as_user vmctl up --timeout 10m </dev/null
+ready=$EPOCHREALTIME
+as_user vmctl ssh demo -- 'hostname; touch /tmp/before' </dev/null
 before=$(pid_of_demo)
 [ -n "$before" ]
 
@@ -125,6 +145,19 @@ as_user env -C /home/dev/job bash /pkg/github-job | grep 'from the work tree'
 env -C /home/dev/job bash /pkg/gitlab-job | grep 'from the work tree'
 [ "$(as_user vmctl list -o name)" = demo ]
 
+# The metrics and the page's program.
+ask() {
+    perl -MIO::Socket::UNIX -e 'my $s = IO::Socket::UNIX->new(shift) or exit 1;
+        print $s "GET $ARGV[0] HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"; print while <$s>' \
+        /home/dev/.local/share/vmctl/serve.sock "$1"
+}
+as_user vmctl serve &
+serve=$!
+for _ in $(seq 300); do if ask /healthz >/dev/null; then break; fi; sleep 0.1; done
+ask /healthz | head -n 1 | grep '^HTTP/1.1 200'
+ask /metrics | grep '^vmctl_' | head -n 3
+kill "$serve"
+
 bash -c '. /usr/share/bash-completion/completions/vmctl && complete -p vmctl'
 as_user vmctl image search debian:12 -o name | grep -x debian:12
 
@@ -134,6 +167,7 @@ apt-get -qq remove -y vmctl >/dev/null
 install /pkg/new.deb
 [ "$(pid_of_demo)" = "$before" ]
 as_user vmctl stop demo
+bare_boot
 mkdir -p /var/lib/vmctl
 apt-get -qq purge -y vmctl | grep 'the disks in /var/lib/vmctl stay'
 [ -e /home/dev/.local/share/vmctl/vms/demo/overlay.qcow2 ]
@@ -165,4 +199,5 @@ END
             bash /pkg/life' inside "$debian" "$version"
     echo "$output"
     [ "$status" -eq 0 ]
+    grep '^PATH: ' <<<"$output" | sed 's/^/# /' >&3
 }
