@@ -147,7 +147,7 @@ harm() { # KIND NODE-NUMBER MEMBER
     local node=${nodes[$2]}
     case $1 in
     cut)
-        link "$2" STOP && pause $((9 + RANDOM % 12))
+        link "$2" STOP && pause $((12 + RANDOM % 10))
         [ "$(at "$node" fleet status -o json | jq -r .state)" = down ] || fail "round $round: $node has not noticed that it is cut off"
         ;;
     member-killed) "$etcd" kill "$work/store" "$3" && pause $((RANDOM % 8)) ;;
