@@ -17,14 +17,15 @@ struct move_values {
 };
 
 static const struct arg_option options[] = {
-    {"to", 0, ARG_TEXT, offsetof(struct move_values, to), "NODE", "the node that it goes to"},
+    {"to", 0, ARG_TEXT, offsetof(struct move_values, to), "NODE", "the new node"},
     {"stop", 0, ARG_FLAG, offsetof(struct move_values, stops), NULL,
-        "it may run: it is shut down, and started there"},
-    {"cancel", 0, ARG_FLAG, offsetof(struct move_values, cancels), NULL, "it stays where it is"},
+        "also if it runs: shut it down, and start it on the new node"},
+    {"cancel", 0, ARG_FLAG, offsetof(struct move_values, cancels), NULL,
+        "end the move: the VM stays on its node"},
     {"recreate", 0, ARG_FLAG, offsetof(struct move_values, recreates), NULL,
-        "with a new disk, as its node is not heard of"},
+        "with a new disk, while its node is offline"},
     {"node-is-off", 0, ARG_FLAG, offsetof(struct move_values, is_off), NULL,
-        "with --recreate: its node is off, you know it; nothing is waited for"},
+        "with --recreate: you know that its node is off; do not wait"},
     OPTIONS_FOLLOW(struct move_values),
     OPTIONS_END,
 };
@@ -75,22 +76,21 @@ const struct command command_move = {
     .summary = "Give a VM of the fleet another node",
     .usage = "[OPTIONS] VM --to NODE | --cancel VM",
     .details =
-        "The VM is off meanwhile: with --stop it is shut down first, and started there. NODE\n"
-        "fetches its disk, seed and keys from the VM's node by ssh, each with its SHA-256, and\n"
-        "until it has all of it the VM is the other one's: `list -A` shows how far it is, what\n"
-        "fails is tried again, and --cancel ends it. Both nodes need room for the disk once\n"
-        "more. What the old node had goes to quarantine/ there. Snapshots do not go along, and a\n"
-        "VM with a volume, a share or a file of its host stays.\n"
+        "The VM is off during the move: with --stop it is shut down first, and started on NODE.\n"
+        "NODE fetches the disk, seed and keys from the old node by ssh, and verifies the SHA-256\n"
+        "of each. Until all of them have arrived, the VM belongs to the old node: `list -A` shows\n"
+        "the progress, a transfer that fails is tried again, and --cancel ends the move. Both\n"
+        "nodes need free space for another copy of the disk. Afterwards the old node moves the\n"
+        "VM's files to quarantine/. Snapshots are not moved; a VM with a volume, a share or a\n"
+        "file of its host cannot be moved.\n"
         "\n"
-        "--recreate makes a VM again, with a new disk, whose node is not heard of. First a whole\n"
-        "lease of that node passes (15 seconds) in which it could have come back: it is not moved\n"
-        "then. What that cannot show is a node that runs on and is cut off from etcd: switch it\n"
-        "off, or accept that the VM runs twice until it is back. --node-is-off says that it is\n"
-        "off, and nothing is waited for. When such a node is back, it ends its own at once, and\n"
-        "moves its files to quarantine/ there; nothing is erased. The VM keeps its name and "
-        "ports;\n"
-        "its MAC address is another one. To give a VM up whose node is off: vmctl destroy\n"
-        "--node-is-off.",
+        "--recreate makes the VM again, with a new disk, while its node is offline. It first\n"
+        "waits for a whole lease of that node, 15 seconds: if the node comes back, it keeps the\n"
+        "VM. A node that runs but is cut off from etcd looks like one that is off: until it is\n"
+        "back, the VM runs there as well. --node-is-off says that the node is off, and does not\n"
+        "wait. When the node is back, it ends its VM at once and moves the files to quarantine/;\n"
+        "nothing is erased. The VM keeps its name and ports, its MAC address changes. To give up\n"
+        "a VM whose node is off: vmctl destroy --node-is-off.",
     .examples = "  vmctl move web --to c --stop\n"
                 "  vmctl move --cancel web\n"
                 "  vmctl move web --to c --recreate --node-is-off",
