@@ -9,6 +9,7 @@ messenger_of() { pgrep -P "$(at "$1" vmctl controller status -o json | jq .pid)"
 state_of() { vmctl list -A -o json | jq -r --arg name "$1" '.[] | select(.name == $name) | "\(.node) \(.display)"'; }
 is_state() { [ "$(state_of "$1")" = "$2" ]; }
 has_left() { [ -z "$(at "$1" vmctl list -o name)" ] && [ -n "$(ls "$work/$1/data/vmctl/quarantine" | grep "^$2-")" ]; }
+is_dead() { [ ! -e "/proc/$1" ] || grep -q '^State:.*zombie' "/proc/$1/status"; } # nobody may reap it
 has_no() { ! ls "$work/$1/data/vmctl/imports" 2>/dev/null | grep -q .; }
 
 # guest NAME NODE : a VM with a login, on that node
@@ -54,15 +55,16 @@ guest() {
     fails 1 vmctl move web --to c
     says "node 'b' is not heard of, and has the disk of vm 'web'" "vmctl move web --to c --recreate"
     local old
-    old=$(cat "$work/b/data/vmctl/vms/web/qemu.pid" 2>/dev/null || pgrep -f "$work/b/data/vmctl/vms/web" | head -n 1)
+    old=$(at b vmctl list -o json | jq -r '.[0].status.instance.pid')
     vmctl -q move web --to c --recreate --node-is-off
     await is_state web "c Ready"
     run at c vmctl ssh web -- cat file
     [ "$status" -ne 0 ]
-    kill -0 "$old" # which is not off: it was said
+    refute is_dead "$old" # which is not off: it was said
     at b vmctl -q controller start
     await has_left b web
-    run ! kill -0 "$old"
+    is_dead "$old" || { ps -fp "$old"; false; }
+    [ "$(ls "$work/b/data/vmctl/quarantine" | grep -c '^web-')" = 2 ]
     vmctl -q destroy -y web
 }
 
