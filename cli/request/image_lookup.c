@@ -34,7 +34,7 @@ int image_names_resolve(const char *word, char **ret, struct error *err)
     return rc;
 }
 
-/* The record of what was got under a name; NULL: nothing was. */
+/* The record of the image downloaded under a name; NULL: none. */
 static const json_t *find_record(const json_t *records, const char *name)
 {
     cleanup_free char *key = mem_printf("url:%s", name);

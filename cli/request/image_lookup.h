@@ -13,6 +13,6 @@ int image_names_resolve(const char *word, char **ret, struct error *err);
 /* Prints the images of the catalogue that are like `word`, NULL: all. */
 int image_names_search(struct cli *cli, const char *word, struct error *err);
 
-/* Asks the publisher of each image that was got by its name whether that is still the one, and
- * prints what they say. Returns as image_request_run() does. */
+/* Asks the publisher of each image that was downloaded by its name whether it is still the current
+ * one, and prints what they say. Returns as image_request_run() does. */
 int image_names_outdated(struct cli *cli, const struct follow_values *follow, struct error *err);

@@ -48,7 +48,7 @@ static int write_request(struct cli *cli, const char *key, const json_t *request
     return rc;
 }
 
-/* The pull's image as it is being got; NULL: it is not. Caller owns. */
+/* The state of the pull's download; NULL: none is in progress. Caller owns. */
 static json_t *find_progress(const struct image_follower *follower)
 {
     struct error ignored = {.code = ERR_NONE}; /* it is shown without */

@@ -233,7 +233,7 @@ int image_catalog_read(struct cli *cli, const char *session, json_t **ret, struc
             json_t *array = json_incref(json_object_get(image, sorted[k]));
             json_put(image, sorted[k], json_sort_take(array, key_of));
         }
-        const char *name = json_text(image, "name"); /* of one that is being got */
+        const char *name = json_text(image, "name"); /* of an image that is being downloaded */
         if (!name) {
             name = json_string_value(json_array_get(json_object_get(image, "names"), 0));
         }

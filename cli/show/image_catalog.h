@@ -4,7 +4,8 @@
  * the store, without the controller. An array, sorted by name, of objects:
  *   name, names [...], sha256, path, size, format, virtualSize, urls [...], downloadedAt, usedBy
  *   [...], state "cached"
- * and of those that are being got: name, names [], urls [...], usedBy [...], state "getting",
+ * and of those that are being downloaded: name, names [], urls [...], usedBy [...], state
+ * "getting",
  *   progress {phase, have, total, …} as in specs/image/image_request.h
  */
 #pragma once

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Following VMs until each has reached its goal or can no longer reach it: progress on stderr (on
- * a terminal a line a VM and a line an image that is being got, redrawn; elsewhere a line each time
- * the state's word changes, or when ten seconds passed without one; nothing with --quiet; never a
- * state from before the request), provision output as it comes, the reason of a failure at once.
- * The waiting is wait_loop.h's. Ctrl-C ends the following, never the VM.
+ * Following VMs until each has reached its goal or can no longer reach it: progress on stderr (on a
+ * terminal a line a VM and a line an image that is being downloaded, redrawn; elsewhere a line each
+ * time the state's word changes, or when ten seconds passed without one; nothing with --quiet;
+ * never a state from before the request), provision output as it comes, the reason of a failure at
+ * once. The waiting is wait_loop.h's. Ctrl-C ends the following, never the VM.
  */
 #pragma once
 

@@ -5,7 +5,7 @@
 enum key_kind {
     KEY_VM,     /* a VM, by its name */
     KEY_SOURCE, /* a watched VMFile or directory, by its path */
-    KEY_IMAGE,  /* a request for images, or an image being got, by the key of its record
+    KEY_IMAGE,  /* a request for images, or an image being downloaded, by the key of its record
                    (specs/image/image_request.h) */
     KEY_KIND_COUNT_
 };

@@ -28,7 +28,7 @@ void image_cache_free(struct image_cache *cache);
 /* The digests of local images (image_content.h). Borrowed. */
 struct image_contents *image_cache_contents(struct image_cache *cache);
 
-/* Whether an image of this work key (image_work.h) is being got. */
+/* Returns whether an image of this work key (image_work.h) is being downloaded. */
 bool image_cache_is_filling(const struct image_cache *cache, const char *key);
 
 /* What is known of getting the image of this work key, as its record has it (image_request.h,

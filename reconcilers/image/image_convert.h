@@ -22,7 +22,7 @@ struct image_conversion {
     char *from;                         /* absolute; NULL: nothing to do */
     bool from_is_temporary;
     char *to; /* does not exist yet; NULL: a check only */
-    /* sha256 of the source's bytes as they were got and, the same if they were not packed, of the
+    /* sha256 of the source's bytes as downloaded and, the same if they were not packed, of the
      * image in them. Checked already. */
     char source_sha[DIGEST_SIZE];
     char unpacked_sha[DIGEST_SIZE];

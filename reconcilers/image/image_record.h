@@ -11,7 +11,7 @@ struct reconciler_host;
 /* Key of the record of a URL or a name. free() it. */
 char *image_record_key(const char *url);
 
-/* The record of what was got; `layer` zero: nothing was looked up. NULL: the table has it already.
+/* The record of the download; `layer` zero: nothing was looked up. NULL: the table has it already.
  */
 json_t *image_record_new(
     struct reconciler_host *host, const struct image_work *work, const struct oci_layer *layer);

@@ -275,7 +275,7 @@ static void write_outcome(struct job *job, const json_t *stored, struct patch *p
     }
 }
 
-/* `stored` is the record of an image being got; NULL: it has none. */
+/* `stored` is the record of an image being downloaded; NULL: it has none. */
 static void write_getting(
     const struct image_requests *w, const char *key, const json_t *stored, struct patch *patch)
 {

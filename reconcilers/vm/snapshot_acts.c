@@ -222,7 +222,7 @@ static void record_clone(struct pass *pass)
     memcpy(status->prepared.digest, made->digest, DIGEST_SIZE);
     memcpy(status->prepared.seed_digest, made->seed_digest, DIGEST_SIZE);
     vm_failure_clear(&pass->vm->failure);
-    if (origin->is_taken && !origin->import) { /* its record is of no use any more */
+    if (origin->is_taken && !origin->import) { /* its record is no longer needed */
         struct reconciler_host *host = pass->vm->host;
         host->wake(host, key_of(KEY_VM, origin->vm), WORK_EVENT);
     }

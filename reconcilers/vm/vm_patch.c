@@ -294,7 +294,7 @@ struct verdict vm_patch_make(struct reconciler_host *host, const char *name,
     }
     known->mark.status = is_status_new ? VM_MARK_NEVER.status : known->mark.status;
     *ret_batch = make_batch(host, &view, &patch, is_status_new, &known->mark.status, &err);
-    if (is_status_new) { /* view.status is of no use any more */
+    if (is_status_new) { /* view.status is no longer valid */
         vm_status_free(known->status);
         known->status = TAKE_PTR(patch.status);
     }
