@@ -314,7 +314,8 @@ keeps() { says "vm '$1' is protected and keeps its disk" "vmctl apply $1 --file 
     vmctl up -q
     run vmctl reload -y
     [ "$status" -eq 0 ]
-    [[ $output =~ ^"web: recreating"$'\n'("web: Preparing"$'\n')?"web: Stopping"$'\n'(web:\ (Preparing|Starting)$'\n')+"web: Booting" ]]
+    # a command that gets no processor for a while misses what is soon over, but shows nothing older
+    [[ $output =~ ^"web: recreating"$'\n'("web: Preparing"$'\n')?("web: Stopping"$'\n')?(web:\ (Preparing|Starting)$'\n')*("web: Booting"$'\n')?(web:\ (SettingUp|Provisioning)$'\n')*"web: Ready"$'\n'"web: ready (" ]]
     vmctl suspend -q web
     run vmctl resume web
     [ "$status" -eq 0 ]
