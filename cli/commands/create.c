@@ -27,7 +27,8 @@
 
 struct create_values {
     struct follow_values follow;
-    const char *name, *image, *image_url, *sha256, *bridge, *user_data, *ssh_key, *user, *backend;
+    const char *name, *image, *image_url, *sha256, *arch, *bridge, *user_data, *ssh_key, *user,
+        *backend;
     uint32_t vcpus, memory_mib, disk_gib;
     struct arg_strings shares;
     bool starts, has_no_seed;
@@ -40,6 +41,8 @@ static const struct arg_option options[] = {
     {"image-url", 0, ARG_TEXT, offsetof(struct create_values, image_url), "URL",
         "disk image to download"},
     {"sha256", 0, ARG_TEXT, offsetof(struct create_values, sha256), "HEX", "the image's SHA-256"},
+    {"arch", 0, ARG_TEXT, offsetof(struct create_values, arch), "ARCH",
+        "the guest's processor: x86_64, aarch64, riscv64 [default: the host's]"},
     {"vcpus", 0, ARG_NUMBER, offsetof(struct create_values, vcpus), "N",
         "virtual CPUs [default: 1]"},
     {"memory", 0, ARG_MIB, offsetof(struct create_values, memory_mib), "MB",
@@ -117,6 +120,31 @@ static int set_sha256(struct spec_image *image, const char *text, struct error *
     return 0;
 }
 
+static int set_arch(struct vm_spec *spec, const char *name, struct error *err)
+{
+    int arch = enum_names_find(&arch_words, name);
+    if (arch <= (int)ARCH_HOST) {
+        (void)error_set(err, ERR_USAGE, "--arch: unknown processor '%s'", name);
+        return error_help(err, "one of: x86_64, aarch64, riscv64");
+    }
+    spec->image.arch = (enum arch)arch;
+    return 0;
+}
+
+/* A name such as debian:12+aarch64 has its own processor. */
+static int set_named(
+    struct vm_spec *spec, const char *word, const struct named_image *image, struct error *err)
+{
+    enum arch wanted = spec->image.arch;
+    if (wanted != ARCH_HOST && !text_eq(arch_machine(image->arch), arch_machine(wanted))) {
+        (void)error_set(err, ERR_USAGE, "image '%s' is for %s, not for --arch %s", word,
+            arch_machine(image->arch), arch_machine(wanted));
+        return error_help(err, "leave out --arch");
+    }
+    named_image_apply(image, spec);
+    return 0;
+}
+
 /* A file counts, as in a VMFile. */
 static int set_file_or_name(struct vm_spec *spec, const char *word, struct error *err)
 {
@@ -124,10 +152,11 @@ static int set_file_or_name(struct vm_spec *spec, const char *word, struct error
     struct stat st;
     bool is_meant = image_name_is_meant(word) && user_path_stat(word, &st) < 0;
     int rc = is_meant ? image_names_load(&names, err) : 0;
-    const struct named_image *image = rc == 0 ? image_names_find(&names, word) : NULL;
+    const struct named_image *image =
+        rc == 0 ? image_names_find_for(&names, word, spec->image.arch) : NULL;
+    image = rc == 0 && !image ? image_names_find(&names, word) : image; /* for another one */
     if (image) {
-        named_image_apply(image, spec);
-        return 0;
+        return set_named(spec, word, image, err);
     }
     rc = rc < 0 ? rc : set_path(&spec->image.location, "image", word, err);
     return rc < 0 && is_meant ? error_help(err, "images by name: vmctl image search") : rc;
@@ -224,7 +253,8 @@ static int set_backend(struct vm_spec *spec, const char *name, struct error *err
 
 static int fill_spec(struct vm_spec *spec, const struct create_values *values, struct error *err)
 {
-    int rc = set_image(spec, values, err);
+    int rc = values->arch ? set_arch(spec, values->arch, err) : 0;
+    rc = rc < 0 ? rc : set_image(spec, values, err);
     vm_spec_settle_arch(spec);
     if (rc == 0) {
         rc = set_resources(spec, values, err);
@@ -237,6 +267,9 @@ static int fill_spec(struct vm_spec *spec, const struct create_values *values, s
     }
     if (rc == 0 && values->backend) {
         rc = set_backend(spec, values->backend, err);
+    }
+    if (rc == 0 && values->arch && spec->backend == BACKEND_PROPOLIS) {
+        rc = error_set(err, ERR_USAGE, "--arch needs backend \"qemu\"");
     }
     if (rc == 0 && values->shares.count > 0 &&
         (!vm_spec_expects_ssh(spec) || spec->backend == BACKEND_PROPOLIS)) {

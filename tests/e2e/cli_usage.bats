@@ -569,3 +569,18 @@ END
     fails 2 vmctl image pruen
     says "see: vmctl image --help"
 }
+
+@test "create --arch: another processor, also where the image has a name" {
+    vmctl create -q --name arm --arch aarch64 --backend noop --image "$work/image"
+    [ "$(vmctl get arm -o json | jq -r '.desired.spec | .image.arch + " " + .firmware')" = "aarch64 uefi" ]
+    vmctl create -q --name same --arch "$(uname -m)" --backend noop --image "$work/image"
+    [ "$(vmctl get same -o json | jq -r '.desired.spec.image.arch // "-"')" = - ] # as without the option
+    vmctl create -q --name named --arch aarch64 --backend noop --image debian:12
+    [ "$(vmctl get named -o json | jq -r .desired.spec.image.location)" = debian:12+aarch64 ]
+    fails 2 vmctl create --name no --arch sparc --backend noop --image "$work/image"
+    says "unknown processor 'sparc'" "one of: x86_64, aarch64, riscv64"
+    fails 2 vmctl create --name no --arch "$(uname -m)" --backend noop --image debian:12+aarch64
+    says "image 'debian:12+aarch64' is for aarch64" "leave out --arch"
+    fails 2 vmctl create --name no --arch aarch64 --backend propolis --image "$work/image"
+    says '--arch needs backend "qemu"'
+}
