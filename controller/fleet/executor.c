@@ -359,6 +359,20 @@ static void push_change(struct executor *executor, const struct subject *subject
     vm_desired_free(next);
 }
 
+/* Nor does it go anywhere. */
+static void end_move_of(struct executor *executor, const struct subject *subject)
+{
+    const struct member *member = executor->member;
+    const char *to = subject->object->fleet.move_to;
+    executor_add_row(executor, subject->in_row, "");
+    if (!text_eq(to, member->config->node)) {
+        cleanup_free char *hold_row = fleet_row(FLEET_KIND_HOLD, to, NULL);
+        cleanup_free char *hold = hold_text(member, to, subject->name, NULL);
+        executor_add_row(executor, hold_row, hold);
+        strings_append(&executor->unchanged, hold_row);
+    }
+}
+
 static void commit_destroyed(struct executor *executor, const struct subject *subject)
 {
     const struct member *member = executor->member;
@@ -373,7 +387,7 @@ static void commit_destroyed(struct executor *executor, const struct subject *su
         executor->erased = files_prefix(member, subject->name);
     }
     if (subject->object->fleet.move_to) {
-        executor_add_row(executor, subject->in_row, "");
+        end_move_of(executor, subject);
     }
     executor_add_row(executor, executor->hold_row, rest);
     strings_append(&executor->unchanged, subject->row);

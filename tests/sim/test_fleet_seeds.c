@@ -260,9 +260,11 @@ static void check_hold(const struct world *world)
         const char *node = world->nodes[i].config->node;
         cleanup_free char *hold_key = mem_printf(FLEET_ROOT "home/hold/%s", node);
         cleanup_free char *prefix = mem_printf(FLEET_ROOT "home/vm/%s/", node);
+        cleanup_free char *coming = mem_printf(FLEET_ROOT "home/in/%s/", node);
         const char *text = engine_fake_get(world->fake, hold_key);
         cleanup_json json_t *hold = text ? json_loads(text, 0, NULL) : NULL;
-        assert_int_equal(json_int(hold, "vms", 0), engine_fake_count(world->fake, prefix));
+        size_t n = engine_fake_count(world->fake, prefix) + engine_fake_count(world->fake, coming);
+        assert_int_equal(json_int(hold, "vms", 0), n);
     }
 }
 
