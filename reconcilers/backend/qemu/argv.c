@@ -110,6 +110,17 @@ static bool has_flash(const struct qemu_config *config)
     return config->firmware && config->firmware->vars_format;
 }
 
+/* What TCG has translated takes up to 1 GiB by itself, more than a `memory-limit` may leave it. */
+static void add_accel(struct words *words, const struct qemu_config *config)
+{
+    enum { BUFFER_MIB = 128 };
+    if (config->spec->memory_limit_mib > 0 && text_eq(config->accel, "tcg")) {
+        option(words, "-accel", "tcg,tb-size=%d", BUFFER_MIB);
+    } else {
+        option(words, "-accel", "%s", config->accel);
+    }
+}
+
 static void add_machine(struct words *words, const struct qemu_config *config)
 {
     bool is_shared = config->has_virtiofs && config->spec->n_shares > 0;
@@ -128,7 +139,7 @@ static void add_machine(struct words *words, const struct qemu_config *config)
         option(words, "-object", "memory-backend-file,id=ram,size=%uM,mem-path=%s,share=%s",
             config->spec->memory_mib, memory, config->is_woken ? "off" : "on");
     }
-    option(words, "-accel", "%s", config->accel);
+    add_accel(words, config);
     if (text_eq(config->accel, "kvm")) {
         option(words, "-cpu", "host"); /* TCG: the default; `max` measured slower */
     } else if (vm_spec_is_arm(config->spec)) {

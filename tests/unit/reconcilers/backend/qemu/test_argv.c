@@ -158,6 +158,17 @@ static void kvm_gives_the_guest_the_hosts_cpu(void **state)
     expect_golden("kvm", config);
 }
 
+/* Its buffer is one of those that the limit counts; KVM has none. */
+static void tcg_translates_less_where_its_memory_is_limited(void **state)
+{
+    struct qemu_config *config = *state;
+    spec_of(config)->memory_limit_mib = 1296;
+    spec_of(config)->cpu_limit_milli = 1500;
+    expect_golden("memory-limit", config);
+    config->accel = "kvm";
+    expect_golden("kvm", config);
+}
+
 static void cpus_and_memory_are_the_specs(void **state)
 {
     struct qemu_config *config = *state;
@@ -359,6 +370,7 @@ int main(void)
         TEST(memory_in_a_file_comes_with_a_second_serial_port),
         TEST(further_disks_come_last_and_move_no_other_device),
         TEST(kvm_gives_the_guest_the_hosts_cpu),
+        TEST(tcg_translates_less_where_its_memory_is_limited),
         TEST(cpus_and_memory_are_the_specs),
         TEST(room_for_more_is_a_maximum_of_each),
         TEST(a_maximum_that_is_reached_already_is_no_room),
