@@ -254,7 +254,10 @@ int archive_publish(const struct cli *cli, struct archive *archive, struct error
     if (rc == 0 && fsync(archive->lock_fd) < 0) {
         rc = error_set_errno(err, ERR_IO, errno, "cannot sync '%s'", cli->paths.data_dir);
     }
-    return rc;
+    cleanup_free char *imports = paths_path(&cli->paths, "imports");
+    cleanup_free char *directory = fs_join(imports, archive->id);
+    rc = rc < 0 ? rc : fs_sync_dir_of(directory, err);
+    return rc < 0 ? rc : fs_sync_dir_of(imports, err);
 }
 
 void archive_withdraw(const struct cli *cli, const struct archive *archive)

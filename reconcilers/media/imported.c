@@ -97,6 +97,7 @@ static int do_take(void *context, const atomic_bool *is_cancelled, struct error 
     (void)is_cancelled;
     work->err = err;
     int rc = fs_make_dirs(dir, 0700, err);
+    rc = rc < 0 ? rc : fs_sync_dir_of(dir, err); /* the only copy of its disk comes to be there */
     if (rc == 0) {
         fs_each_entry(from, take_volume, work);
         rc = -(int)err->code;
