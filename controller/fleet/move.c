@@ -412,6 +412,18 @@ static int check_cancel(const struct move_plan *plan, struct error *err)
                : error_set(err, ERR_VM_INVALID_STATE, "vm '%s' does not move", plan->move.name);
 }
 
+/* Its node would set the disk aside, and remove it once that was long enough ago. */
+static int check_protected(const struct move_plan *plan, struct error *err)
+{
+    const char *name = plan->move.name, *source = plan->vm->source;
+    if (!plan->vm->spec->is_protected || plan->vm->is_deleting) {
+        return 0;
+    }
+    (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' is protected, and keeps its disk", name);
+    return error_help(err, "take `protect` out of its block, then: vmctl apply --detach %s%s%s",
+        name, source ? " --file " : "", source ? source : "");
+}
+
 /* Whether it can be done. Else *ret_wait_ms is when it may be, or it is an error. */
 static int check_move(struct moves *moves, int64_t *ret_wait_ms, struct error *err)
 {
@@ -424,7 +436,8 @@ static int check_move(struct moves *moves, int64_t *ret_wait_ms, struct error *e
         rc = check_begin(moves, err);
         return rc == 0 ? check_target(moves, err) : rc;
     }
-    rc = verb == FLEET_MOVE_RECREATE ? check_target(moves, err) : 0;
+    rc = check_protected(&moves->plan, err);
+    rc = rc == 0 && verb == FLEET_MOVE_RECREATE ? check_target(moves, err) : rc;
     return rc == 0 ? check_absence(moves, ret_wait_ms, err) : rc;
 }
 

@@ -147,6 +147,30 @@ static void an_earlier_life_ends_where_the_name_says_so(void **state)
     assert_false(world_has(b, "web"));
 }
 
+/* Its disk would go with its node's quarantine. */
+static void a_protected_vm_keeps_its_disk_whether_its_node_is_heard_of_or_not(void **state)
+{
+    struct world *world = *state;
+    struct world_node *a = &world->nodes[0];
+    cleanup_json json_t *row = row_of(world, "vm/b/web");
+    json_t *spec = json_deep_copy(json_object_get(row, "spec"));
+    json_put_flag(spec, "protected", true);
+    change_row(world, "spec", json_deep_copy(spec));
+    move_lose(world, &world->nodes[1]);
+    const struct fleet_move destroy = {.name = "web", .verb = FLEET_MOVE_DESTROY, .is_off = true};
+    cleanup_free char *recreated = move_ask_recreate(world, "c", true);
+    cleanup_free char *destroyed = world_ask_move(a, &destroy);
+    move_advance(world, 3);
+    assert_answer(a, recreated, ERR_VM_INVALID_STATE);
+    assert_answer(a, destroyed, ERR_VM_INVALID_STATE);
+    assert_non_null(move_etcd_has(world, "vm/b/web"));
+    json_put_flag(spec, "protected", false);
+    change_row(world, "spec", spec);
+    cleanup_free char *again = move_ask_recreate(world, "c", true);
+    move_advance(world, 3);
+    assert_answer(a, again, ERR_NONE);
+}
+
 static struct vm_desired *put_own(struct world_node *node, char *home_take)
 {
     struct error err = {.code = ERR_NONE};
@@ -275,6 +299,7 @@ int main(void)
         IN_WORLD(nor_where_its_record_was_lost),
         IN_WORLD(no_record_of_etcd_ends_it_at_once),
         IN_WORLD(an_earlier_life_ends_where_the_name_says_so),
+        IN_WORLD(a_protected_vm_keeps_its_disk_whether_its_node_is_heard_of_or_not),
         IN_WORLD(a_host_keeps_its_own_vm_whoever_writes_its_uid),
         IN_WORLD(one_that_was_the_fleets_is_that_again),
         IN_WORLD(it_stays_where_it_is_while_a_directory_is_in_the_way),
