@@ -214,7 +214,7 @@ static void a_lease_ends_with_its_keys_and_a_watch_of_the_future_ends(void **sta
     struct engine_lease left = {0};
     enum error_code future = ERR_NONE;
     const char *prefix = "vm/";
-    struct engine_watch watch = {&prefix, 1, put(f, "vm/a", "1") + 1000};
+    struct engine_watch watch = {&prefix, 1, put(f, "vm/a", "1") + 1000 * 1000};
     (void)f->engine->ops->watch(f->engine, &watch, on_no_events, on_future_end, &future);
     (void)f->engine->ops->lease_grant(f->engine, 1500, &lease, on_done, f);
     wait_for(f, &f->n_done);
