@@ -4,7 +4,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
 
 #include "controller/http/multi.h"
 #include "controller/loop/child.h"
@@ -28,6 +27,7 @@ struct lookup {
     struct multi *multi; /* borrowed: outlives its transfers */
     char *registry, *base, *repository;
     char *target; /* of the requested manifest: tag or "sha256:…" */
+    char *architecture;
     char *basic;  /* value of an Authorization header; NULL: no credentials */
     char *helper; /* the program that returns credentials; NULL: none, or it has run */
     struct error helper_failure;
@@ -67,6 +67,7 @@ static void cancel_lookup(struct op *op)
     free(l->base);
     free(l->repository);
     free(l->target);
+    free(l->architecture);
     free(l->basic);
     free(l->helper);
     free(l->authorization);
@@ -83,14 +84,9 @@ static void lookup_fail(struct lookup *l, struct error *err)
 }
 
 /* Go's names of architectures, which manifests use. */
-static const char *host_architecture(struct utsname *name)
+static const char *architecture_of(const char *machine)
 {
-    if (uname(name) < 0) {
-        return "amd64";
-    }
-    return text_eq(name->machine, "x86_64")    ? "amd64"
-           : text_eq(name->machine, "aarch64") ? "arm64"
-                                               : name->machine;
+    return text_eq(machine, "x86_64") ? "amd64" : text_eq(machine, "aarch64") ? "arm64" : machine;
 }
 
 static void on_manifest(void *context, const struct error *err);
@@ -245,11 +241,10 @@ static int check_digest(const struct lookup *l, struct error *err)
 
 static int choose(const struct lookup *l, struct oci_choice *ret, struct error *err)
 {
-    struct utsname name;
     const struct buf *body = &l->answer.body;
     int rc = check_digest(l, err);
     if (rc == 0) {
-        rc = oci_manifest_choose(buf_str(body), body->len, host_architecture(&name), ret, err);
+        rc = oci_manifest_choose(buf_str(body), body->len, l->architecture, ret, err);
     }
     if (rc == 0 && ret->is_manifest && l->is_indexed) {
         return error_set(err, ERR_IMAGE_FORMAT, "its index refers to another index");
@@ -303,8 +298,8 @@ static void on_manifest(void *context, const struct error *err)
 }
 
 struct op *oci_find_layer(struct multi *multi, const struct oci_reference *reference,
-    const struct oci_login *login, const struct proxies *proxies, struct oci_layer *layer,
-    op_done_fn *done, void *context)
+    const char *machine, const struct oci_login *login, const struct proxies *proxies,
+    struct oci_layer *layer, op_done_fn *done, void *context)
 {
     struct lookup *l = mem_new(struct lookup);
     l->op = (struct op){cancel_lookup, done, context};
@@ -313,6 +308,7 @@ struct op *oci_find_layer(struct multi *multi, const struct oci_reference *refer
     l->base = mem_strdup(reference->base);
     l->repository = mem_strdup(reference->repository);
     l->target = mem_strdup(reference->target);
+    l->architecture = mem_strdup(architecture_of(machine));
     l->basic = login->credentials ? oci_basic(login->credentials) : NULL;
     l->helper = mem_strdup(login->helper);
     l->proxies = proxies_copy(proxies);

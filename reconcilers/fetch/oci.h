@@ -32,10 +32,11 @@ void oci_layer_clear(struct oci_layer *layer);
 void oci_layer_copy(struct oci_layer *to, const struct oci_layer *from);
 
 /*
- * `login` is for the registry; it, the reference and the proxies (NULL: none) are copied. `layer`
- * is written before `done`. Errors: -ERR_IMAGE_NOT_FOUND, -ERR_IMAGE_DOWNLOAD, -ERR_IMAGE_FORMAT,
- * -ERR_IMAGE_CHECKSUM (of a manifest).
+ * Of an index, the image for `machine` ("x86_64", as uname(2) has it). `login` is for the registry;
+ * it, the reference and the proxies (NULL: none) are copied. `layer` is written before `done`.
+ * Errors: -ERR_IMAGE_NOT_FOUND, -ERR_IMAGE_DOWNLOAD, -ERR_IMAGE_FORMAT, -ERR_IMAGE_CHECKSUM (of a
+ * manifest).
  */
 struct op *oci_find_layer(struct multi *multi, const struct oci_reference *reference,
-    const struct oci_login *login, const struct proxies *proxies, struct oci_layer *layer,
-    op_done_fn *done, void *context);
+    const char *machine, const struct oci_login *login, const struct proxies *proxies,
+    struct oci_layer *layer, op_done_fn *done, void *context);

@@ -331,8 +331,9 @@ static int start_lookup(struct image_fill *fill, struct fetcher *fetcher, struct
     int rc =
         oci_reference_parse(fill->image.location, getenv("VMCTL_OCI_INSECURE"), &reference, err);
     if (rc == 0) {
-        fill->stage = oci_find_layer(fetcher_multi(fetcher), &reference, &work->login,
-            fill->proxies, &fill->layer, on_layer_found, fill);
+        fill->stage =
+            oci_find_layer(fetcher_multi(fetcher), &reference, arch_machine(work->image.arch),
+                &work->login, fill->proxies, &fill->layer, on_layer_found, fill);
     }
     return rc;
 }

@@ -22,11 +22,19 @@
 #include "specs/image/image_check.h"
 #include "specs/vmfile/image_names.h"
 
+/* A registry may have an image for each processor under one name. "": the host's, or none. */
+static const char *chosen_arch(const struct spec_image *image)
+{
+    bool is_chosen = arch_is_foreign(image->arch) && oci_is_reference(image->location);
+    return is_chosen ? arch_machine(image->arch) : "";
+}
+
 void image_work_key(const struct spec_image *image, char ret_key[DIGEST_SIZE])
 {
     const char *kind = image_kind_name(image->kind);
-    const char *pin = image->sha256 ? image->sha256 : "";
-    cleanup_free char *text = mem_printf("%s:%s\n%s", kind, image->location, pin);
+    const char *pin = image->sha256 ? image->sha256 : "", *arch = chosen_arch(image);
+    cleanup_free char *text =
+        mem_printf("%s:%s\n%s%s%s", kind, image->location, pin, arch[0] ? "\n" : "", arch);
     digest_text(text, ret_key);
 }
 
@@ -81,9 +89,10 @@ void image_work_discard(const struct paths *paths, const char *key)
 
 /* ---- what is there already ---- */
 
-void image_url_digest(const char *url, char ret_digest[DIGEST_SIZE])
+void image_link_digest(const struct spec_image *image, char ret_digest[DIGEST_SIZE])
 {
-    cleanup_free char *text = mem_printf("url:%s", url);
+    const char *arch = chosen_arch(image);
+    cleanup_free char *text = mem_printf("url:%s%s%s", image->location, arch[0] ? "\n" : "", arch);
     digest_text(text, ret_digest);
 }
 
@@ -99,7 +108,7 @@ static char *find_url(const struct paths *paths, const struct spec_image *image)
         return image_file_by_source(paths, image->sha256);
     }
     char digest[DIGEST_SIZE];
-    image_url_digest(image->location, digest);
+    image_link_digest(image, digest);
     return image_file_by_source(paths, digest);
 }
 
@@ -236,7 +245,7 @@ static int run_remote(struct image_work *work, const struct remote *remote,
         .sha512 = remote->sha512,
         .is_ours = true,
     };
-    image_url_digest(work->image.location, source.link);
+    image_link_digest(&work->image, source.link);
     if (work->is_downloaded || part_is_complete(&work->part)) {
         return file_download(work, &source, is_cancelled, err);
     }
@@ -292,7 +301,7 @@ static int take_known_layer(struct image_work *work, char *path_take, struct err
         cleanup_free char *title = url_for_people(work->image.location);
         return image_file_checksum_error(title, work->layer.digest, pin, err);
     }
-    image_url_digest(work->image.location, link);
+    image_link_digest(&work->image, link);
     int rc = image_file_link(&work->paths, link, path, err);
     return rc < 0 ? rc : take_cached(work, TAKE_PTR(path), err);
 }
@@ -337,7 +346,7 @@ static int run_file_url(struct image_work *work, const atomic_bool *is_cancelled
         .machine = arch_machine(work->image.arch),
         .sha256 = work->image.sha256,
     };
-    image_url_digest(work->image.location, source.link);
+    image_link_digest(&work->image, source.link);
     work->etag = is_there ? mem_strdup(stamp) : NULL;
     return fill(work, &source, is_cancelled, err);
 }

@@ -68,7 +68,7 @@ struct image_work {
     char *etag; /* of what was downloaded, of a file: URL its stamp; NULL: none, or nothing was */
 };
 
-/* Same location and same sha256=: same key. */
+/* Same location, same sha256= and, of a registry's, same processor: same key. */
 void image_work_key(const struct spec_image *image, char ret_key[DIGEST_SIZE]);
 
 struct image_work *image_work_new(
@@ -83,7 +83,7 @@ void image_work_release(void *work);
 void image_work_discard(const struct paths *paths, const char *key);
 
 /* What a URL without sha256= is looked for by in images/.by-source. */
-void image_url_digest(const char *url, char ret_digest[DIGEST_SIZE]);
+void image_link_digest(const struct spec_image *image, char ret_digest[DIGEST_SIZE]);
 
 /* The cached image that a request may use, NULL: none; by stat(2) only. free() it. */
 char *image_find_cached(const struct paths *paths, const struct spec_image *image);

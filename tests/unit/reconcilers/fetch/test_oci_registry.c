@@ -220,6 +220,43 @@ static void an_index_is_followed(void **state)
     assert_is_cached(f);
 }
 
+/* Both are in the cache then, each for its own guests. */
+static void of_an_index_each_guest_gets_the_image_for_its_processor(void **state)
+{
+    struct fixture *f = *state;
+    char digests[2][DIGEST_SIZE], *paths[2];
+    for (int i = 0; i < 2; i++) {
+        cleanup_free uint8_t *bytes = media_host_bytes(SIZE, 7 + i);
+        cleanup_free char *manifest = push(f, "one", OCI_QCOW2_LAYER, bytes, SIZE, "disk.qcow2");
+        digest_text(manifest, digests[i]);
+    }
+    cleanup_free char *index =
+        mem_printf("{\"mediaType\":\"" INDEX_TYPE "\",\"schemaVersion\":2,\"manifests\":["
+                   "{\"mediaType\":\"" MANIFEST_TYPE "\",\"digest\":\"sha256:%s\",\"size\":1,"
+                   "\"platform\":{\"os\":\"linux\",\"architecture\":\"arm64\"}},"
+                   "{\"mediaType\":\"" MANIFEST_TYPE "\",\"digest\":\"sha256:%s\",\"size\":1,"
+                   "\"platform\":{\"os\":\"linux\",\"architecture\":\"riscv64\"}}]}",
+            digests[0], digests[1]);
+    assert_int_equal(
+        registry_push_manifest(f->registry, "org/disk", "many", INDEX_TYPE, index), 201);
+    cleanup_free char *url =
+        mem_printf("oci://127.0.0.1:%u/org/disk:many", registry_port(f->registry));
+    for (int i = 0; i < 4; i++) { /* the second time from the cache */
+        struct spec_image image = {
+            .kind = IMAGE_URL, .location = url, .arch = i % 2 == 0 ? ARCH_AARCH64 : ARCH_RISCV64};
+        (void)image_fetch(
+            f->cache, &(struct image_order){.image = &image}, &f->result, media_host_done, &f->m);
+        assert_int_equal(media_host_wait(&f->m, 1), ERR_NONE);
+        if (i < 2) {
+            paths[i] = mem_strdup(f->result.path);
+        }
+        assert_string_equal(f->result.path, paths[i % 2]);
+    }
+    assert_string_not_equal(paths[0], paths[1]);
+    free(paths[0]);
+    free(paths[1]);
+}
+
 static void a_digest_names_a_manifest(void **state)
 {
     struct fixture *f = *state;
@@ -587,6 +624,7 @@ int main(void)
         TEST(a_pulled_image_needs_no_registry_any_more, setup),
         TEST(a_packed_octet_stream_is_unpacked, setup),
         TEST(an_index_is_followed, setup),
+        TEST(of_an_index_each_guest_gets_the_image_for_its_processor, setup),
         TEST(a_digest_names_a_manifest, setup),
         TEST(the_same_bytes_are_not_downloaded_twice, setup),
         TEST(a_wrong_pin_is_refused, setup),

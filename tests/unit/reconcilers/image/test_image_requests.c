@@ -461,7 +461,7 @@ static void removing_takes_names_links_and_records_along(void **state)
     assert_false(has_image(f));
     assert_int_equal(access(name, F_OK), -1);
     assert_null(record(f, key));
-    image_url_digest(f->url, link);
+    image_link_digest(&(struct spec_image){.kind = IMAGE_URL, .location = f->url}, link);
     cleanup_free char *relative = mem_printf("images/.by-source/%s", link);
     cleanup_free char *source = paths_path(&f->m.paths, relative);
     char target[256];
