@@ -184,6 +184,7 @@ int machine_take_child(struct machine *machine, const char *instance_id,
     machine->is_output_read = false;
     machine->is_unthrottled = true;
     machine->limit_state = MACHINE_UNLIMITED;
+    free(TAKE_PTR(machine->limit_fault));
     machine->start_pipe = TAKE_FD(spawned_take->start_pipe);
     int rc = watch_process(machine, instance_id, spawned_take->pid, spawned_take->start_ticks, err);
     if (rc < 0) {

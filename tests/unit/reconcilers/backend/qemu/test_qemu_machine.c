@@ -303,6 +303,23 @@ static void it_can_start_again_after_a_death(void **state)
     assert_int_equal(observe(f).run_state, RUN_STATE_RUNNING);
 }
 
+/* No test is in a control group of its own: they cannot be set here. */
+static void limits_that_could_not_be_set_are_not_told_of_a_machine_without(void **state)
+{
+    struct fixture *f = *state;
+    f->spec->cpu_limit_milli = 500;
+    start_and_boot(f);
+    assert_non_null(observe(f).limit_fault);
+    assert_false(observe(f).is_limited);
+    assert_int_equal(kill(f->status->instance.pid, SIGKILL), 0);
+    expect_death(f, SIGKILL);
+    f->status->instance.pid = 0;
+    f->spec->cpu_limit_milli = 0;
+    start_and_boot(f);
+    assert_null(observe(f).limit_fault);
+    assert_false(observe(f).is_limited);
+}
+
 static void a_qemu_that_hangs_is_silent_and_speaks_again(void **state)
 {
     struct fixture *f = *state;
@@ -499,6 +516,7 @@ int main(void)
         TEST(sigterm_ends_it_with_status_0),
         TEST(its_death_is_told_with_its_status),
         TEST(it_can_start_again_after_a_death),
+        TEST(limits_that_could_not_be_set_are_not_told_of_a_machine_without),
         TEST(a_qemu_that_hangs_is_silent_and_speaks_again),
         TEST(the_user_has_a_qmp_socket_of_their_own),
         TEST(a_guest_whose_memory_was_sent_away_is_not_a_paused_one),
