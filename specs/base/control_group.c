@@ -132,6 +132,18 @@ static bool is_delegated(const char *dir)
     return is || is_users_unit(dir);
 }
 
+/* A manager of a user can give its units only what the system's gave it: before systemd 252 not the
+ * controller cpu. */
+static const char *help_with_delegation(const char *dir)
+{
+    const char *name = strstr(dir, "/user@");
+    cleanup_free char *manager =
+        name ? mem_strndup(dir, (size_t)(name - dir) + 1 + strcspn(name + 1, "/")) : NULL;
+    return manager && missing_controller(manager, "cgroup.controllers")
+               ? "as root, give user@.service: Delegate=cpu memory pids; then reboot"
+               : "give the unit: Delegate=cpu memory";
+}
+
 static int refuse_group(struct error *err, const char *cause, const char *what, const char *help)
 {
     (void)error_set(err, ERR_BACKEND_UNAVAILABLE, "%s%s", cause, what);
@@ -168,7 +180,7 @@ char *control_group_find(const char *proc, pid_t pid, struct error *err)
                            : "systemctl --user enable --now vmctld");
     } else if (missing) {
         (void)refuse_group(
-            err, "vmctld's unit does not control ", missing, "give the unit: Delegate=cpu memory");
+            err, "vmctld's unit does not control ", missing, help_with_delegation(path));
     } else {
         return path;
     }

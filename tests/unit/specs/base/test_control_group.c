@@ -173,6 +173,24 @@ static void a_users_unit_is_known_by_its_name(void **state)
     expect_none(host, "vmctld's unit does not control cpu");
 }
 
+static void who_has_to_delegate_is_told(void **state)
+{
+    const struct host *host = *state;
+    cleanup_free char *manager = fs_join(host->mount, "user.slice/user@7.service");
+    cleanup_free char *unit = fs_join(manager, "app.slice/vmctld.service");
+    struct error err = {.code = ERR_NONE};
+    make_group(unit, "memory pids");
+    make_group(manager, "cpu memory pids");
+    be_in(host, "user.slice/user@7.service/app.slice/vmctld.service");
+    assert_null(control_group_find(host->proc, 0, &err));
+    assert_string_equal(error_help_text(&err), "give the unit: Delegate=cpu memory");
+    put(manager, "cgroup.controllers", "memory pids");
+    error_clear(&err);
+    assert_null(control_group_find(host->proc, 0, &err));
+    assert_string_equal(error_help_text(&err),
+        "as root, give user@.service: Delegate=cpu memory pids; then reboot");
+}
+
 /* ---- limits ---- */
 
 static int limit(const struct host *host, struct group_limits limits)
@@ -272,6 +290,7 @@ int main(void)
         TEST(the_units_group_is_found_from_it_and_from_below),
         TEST(what_no_service_manager_gave_is_left_alone),
         TEST(a_users_unit_is_known_by_its_name),
+        TEST(who_has_to_delegate_is_told),
         TEST(what_the_host_lacks_is_told),
         TEST(the_group_is_made_and_has_the_numbers),
         TEST(what_the_kernel_refuses_is_an_error),
