@@ -201,8 +201,11 @@ static void on_read(void *context, const struct engine_rows *rows, const struct 
         return;
     }
     const char *const prefixes[] = {member->prefix};
+    /* From the revision that was read, whose events are known, not from the next: if that is a
+     * deletion and is compacted meanwhile, etcd before 3.4.36 and 3.5.18 forgets it without ending
+     * the watch (etcd#19179). A watch of an earlier revision is ended, and all is read again. */
     const struct engine_watch watch = {
-        .prefixes = prefixes, .n_prefixes = 1, .revision = rows->revision + 1};
+        .prefixes = prefixes, .n_prefixes = 1, .revision = rows->revision};
     link_state_heard(messenger->link, rows->revision);
     read_all_free(TAKE_PTR(messenger->read));
     messenger->watch =

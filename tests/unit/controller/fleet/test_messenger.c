@@ -450,6 +450,28 @@ static void compaction_is_not_noticed(void **state)
     assert_string_equal(json_text(name, "node"), "a");
 }
 
+/* etcd#19179: a watch from the next revision would miss it, and nothing would say so. */
+static void what_is_deleted_and_compacted_before_the_watch_begins_is_seen(void **state)
+{
+    struct world *world = *state;
+    struct world_node *a = &world->nodes[0];
+    for (int after_ms = 0; after_ms <= 1000; after_ms += 50) {
+        engine_fake_put(world->fake, FLEET_ROOT "home/st/z/gone", "{}");
+        advance(world, 20);
+        world_kill(a);
+        engine_fake_delay(a->engine, 100);
+        world_start(a);
+        loop_fake_advance(world->loop, after_ms);
+        engine_fake_delete(world->fake, FLEET_ROOT "home/st/z/gone", false);
+        engine_fake_compact(world->fake, engine_fake_revision(world->fake));
+        advance(world, 20);
+        cleanup_json json_t *row = world_row(a, "st/z/gone");
+        if (row) {
+            fail_msg("deleted after %d ms, and still there", after_ms);
+        }
+    }
+}
+
 /* More than an answer holds: read page by page, and as of one revision. */
 static void a_large_fleet_is_read_in_pages(void **state)
 {
@@ -504,6 +526,7 @@ int main(void)
         IN_WORLD(a_request_whose_answer_is_lost_is_found_done),
         IN_WORLD(a_lease_that_ends_by_mistake_is_taken_again),
         IN_WORLD(compaction_is_not_noticed),
+        IN_WORLD(what_is_deleted_and_compacted_before_the_watch_begins_is_seen),
         IN_WORLD(a_large_fleet_is_read_in_pages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
