@@ -154,7 +154,7 @@ struct engine_event {
 struct engine_watch {
     const char *const *prefixes;
     size_t n_prefixes; /* disjoint: an event is reported once for each it matches */
-    int64_t revision;  /* the first whose events are reported: that of a read, + 1 */
+    int64_t revision;  /* the first whose events are reported */
 };
 
 /*

@@ -18,6 +18,7 @@ struct mirror {
     struct store *store;
     char *prefix;
     struct name_map rows;
+    int64_t shown; /* the revision up to which all was read, or shown by the watch */
 };
 
 struct mirror *mirror_new(struct store *store, const char *prefix)
@@ -218,6 +219,7 @@ int mirror_replace(
 {
     cleanup_json json_t *stored = NULL;
     rows_clear(&mirror->rows);
+    mirror->shown = rows->revision;
     for (size_t i = 0; i < rows->n; i++) {
         const char *row = row_of(mirror, rows->rows[i].key);
         if (row) {
@@ -258,6 +260,8 @@ int mirror_update(struct mirror *mirror, const struct engine_event *events, size
     struct store_batch *batch = store_batch_new();
     for (size_t i = 0; i < n; i++) {
         const char *row = row_of(mirror, events[i].row.key);
+        int64_t revision = events[i].row.mod_revision;
+        mirror->shown = revision > mirror->shown ? revision : mirror->shown;
         if (!row || !take_event(mirror, &events[i], row)) {
             continue;
         }
@@ -276,9 +280,8 @@ int mirror_update(struct mirror *mirror, const struct engine_event *events, size
 
 void mirror_note(struct mirror *mirror, const char *row, const char *text, int64_t revision)
 {
-    const struct mirror_row *known = mirror_get(mirror, row);
-    if (known && known->mod_revision >= revision) {
-        return; /* the watch was faster, or all was read again since */
+    if (revision <= mirror->shown) {
+        return; /* the watch was faster, also with what came of the row since */
     }
     if (text) {
         set_row(&mirror->rows, row, text, revision);
