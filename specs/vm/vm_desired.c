@@ -2,6 +2,9 @@
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/backend_traits.h"
 
+#include <string.h>
+
+#include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fields.h"
 #include "specs/base/mem.h"
@@ -124,6 +127,29 @@ void vm_desired_drop_requests(struct vm_desired *desired)
 
 DEFINE_RECORD(vm_desired, &vm_desired_fields)
 
+/* They become names of files and of control groups, and other users of a fleet's etcd may have
+ * written them. */
+static bool is_id(const char *text)
+{
+    size_t n = strspn(text, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_");
+    return !text[n];
+}
+
+static int check_ids(const struct vm_desired *desired, struct error *err)
+{
+    const char *const ids[] = {desired->uid, desired->restart_token, desired->recreate_token,
+        desired->provision_token, desired->snapshot.token, desired->fleet.moved};
+    const char *volume = desired->snapshot.volume;
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+        if (!is_id(ids[i])) {
+            return error_set(err, ERR_STORE, "'%s' is not an id", ids[i]);
+        }
+    }
+    return !volume[0] || volume_name_is_valid(volume)
+               ? 0
+               : error_set(err, ERR_STORE, "'%s' is not the name of a volume", volume);
+}
+
 struct vm_desired *vm_desired_read(struct bytes json, struct error *err)
 {
     struct bytes spec = {.n = 0};
@@ -135,6 +161,7 @@ struct vm_desired *vm_desired_read(struct bytes json, struct error *err)
     if (desired->spec && !desired->uid[0]) { /* without it, its successor would look the same */
         rc = error_set(err, ERR_STORE, "uid is empty");
     }
+    rc = rc == 0 && desired->spec ? check_ids(desired, err) : rc;
     if (rc < 0 || !desired->spec) {
         error_wrap(err, "a desired record");
         vm_desired_free(desired);

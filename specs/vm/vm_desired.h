@@ -116,9 +116,8 @@ struct vm_desired *vm_desired_copy(const struct vm_desired *desired);
 bool vm_desired_equal(const struct vm_desired *a, const struct vm_desired *b);
 
 json_t *vm_desired_to_json(const struct vm_desired *desired); /* caller owns */
-/* NULL and ERR_STORE without a valid spec, uid or power: the desired state of a VM is never
- * guessed.
- */
+/* NULL and ERR_STORE without a valid spec, uid or power, or with a token that cannot be part of a
+ * file's name: the desired state of a VM is never guessed. */
 struct vm_desired *vm_desired_read(struct bytes json, struct error *err);
 
 extern const struct enum_names power_words;

@@ -131,6 +131,21 @@ static void what_a_vm_is_meant_to_be_is_never_guessed(void **state)
     expect_refusal("spec", json_string("web"));
 }
 
+/* Files and control groups are named by them. */
+static void an_id_leads_to_no_other_place(void **state)
+{
+    static const char *const keys[] = {"uid", "restartToken", "recreateToken", "provisionToken"};
+    (void)state;
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        expect_refusal(keys[i], json_string("../../db/overlay"));
+        expect_refusal(keys[i], json_string(".."));
+    }
+    expect_refusal("snapshot",
+        json_pack("{s:s, s:s, s:s}", "token", "../../db/x", "verb", "create", "name", "one"));
+    expect_refusal("snapshot", json_pack("{s:s, s:s, s:s, s:s}", "token", "1", "verb", "create",
+                                   "name", "one", "volume", ".."));
+}
+
 static void unknown_keys_and_missing_extras_are_fine(void **state)
 {
     (void)state;
@@ -159,6 +174,7 @@ int main(void)
         cmocka_unit_test(a_filled_record_survives_json),
         cmocka_unit_test(a_copy_shares_nothing),
         cmocka_unit_test(what_a_vm_is_meant_to_be_is_never_guessed),
+        cmocka_unit_test(an_id_leads_to_no_other_place),
         cmocka_unit_test(unknown_keys_and_missing_extras_are_fine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
