@@ -412,7 +412,7 @@ static int check_cancel(const struct move_plan *plan, struct error *err)
                : error_set(err, ERR_VM_INVALID_STATE, "vm '%s' does not move", plan->move.name);
 }
 
-/* Its node would set the disk aside, and remove it once that was long enough ago. */
+/* Its node would set the disk aside, and the VM have another one, or none. */
 static int check_protected(const struct move_plan *plan, struct error *err)
 {
     const char *name = plan->move.name, *source = plan->vm->source;

@@ -94,6 +94,7 @@ static void plan_recreation(const struct member *member, struct move_plan *plan)
     free(TAKE_PTR(next->fleet.move_to));
     next->fleet.starts_after = false;
     memcpy(next->fleet.moved, plan->token, TEXT_ID_SIZE);
+    vm_desired_drop_requests(next); /* of another disk: all steps are run on this one */
     fields_free(&vm_origin_fields, TAKE_PTR(next->origin));
     next->n_origins = 0;
     next->is_saved = false; /* its memory stays where it is */

@@ -76,6 +76,21 @@ static void what_was_requested_before_is_not_done_once_more(void **state)
     assert_false(record.desired->erases_at_once);
 }
 
+/* "From step 3 on" was said of a disk that had the first two. */
+static void nor_on_the_disk_of_a_vm_that_is_made_again(void **state)
+{
+    struct world *world = *state;
+    change_row(world, "provisionToken", json_string(TOKEN));
+    change_row(world, "provisionFrom", json_integer(3));
+    move_lose(world, &world->nodes[1]);
+    free(move_ask_recreate(world, "c", true));
+    move_advance(world, 5);
+    cleanup_with(vm_record_clear) struct vm_record record = world_record(&world->nodes[2], "web");
+    assert_non_null(record.desired);
+    assert_string_equal(record.desired->provision_token, "");
+    assert_int_equal(record.desired->provision_from, 0);
+}
+
 static void forget_all(struct world_node *node)
 {
     struct error err = {.code = ERR_NONE};
@@ -296,6 +311,7 @@ int main(void)
 #define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, move_set_up, move_tear_down)
     const struct CMUnitTest tests[] = {
         IN_WORLD(what_was_requested_before_is_not_done_once_more),
+        IN_WORLD(nor_on_the_disk_of_a_vm_that_is_made_again),
         IN_WORLD(nor_where_its_record_was_lost),
         IN_WORLD(no_record_of_etcd_ends_it_at_once),
         IN_WORLD(an_earlier_life_ends_where_the_name_says_so),
