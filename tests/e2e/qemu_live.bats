@@ -121,6 +121,24 @@ limits() { qmp query-block | jq -c '[.[] | select(.inserted.ro == false).inserte
     is_unchanged
 }
 
+# What the kernel makes of them where vmctld is a unit: the slow suite "shutdown".
+@test "limits that this host cannot enforce are reported, changed and removed while the VM runs" {
+    remember
+    change '^    disk 1$' '    disk 1; cpu-limit 0.9'
+    vmctl -q up
+    [ "$(reason Limited)" = LimitsNotEnforced ] || skip "vmctld is a unit of systemd's here"
+    local controller
+    controller=$(controller_pid)
+    change 'cpu-limit 0.9' 'cpu-limit 0.8; memory-limit 700'
+    vmctl -q up
+    [ "$(reason Limited)" = LimitsNotEnforced ]
+    change '; cpu-limit .*' ''
+    vmctl -q up
+    [ -z "$(reason Limited)" ]
+    [ "$(controller_pid)" = "$controller" ]
+    is_unchanged
+}
+
 @test "kill -9 of vmctld while memory is added: added once" {
     local i
     remember

@@ -139,6 +139,7 @@ static void machine_close(struct machine *machine)
     free(machine->last_output);
     machine_sweep_limits(machine);
     free(machine->limit_fault);
+    free(machine->told_fault);
     free(machine);
 }
 
@@ -308,7 +309,9 @@ static void observe_alive(
         machine_limit(machine, spec, env->uid, instance->pid);
     }
     ret->is_limited = machine->limit_state == MACHINE_LIMITED && !machine->limit_fault;
-    ret->limit_fault = machine->limit_fault;
+    free(machine->told_fault);
+    machine->told_fault = mem_strdup(machine->limit_fault);
+    ret->limit_fault = machine->told_fault;
     bool is_searched = spec && spec->network.mode == NETWORK_TAP && !env->status->was_reached;
     agent_watch_find_address(machine->agent, is_searched ? env->status->mac : NULL);
     ret->lost_share = share_watch_lost(machine->shares);

@@ -46,6 +46,7 @@ struct machine {
     enum machine_limit_state limit_state;
     bool has_group;      /* … in a control group, which may be left of it */
     char *limit_fault;   /* why the limits are not enforced; NULL: they are */
+    char *told_fault;    /* the same in the facts of a pass, which may set limits */
     bool is_unthrottled; /* none of its disks has an `io-limit`, as this controller knows */
     bool is_output_read; /* last_output is set from the end of qemu.log */
     char *last_output;
