@@ -20,6 +20,9 @@ struct typing;
 /* A descriptor that the loop watches for us. */
 struct watch {
     int (*on_ready)(struct server *server, struct watch *watch); /* -1: it is closed */
+    /* Without libev it is closed once its other end has hung up, whatever is still to be read.
+     * NULL: nothing is to be done. */
+    void (*on_lost)(struct server *server, struct watch *watch);
     struct lws *wsi;
 };
 
@@ -91,9 +94,9 @@ void action_forget(struct exchange *exchange);
 enum { VIEWER_PIECE = 16 << 10 };
 
 struct viewer {
-    struct lws *wsi; /* NULL: it is not established yet, or has ended */
-    struct watch watch;
-    int fd; /* closed by libwebsockets */
+    struct lws *wsi;    /* NULL: it is not established yet, or has ended */
+    struct watch watch; /* of a copy of `fd` */
+    int fd;             /* -1: not connected */
     bool is_let_in, has_ended;
     size_t n_piece; /* of `piece`, on its way to the browser */
     char vm_name[VM_FULL_NAME_MAX + 1];

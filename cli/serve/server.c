@@ -121,7 +121,19 @@ static int on_raw(
     if (reason == LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION) {
         return -1; /* a WebSocket may name every protocol */
     }
-    return reason == LWS_CALLBACK_RAW_RX_FILE && watch ? watch->on_ready(server_of(wsi), watch) : 0;
+    if (reason == LWS_CALLBACK_RAW_CLOSE_FILE && watch) {
+        watch->wsi = NULL;
+        if (watch->on_lost) {
+            watch->on_lost(server_of(wsi), watch);
+        }
+        return 0;
+    }
+    int rc =
+        reason == LWS_CALLBACK_RAW_RX_FILE && watch ? watch->on_ready(server_of(wsi), watch) : 0;
+    if (rc < 0) { /* whose it was may be gone */
+        lws_set_opaque_user_data(wsi, NULL);
+    }
+    return rc;
 }
 
 /* ---- starting ---- */

@@ -68,6 +68,11 @@ static int on_guest(struct server *server, struct watch *watch)
     return -1;
 }
 
+static void on_hangup(struct server *server, struct watch *watch)
+{
+    typing_free(server, lws_container_of(watch, struct typing, watch));
+}
+
 static void write_pending(struct typing *typing)
 {
     ssize_t n = typing->pending.len > 0
@@ -100,7 +105,7 @@ static struct typing *typing_open(struct server *server, const char *vm_name, st
         return NULL;
     }
     struct typing *typing = mem_new(struct typing);
-    *typing = (struct typing){.watch.on_ready = on_guest,
+    *typing = (struct typing){.watch = {.on_ready = on_guest, .on_lost = on_hangup},
         .console = console,
         .vm_name = mem_strdup(vm_name),
         .pending = BUF_INIT(PENDING_MAX),

@@ -2,6 +2,7 @@
 #include "cli/serve/exchange.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -72,6 +73,14 @@ static int end_with(struct viewer *viewer, const char *reason)
     return -1;
 }
 
+static void read_piece(struct viewer *viewer)
+{
+    ssize_t n = read(viewer->fd, viewer->piece + LWS_PRE, VIEWER_PIECE);
+    bool is_later = n < 0 && (errno == EAGAIN || errno == EINTR);
+    viewer->n_piece = n > 0 ? (size_t)n : 0;
+    viewer->has_ended = n <= 0 && !is_later;
+}
+
 /* It is read only while nothing of it is on its way to the browser. */
 static int on_screen(struct server *server, struct watch *watch)
 {
@@ -80,20 +89,25 @@ static int on_screen(struct server *server, struct watch *watch)
     if (viewer->n_piece > 0) {
         return 0;
     }
-    ssize_t n = read(viewer->fd, viewer->piece + LWS_PRE, VIEWER_PIECE);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-        return 0;
-    }
-    if (n <= 0) {
+    read_piece(viewer);
+    if (viewer->has_ended) {
         viewer->watch.wsi = NULL;
-        viewer->has_ended = true;
         (void)lws_callback_on_writable(viewer->wsi);
         return -1;
     }
-    viewer->n_piece = (size_t)n;
-    (void)lws_rx_flow_control(viewer->watch.wsi, 0);
-    (void)lws_callback_on_writable(viewer->wsi);
+    if (viewer->n_piece > 0) {
+        (void)lws_rx_flow_control(viewer->watch.wsi, 0);
+        (void)lws_callback_on_writable(viewer->wsi);
+    }
     return 0;
+}
+
+/* What it has said before is still to be read, by viewer_send(). */
+static void on_hangup(struct server *server, struct watch *watch)
+{
+    struct viewer *viewer = lws_container_of(watch, struct viewer, watch);
+    (void)server;
+    (void)lws_callback_on_writable(viewer->wsi);
 }
 
 static int open_screen(struct server *server, struct viewer *viewer)
@@ -103,8 +117,11 @@ static int open_screen(struct server *server, struct viewer *viewer)
     if (fs_connect_unix(path, &viewer->fd, &err) < 0) {
         return end_with(viewer, "the VM does not run: it has no screen");
     }
-    viewer->watch.on_ready = on_screen;
-    return watch_open(server, &viewer->watch, viewer->fd) ? 0 : end_with(viewer, "out of memory");
+    viewer->watch = (struct watch){.on_ready = on_screen, .on_lost = on_hangup};
+    int fd = fcntl(viewer->fd, F_DUPFD_CLOEXEC, 0);
+    return fd >= 0 && watch_open(server, &viewer->watch, fd)
+               ? 0
+               : end_with(viewer, "the screen cannot be watched");
 }
 
 /* ---- messages ---- */
@@ -130,7 +147,7 @@ static int viewer_take(struct server *server, struct viewer *viewer, const char 
         return take_credential(server, viewer, bytes, n);
     }
     if (!viewer->watch.wsi) {
-        return -1;
+        return 0; /* nobody takes it any more, and viewer_send() ends it */
     }
     return write(viewer->fd, bytes, n) == (ssize_t)n
                ? 0
@@ -139,6 +156,10 @@ static int viewer_take(struct server *server, struct viewer *viewer, const char 
 
 static int viewer_send(struct viewer *viewer)
 {
+    if (viewer->n_piece == 0 && viewer->is_let_in && !viewer->watch.wsi && !viewer->has_ended) {
+        read_piece(viewer);
+        viewer->has_ended |= viewer->n_piece == 0;
+    }
     size_t n = viewer->n_piece;
     if (n == 0) {
         return viewer->has_ended ? end_with(viewer, "the VM has ended the connection") : 0;
@@ -149,8 +170,9 @@ static int viewer_send(struct viewer *viewer)
     }
     if (viewer->watch.wsi) {
         (void)lws_rx_flow_control(viewer->watch.wsi, 1);
+        return 0;
     }
-    return viewer->has_ended ? lws_callback_on_writable(viewer->wsi) : 0;
+    return lws_callback_on_writable(viewer->wsi) < 0 ? -1 : 0;
 }
 
 static void viewer_end(struct server *server, struct viewer *viewer)
@@ -159,6 +181,10 @@ static void viewer_end(struct server *server, struct viewer *viewer)
         lws_set_opaque_user_data(viewer->watch.wsi, NULL);
         lws_set_timeout(viewer->watch.wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
         viewer->watch.wsi = NULL;
+    }
+    if (viewer->fd >= 0) {
+        (void)close(viewer->fd);
+        viewer->fd = -1;
     }
     server->n_viewers -= viewer->wsi != NULL;
     viewer->wsi = NULL;
@@ -173,6 +199,7 @@ int viewer_callback(
         return viewer ? viewer_let_in(wsi, viewer) : -1;
     case LWS_CALLBACK_ESTABLISHED:
         viewer->wsi = wsi;
+        viewer->fd = -1;
         server_of(wsi)->n_viewers++;
         lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, ENTRY_S);
         return 0;

@@ -351,6 +351,39 @@ view() { python3 "$BATS_TEST_DIRNAME/../support/websocket_client.py" "${url#http
     [ "$(view --token "$token" --say seen --times 600 | sort | uniq -c | tr -s ' ')" = " 600 seen" ]
 }
 
+# says_and_ends: what a QEMU does that is killed while its screen is drawn
+says_and_ends() {
+    python3 -c 'import socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+server.listen()
+while True:
+    viewer = server.accept()[0]
+    viewer.sendall(b"x" * 150000)
+    viewer.close()' "$data/vms/web/vnc.sock" 3>&- &
+    servers+=($!)
+    await test -S "$data/vms/web/vnc.sock"
+}
+
+@test "serve: all that a screen said before its VM ended is sent, with libev and without" {
+    vmfile web
+    vmctl up -q
+    mkdir -p "$data/vms/web"
+    says_and_ends
+    serve --allow-changes --listen 127.0.0.1:0
+    local all="150000 bytes, 1000 the VM has ended the connection"
+    [ "$(view --token "$(<"$data/serve.token")" --count --times 5 | sort -u)" = "$all" ]
+    kill "$server"
+    # As where its plugin for libev is not installed: it is asked for first.
+    printf '%s\n' '#define _GNU_SOURCE' '#include <dlfcn.h>' 'void *lws_create_context(const void *info) { static int n;' \
+        'void *(*real)(const void *) = dlsym(RTLD_NEXT, "lws_create_context"); return n++ ? real(info) : 0; }' >"$work/poll.c"
+    cc -shared -fPIC -o "$work/poll.so" "$work/poll.c" -ldl || skip "no compiler"
+    export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0
+    LD_PRELOAD=$work/poll.so serve --allow-changes --listen 127.0.0.1:0
+    [ "$(view --token "$(<"$data/serve.token")" --count --times 5 | sort -u)" = "$all" ]
+    kill -0 "$server"
+}
+
 @test "serve: of the packages of the page only scripts and style sheets are sent" {
     serve
     [ -e /usr/share/novnc/core/rfb.js ] || skip "no novnc"

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MPL-2.0
 """A WebSocket (RFC 6455) to the screen that vmctl-serve shows, for tests.
 
-websocket_client.py HOST:PORT [--token TOKEN] [--say TEXT] [--origin O] [--host H] [--protocol P] [--path PATH] [--times N]
+websocket_client.py HOST:PORT [--token TOKEN] [--say TEXT] [--origin O] [--host H] [--protocol P] [--path PATH] [--times N] [--count]
 
-Prints "refused"; or what comes until it is as long as TEXT, which is sent; or how the server closes it.
+Prints "refused"; or what comes until it is as long as TEXT, which is sent; or how the server closes it, with --count and how much came before.
 """
 import argparse
 import base64
@@ -53,7 +53,8 @@ def view(options):
     while True:
         kind, payload = receive(stream)
         if kind == CLOSE:
-            return "%d %s" % (struct.unpack("!H", payload[:2])[0], payload[2:].decode()) if payload else "ended"
+            said_first = "%d bytes, " % len(said) if options.count else ""
+            return said_first + ("%d %s" % (struct.unpack("!H", payload[:2])[0], payload[2:].decode()) if payload else "ended")
         said += payload
         if options.say and len(said) >= len(options.say):
             s.close()
@@ -67,6 +68,7 @@ for name in ("token", "say", "origin", "host"):
 parser.add_argument("--protocol", default="binary")
 parser.add_argument("--path", default="/v1/vms/web/vnc")
 parser.add_argument("--times", type=int, default=1)
+parser.add_argument("--count", action="store_true")
 options = parser.parse_args()
 for _ in range(options.times):
     print(view(options))
