@@ -29,6 +29,8 @@ struct link_state {
     char *message;
     int64_t since_ms;
     int64_t revision; /* the highest that was seen of this fleet */
+    int64_t restored; /* a lower one that etcd had later; 0: none. It stays, whatever is written
+                       * to that etcd since, until the user accepts it */
 };
 
 struct link_state *link_state_new(struct member *member)
@@ -42,6 +44,7 @@ struct link_state *link_state_new(struct member *member)
     }
     if (text_eq(json_text(stored, "uid"), member->config->uid)) {
         link->revision = json_int(stored, "revision", 0);
+        link->restored = json_int(stored, "restored", 0);
     }
     return link;
 }
@@ -66,6 +69,9 @@ static void write_link(struct link_state *link, const struct error *cause)
     json_put_text(json, "message", link->message);
     json_put_text(json, "help", cause && cause->help[0] ? cause->help : NULL);
     json_put_int(json, "revision", link->revision);
+    if (link->restored) {
+        json_put_int(json, "restored", link->restored);
+    }
     json_put_text(json, "uid", member->config->uid);
     store_batch_put_json(batch, STORE_FLEET, LINK_ROW, json);
     if (store_commit(member->store, batch, &err) < 0) {
@@ -124,11 +130,11 @@ void link_state_heard(struct link_state *link, int64_t revision)
     touch_contact(link->member);
 }
 
-static int refuse_older(const struct link_state *link, int64_t revision, struct error *err)
+static int refuse_restored(const struct link_state *link, struct error *err)
 {
     (void)error_set(err, ERR_FLEET_FROZEN,
         "etcd is older than what was seen of it: revision %lld, not %lld; it was restored",
-        (long long)revision, (long long)link->revision);
+        (long long)link->restored, (long long)link->revision);
     return error_help(
         err, "if that is meant, accept it on each node: vmctl fleet resume --accept etcd");
 }
@@ -152,5 +158,8 @@ int link_state_check(struct link_state *link, const struct engine_rows *rows, st
         return error_set(err, ERR_FLEET_FROZEN,
             "etcd has another fleet of the name '%s' than the one that was joined", config->fleet);
     }
-    return rows->revision < link->revision ? refuse_older(link, rows->revision, err) : 0;
+    if (!link->restored && rows->revision < link->revision) {
+        link->restored = rows->revision;
+    }
+    return link->restored ? refuse_restored(link, err) : 0;
 }

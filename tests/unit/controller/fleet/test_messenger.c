@@ -278,6 +278,12 @@ static void nothing_is_done_on_the_word_of_an_etcd_that_was_restored(void **stat
     advance(world, 60);
     assert_true(world_link_is(b, "frozen"));
     assert_true(world_has(b, "web"));
+    for (int i = 0; i < 100; i++) { /* nor once others have written more than it had */
+        engine_fake_put(world->fake, FLEET_ROOT "home/st/z/other", "{}");
+    }
+    advance(world, 60);
+    assert_true(world_link_is(b, "frozen"));
+    assert_true(world_has(b, "web"));
     world_kill(b); /* nor by the next messenger */
     world_start(b);
     advance(world, 60);
