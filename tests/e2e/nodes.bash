@@ -35,9 +35,12 @@ END
 
 nodes_teardown() {
     [ -n "${work:-}" ] || return 0
-    local node pid
+    local node pid pidfile
     for node in b c; do
         [ ! -d "$work/$node" ] || at "$node" vmctl controller stop >/dev/null 2>&1 || true
+        for pidfile in "$work/$node"/data/vmctl/vms/*/pidfile; do # of a guest that is there in the end
+            [ ! -s "$pidfile" ] || kill -9 "$(cat "$pidfile")" 2>/dev/null || true
+        done
         pid=$(cat "$work/$node/pid" 2>/dev/null) || continue
         kill "$pid" 2>/dev/null || true
     done
