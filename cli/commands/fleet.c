@@ -214,23 +214,33 @@ static int refuse_other(struct cli *cli, const struct fleet_config *config, stru
     return rc;
 }
 
+struct link_wait {
+    struct cli *cli;
+    const char *node; /* this host */
+};
+
+/* Up, with this host among the nodes that are heard of: what is placed next may go to it. */
 static int check_link(void *context, bool *ret_is_done, struct error *err)
 {
-    struct cli *cli = context;
-    cleanup_json json_t *link = NULL;
-    int rc = store_get_json(cli->store, STORE_FLEET, "link", &link, err);
+    const struct link_wait *wait = context;
+    struct store *store = wait->cli->store;
+    cleanup_json json_t *link = NULL, *alive = NULL;
+    cleanup_free char *row = fleet_row(FLEET_KIND_ALIVE, wait->node, NULL);
+    int rc = store_get_json(store, STORE_FLEET, "link", &link, err);
+    rc = rc < 0 ? rc : store_get_json(store, STORE_FLEET, row, &alive, err);
     if (text_eq(json_text(link, "state"), "frozen")) {
         (void)error_set(err, ERR_FLEET_FROZEN, "%s", json_text(link, "message"));
         return error_help(err, "to take the settings back: vmctl fleet leave");
     }
-    *ret_is_done = rc == 0 && text_eq(json_text(link, "state"), "up");
+    *ret_is_done = rc == 0 && alive && text_eq(json_text(link, "state"), "up");
     return rc;
 }
 
 static int give_up(void *context, struct error *err)
 {
+    const struct link_wait *wait = context;
     (void)err;
-    cli_note(context, "etcd does not answer the messenger yet; see: vmctl fleet status");
+    cli_note(wait->cli, "etcd does not answer the messenger yet; see: vmctl fleet status");
     return 0;
 }
 
@@ -241,15 +251,16 @@ static int await_link(
 {
     bool is_up = false;
     enum { LINK_MS = 10 * 1000 };
+    struct link_wait wait = {cli, config->node};
     struct wait_loop loop = {.cli = cli,
         .needs_controller = true,
         .check = check_link,
         .time_out = give_up,
-        .context = cli};
+        .context = &wait};
     wait_loop_open(&loop, LINK_MS);
     int rc = wait_loop_run(&loop, err);
     wait_loop_close(&loop);
-    rc = rc == 0 ? check_link(cli, &is_up, err) : rc;
+    rc = rc == 0 ? check_link(&wait, &is_up, err) : rc;
     return rc == 0 && is_up && releases ? fleet_release_vms(cli, config->node, err) : rc;
 }
 
