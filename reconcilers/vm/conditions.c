@@ -450,8 +450,8 @@ PREDICATE(is_being_applied, is_apply_pending(pass) && !has_applying_failed(pass)
 PREDICATE(is_guest_growing, pass->situation.is_growth_due && !pass->patch->status->growth.refusal)
 MESSAGE(growing_message, mem_strdup("the guest is being made to use the added resources"))
 PREDICATE(has_not_grown, pass->situation.is_alive && pass->patch->status->growth.refusal)
-MESSAGE(
-    not_grown_message, mem_printf("but not in the guest: %s", pass->patch->status->growth.refusal))
+MESSAGE(not_grown_message, mem_printf("the guest does not use all of the added resources: %s",
+                               pass->patch->status->growth.refusal))
 PREDICATE(
     needs_recreate, pass->media.is_outdated || diff_of(pass)->strongest == DISPOSITION_RECREATE)
 PREDICATE(needs_restart, diff_of(pass)->strongest == DISPOSITION_RESTART)

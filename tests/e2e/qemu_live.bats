@@ -189,7 +189,7 @@ limits() { qmp query-block | jq -c '[.[] | select(.inserted.ro == false).inserte
     [ "$(vmctl ssh live -- cat /sys/block/vda/size)" -eq $((2 << 21)) ]
     # what this guest has no program for is reported, and holds nothing up
     event "the guest does not use all of the added resources: the partition of / is not grown: growpart is not installed"
-    vmctl describe live | grep -q "^ *Synced *True .*but in the guest: the partition of / is not grown"
+    vmctl describe live | grep -q "^ *Synced *True .*the guest does not use all of the added resources: the partition of / is not grown"
     socat -T 5 - TCP:127.0.0.1:18085 </dev/null | grep -q SSH-
 }
 

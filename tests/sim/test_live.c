@@ -187,7 +187,7 @@ static void what_the_guest_does_not_use_is_reported_and_tried_again(void **state
     assert_int_equal(sim_count_events(sim, "web", REASON_GUEST_NOT_GROWN), 1);
     struct vm_record record = sim_record(sim, "web");
     assert_string_equal(record.status->conditions[CONDITION_SYNCED].message,
-        "but not in the guest: noop: it stays as it is");
+        "the guest does not use all of the added resources: noop: it stays as it is");
     vm_record_clear(&record);
     sim_script(sim, "web", NULL);
     sim_wait(sim, "web", does_guest_use_all, HOUR_MS);
