@@ -323,7 +323,7 @@ END
     fails 2 vmctl ssh -A b/web
     says "--forward-agent works on this host only, and the VM is on node 'b'" "ssh -t ssh://"
     fails 2 vmctl --node b ssh -NL 8080:localhost:80 web
-    says "--local-forward is about this host"
+    says "--local-forward works on this host only"
 }
 
 @test "vmctl killed amid, and once more: the same VMs" {

@@ -46,10 +46,10 @@ installed() {
         while read -r line; do
             [ -x "${line%% *}" ] || { echo "$unit: no ${line%% *}"; return 1; }
             count=$((count + 1))
-        done < <(sed -n 's/^Exec[A-Za-z]*=//p' "$unit")
+        done < <(sed -n 's/^Exec[A-Za-z]*=-\?//p' "$unit")
     done
-    local expected=8
-    if command -v vmctl-serve >/dev/null; then expected=9; fi
+    local expected=10
+    if command -v vmctl-serve >/dev/null; then expected=11; fi
     [ "$count" -eq "$expected" ]
 }
 

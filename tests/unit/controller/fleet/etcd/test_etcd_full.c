@@ -24,9 +24,9 @@ static void a_full_store_says_so(void **state)
     cleanup_free char *value = mem_calloc(1, SIZE);
     struct engine_write write = {ENGINE_PUT, "big", {value, SIZE}, 0};
     struct engine_txn txn = {.writes = &write, .n_writes = 1};
-    unsigned n = 0;
-    while (outcome_on(f, f->engine, &txn) == ENGINE_SUCCEEDED && n < 20) {
-        n++;
+    /* It looks at its size when it has written it, ten times a second. */
+    enum { MOST = 500 };
+    for (unsigned n = 0; n < MOST && outcome_on(f, f->engine, &txn) == ENGINE_SUCCEEDED; n++) {
     }
     assert_int_equal(f->err.code, ERR_FLEET_FULL);
     struct engine_status status = {0};
