@@ -40,8 +40,9 @@ enum {
 struct pages {
     const uint8_t *map;
     size_t page_size;
-    uint64_t end;  /* the number behind the last page */
-    uint8_t *seen; /* a byte for each page: in a tree, or free */
+    uint64_t end;    /* the number behind the last page */
+    uint64_t stored; /* how many the file has: the last ones may be free, and never written */
+    uint8_t *seen;   /* a byte for each page: in a tree, or free */
 };
 
 enum tree_kind { TREE_FREE, TREE_MAIN, TREE_RECORDS };
@@ -76,7 +77,7 @@ static bool take_page(struct pages *pages, uint64_t number)
 /* The page, whose head says that it is this one; NULL: it is not. */
 static const uint8_t *page_at(struct pages *pages, uint64_t number, unsigned flags)
 {
-    if (!take_page(pages, number)) {
+    if (number >= pages->stored || !take_page(pages, number)) {
         return NULL;
     }
     const uint8_t *page = pages->map + number * pages->page_size;
@@ -89,7 +90,7 @@ static const uint8_t *big_data(struct pages *pages, uint64_t number, uint64_t n)
     const uint8_t *page = page_at(pages, number, IS_OVERFLOW);
     uint64_t needed = (PAGE_HEAD + n + pages->page_size - 1) / pages->page_size;
     uint64_t count = page ? number_at(page + AT_LOWER, 4) : 0;
-    if (!page || count < needed || count > pages->end - number) {
+    if (!page || count < needed || count > pages->stored - number) {
         return NULL;
     }
     for (uint64_t i = 1; i < count; i++) {
@@ -202,12 +203,14 @@ bool lmdb_pages_are_sound(const void *map, size_t n, uint64_t txn)
     if (number_at(meta + META_TXN, 8) != txn) {
         return true; /* others have written twice since the transaction began */
     }
-    uint64_t end = number_at(meta + META_LAST_PAGE, 8);
-    if (end >= n / page_size) {
+    enum { MISSING_MAX = 1 << 20 };
+    uint64_t end = number_at(meta + META_LAST_PAGE, 8), stored = n / page_size;
+    if (end >= stored && end - stored > MISSING_MAX) {
         return false;
     }
     cleanup_free uint8_t *seen = mem_calloc((size_t)end + 1, 1);
-    struct pages pages = {.map = map, .page_size = page_size, .end = end + 1, .seen = seen};
+    struct pages pages = {
+        .map = map, .page_size = page_size, .end = end + 1, .stored = stored, .seen = seen};
     return tree_is_sound(&pages, meta + META_FREE_TREE, TREE_FREE) &&
            tree_is_sound(&pages, meta + META_MAIN_TREE, TREE_MAIN);
 }
