@@ -278,10 +278,8 @@ static void on_written(void *context, const struct error *err)
     struct member *member = executor->member;
     bool is_done = executor->result.outcome == ENGINE_SUCCEEDED;
     executor->op = NULL;
-    for (size_t i = 0; is_done && i < executor->rows.count; i++) {
-        const char *text = executor->texts.items[i];
-        mirror_note(member->mirror, executor->rows.items[i], text[0] ? text : NULL,
-            executor->result.revision);
+    if (is_done) {
+        member_note_rows(member, &executor->rows, &executor->texts, executor->result.revision);
     }
     if (err) {
         log_warn("fleet", "cannot write: %s", err->message);
@@ -303,12 +301,8 @@ static void write_rows(struct executor *executor)
     size_t n = executor->rows.count, n_compared = executor->unchanged.count;
     for (size_t i = 0; i < n_compared; i++) {
         const char *row = executor->unchanged.items[i];
-        const struct mirror_row *known = mirror_get(member->mirror, row);
         compared[i] = member_key(member, row);
-        compares[i] =
-            (struct engine_compare){.condition = known ? ENGINE_IF_REVISION : ENGINE_IF_ABSENT,
-                .key = compared[i],
-                .revision = known ? known->mod_revision : 0};
+        compares[i] = member_if_unchanged(member, row, compared[i]);
     }
     for (size_t i = 0; i < n; i++) {
         const char *text = executor->texts.items[i];

@@ -90,15 +90,6 @@ char *hold_text(
     return json_dumps(json, JSON_COMPACT);
 }
 
-struct engine_compare hold_compare(
-    const struct member *member, const char *hold_row, const char *key)
-{
-    const struct mirror_row *row = mirror_get(member->mirror, hold_row);
-    return (struct engine_compare){.condition = row ? ENGINE_IF_REVISION : ENGINE_IF_ABSENT,
-        .key = key,
-        .revision = row ? row->mod_revision : 0};
-}
-
 int hold_check(
     const struct member *member, const char *node, const struct vm_spec *spec, struct error *err)
 {

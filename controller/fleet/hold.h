@@ -18,10 +18,6 @@ struct vm_spec;
 char *hold_text(
     const struct member *member, const char *node, const char *name, const struct vm_spec *spec);
 
-/* That the row is as this host knows it. `key` has to live as long. */
-struct engine_compare hold_compare(
-    const struct member *member, const char *hold_row, const char *key);
-
 /* Whether the node has the memory for the VM, besides what it has promised and what its own VMs
  * take that are to run: -ERR_FLEET_NO_NODE. */
 int hold_check(

@@ -153,10 +153,8 @@ static void on_written(void *context, const struct error *err)
     struct member *member = intake->member;
     bool is_done = intake->result.outcome == ENGINE_SUCCEEDED;
     intake->op = NULL;
-    for (size_t i = 0; is_done && i < intake->rows.count; i++) {
-        const char *text = intake->texts.items[i];
-        mirror_note(
-            member->mirror, intake->rows.items[i], text[0] ? text : NULL, intake->result.revision);
+    if (is_done) {
+        member_note_rows(member, &intake->rows, &intake->texts, intake->result.revision);
     }
     if (err) {
         log_warn("fleet", "cannot write: %s", err->message);
@@ -186,12 +184,8 @@ static void write_rows(struct intake *intake)
     char *keys[WRITES_MAX], *compared[COMPARES_MAX];
     size_t n = intake->rows.count, n_compared = intake->unchanged.count;
     for (size_t i = 0; i < n_compared; i++) {
-        const struct mirror_row *known = mirror_get(member->mirror, intake->unchanged.items[i]);
         compared[i] = member_key(member, intake->unchanged.items[i]);
-        compares[i] =
-            (struct engine_compare){.condition = known ? ENGINE_IF_REVISION : ENGINE_IF_ABSENT,
-                .key = compared[i],
-                .revision = known ? known->mod_revision : 0};
+        compares[i] = member_if_unchanged(member, intake->unchanged.items[i], compared[i]);
     }
     for (size_t i = 0; i < n; i++) {
         const char *text = intake->texts.items[i];

@@ -8,6 +8,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "specs/base/strings.h"
 #include "specs/fleet/fleet_config.h"
 #include "store/batch.h"
 #include "store/bell.h"
@@ -23,6 +24,24 @@ struct engine_write member_write(const char *key, const char *text)
     return (struct engine_write){.kind = text ? ENGINE_PUT : ENGINE_DELETE,
         .key = key,
         .value = {text ? text : "", text ? strlen(text) : 0}};
+}
+
+struct engine_compare member_if_unchanged(
+    const struct member *member, const char *row, const char *key)
+{
+    const struct mirror_row *known = mirror_get(member->mirror, row);
+    return (struct engine_compare){.condition = known ? ENGINE_IF_REVISION : ENGINE_IF_ABSENT,
+        .key = key,
+        .revision = known ? known->mod_revision : 0};
+}
+
+void member_note_rows(const struct member *member, const struct strings *rows,
+    const struct strings *texts, int64_t revision)
+{
+    for (size_t i = 0; i < rows->count; i++) {
+        const char *text = texts->items[i];
+        mirror_note(member->mirror, rows->items[i], text[0] ? text : NULL, revision);
+    }
 }
 
 int member_check_node(const struct member *member, const char *node, struct error *err)

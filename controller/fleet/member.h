@@ -13,6 +13,7 @@
 struct fleet_config;
 struct loop;
 struct mirror;
+struct strings;
 struct paths;
 struct store;
 
@@ -39,6 +40,16 @@ char *member_key(const struct member *member, const char *row);
 
 /* A put, or a deletion with `text` NULL, of the row's key, which has to live as long. */
 struct engine_write member_write(const char *key, const char *text);
+
+/* That the row is as this host knows it, or not there. `key` is the row's, and has to live as long.
+ */
+struct engine_compare member_if_unchanged(
+    const struct member *member, const char *row, const char *key);
+
+/* What a transaction of our own has written at `revision`: a text for each row, "" of one that it
+ * deleted. */
+void member_note_rows(const struct member *member, const struct strings *rows,
+    const struct strings *texts, int64_t revision);
 
 /* Whether a VM may come to the node: it is there, is heard of, and takes new VMs. */
 int member_check_node(const struct member *member, const char *node, struct error *err);

@@ -249,13 +249,10 @@ static void on_committed(void *context, const struct error *err)
     enum engine_outcome outcome = moves->result.outcome;
     struct error lost = {.code = ERR_NONE};
     moves->op = NULL;
-    for (size_t i = 0; outcome == ENGINE_SUCCEEDED && i < plan->rows.count; i++) {
-        const char *text = plan->texts.items[i];
-        mirror_note(
-            member->mirror, plan->rows.items[i], text[0] ? text : NULL, moves->result.revision);
-    }
+    int64_t revision = moves->result.revision;
     engine_result_clear(&moves->result);
     if (outcome == ENGINE_SUCCEEDED) {
+        member_note_rows(member, &plan->rows, &plan->texts, revision);
         const char *node = plan->next && plan->move.to ? plan->move.to : plan->from;
         log_info(
             "fleet", "%s, of node '%s': %s", plan->move.name, plan->from, words[plan->move.verb]);
@@ -286,15 +283,6 @@ static const char *keep_key(const struct member *member, struct strings *keys, c
     return keys->items[keys->count - 1];
 }
 
-static struct engine_compare if_unchanged(
-    const struct member *member, const char *key, const char *row)
-{
-    int64_t revision = revision_of(member, row);
-    return (struct engine_compare){.condition = revision ? ENGINE_IF_REVISION : ENGINE_IF_ABSENT,
-        .key = key,
-        .revision = revision};
-}
-
 static void commit_plan(struct moves *moves)
 {
     struct member *member = moves->member;
@@ -305,7 +293,7 @@ static void commit_plan(struct moves *moves)
     size_t n_compares = 0, n = plan->rows.count;
     for (size_t i = 0; i < plan->unchanged.count; i++) {
         const char *row = plan->unchanged.items[i];
-        compares[n_compares++] = if_unchanged(member, keep_key(member, &keys, row), row);
+        compares[n_compares++] = member_if_unchanged(member, row, keep_key(member, &keys, row));
     }
     if (plan->absent) {
         compares[n_compares++] = (struct engine_compare){

@@ -233,10 +233,8 @@ static void on_published(void *context, const struct error *err)
     struct member *member = publisher->member;
     bool is_done = publisher->result.outcome == ENGINE_SUCCEEDED;
     publisher->op = NULL;
-    for (size_t i = 0; is_done && i < publisher->rows.count; i++) {
-        const char *text = publisher->texts.items[i];
-        mirror_note(member->mirror, publisher->rows.items[i], text[0] ? text : NULL,
-            publisher->result.revision);
+    if (is_done) {
+        member_note_rows(member, &publisher->rows, &publisher->texts, publisher->result.revision);
     }
     if (err) {
         log_warn("fleet", "cannot publish: %s", err->message);

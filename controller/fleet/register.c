@@ -181,15 +181,6 @@ static void on_written(void *context, const struct error *err)
     registration->changed(registration->context, NULL);
 }
 
-static struct engine_compare if_unchanged(
-    const struct member *member, const char *row, const char *key)
-{
-    const struct mirror_row *known = mirror_get(member->mirror, row);
-    return (struct engine_compare){.condition = known ? ENGINE_IF_REVISION : ENGINE_IF_ABSENT,
-        .key = key,
-        .revision = known ? known->mod_revision : 0};
-}
-
 static void write_rows(struct registration *registration)
 {
     struct member *member = registration->member;
@@ -197,8 +188,9 @@ static void write_rows(struct registration *registration)
     cleanup_free char *reg = member_key(member, registration->reg_row);
     cleanup_free char *node = member_key(member, registration->node_row);
     make_texts(registration);
-    const struct engine_compare compares[] = {if_unchanged(member, registration->alive_row, alive),
-        if_unchanged(member, registration->node_row, node)};
+    const struct engine_compare compares[] = {
+        member_if_unchanged(member, registration->alive_row, alive),
+        member_if_unchanged(member, registration->node_row, node)};
     struct engine_write writes[] = {member_write(alive, registration->alive),
         member_write(reg, registration->reg), member_write(node, registration->node)};
     writes[0].lease = registration->lease.id;

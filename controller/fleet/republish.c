@@ -246,11 +246,7 @@ static void on_committed(void *context, const struct error *err)
     republisher->op = NULL;
     engine_result_clear(&republisher->result);
     if (outcome == ENGINE_SUCCEEDED) {
-        for (size_t i = 0; i < republisher->rows.count; i++) {
-            const char *text = republisher->texts.items[i];
-            mirror_note(
-                member->mirror, republisher->rows.items[i], text[0] ? text : NULL, revision);
-        }
+        member_note_rows(member, &republisher->rows, &republisher->texts, revision);
         log_info("fleet", "%s: in etcd again", name_of(republisher));
         answer_vm(republisher, "configured");
         go_on(republisher);
@@ -276,13 +272,9 @@ static void commit_vm(struct republisher *republisher)
     char **keys = mem_calloc(n, sizeof(*keys));
     for (size_t i = 0; i < n; i++) {
         const char *row = republisher->rows.items[i], *text = republisher->texts.items[i];
-        const struct mirror_row *known = mirror_get(member->mirror, row);
         keys[i] = member_key(member, row);
         writes[i] = member_write(keys[i], text[0] ? text : NULL);
-        compares[i] =
-            (struct engine_compare){.condition = known ? ENGINE_IF_REVISION : ENGINE_IF_ABSENT,
-                .key = keys[i],
-                .revision = known ? known->mod_revision : 0};
+        compares[i] = member_if_unchanged(member, row, keys[i]);
     }
     for (size_t i = 0; i < republisher->files.n; i++) {
         writes[n + i] = republisher->files.items[i];

@@ -341,12 +341,9 @@ static void commit_change(struct requests *requests)
     json_put_int(owner, "epoch", (int64_t)work->next->fleet.epoch);
     cleanup_free char *owner_text = json_dumps(owner, JSON_COMPACT);
     work->text = json_dumps(json, JSON_COMPACT);
-    const struct engine_compare compares[] = {
-        {.condition = row ? ENGINE_IF_REVISION : ENGINE_IF_ABSENT,
-            .key = vm,
-            .revision = row ? row->mod_revision : 0},
+    const struct engine_compare compares[] = {member_if_unchanged(member, work->vm_row, vm),
         {.condition = row ? ENGINE_IF_PRESENT : ENGINE_IF_ABSENT, .key = name},
-        hold_compare(member, work->hold_row, hold)};
+        member_if_unchanged(member, work->hold_row, hold)};
     struct engine_write *writes = mem_calloc(3 + work->files.n, sizeof(*writes));
     size_t n_writes = 1;
     writes[0] = member_write(vm, work->text);
