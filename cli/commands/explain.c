@@ -164,6 +164,8 @@ static const struct {
     {"BackendUnavailable", "This host does not have the backend, or a part of QEMU."},
     {"QmpTimeout", "QEMU did not answer after it was started."},
     {"ProcessExited", "QEMU exited; the restart policy starts it again."},
+    {"OOMKilled", "The kernel killed QEMU: the VM needed more than its memory-limit, or the host's "
+                  "memory was used up."},
     {"LivenessFailed", "Its live probes failed; it is being restarted."},
     {"HostRebooted", "The host went down while it ran."},
     {"CrashLoopBackOff", "It failed several times in a row; vmctld waits before the next try."},

@@ -179,8 +179,8 @@ static bool is_run_overtaken(const struct goal *goal, const struct vm_record *re
 static bool is_down(const struct vm_record *record, uint64_t generation)
 {
     static const enum reason reasons[] = {REASON_STOPPED, REASON_HOST_SHUTDOWN,
-        REASON_GUEST_SHUTDOWN, REASON_GUEST_PANICKED, REASON_PROCESS_EXITED,
-        REASON_LIVENESS_FAILED};
+        REASON_GUEST_SHUTDOWN, REASON_GUEST_PANICKED, REASON_PROCESS_EXITED, REASON_LIVENESS_FAILED,
+        REASON_OOM_KILLED};
     const struct vm_status *status = record->status;
     const struct condition *running = fresh(status, CONDITION_RUNNING, generation);
     if (!running || running->state != CONDITION_FALSE || status->instance.instance_id[0]) {

@@ -18,6 +18,7 @@
 
 #include "controller/loop/op.h"
 #include "controller/reconciler.h"
+#include "specs/base/control_group.h"
 #include "specs/vm/backend_traits.h"
 #include "specs/vm/vm_spec.h"
 #include "specs/vm/vm_status.h"
@@ -69,6 +70,7 @@ struct machine_facts {
     bool is_network_lost; /* … and was, in this controller's life */
     int64_t silent_ms;    /* time since a living process last answered; 0: it answers */
     int exit_status;      /* wait status of the last process once !is_alive, -1 unknown */
+    enum oom_kill oom_kill; /* whether the kernel killed it for lack of memory */
     const char *lost_share; /* where its guest sees a folder whose server ended; NULL: none did;
                              * borrowed until the next call */
     bool is_limited;        /* its `cpu-limit` and `memory-limit` are enforced … */

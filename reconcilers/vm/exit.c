@@ -32,8 +32,12 @@ static enum exit_cause cause_of(const struct pass *pass)
     if (instance->boot_id[0] && !text_eq(instance->boot_id, boot_id)) {
         return EXIT_HOST_REBOOT;
     }
+    enum oom_kill kill = pass->machine.oom_kill;
+    enum exit_cause death = kill == OOM_KILL_BY_LIMIT  ? EXIT_OOM_KILLED
+                            : kill == OOM_KILL_BY_HOST ? EXIT_HOST_OUT_OF_MEMORY
+                                                       : EXIT_PROCESS_DIED;
     if (instance->intent != INTENT_START) {
-        return EXIT_PROCESS_DIED;
+        return death;
     }
     if (situation_must_be_down(&pass->situation)) {
         /* a start that was called off did not fail */
@@ -42,14 +46,25 @@ static enum exit_cause cause_of(const struct pass *pass)
     /* Nor did one whose controller died: its child may never have been released. If there is
      * another cause, the next start fails too. */
     bool is_ours = text_eq(pass->vm->launched_instance_id, instance->instance_id);
-    return is_ours ? EXIT_START_FAILED : EXIT_NONE;
+    return death != EXIT_PROCESS_DIED ? death : is_ours ? EXIT_START_FAILED : EXIT_NONE;
+}
+
+char *exit_oom_kill_help(const char *name, enum exit_cause cause)
+{
+    const char *what = cause == EXIT_OOM_KILLED           ? "raise `memory-limit`"
+                       : cause == EXIT_HOST_OUT_OF_MEMORY ? "free memory on the host,"
+                                                          : NULL;
+    return what ? mem_printf(
+                      "%s or lower `memory` in its VMFile, then: vmctl up --name %s", what, name)
+                : NULL;
 }
 
 static bool is_failure(enum exit_cause cause)
 {
     return cause == EXIT_GUEST_PANIC || cause == EXIT_INTERNAL_ERROR ||
            cause == EXIT_PROCESS_DIED || cause == EXIT_START_FAILED ||
-           cause == EXIT_LIVENESS_FAILED || cause == EXIT_SHARE_LOST || cause == EXIT_TPM_LOST;
+           cause == EXIT_LIVENESS_FAILED || cause == EXIT_SHARE_LOST || cause == EXIT_TPM_LOST ||
+           exit_cause_is_oom_kill(cause);
 }
 
 void exit_hold(struct pass *pass, enum exit_cause cause)
@@ -108,11 +123,15 @@ static void exit_report(struct pass *pass, enum exit_cause cause)
         [EXIT_SHARE_LOST] = {REASON_SHARE_LOST, "stopped to restore its shared folder"},
         [EXIT_TPM_LOST] = {REASON_TPM_LOST, "stopped to restore its TPM"},
         [EXIT_SAVED] = {REASON_SUSPENDED, "its memory is on disk"},
+        [EXIT_OOM_KILLED] = {REASON_OOM_KILLED, "the kernel killed it"},
+        [EXIT_HOST_OUT_OF_MEMORY] = {REASON_OOM_KILLED, "the kernel killed it"},
     };
+    cleanup_free char *help = exit_oom_kill_help(pass->vm->name, cause);
     bool has_more = is_failure(cause) || cause == EXIT_BY_USER || cause == EXIT_HOST_SHUTDOWN;
     const char *last = has_more ? pass->patch->status->restart.last_message : NULL;
-    vm_patch_event(pass->patch, is_failure(cause), reports[cause].reason, "%s%s%s",
-        reports[cause].text, last ? ": " : "", last ? last : "");
+    vm_patch_event(pass->patch, is_failure(cause), reports[cause].reason, "%s%s%s%s%s",
+        reports[cause].text, last ? ": " : "", last ? last : "", help ? "; " : "",
+        help ? help : "");
 }
 
 /* During a stop, by this controller's own commands: no guest ran in the machine, or not yet. */
@@ -137,6 +156,16 @@ static const char *stop_message(const struct pass *pass)
            : was_cancelled(pass)      ? "cancelled before the guest ran"
            : was_empty(pass)          ? "no guest was running in it"
                                       : stops[vm->last_command];
+}
+
+static char *oom_kill_message(const struct pass *pass, enum exit_cause cause)
+{
+    const struct vm_spec *spec = vm_status_running_spec(pass->view->status);
+    return cause == EXIT_HOST_OUT_OF_MEMORY ? mem_strdup("the host ran out of memory")
+           : spec && spec->memory_limit_mib > 0
+               ? mem_printf(
+                     "it needed more than its `memory-limit` of %u MiB", spec->memory_limit_mib)
+               : mem_strdup("it needed more than its `memory-limit`");
 }
 
 /* The machine's last output; that it was silent, when it was given up for that; for a guest that
@@ -217,7 +246,9 @@ void exit_record(struct pass *pass)
         status->restart.is_due = cause != EXIT_BY_USER && cause != EXIT_SAVED;
         status->restart.last_exit_status = pass->machine.exit_status;
         free(status->restart.last_message);
-        status->restart.last_message = is_failure(cause) ? memory_exit_message(pass) : NULL;
+        status->restart.last_message = exit_cause_is_oom_kill(cause) ? oom_kill_message(pass, cause)
+                                       : is_failure(cause)           ? memory_exit_message(pass)
+                                                                     : NULL;
         if (!status->restart.last_message) {
             status->restart.last_message = mem_strdup(last_message(pass, cause));
         }
@@ -293,6 +324,7 @@ enum reason pass_reason_while_down(const struct pass *pass)
         return status->restart.last_cause == EXIT_GUEST_SHUTDOWN    ? REASON_GUEST_SHUTDOWN
                : status->restart.last_cause == EXIT_GUEST_PANIC     ? REASON_GUEST_PANICKED
                : status->restart.last_cause == EXIT_LIVENESS_FAILED ? REASON_LIVENESS_FAILED
+               : exit_cause_is_oom_kill(status->restart.last_cause) ? REASON_OOM_KILLED
                                                                     : REASON_PROCESS_EXITED;
     }
     if (s->is_dependency_missing) {

@@ -28,6 +28,9 @@ enum exit_cause exit_hold_unhealthy(struct pass *pass);
  */
 void exit_record(struct pass *pass);
 
+/* What the user can do about an end for lack of memory; free() it. NULL: it was none. */
+char *exit_oom_kill_help(const char *name, enum exit_cause cause);
+
 /* Called when an instance starts: counts a restart if the previous one ended without a request. */
 void exit_count_restart(struct vm_restart *restart);
 

@@ -307,7 +307,8 @@ enum exit_cause memory_judge_exit(struct pass *pass, enum exit_cause cause)
         cause == EXIT_HOST_REBOOT) {
         pass->patch->status->prepared.wake = WAKE_BEGUN;
     }
-    bool is_failure = cause == EXIT_START_FAILED || cause == EXIT_PROCESS_DIED;
+    bool is_failure =
+        cause == EXIT_START_FAILED || cause == EXIT_PROCESS_DIED || exit_cause_is_oom_kill(cause);
     if (status->prepared.wake == WAKE_NONE || !is_failure) {
         return cause;
     }

@@ -228,8 +228,9 @@ enum exit_cause saved_judge_exit(struct pass *pass, enum exit_cause cause)
         if (!saved->disk_stamp[0]) { /* the process that was saved; none that loads it writes */
             memcpy(saved->disk_stamp, pass->media.disk_stamp, DIGEST_SIZE);
         }
-        bool is_refusal =
-            is_loading && has_run && (cause == EXIT_START_FAILED || cause == EXIT_PROCESS_DIED);
+        bool is_refusal = is_loading && has_run &&
+                          (cause == EXIT_START_FAILED || cause == EXIT_PROCESS_DIED ||
+                              exit_cause_is_oom_kill(cause));
         if (is_refusal) {
             note_refusal(pass);
         }

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "reconcilers/template/template_files.h"
+#include "reconcilers/vm/exit.h"
 #include "reconcilers/vm/failure.h"
 #include "reconcilers/vm/forwards.h"
 #include "reconcilers/vm/probes.h"
@@ -161,9 +162,12 @@ static void report_crash_loop(struct pass *pass, const char *last)
         "it exited %u times in a row (%s)%s%s", restart->count,
         exit_cause_name(restart->last_cause), last[0] ? ": " : "", last);
     const char *log = pass->vm->backend->words->log;
-    if (!log || restart->last_cause == EXIT_GUEST_SHUTDOWN ||
-        restart->last_cause == EXIT_LIVENESS_FAILED || restart->last_cause == EXIT_SHARE_LOST ||
-        restart->last_cause == EXIT_TPM_LOST) {
+    cleanup_free char *help = exit_oom_kill_help(name, restart->last_cause);
+    if (help) {
+        error_help(&error, "%s", help);
+    } else if (!log || restart->last_cause == EXIT_GUEST_SHUTDOWN ||
+               restart->last_cause == EXIT_LIVENESS_FAILED ||
+               restart->last_cause == EXIT_SHARE_LOST || restart->last_cause == EXIT_TPM_LOST) {
         error_help(&error,
             "see the guest's output: vmctl log %s --console; once fixed: "
             "vmctl up --name %s",
@@ -190,6 +194,10 @@ static bool stall_on_exit(struct pass *pass)
         error_help(&error,
             "start it again: vmctl up --name %s; see its output: vmctl log %s --console", name,
             name);
+        cleanup_free char *help = exit_oom_kill_help(name, status->restart.last_cause);
+        if (help) {
+            error_help(&error, "%s", help);
+        }
         stall(pass, pass_reason_while_down(pass), &error);
         return true;
     }

@@ -19,6 +19,7 @@
 #include "specs/base/proc_stat.h"
 #include "specs/base/text.h"
 
+#define OOM_ATTRIBUTE "user.vmctl.oom-kill"
 #define OWN "vmctld"             /* the child group of what has no limit */
 #define CONTROL_GROUP ".control" /* where systemd runs ExecStopPost= of such a unit */
 
@@ -257,6 +258,75 @@ static int open_group(const char *group, struct error *err)
     return rc;
 }
 
+/* ---- kills ---- */
+
+/* The number after the word at the beginning of a line; 0: there is none. */
+static uint64_t count_of(const char *lines, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *at = lines; at; at = strchr(at, '\n')) {
+        at += *at == '\n';
+        if (strncmp(at, word, n) == 0 && at[n] == ' ') {
+            return strtoull(at + n, NULL, 10);
+        }
+    }
+    return 0;
+}
+
+/* "oom" counts the group's own limit alone, "oom_kill" kills for any reason (cgroup-v2.rst). */
+static enum oom_kill read_events(const char *dir)
+{
+    cleanup_buf struct buf text = BUF_INIT(FILE_MAX);
+    struct error ignored = {.code = ERR_NONE};
+    if (read_group_file(dir, "memory.events", &text, &ignored) < 0 ||
+        count_of(buf_str(&text), "oom_kill") == 0) {
+        return OOM_KILL_NONE;
+    }
+    return count_of(buf_str(&text), "oom") > 0 ? OOM_KILL_BY_LIMIT : OOM_KILL_BY_HOST;
+}
+
+static enum oom_kill read_attribute(const char *dir)
+{
+    char value = '\0';
+    bool is_read = getxattr(dir, OOM_ATTRIBUTE, &value, 1) == 1;
+    return !is_read       ? OOM_KILL_NONE
+           : value == 'l' ? OOM_KILL_BY_LIMIT
+           : value == 'h' ? OOM_KILL_BY_HOST
+                          : OOM_KILL_NONE;
+}
+
+enum oom_kill control_group_oom_kill(const char *group, const char *name)
+{
+    cleanup_free char *dir = fs_join(group, name);
+    enum oom_kill counted = read_events(dir);
+    return counted != OOM_KILL_NONE ? counted : read_attribute(dir);
+}
+
+void control_group_remove(const char *group, const char *name)
+{
+    cleanup_free char *dir = fs_join(group, name);
+    if (rmdir(dir) < 0) { /* it has processes */
+        (void)removexattr(dir, OOM_ATTRIBUTE);
+    }
+}
+
+/* Before the kernel forgets the count. */
+static void keep_kill(void *context, int dir_fd, const char *name)
+{
+    const char *const *group = context;
+    (void)dir_fd;
+    if (!text_starts_with(name, CONTROL_GROUP_MACHINE)) {
+        return;
+    }
+    cleanup_free char *dir = fs_join(*group, name);
+    enum oom_kill kill = read_events(dir);
+    if (kill != OOM_KILL_NONE) {
+        (void)setxattr(dir, OOM_ATTRIBUTE, kill == OOM_KILL_BY_LIMIT ? "l" : "h", 1, 0);
+    } else if (read_attribute(dir) != OOM_KILL_NONE) {
+        control_group_remove(*group, name);
+    }
+}
+
 /* ---- limits ---- */
 
 static int set_limits(const char *dir, const struct group_limits *limits, struct error *err)
@@ -294,6 +364,7 @@ int control_group_limit(const char *group, const char *name, pid_t session,
     const struct group_limits *limits, struct error *err)
 {
     cleanup_free char *dir = fs_join(group, name);
+    control_group_remove(group, name);
     int rc = open_group(group, err);
     rc = rc < 0 ? rc : make_child(group, name, err);
     rc = rc < 0 ? rc : set_limits(dir, limits, err);
@@ -312,18 +383,20 @@ int control_group_release(const char *group, const char *name, struct error *err
 
 int control_group_lift(const char *group, struct error *err)
 {
+    fs_each_entry(group, keep_kill, &group);
     return write_text(group, "cgroup.subtree_control", O_TRUNC, "-cpu -memory", err);
 }
 
 static void sweep_child(void *context, int dir_fd, const char *name)
 {
-    (void)context;
-    if (text_starts_with(name, CONTROL_GROUP_MACHINE)) {
+    const char *const *group = context;
+    if (text_starts_with(name, CONTROL_GROUP_MACHINE) &&
+        control_group_oom_kill(*group, name) == OOM_KILL_NONE) {
         (void)unlinkat(dir_fd, name, AT_REMOVEDIR);
     }
 }
 
 void control_group_sweep(const char *group)
 {
-    fs_each_entry(group, sweep_child, NULL);
+    fs_each_entry(group, sweep_child, &group);
 }

@@ -11,6 +11,9 @@
  * in just that group: so the limits are lifted when vmctld ends (control_group_lift(), by the
  * unit), and set again by the next one. Everything may be done twice, and continues what was killed
  * halfway. No group here is ever removed with a process in it: the kernel does not do that.
+ *
+ * The kernel counts in a group whom it killed for lack of memory, and forgets the count when the
+ * limits are lifted: control_group_lift() keeps it, for the next vmctld, as an attribute.
  */
 #pragma once
 
@@ -27,6 +30,13 @@ struct group_limits {
     uint32_t memory_mib;
 };
 
+/* Whether the kernel killed a process of the group because memory was short. */
+enum oom_kill {
+    OOM_KILL_NONE,
+    OOM_KILL_BY_LIMIT, /* the group reached its limit */
+    OOM_KILL_BY_HOST,  /* memory was short outside of the group */
+};
+
 /*
  * The group that the process `pid` (0: this one) was given, an absolute path; free() it. `proc` is
  * "/proc". NULL, ERR_BACKEND_UNAVAILABLE: limits cannot be enforced by such a process, with the
@@ -35,15 +45,25 @@ struct group_limits {
 char *control_group_find(const char *proc, pid_t pid, struct error *err);
 
 /* Moves the session's leader and its other members, where that is, into the child group `name`,
- * which is made, with these limits. What else `group` has of processes goes to "vmctld". ERR_IO. */
+ * which is made, with these limits. A group without processes is made again, so that what was
+ * killed in it before does not count. What else `group` has of processes goes to "vmctld". ERR_IO.
+ */
 int control_group_limit(const char *group, const char *name, pid_t session,
     const struct group_limits *limits, struct error *err);
 
 /* Sets no limits to what is in that child, if it is there. */
 int control_group_release(const char *group, const char *name, struct error *err);
 
-/* Takes the limits away, so that the group may have processes; its children keep theirs. */
+/* Takes the limits away, so that the group may have processes; its children keep theirs. A kill
+ * that nothing has read since the last time is forgotten. */
 int control_group_lift(const char *group, struct error *err);
 
-/* Removes the child groups of machines that have no process any more. */
+/* What was killed in that child since it was made. A child that is not there: nothing. */
+enum oom_kill control_group_oom_kill(const char *group, const char *name);
+
+/* Removes that child, with what was killed in it, if it has no processes. */
+void control_group_remove(const char *group, const char *name);
+
+/* Removes the child groups of machines that have no process any more, unless one was killed there:
+ * those stay until control_group_remove(). */
 void control_group_sweep(const char *group);

@@ -93,6 +93,7 @@ enum reason {
     REASON_QMP_TIMEOUT,
     REASON_CRASH_LOOP_BACK_OFF,
     REASON_PROCESS_EXITED,
+    REASON_OOM_KILLED, /* the kernel ended it, for its `memory-limit` or its host's memory */
     REASON_GUEST_SHUTDOWN,
     REASON_GUEST_PANICKED,
     REASON_IO_ERROR,

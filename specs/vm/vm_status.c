@@ -23,7 +23,8 @@ DEFINE_OWN_WORDS(exit_cause, enum exit_cause,
     [EXIT_INTERNAL_ERROR] = "InternalError", [EXIT_PROCESS_DIED] = "ProcessDied",
     [EXIT_START_FAILED] = "StartFailed", [EXIT_HOST_REBOOT] = "HostReboot",
     [EXIT_HOST_SHUTDOWN] = "HostShutdown", [EXIT_LIVENESS_FAILED] = "LivenessFailed",
-    [EXIT_SHARE_LOST] = "ShareLost", [EXIT_TPM_LOST] = "TpmLost", [EXIT_SAVED] = "Saved")
+    [EXIT_SHARE_LOST] = "ShareLost", [EXIT_TPM_LOST] = "TpmLost", [EXIT_SAVED] = "Saved",
+    [EXIT_OOM_KILLED] = "OOMKilled", [EXIT_HOST_OUT_OF_MEMORY] = "HostOutOfMemory")
 DEFINE_WORD_LIST_(static, saved_phase, SAVED_PHASE_COUNT_, [SAVED_NONE] = "none",
     [SAVED_BEGUN] = "begun", [SAVED_WHOLE] = "whole", [SAVED_LOADED] = "loaded")
 DEFINE_OWN_WORDS(step_outcome, enum step_outcome,
@@ -33,6 +34,11 @@ DEFINE_OWN_WORDS(cloud_init_state, enum cloud_init_state,
     CLOUD_INIT_STATE_COUNT_, [CLOUD_INIT_UNKNOWN] = "Unknown", [CLOUD_INIT_RUNNING] = "Running",
     [CLOUD_INIT_DONE] = "Done", [CLOUD_INIT_DEGRADED] = "Degraded", [CLOUD_INIT_FAILED] = "Failed",
     [CLOUD_INIT_DISABLED] = "Disabled", [CLOUD_INIT_ABSENT] = "Absent")
+
+bool exit_cause_is_oom_kill(enum exit_cause cause)
+{
+    return cause == EXIT_OOM_KILLED || cause == EXIT_HOST_OUT_OF_MEMORY;
+}
 
 /* ---- the fields, in the order in which JSON has them ---- */
 

@@ -37,11 +37,13 @@ enum exit_cause {
     EXIT_PROCESS_DIED,   /* killed or crashed */
     EXIT_START_FAILED,   /* never answered */
     EXIT_HOST_REBOOT,
-    EXIT_HOST_SHUTDOWN,   /* shut down with the host, in order */
-    EXIT_LIVENESS_FAILED, /* its `live` probes failed: stopped to be started again */
-    EXIT_SHARE_LOST,      /* the server of a shared folder ended: the same */
-    EXIT_TPM_LOST,        /* the emulator of its TPM: the same */
-    EXIT_SAVED,           /* its memory is on disk, and it continues from there */
+    EXIT_HOST_SHUTDOWN,      /* shut down with the host, in order */
+    EXIT_LIVENESS_FAILED,    /* its `live` probes failed: stopped to be started again */
+    EXIT_SHARE_LOST,         /* the server of a shared folder ended: the same */
+    EXIT_TPM_LOST,           /* the emulator of its TPM: the same */
+    EXIT_SAVED,              /* its memory is on disk, and it continues from there */
+    EXIT_OOM_KILLED,         /* the kernel killed it: it needed more than its `memory-limit` */
+    EXIT_HOST_OUT_OF_MEMORY, /* … or the host had no memory left */
     EXIT_CAUSE_COUNT_
 };
 
@@ -401,6 +403,7 @@ bool vm_status_is_frozen(const struct vm_status *status);
 bool vm_status_is_true(const struct vm_status *status, enum condition_type type);
 
 const char *exit_cause_name(enum exit_cause cause);
+bool exit_cause_is_oom_kill(enum exit_cause cause); /* the kernel killed it for lack of memory */
 const char *intent_name(enum intent intent);
 const char *step_outcome_name(enum step_outcome outcome);       /* "Done" */
 const char *cloud_init_state_name(enum cloud_init_state state); /* "Done" */

@@ -47,6 +47,50 @@ static void a_guest_that_powers_off_stays_off_until_up(void **state)
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
 }
 
+static bool is_down_for_memory(struct sim *sim, const char *name)
+{
+    return sim_reason(sim, name, CONDITION_RUNNING) == REASON_OOM_KILLED;
+}
+
+/* Also where the controller was killed between the kill and its look. */
+static void one_that_the_kernel_killed_for_its_memory_says_so(void **state)
+{
+    struct sim *sim = *state;
+    sim_bring_up(sim, spec_with_restart(RESTART_NEVER));
+    sim_kill(sim);
+    sim_script(sim, "web", "{\"oomKilled\": true}");
+    sim_kill_vm(sim, "web");
+    sim_start(sim);
+    sim_wait(sim, "web", is_down_for_memory, MINUTE_MS);
+    sim_advance(sim, 10 * MINUTE_MS);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_STALLED), REASON_OOM_KILLED);
+    assert_int_equal(sim_count_events(sim, "web", REASON_OOM_KILLED), 1);
+    struct vm_record record = sim_record(sim, "web");
+    assert_non_null(strstr(record.status->blocker.help, "raise `memory-limit`"));
+    vm_record_clear(&record);
+    sim_script(sim, "web", NULL);
+    assert_int_equal(sim_up(sim, spec_with_restart(RESTART_NEVER)), CHANGE_STARTED);
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+}
+
+static void one_that_the_kernel_kills_each_time_is_a_crash_loop(void **state)
+{
+    struct sim *sim = *state;
+    sim_bring_up(sim, spec_with_restart(RESTART_ON_FAILURE));
+    sim_script(sim, "web", "{\"oomKilled\": true}");
+    for (int i = 0; i < 2; i++) {
+        (void)time_to_restart(sim);
+    }
+    sim_kill_vm(sim, "web");
+    sim_wait(sim, "web", sim_is_dead, MINUTE_MS);
+    sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
+    struct vm_record record = sim_record(sim, "web");
+    assert_non_null(strstr(record.status->blocker.message, "OOMKilled"));
+    assert_non_null(strstr(record.status->blocker.help, "raise `memory-limit`"));
+    vm_record_clear(&record);
+    assert_int_equal(sim_count_events(sim, "web", REASON_OOM_KILLED), 3);
+}
+
 static void up_while_the_guest_powers_off_starts_it_again(void **state)
 {
     struct sim *sim = *state;
@@ -808,6 +852,8 @@ int main(void)
         SIM_TEST(a_dead_process_is_started_at_once_then_by_backoff),
         SIM_TEST(starts_that_nobody_requested_are_counted_for_good),
         SIM_TEST(a_crash_loop_is_visible_and_stop_cuts_through),
+        SIM_TEST(one_that_the_kernel_killed_for_its_memory_says_so),
+        SIM_TEST(one_that_the_kernel_kills_each_time_is_a_crash_loop),
         SIM_TEST(up_ends_a_crash_loops_wait),
         SIM_TEST(a_crash_loops_wait_survives_the_controller_but_not_a_clock_set_back),
         SIM_TEST(a_qemu_that_never_answers_is_given_up),

@@ -59,8 +59,8 @@ static void noop_close(struct machine *machine)
 static void noop_observe(
     struct machine *machine, const struct vm_env *env, struct machine_facts *ret)
 {
-    (void)env;
     struct noop_state state = noop_state_read(machine->host, machine->name);
+    bool has_ended = !state.is_alive && env->status->instance.instance_id[0];
     bool is_silent = noop_script_flag(machine->host, machine->name, "silent");
     *ret = (struct machine_facts){
         .is_alive = state.is_alive || machine->is_waiting,
@@ -72,6 +72,9 @@ static void noop_observe(
         .lost_share = state.is_share_lost ? "/work" : NULL,
         .is_tpm_lost = state.is_tpm_lost,
         .exit_status = -1,
+        .oom_kill = has_ended && noop_script_flag(machine->host, machine->name, "oomKilled")
+                        ? OOM_KILL_BY_LIMIT
+                        : OOM_KILL_NONE,
         .agent = noop_script_flag(machine->host, machine->name, "agent") ? "noop" : NULL,
     };
 }

@@ -40,6 +40,36 @@ void machine_limit(struct machine *machine, const struct vm_spec *spec, const ch
     machine->limit_state = !has_limits(&limits) ? MACHINE_UNLIMITED : MACHINE_LIMITED;
 }
 
+static bool is_limited(const struct vm_spec *spec)
+{
+    return spec &&
+           has_limits(&(struct group_limits){spec->cpu_limit_milli, spec->memory_limit_mib});
+}
+
+/* Once an instance; what it finds stays in the group until the exit is committed, because vmctld
+ * may be killed before. */
+void machine_find_oom_kill(struct machine *machine, const struct vm_env *env)
+{
+    struct error ignored = {.code = ERR_NONE};
+    machine->oom_kill = OOM_KILL_NONE;
+    if (env->status->instance.pid > 0 && is_limited(vm_status_running_spec(env->status))) {
+        cleanup_free char *group = control_group_find("/proc", 0, &ignored);
+        cleanup_free char *name = mem_printf(CONTROL_GROUP_MACHINE "%s", env->uid);
+        machine->oom_kill = group ? control_group_oom_kill(group, name) : OOM_KILL_NONE;
+    }
+}
+
+void machine_forget_oom_kill(struct machine *machine, const char *uid)
+{
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_free char *group = control_group_find("/proc", 0, &ignored);
+    cleanup_free char *name = mem_printf(CONTROL_GROUP_MACHINE "%s", uid);
+    if (group) {
+        control_group_remove(group, name);
+    }
+    machine->oom_kill = OOM_KILL_NONE;
+}
+
 void machine_sweep_limits(const struct machine *machine)
 {
     struct error ignored = {.code = ERR_NONE};

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "controller/loop/loop.h"
@@ -267,8 +268,9 @@ static bool is_alive(struct machine *machine, const struct vm_instance *instance
 }
 
 static void observe_dead(
-    struct machine *machine, const struct vm_instance *instance, struct machine_facts *ret)
+    struct machine *machine, const struct vm_env *env, struct machine_facts *ret)
 {
+    const struct vm_instance *instance = &env->status->instance;
     cancel_start(machine);
     drop_monitor(machine);
     drop_other_instance(machine, instance->instance_id);
@@ -279,9 +281,16 @@ static void observe_dead(
     if (!machine->is_output_read && instance->instance_id[0]) {
         free(machine->last_output);
         machine->last_output = qemu_log_last_line(machine->log_path);
+        machine_find_oom_kill(machine, env);
         machine->is_output_read = true;
+    } else if (machine->oom_kill != OOM_KILL_NONE && !instance->instance_id[0]) {
+        machine_forget_oom_kill(machine, env->uid);
     }
     ret->exit_status = machine->exit_status;
+    /* The count of a group says nothing of a process that ended in another way. */
+    bool is_killed = ret->exit_status < 0 ||
+                     (WIFSIGNALED(ret->exit_status) && WTERMSIG(ret->exit_status) == SIGKILL);
+    ret->oom_kill = is_killed ? machine->oom_kill : OOM_KILL_NONE;
     ret->last_output = instance->instance_id[0] ? machine->last_output : NULL;
 }
 
@@ -353,7 +362,7 @@ static void machine_observe(
         }
     }
     if (!ret->is_alive) {
-        observe_dead(machine, instance, ret);
+        observe_dead(machine, env, ret);
     }
 }
 

@@ -44,11 +44,12 @@ struct machine {
     struct monitor *monitor;    /* NULL: no process, or it does not run QEMU yet */
     struct agent_watch *agent;  /* as `monitor` */
     enum machine_limit_state limit_state;
-    bool has_group;      /* … in a control group, which may be left of it */
-    char *limit_fault;   /* why the limits are not enforced; NULL: they are */
-    char *told_fault;    /* the same in the facts of a pass, which may set limits */
-    bool is_unthrottled; /* none of its disks has an `io-limit`, as this controller knows */
-    bool is_output_read; /* last_output is set from the end of qemu.log */
+    bool has_group;         /* … in a control group, which may be left of it */
+    char *limit_fault;      /* why the limits are not enforced; NULL: they are */
+    char *told_fault;       /* the same in the facts of a pass, which may set limits */
+    bool is_unthrottled;    /* none of its disks has an `io-limit`, as this controller knows */
+    bool is_output_read;    /* last_output is set from the end of qemu.log, and oom_kill is known */
+    enum oom_kill oom_kill; /* of the last instance, until its end is recorded */
     char *last_output;
     struct loop_timer *log_timer; /* while there is a monitor */
     struct op *rotation;          /* of the logs; NULL: none is under way */
@@ -69,6 +70,10 @@ void machine_drop_bitmaps(struct machine *machine, const json_t *node);
 /* limits.c: gives the machine's processes the limits of the spec, or takes ours away, as far as
  * this host lets vmctld; may be done twice. `pid`: of QEMU, or of what becomes it. */
 void machine_limit(struct machine *machine, const struct vm_spec *spec, const char *uid, pid_t pid);
+/* Reads whether the kernel killed the instance that has ended for lack of memory … */
+void machine_find_oom_kill(struct machine *machine, const struct vm_env *env);
+/* … and removes that from the host, once it is recorded. */
+void machine_forget_oom_kill(struct machine *machine, const char *uid);
 /* Removes what is left of the control groups of machines that have ended. */
 void machine_sweep_limits(const struct machine *machine);
 

@@ -142,6 +142,55 @@ await is_gone
 EOF2
 }
 
+# The same of one that needs more than its limit: what the emulated machine needs and nobody counted is
+# taken from the group's memory.max. vmctld is halted, killed and replaced between the kill and its look.
+says_who_was_killed() {
+    cat <<'EOF2'
+set -eux
+V=$1 S=$2 D=$(mktemp -d)
+await() { for _ in $(seq 300); do if "$@"; then return 0; fi; sleep 0.2; done; return 1; }
+pid_of() { $V get greedy -o json | sed -n 's/.*"pid": \([0-9]*\).*/\1/p' | head -n 1; }
+main() { $S show vmctld -p MainPID --value; }
+kills() { $V events greedy -o json | grep -c OOMKilled || true; }
+are() { [ "$(kills)" = "$1" ]; }
+is_ended() { ! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' "/proc/$1/status"; }
+is_new() { local now; now=$(pid_of); [ -n "$now" ] && [ "$now" -gt 0 ] && [ "$now" != "$pid" ]; }
+starve() { # the kernel looks for a victim once nothing more can be released
+    pid=$(pid_of)
+    group=/sys/fs/cgroup$(sed 's/^0:://' "/proc/$pid/cgroup")
+    echo 8M >"$group/memory.max" || true
+}
+echo 'vm "greedy" { image "/srv/blank.img"; vcpus 1; memory 32; memory-limit 320; stop-timeout "3s" }' >"$D/VMFile.kdl"
+$V up --file "$D/VMFile.kdl" --timeout 5m
+starve
+await are 1
+await is_new
+$V events greedy | grep 'OOMKilled.*memory-limit. of 320 MiB.*vmctl up --name greedy'
+$V describe greedy | grep OOMKilled
+$V wait greedy --ready --timeout 5m
+old=$(main)
+kill -STOP "$old"
+starve
+await is_ended "$pid"
+kill -9 "$old"
+await are 2
+await is_new
+$V wait greedy --ready --timeout 5m
+pid=$(pid_of)
+kill -9 "$pid" # by nobody's memory
+await is_new
+are 2
+$V destroy -y greedy
+EOF2
+}
+
+@test "a machine that the kernel kills for its memory-limit is OOMKilled, also while no vmctld looks" {
+    says_who_was_killed >greedy
+    vmctl cp greedy host:
+    in_guest host "sudo bash greedy '${THE_HOSTS#sudo }' systemctl" >&2
+    in_guest host "export XDG_RUNTIME_DIR=/run/user/\$(id -u); bash greedy '$A_USERS' 'systemctl --user'" >&2
+}
+
 @test "limits of a machine hold, change while it runs, and outlive vmctld" {
     keeps_limits >limits
     vmctl cp limits host:

@@ -249,6 +249,48 @@ static void a_change_after_the_guests_end_is_not_held(void **state)
     assert_int_equal(recorded(begin(f))->held_generation, 1);
 }
 
+static void one_that_the_kernel_killed_says_for_whose_memory(void **state)
+{
+    struct pass_fixture *f = *state;
+    static const struct {
+        enum oom_kill kill;
+        enum exit_cause cause;
+        const char *message;
+    } cases[] = {
+        {OOM_KILL_BY_LIMIT, EXIT_OOM_KILLED,
+            "the kernel killed it: it needed more than its `memory-limit` of 320 MiB; raise "
+            "`memory-limit` or lower `memory` in its VMFile, then: vmctl up --name web"},
+        {OOM_KILL_BY_HOST, EXIT_HOST_OUT_OF_MEMORY,
+            "the kernel killed it: the host ran out of memory; free memory on the host, or lower "
+            "`memory` in its VMFile, then: vmctl up --name web"},
+    };
+    f->status->applied_spec = vm_spec_copy(f->desired->spec);
+    f->status->applied_spec->memory_limit_mib = 320;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        for (enum intent intent = INTENT_NONE; intent <= INTENT_START; intent++) {
+            struct pass *pass = an_exit(f, intent, 1000);
+            pass->machine.oom_kill = cases[i].kill;
+            pass->machine.last_output = "a warning";
+            const struct vm_restart *restart = recorded(pass);
+            assert_int_equal(restart->last_cause, cases[i].cause);
+            assert_int_equal(restart->count, 1);
+            assert_true(pass->patch->events[0].is_warning);
+            assert_int_equal(pass->patch->events[0].reason, REASON_OOM_KILLED);
+            assert_string_equal(pass->patch->events[0].message, cases[i].message);
+        }
+    }
+}
+
+static void one_that_was_stopped_meanwhile_was_stopped(void **state)
+{
+    struct pass_fixture *f = *state;
+    (void)an_exit(f, INTENT_STOP, 1000);
+    f->status->instance.cause = EXIT_BY_USER;
+    struct pass *pass = begin(f);
+    pass->machine.oom_kill = OOM_KILL_BY_LIMIT;
+    assert_int_equal(recorded(pass)->last_cause, EXIT_BY_USER);
+}
+
 #define TEST(name)                                                                                 \
     cmocka_unit_test_setup_teardown(name, pass_fixture_set_up, pass_fixture_tear_down)
 
@@ -270,6 +312,8 @@ int main(void)
         TEST(a_clock_that_was_set_back_does_not_prolong_a_backoff),
         TEST(the_policy_says_what_stays_down),
         TEST(a_change_after_the_guests_end_is_not_held),
+        TEST(one_that_the_kernel_killed_says_for_whose_memory),
+        TEST(one_that_was_stopped_meanwhile_was_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

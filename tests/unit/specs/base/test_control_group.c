@@ -273,6 +273,87 @@ static void empty_groups_of_machines_are_swept_and_no_others(void **state)
     assert_true(fs_exists(other));
 }
 
+/* ---- kills ---- */
+
+#define EVENTS "low 0\nhigh 0\nmax 40\n"
+
+static enum oom_kill killed(const struct host *host)
+{
+    return control_group_oom_kill(host->unit, "vmctl-u1");
+}
+
+static void who_was_killed_for_whose_memory_is_read(void **state)
+{
+    static const struct {
+        const char *events;
+        enum oom_kill expected;
+    } cases[] = {
+        {"", OOM_KILL_NONE},
+        {EVENTS "oom 0\noom_kill 0\noom_group_kill 0\n", OOM_KILL_NONE},
+        {EVENTS "oom 3\noom_kill 0\n", OOM_KILL_NONE}, /* it only failed to get some */
+        {EVENTS "oom 1\noom_kill 4\noom_group_kill 1\n", OOM_KILL_BY_LIMIT},
+        {EVENTS "oom 0\noom_kill 1\noom_group_kill 1\n", OOM_KILL_BY_HOST},
+        {"oom_killer 7\nx oom_kill 7\noom_kill", OOM_KILL_NONE},
+    };
+    const struct host *host = *state;
+    cleanup_free char *child = fs_join(host->unit, "vmctl-u1");
+    assert_int_equal(killed(host), OOM_KILL_NONE); /* no group */
+    assert_int_equal(mkdir(child, 0700), 0);
+    assert_int_equal(killed(host), OOM_KILL_NONE); /* no controller memory */
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        put(child, "memory.events", cases[i].events);
+        assert_int_equal(killed(host), cases[i].expected);
+    }
+}
+
+static void a_kill_outlives_the_lifting_of_limits_until_it_is_removed(void **state)
+{
+    struct error err = {.code = ERR_NONE};
+    const struct host *host = *state;
+    cleanup_free char *child = fs_join(host->unit, "vmctl-u1");
+    cleanup_free char *events = fs_join(child, "memory.events");
+    assert_int_equal(mkdir(child, 0700), 0);
+    put(child, "memory.events", EVENTS "oom 1\noom_kill 1\n");
+    assert_int_equal(control_group_lift(host->unit, &err), 0);
+    assert_int_equal(unlink(events), 0); /* as the kernel does */
+    control_group_sweep(host->unit);
+    assert_int_equal(killed(host), OOM_KILL_BY_LIMIT);
+    put(child, "memory.events", EVENTS "oom 0\noom_kill 0\n"); /* limits are set again */
+    assert_int_equal(killed(host), OOM_KILL_BY_LIMIT);
+    assert_int_equal(unlink(events), 0);
+    control_group_remove(host->unit, "vmctl-u1");
+    control_group_remove(host->unit, "vmctl-u1");
+    assert_false(fs_exists(child));
+    assert_int_equal(killed(host), OOM_KILL_NONE);
+}
+
+static void a_kill_that_nobody_reads_is_forgotten_with_the_second_lifting(void **state)
+{
+    struct error err = {.code = ERR_NONE};
+    const struct host *host = *state;
+    cleanup_free char *child = fs_join(host->unit, "vmctl-u1");
+    cleanup_free char *events = fs_join(child, "memory.events");
+    assert_int_equal(mkdir(child, 0700), 0);
+    put(child, "memory.events", EVENTS "oom 0\noom_kill 1\n");
+    assert_int_equal(control_group_lift(host->unit, &err), 0);
+    assert_int_equal(unlink(events), 0);
+    assert_int_equal(killed(host), OOM_KILL_BY_HOST);
+    assert_int_equal(control_group_lift(host->unit, &err), 0);
+    assert_false(fs_exists(child));
+}
+
+/* One with a process that outlives it can only lose the mark. */
+static void what_begins_in_a_group_was_not_killed_there(void **state)
+{
+    const struct host *host = *state;
+    cleanup_free char *child = fs_join(host->unit, "vmctl-u1");
+    make_group(child, "");
+    assert_int_equal(setxattr(child, "user.vmctl.oom-kill", "l", 1, 0), 0);
+    put(host->unit, "cgroup.subtree_control", "cpu memory\n");
+    assert_int_equal(limit(host, (struct group_limits){1500, 3072}), 0);
+    assert_int_equal(killed(host), OOM_KILL_NONE);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 static bool has_user_attributes(void)
@@ -297,6 +378,10 @@ int main(void)
         TEST(a_released_group_has_no_limits_and_one_that_is_not_there_needs_none),
         TEST(lifting_takes_the_controllers_away),
         TEST(empty_groups_of_machines_are_swept_and_no_others),
+        TEST(who_was_killed_for_whose_memory_is_read),
+        TEST(a_kill_outlives_the_lifting_of_limits_until_it_is_removed),
+        TEST(a_kill_that_nobody_reads_is_forgotten_with_the_second_lifting),
+        TEST(what_begins_in_a_group_was_not_killed_there),
     };
     if (!has_user_attributes()) {
         fprintf(stderr, "/tmp has no extended attributes of users: skipped\n");
