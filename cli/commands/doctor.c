@@ -37,8 +37,10 @@ static size_t count(const struct doctor *doctor, enum doctor_verdict verdict)
 
 static void print_text(const struct doctor *doctor)
 {
-    static const char *const colors[] = {
-        [DOCTOR_OK] = "\033[32m", [DOCTOR_WARN] = "\033[33m", [DOCTOR_FAIL] = "\033[31m"};
+    static const char *const colors[] = {[DOCTOR_OK] = "\033[32m",
+        [DOCTOR_INFO] = "",
+        [DOCTOR_WARN] = "\033[33m",
+        [DOCTOR_FAIL] = "\033[31m"};
     bool use_color = doctor->cli->use_color_stdout;
     cleanup_with(table_clear) struct table table;
     cleanup_buf struct buf out = BUF_INIT(0);
@@ -56,7 +58,7 @@ static void print_text(const struct doctor *doctor)
     table_print(&table, &out);
     for (size_t i = 0; i < doctor->count; i++) {
         const struct doctor_finding *finding = &doctor->findings[i];
-        if (finding->help && finding->help[0]) {
+        if (finding->help && finding->help[0] && finding->verdict != DOCTOR_INFO) {
             buf_printf(&out, "%s%s%s: help: %s\n", use_color ? colors[finding->verdict] : "",
                 finding->check, use_color ? "\033[0m" : "", finding->help);
         }
@@ -94,6 +96,7 @@ static int run(
     cleanup_with(doctor_clear) struct doctor doctor = {.cli = cli, .repairs = given->repairs};
     doctor_check_host(&doctor);
     doctor_check_data(&doctor);
+    doctor_weigh_needs(&doctor);
     if (given->support && support_write(cli, &doctor, given->support, err) < 0) {
         return -(int)err->code;
     }
@@ -117,7 +120,8 @@ const struct command command_doctor = {
         "Checks KVM, QEMU, virtiofsd and other programs, the kernel, bridges, ports, disk space,\n"
         "the store, the controller, and files without a record. Changes nothing, and works\n"
         "without a controller and with a damaged store. Exits with 0 if VMs can run, and with 1\n"
-        "if something is broken (FAIL).\n"
+        "if something is broken (FAIL). INFO means that something is missing that no VM of this\n"
+        "host or of the VMFile at hand needs: UEFI firmware, swtpm, limits.\n"
         "\n"
         "--repair moves unreadable records to quarantine/ and rebuilds each VM's record from its\n"
         "status; it does not touch disks.\n"

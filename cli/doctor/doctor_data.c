@@ -160,6 +160,11 @@ static int check_store(struct doctor *doctor, struct vm_list *ret)
     for (size_t i = 0; i < damaged.count; i++) {
         add_name(&names, damaged.items[i]);
     }
+    for (size_t i = 0; i < ret->count; i++) {
+        if (ret->records[i].desired) {
+            doctor_note_needs(doctor, ret->records[i].desired->spec);
+        }
+    }
     if (damaged.count > 0) {
         const char *dir = doctor->cli->paths.data_dir;
         cleanup_free char *help = mem_printf(
@@ -180,7 +185,7 @@ static void check_limits(struct doctor *doctor, pid_t pid)
 {
     struct error err = {.code = ERR_NONE};
     cleanup_free char *group = control_group_find("/proc", pid, &err);
-    doctor_add(doctor, "limits", group ? DOCTOR_OK : DOCTOR_WARN,
+    doctor_add_optional(doctor, "limits", DOCTOR_NEED_LIMITS, group != NULL,
         group ? NULL : error_help_text(&err), "`cpu-limit` and `memory-limit` are %s%s",
         group ? "enforced" : "not enforced: ", group ? "" : err.message);
 }

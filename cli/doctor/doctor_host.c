@@ -122,14 +122,17 @@ static void check_shares(struct doctor *doctor, const json_t *shares)
 static void check_firmware(struct doctor *doctor, const json_t *probe)
 {
     static const struct {
-        const char *name, *what, *missing;
-    } parts[] = {{"uefi", "UEFI", "firmware \"uefi\" does not work"},
-        {"uefi-secure", "UEFI with secure boot", "firmware \"uefi-secure\" does not work"},
-        {"tpm", "TPMs by", "`tpm` does not work"}};
+        const char *name;
+        enum doctor_need need;
+        const char *what, *missing;
+    } parts[] = {{"uefi", DOCTOR_NEED_UEFI, "UEFI", "firmware \"uefi\" does not work"},
+        {"uefi-secure", DOCTOR_NEED_SECURE_BOOT, "UEFI with secure boot",
+            "firmware \"uefi-secure\" does not work"},
+        {"tpm", DOCTOR_NEED_TPM, "TPMs by", "`tpm` does not work"}};
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         const json_t *part = json_object_get(probe, parts[i].name);
         const char *path = json_text(part, "path"), *fault = json_text(part, "error");
-        doctor_add(doctor, parts[i].name, path ? DOCTOR_OK : DOCTOR_WARN, json_text(part, "help"),
+        doctor_add_optional(doctor, parts[i].name, parts[i].need, path, json_text(part, "help"),
             "%s: %s", path ? parts[i].what : parts[i].missing,
             path    ? path
             : fault ? fault

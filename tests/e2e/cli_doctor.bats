@@ -83,6 +83,8 @@ result() { awk -v check="$1" '$1 == check { print $2 }' <<<"$output"; }
 }
 
 @test "UEFI firmware and swtpm that are missing are told, with their packages" {
+    truncate -s 1M blank.img
+    printf 'vm "box" { image "blank.img"; firmware "uefi-secure"; tpm; cpu-limit 0.5 }\n' >VMFile.kdl
     VMCTL_SWTPM=/nowhere/swtpm VMCTL_FIRMWARE=/nowhere run vmctl doctor
     [ "$status" -eq 0 ]
     [ "$(result tpm)" = WARN ]
@@ -99,6 +101,34 @@ result() { awk -v check="$1" '$1 == check { print $2 }' <<<"$output"; }
     [ "$(result tpm)" = OK ]
     [ "$(result uefi-secure)" = OK ]
     says "UEFI with secure boot: $work/code.fd"
+}
+
+# needing NODES... : a VMFile whose VM has them
+needing() { printf 'vm "box" { image "blank.img"; %s }\n' "$*" >VMFile.kdl; }
+
+@test "what no VM needs is no warning if it is missing: neither one of the host nor of the VMFile at hand" {
+    export VMCTL_SWTPM=/nowhere/swtpm VMCTL_FIRMWARE=/nowhere
+    run vmctl doctor
+    [ "$status" -eq 0 ]
+    [ "$(result tpm) $(result uefi-secure)" = "INFO INFO" ]
+    [[ $(result limits) != WARN ]]
+    [[ $output != *"tpm: help:"* ]]
+    [ "$(vmctl doctor -o json | jq -r '.checks[] | select(.check == "tpm") | .help')" != null ]
+    truncate -s 1M blank.img
+    needing tpm
+    run vmctl doctor
+    [ "$(result tpm) $(result uefi-secure)" = "WARN INFO" ]
+    says "tpm: help:"
+    needing 'firmware "uefi-secure"; memory-limit "4G"'
+    vmctl -q apply -d
+    rm VMFile.kdl # the VM stays
+    run vmctl doctor
+    [ "$(result tpm) $(result uefi-secure)" = "INFO WARN" ]
+    [[ $(result limits) != INFO ]]
+    echo 'vm "box" {' >VMFile.kdl # an invalid one is not the doctor's
+    run vmctl doctor
+    [ "$status" -eq 0 ]
+    [ "$(result tpm) $(result uefi-secure)" = "INFO WARN" ]
 }
 
 @test "a QEMU without the devices is a failure" {
