@@ -50,6 +50,7 @@ struct machine {
     char *name;
     int32_t pid;
     uint32_t memory_mib;
+    uint32_t cpu_limit_milli, memory_limit_mib; /* 0: none is enforced */
     uint64_t start_ticks;
     struct proc_usage before, now;
     struct network_usage network_before, network;
@@ -81,6 +82,9 @@ static void look_at_machine(
     machine->pid = has_process ? instance->pid : 0;
     machine->start_ticks = has_process ? instance->start_ticks : 0;
     machine->memory_mib = record->desired ? record->desired->spec->memory_mib : 0;
+    const struct vm_spec *limits = record->status ? vm_status_limited_spec(record->status) : NULL;
+    machine->cpu_limit_milli = limits ? limits->cpu_limit_milli : 0;
+    machine->memory_limit_mib = limits ? limits->memory_limit_mib : 0;
     network_usage_read(networks, machine->name, record->status, &machine->network);
     (void)proc_usage_read(machine->pid, machine->start_ticks, &machine->now);
 }
@@ -140,6 +144,16 @@ static int compare_cpu(const void *a, const void *b)
     return left == right ? text_compare(&(*x)->name, &(*y)->name) : left < right ? 1 : -1;
 }
 
+/* "37.5%", "37.5% / 150%" */
+static void print_cpu(const struct machine *machine, char *out, size_t size)
+{
+    char limit[32] = "";
+    if (machine->cpu_limit_milli > 0) {
+        (void)snprintf(limit, sizeof(limit), " / %g%%", (double)machine->cpu_limit_milli / 10);
+    }
+    (void)snprintf(out, size, "%.1f%%%s", cpu_percent(machine), limit);
+}
+
 static void add_cells(struct table *table, const struct machine *machine)
 {
     const struct proc_usage *now = &machine->now, *before = &machine->before;
@@ -148,9 +162,10 @@ static void add_cells(struct table *table, const struct machine *machine)
     enum { CPU, MEMORY, READ, WRITTEN, RECEIVED, SENT, TIME };
     if (now->at_ms) {
         uint64_t seconds = now->cpu_ms / 1000;
-        (void)snprintf(cells[CPU], sizeof(cells[0]), "%.1f%%", cpu_percent(machine));
+        print_cpu(machine, cells[CPU], sizeof(cells[0]));
         (void)snprintf(cells[MEMORY], sizeof(cells[0]), "%" PRIu64 " / %u MB",
-            now->resident_bytes >> 20, machine->memory_mib);
+            now->resident_bytes >> 20,
+            machine->memory_limit_mib ? machine->memory_limit_mib : machine->memory_mib);
         (void)snprintf(
             cells[TIME], sizeof(cells[0]), "%" PRIu64 ":%02" PRIu64, seconds / 60, seconds % 60);
     }
@@ -224,6 +239,12 @@ static void print_data(const struct top *top)
             json_put_int(json, "cpuMs", (int64_t)now->cpu_ms);
             json_put_int(json, "residentBytes", (int64_t)now->resident_bytes);
         }
+        if (now->at_ms && machine->cpu_limit_milli > 0) {
+            json_put(json, "cpuLimitPercent", json_real((double)machine->cpu_limit_milli / 10));
+        }
+        if (now->at_ms && machine->memory_limit_mib > 0) {
+            json_put_int(json, "memoryLimitBytes", (int64_t)machine->memory_limit_mib << 20);
+        }
         if (now->at_ms && now->has_io) {
             json_put_int(json, "readBytes", (int64_t)now->read_bytes);
             json_put_int(json, "writtenBytes", (int64_t)now->written_bytes);
@@ -294,7 +315,9 @@ const struct command command_top = {
     .usage = "[OPTIONS] [VM...]",
     .details =
         "CPU is in percent of one processor, so a VM with two can have 200%. MEM is the host\n"
-        "memory that the VM's QEMU holds. READ and WRITE are the VM's traffic to the host's\n"
+        "memory that the VM's QEMU holds, of the VM's memory. If `cpu-limit` or `memory-limit` is\n"
+        "enforced, that is the second number, as in '37.5% / 150%'. READ and WRITE are the VM's "
+        "traffic to the host's\n"
         "disks, '-' if another user's process has it. RX and TX are the guest's traffic on a\n"
         "project network or a tap device, '-' on a user network, which does not count it. TIME is\n"
         "the processor time since the start. On a terminal the table is updated until Ctrl-C;\n"

@@ -105,6 +105,7 @@ static void add_durations(struct metrics *metrics, struct exposition *to)
 
 struct vm_figures {
     const struct vm_record *record;
+    const struct vm_spec *limits; /* that the kernel enforces; NULL: none */
     bool is_ready;
     struct proc_usage usage;
     struct network_usage network;
@@ -123,6 +124,7 @@ static struct vm_figures figures_of(
 {
     struct vm_figures vm = {.record = record, .disk_bytes = -1};
     const struct vm_instance *instance = record->status ? &record->status->instance : NULL;
+    vm.limits = record->status ? vm_status_limited_spec(record->status) : NULL;
     vm.is_ready = record->status && vm_status_is_true(record->status, CONDITION_READY);
     network_usage_read(networks, record->name, record->status, &vm.network);
     if (record->desired && record->desired->spec->backend == BACKEND_QEMU) {
@@ -164,6 +166,18 @@ static bool value_memory(const struct vm_figures *vm, double *ret)
     const struct vm_desired *desired = vm->record->desired;
     *ret = desired ? (double)desired->spec->memory_mib * (1 << 20) : 0;
     return desired != NULL;
+}
+
+static bool value_cpu_limit(const struct vm_figures *vm, double *ret)
+{
+    *ret = vm->limits ? (double)vm->limits->cpu_limit_milli / 1000 : 0;
+    return *ret > 0;
+}
+
+static bool value_memory_limit(const struct vm_figures *vm, double *ret)
+{
+    *ret = vm->limits ? (double)vm->limits->memory_limit_mib * (1 << 20) : 0;
+    return *ret > 0;
 }
 
 static bool value_disk(const struct vm_figures *vm, double *ret)
@@ -233,6 +247,12 @@ static const struct {
         "Starts of the machine after an end that nobody had requested.", value_restarts},
     {"vmctl_vm_vcpus", METRIC_GAUGE, "Processors that are wanted of the machine.", value_vcpus},
     {"vmctl_vm_memory_bytes", METRIC_GAUGE, "Memory that is wanted of the machine.", value_memory},
+    {"vmctl_vm_cpu_limit", METRIC_GAUGE,
+        "Processors of the host that the machine can use, where its limit is enforced.",
+        value_cpu_limit},
+    {"vmctl_vm_memory_limit_bytes", METRIC_GAUGE,
+        "Memory of the host that the machine can use, where its limit is enforced.",
+        value_memory_limit},
     {"vmctl_vm_disk_allocated_bytes", METRIC_GAUGE,
         "What the file of the machine's disk takes of the host.", value_disk},
     {"vmctl_vm_cpu_seconds", METRIC_COUNTER,

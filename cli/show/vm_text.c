@@ -14,6 +14,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/mem.h"
+#include "specs/base/proc_usage.h"
 #include "specs/base/text.h"
 #include "specs/base/url.h"
 #include "specs/vm/backend_traits.h"
@@ -86,7 +87,22 @@ static void add_size(struct buf *out, const char *label, const char *unit, uint3
     }
 }
 
-static void add_limits(struct buf *out, const struct vm_spec *spec)
+/* What the machine's process takes of a limit that is enforced, or that it is not; "" where nothing
+ * is known. free() it. */
+static char *describe_use(const struct vm_status *status)
+{
+    struct proc_usage usage = {.at_ms = 0};
+    const struct vm_spec *limits = status ? vm_status_limited_spec(status) : NULL;
+    bool is_refused = status && status->conditions[CONDITION_LIMITED].state == CONDITION_FALSE;
+    if (limits && limits->memory_limit_mib > 0) {
+        (void)proc_usage_read(status->instance.pid, status->instance.start_ticks, &usage);
+    }
+    return usage.at_ms  ? mem_printf(" (uses %" PRIu64 " MB)", usage.resident_bytes >> 20)
+           : is_refused ? mem_strdup(" (not enforced)")
+                        : mem_strdup("");
+}
+
+static void add_limits(struct buf *out, const struct vm_spec *spec, const struct vm_status *status)
 {
     cleanup_buf struct buf limits = BUF_INIT(0);
     if (spec->cpu_limit_milli > 0) {
@@ -95,6 +111,10 @@ static void add_limits(struct buf *out, const struct vm_spec *spec)
     }
     if (spec->memory_limit_mib > 0) {
         buf_printf(&limits, "%s%u MB", limits.len > 0 ? ", " : "", spec->memory_limit_mib);
+    }
+    if (limits.len > 0) {
+        cleanup_free char *use = describe_use(status);
+        buf_add_str(&limits, use);
     }
     size_t before = limits.len;
     spec_text_add_io_limit(&limits, &spec->io_limit);
@@ -109,8 +129,9 @@ static void add_limits(struct buf *out, const struct vm_spec *spec)
 }
 
 static void add_spec(
-    struct buf *out, const struct vm_spec *spec, const struct vm_spec *running, uint32_t disk_gib)
+    struct buf *out, const struct vm_spec *spec, const struct vm_status *status, uint32_t disk_gib)
 {
+    const struct vm_spec *running = status ? vm_status_running_spec(status) : NULL;
     vm_text_field(out, "Backend:", "%s", backend_kind_name(spec->backend));
     add_size(out, "vCPUs:", "", running ? running->vcpus : 0, spec->vcpus, spec->max_vcpus);
     add_size(out, "Memory:", " MB", running ? running->memory_mib : 0, spec->memory_mib,
@@ -120,7 +141,7 @@ static void add_spec(
     } else {
         vm_text_field(out, "Disk:", "as the image");
     }
-    add_limits(out, spec);
+    add_limits(out, spec, status);
     for (size_t i = 0; i < spec->n_volumes; i++) {
         const struct spec_volume *volume = &spec->volumes[i];
         vm_text_field(out, "Volume:", "%s%s%s", volume->name, volume->mount ? " at " : "",
@@ -357,8 +378,7 @@ void vm_text_add_desired(struct buf *out, const struct vm_record *record)
     /* A disk that grew keeps its size when `disk` is taken out of the VMFile. */
     uint32_t grown_gib = record->status ? record->status->prepared.disk_gib : 0;
     struct vm_spec *whole = vm_desired_attach(desired, desired->spec);
-    add_spec(out, whole ? whole : desired->spec,
-        record->status ? vm_status_running_spec(record->status) : NULL,
+    add_spec(out, whole ? whole : desired->spec, record->status,
         desired->spec->disk_gib > grown_gib ? desired->spec->disk_gib : grown_gib);
     vm_spec_free(whole);
     vm_text_field(out, "VMFile:", "%s", desired->source ? desired->source : "- (vmctl create)");

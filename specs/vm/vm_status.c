@@ -381,6 +381,11 @@ const struct vm_spec *vm_status_running_spec(const struct vm_status *status)
     return status->instance.instance_id[0] ? status->applied_spec : NULL;
 }
 
+const struct vm_spec *vm_status_limited_spec(const struct vm_status *status)
+{
+    return vm_status_is_true(status, CONDITION_LIMITED) ? vm_status_running_spec(status) : NULL;
+}
+
 void vm_status_set_applied_spec(struct vm_status *status, const struct vm_spec *spec)
 {
     struct vm_spec *copy = vm_spec_copy(spec); /* first: `spec` may be the status' own */

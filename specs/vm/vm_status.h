@@ -401,6 +401,9 @@ void vm_status_set(struct vm_status *status, enum condition_type type, enum cond
 /* The file systems of the guest that runs are frozen, or may be. */
 bool vm_status_is_frozen(const struct vm_status *status);
 bool vm_status_is_true(const struct vm_status *status, enum condition_type type);
+/* The spec whose `cpu-limit` and `memory-limit` the kernel enforces now; NULL: it enforces none.
+ * Borrowed. */
+const struct vm_spec *vm_status_limited_spec(const struct vm_status *status);
 
 const char *exit_cause_name(enum exit_cause cause);
 bool exit_cause_is_oom_kill(enum exit_cause cause); /* the kernel killed it for lack of memory */

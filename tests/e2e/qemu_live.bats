@@ -127,6 +127,8 @@ limits() { qmp query-block | jq -c '[.[] | select(.inserted.ro == false).inserte
     change '^    disk 1$' '    disk 1; cpu-limit 0.9'
     vmctl -q up
     [ "$(reason Limited)" = LimitsNotEnforced ] || skip "vmctld is a unit of systemd's here"
+    vmctl describe live | grep -qx 'Limits:      0.9 CPUs (not enforced)'
+    [ "$(vmctl top live -i 100ms -o json | jq '.[0].cpuLimitPercent')" = null ]
     local controller
     controller=$(controller_pid)
     change 'cpu-limit 0.9' 'cpu-limit 0.8; memory-limit 700'

@@ -122,6 +122,9 @@ has memory.max 335544320
 has memory.oom.group 1
 await grep -q 'nr_throttled [1-9]' "$group/cpu.stat"
 $V describe capped | grep 'Limited  *True'
+$V describe capped | grep -E 'Limits: +0.6 CPUs, 320 MB \(uses [0-9]+ MB\)'
+$V top capped --once | grep -E '% / 60% +[0-9]+ / 320 MB'
+$V top capped -o json | grep -E '"memoryLimitBytes": 335544320'
 $V doctor | grep 'limits  *OK'
 write 'cpu-limit 0.8'
 $V up --file "$D/VMFile.kdl"

@@ -21,7 +21,8 @@
 
 static const char builder[] = "~0123456789abcdef";
 
-static void put_vm(struct cli *cli, const char *name, const char *uid)
+/* With a `cpu-limit` and a `memory-limit`, which are enforced or not. */
+static void put_vm(struct cli *cli, const char *name, const char *uid, enum condition_state limited)
 {
     struct error err = {.code = ERR_NONE};
     struct vm_status *status = vm_status_new(uid);
@@ -31,6 +32,12 @@ static void put_vm(struct cli *cli, const char *name, const char *uid)
     (void)memcpy(status->instance.instance_id, uid, TEXT_ID_SIZE);
     status->conditions[CONDITION_RUNNING].state = CONDITION_TRUE;
     status->conditions[CONDITION_RUNNING].last_transition_ms = 3000;
+    status->conditions[CONDITION_LIMITED].state = limited;
+    struct vm_spec *spec = vm_spec_new(name);
+    spec->cpu_limit_milli = 1500;
+    spec->memory_limit_mib = 2;
+    vm_status_set_applied_spec(status, spec);
+    vm_spec_free(spec);
     store_batch_put_status(batch, name, status);
     assert_int_equal(store_commit(cli->store, batch, &err), 0);
     store_batch_free(batch);
@@ -67,8 +74,8 @@ static void the_builder_of_a_template_is_no_machine_and_images_are_their_files(v
     assert_int_equal(cli_open_store(&cli, &err), 0);
     cleanup_free char *images = paths_path(&cli.paths, "images");
     assert_int_equal(fs_make_dirs(images, 0700, &err), 0);
-    put_vm(&cli, "web", "00000000000000000000000000000001");
-    put_vm(&cli, builder, "00000000000000000000000000000002");
+    put_vm(&cli, "web", "00000000000000000000000000000001", CONDITION_TRUE);
+    put_vm(&cli, builder, "00000000000000000000000000000002", CONDITION_TRUE);
     put_image(&cli, "0000000000000000000000000000000000000000000000000000000000000001.qcow2", 512);
     put_image(&cli, "0000000000000000000000000000000000000000000000000000000000000002.qcow2", 100);
     put_image(&cli, "debian-12", 7); /* not under its digest: not of the cache */
@@ -84,6 +91,13 @@ static void the_builder_of_a_template_is_no_machine_and_images_are_their_files(v
     assert_non_null(states);
     assert_null(strstr(states + 1, "\nvmctl_vms{")); /* one state, and one machine in it */
     assert_int_equal(strncmp(strstr(states, "} "), "} 1\n", 4), 0);
+    assert_line(&text, "vmctl_vm_cpu_limit{vm=\"web\"} 1.5");
+    assert_line(&text, "vmctl_vm_memory_limit_bytes{vm=\"web\"} 2097152");
+    put_vm(&cli, "web", "00000000000000000000000000000001", CONDITION_FALSE);
+    buf_clear(&text);
+    assert_int_equal(metrics_add(metrics, &cli, false, &text, &err), 0);
+    assert_null(strstr(buf_str(&text), "limit{"));
+    assert_null(strstr(buf_str(&text), "limit_bytes{"));
     metrics_free(metrics);
     store_close(cli.store);
     paths_clear(&cli.paths);
