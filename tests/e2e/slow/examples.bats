@@ -161,6 +161,17 @@ page() { in_net curl -sS --max-time 20 "http://127.0.0.1:$1/"; }
     [ "$(vmctl port app1 -o json | jq length)" = 1 ] # SSH
 }
 
+@test "limits: the VM is ready with its disks throttled, and shows whether the kernel limits the rest" {
+    use limits
+    fails 0 vmctl up
+    run vmctl describe builder
+    says '1.5 CPUs, 2560 MB' 'disks read="100M" write="50M" iops=2000'
+    [[ $output == *"(uses "*" MB)"* || $output == *"(not enforced)"*LimitsNotEnforced* ]]
+    sed -i 's/cpu-limit 1.5/cpu-limit 2.5/' VMFile.kdl
+    fails 0 vmctl up
+    says "builder: configured (live): cpu-limit 1.5 -> 2.5"
+}
+
 @test "multi-vm: web starts when db answers, both are reached on the host, one is stopped alone" {
     use multi-vm
     fails 0 vmctl up

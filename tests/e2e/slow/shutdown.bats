@@ -154,7 +154,7 @@ V=$1 S=$2 D=$(mktemp -d)
 await() { for _ in $(seq 300); do if "$@"; then return 0; fi; sleep 0.2; done; return 1; }
 pid_of() { $V get greedy -o json | sed -n 's/.*"pid": \([0-9]*\).*/\1/p' | head -n 1; }
 main() { $S show vmctld -p MainPID --value; }
-kills() { $V events greedy -o json | grep -c OOMKilled || true; }
+kills() { $V events greedy | awk '$3 == "OOMKilled" { n += $4 } END { print n + 0 }'; } # alike ones are one line
 are() { [ "$(kills)" = "$1" ]; }
 is_ended() { ! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' "/proc/$1/status"; }
 is_new() { local now; now=$(pid_of); [ -n "$now" ] && [ "$now" -gt 0 ] && [ "$now" != "$pid" ]; }
