@@ -237,11 +237,24 @@ void record_encode_json(struct buf *out, const char *key, const json_t *json)
     buf_add_str(out, text);
 }
 
-int record_decode_json(struct bytes value, const char **ret_key, json_t **ret, struct error *err)
+int record_split_json(
+    struct bytes value, const char **ret_key, struct bytes *ret_text, struct error *err)
 {
     struct bytes key;
     if (!take_until(&value, '\0', &key)) {
         return describe_damage(value, "its key before the JSON is missing", err);
+    }
+    *ret_key = key.data;
+    *ret_text = value;
+    return 0;
+}
+
+int record_decode_json(struct bytes value, const char **ret_key, json_t **ret, struct error *err)
+{
+    const char *key;
+    int rc = record_split_json(value, &key, &value, err);
+    if (rc < 0) {
+        return rc;
     }
     json_error_t at;
     json_t *json = json_loadb(value.n > 0 ? value.data : "", value.n, JSON_DECODE_ANY, &at);
@@ -249,7 +262,7 @@ int record_decode_json(struct bytes value, const char **ret_key, json_t **ret, s
         return error_set(err, ERR_STORE, "not JSON at byte %d: %s", at.position, at.text);
     }
     *ret = json;
-    *ret_key = key.data;
+    *ret_key = key;
     return 0;
 }
 

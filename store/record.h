@@ -67,6 +67,9 @@ bool record_event_view(struct bytes value, struct event_view *ret);
 
 /* The key is kept beside the JSON because LMDB's keys are limited to 511 bytes (record_key()). */
 void record_encode_json(struct buf *out, const char *key, const json_t *json);
+/* The two parts; the text is not looked at. */
+int record_split_json(
+    struct bytes value, const char **ret_key, struct bytes *ret_text, struct error *err);
 int record_decode_json(struct bytes value, const char **ret_key, json_t **ret, struct error *err);
 
 /* The key LMDB gets: the text itself, or, when that is longer than LMDB allows, its start and its

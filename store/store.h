@@ -173,7 +173,13 @@ int store_get_json(
     struct store *store, enum store_table table, const char *key, json_t **ret, struct error *err);
 /* An object {key: record} of the whole table. Caller owns. */
 int store_list_json(struct store *store, enum store_table table, json_t **ret, struct error *err);
-/* The same of the keys that begin with `prefix`, which is short. */
+/* Calls back with the text of each record of the table, in the order of the keys, from one
+ * snapshot. Both are valid until it returns, and it must not use the store. A record that cannot be
+ * read is left out, as by store_list_json(). */
+typedef void store_text_fn(void *context, const char *key, struct bytes text);
+int store_each_text(struct store *store, enum store_table table, store_text_fn *each, void *context,
+    struct error *err);
+/* store_list_json() of the keys that begin with `prefix`, which is short. */
 int store_list_json_below(struct store *store, enum store_table table, const char *prefix,
     json_t **ret, struct error *err);
 

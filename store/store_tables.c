@@ -181,20 +181,22 @@ void lease_list_clear(struct lease_list *list)
     *list = (struct lease_list){0};
 }
 
+static int check_key(struct bytes key, const char *stored_key, struct error *err)
+{
+    char bounded[RECORD_KEY_SIZE];
+    record_key(stored_key, bounded);
+    bool is_its_own = key.n == strlen(bounded) && memcmp(key.data, bounded, key.n) == 0;
+    return is_its_own ? 0 : error_set(err, ERR_STORE, "the record belongs to another key");
+}
+
 static int decode_json(
     struct bytes key, struct bytes value, const char **ret_key, json_t **ret, struct error *err)
 {
-    char bounded[RECORD_KEY_SIZE];
     int rc = record_decode_json(value, ret_key, ret, err);
-    if (rc < 0) {
-        return rc;
-    }
-    record_key(*ret_key, bounded);
-    if (key.n != strlen(bounded) || memcmp(key.data, bounded, key.n) != 0) {
+    if (rc == 0 && (rc = check_key(key, *ret_key, err)) < 0) {
         json_decref(TAKE_PTR(*ret));
-        return error_set(err, ERR_STORE, "the record belongs to another key");
     }
-    return 0;
+    return rc;
 }
 
 static bool holds_json(enum store_table table)
@@ -452,6 +454,32 @@ int store_list_json(struct store *store, enum store_table table, json_t **ret, s
     }
     *ret = TAKE_PTR(object);
     return 0;
+}
+
+struct text_visit {
+    store_text_fn *each;
+    void *context;
+};
+
+static void visit_text(struct bytes key, struct bytes value, void *context)
+{
+    const struct text_visit *visit = context;
+    const char *stored_key;
+    struct bytes text;
+    struct error cause = {0};
+    int rc = record_split_json(value, &stored_key, &text, &cause);
+    if (rc < 0 || check_key(key, stored_key, &cause) < 0) {
+        log_warn("store", "cannot read the record '%.*s': %s", (int)key.n, key.data, cause.message);
+        return;
+    }
+    visit->each(visit->context, stored_key, text);
+}
+
+int store_each_text(struct store *store, enum store_table table, store_text_fn *each, void *context,
+    struct error *err)
+{
+    assert(holds_json(table));
+    return read_table(store, table, visit_text, &(struct text_visit){each, context}, err);
 }
 
 static int visit_below(

@@ -119,7 +119,13 @@ static bool is_of_all(const struct list_values *values)
     return values->of_all_projects || values->which.is_all;
 }
 
-/* Whole records: the output needs more than the summaries hold. */
+/* The output needs more than the summaries hold. */
+static bool needs_records(const struct cli *cli, const struct list_values *values)
+{
+    return output_is_data(cli) || cli->output == OUTPUT_WIDE || values->shows_labels ||
+           values->which.selector;
+}
+
 static int list_records(struct cli *cli, const struct list_values *values,
     const struct arg_strings *words, const char *project, struct error *err)
 {
@@ -153,7 +159,7 @@ static int list_all_nodes(struct cli *cli, const struct list_values *values,
     const struct arg_strings *words, struct error *err)
 {
     cleanup_with(node_vms_clear) struct node_vms vms = {.count = 0};
-    int rc = node_vms_ask(cli, &vms, err);
+    int rc = node_vms_ask(cli, needs_records(cli, values), &vms, err);
     cleanup_free bool *chosen = mem_calloc(vms.count + 1, sizeof(*chosen));
     const struct vm_row_source source = {&vms, vms.count, at_node_vm, chosen, .has_nodes = true,
         .has_labels = values->shows_labels, .has_projects = is_of_all(values)};
@@ -179,14 +185,7 @@ static int list_all_nodes(struct cli *cli, const struct list_values *values,
 
 static struct vm_row at_summary(const void *list, size_t i)
 {
-    const struct vm_summary *vm = &((const struct vm_summary_list *)list)->items[i];
-    return (struct vm_row){
-        .name = vm->name,
-        .has_desired = vm->has_desired,
-        .is_damaged = vm->is_damaged,
-        .desired = vm->desired,
-        .status = vm->status,
-    };
+    return vm_row_of_summary(&((const struct vm_summary_list *)list)->items[i]);
 }
 
 static int compare_summaries(const void *a, const void *b)
@@ -206,8 +205,7 @@ static int run(
     }
     const char *project = NULL;
     rc = rc == 0 && !is_of_all(list_values) ? scope_find(cli, NULL, &project, err) : rc;
-    bool needs_labels = list_values->shows_labels || list_values->which.selector;
-    if (rc < 0 || output_is_data(cli) || cli->output == OUTPUT_WIDE || needs_labels) {
+    if (rc < 0 || needs_records(cli, list_values)) {
         return rc < 0 ? rc : list_records(cli, values, words, project, err);
     }
     rc = store_list_summaries(cli->store, &list, err);

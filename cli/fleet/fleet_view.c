@@ -58,7 +58,7 @@ int64_t fleet_view_contact(const struct cli *cli)
     return stat(path, &file) < 0 ? 0 : file.st_mtim.tv_sec * 1000 + file.st_mtim.tv_nsec / 1000000;
 }
 
-int fleet_view_read(struct cli *cli, struct fleet_view *ret, struct error *err)
+int fleet_view_open(struct cli *cli, struct fleet_view *ret, struct error *err)
 {
     *ret = (struct fleet_view){.config = NULL};
     int rc = fleet_config_load(&cli->paths, &ret->config, err);
@@ -66,10 +66,14 @@ int fleet_view_read(struct cli *cli, struct fleet_view *ret, struct error *err)
         return rc;
     }
     rc = data_trust_check(&cli->paths, err);
-    rc = rc == 0 ? cli_open_store(cli, err) : rc;
-    rc = rc == 0 ? store_list_json(cli->store, STORE_FLEET, &ret->rows, err) : rc;
     ret->contact_ms = fleet_view_contact(cli);
-    return rc;
+    return rc == 0 ? cli_open_store(cli, err) : rc;
+}
+
+int fleet_view_read(struct cli *cli, struct fleet_view *ret, struct error *err)
+{
+    int rc = fleet_view_open(cli, ret, err);
+    return rc == 0 && ret->config ? store_list_json(cli->store, STORE_FLEET, &ret->rows, err) : rc;
 }
 
 void fleet_view_clear(struct fleet_view *view)
@@ -116,6 +120,12 @@ static struct vm_desired *desired_of(const json_t *json)
     return text ? vm_desired_read((struct bytes){text, strlen(text)}, &ignored) : NULL;
 }
 
+const char *fleet_view_session(const struct fleet_view *view, const char *node)
+{
+    const char *session = json_text(row_of(view, FLEET_KIND_ALIVE, node, NULL), "session");
+    return session && session[0] ? session : NULL;
+}
+
 struct vm_record fleet_view_record(
     const struct fleet_view *view, const char *node, const char *name, bool *ret_is_current)
 {
@@ -123,17 +133,15 @@ struct vm_record fleet_view_record(
     struct error ignored = {.code = ERR_NONE};
     const json_t *published = row_of(view, FLEET_KIND_STATUS, node, name);
     const json_t *status = json_object_get(published, "status");
-    const json_t *alive = row_of(view, FLEET_KIND_ALIVE, node, NULL);
     const json_t *object = row_of(view, FLEET_KIND_VM, node, name);
-    const char *session = json_text(published, "session");
     record.desired = desired_of(object ? object : json_object_get(published, "desired"));
     cleanup_free char *text = status ? json_dumps(status, JSON_COMPACT) : NULL;
     if (text) {
         record.status = vm_status_read((struct bytes){text, strlen(text)}, &ignored);
     }
     record.is_damaged = !record.desired || (text && !record.status);
-    *ret_is_current =
-        record.status && session && session[0] && text_eq(session, json_text(alive, "session"));
+    const char *session = fleet_view_session(view, node);
+    *ret_is_current = record.status && session && text_eq(session, json_text(published, "session"));
     return record;
 }
 

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "specs/base/json.h"
+#include "specs/fleet/fleet_summary.h"
 
 struct cli;
 struct error;
@@ -37,7 +38,26 @@ struct fleet_view {
 int64_t fleet_view_contact(const struct cli *cli);
 
 int fleet_view_read(struct cli *cli, struct fleet_view *ret, struct error *err);
+/* The same without the rows. */
+int fleet_view_open(struct cli *cli, struct fleet_view *ret, struct error *err);
 void fleet_view_clear(struct fleet_view *view);
+
+/* fleet_list.c: the VMs of all nodes, this one's included, for `list -A`: summaries alone, sorted
+ * by node, from the snapshot of which the view has the other rows. */
+struct fleet_listed {
+    char *node, *name;
+    struct fleet_summary summary;
+};
+struct fleet_list {
+    struct fleet_listed *items;
+    size_t count;
+};
+int fleet_list_read(
+    struct cli *cli, struct fleet_view *ret_view, struct fleet_list *ret, struct error *err);
+void fleet_list_clear(struct fleet_list *list);
+
+/* That of the vmctld that serves the node now. Borrowed; NULL: none does. */
+const char *fleet_view_session(const struct fleet_view *view, const char *node);
 
 const json_t *fleet_view_row(const struct fleet_view *view, const char *row); /* borrowed */
 

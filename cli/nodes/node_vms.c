@@ -145,18 +145,36 @@ static void add_lost(
         is_known ? "; its VMs are shown as it reported them last" : "; it has never answered");
 }
 
-static int add_own(
+static const char *here(const struct fleet_view *view)
+{
+    return view->config ? view->config->node : NODE_HERE;
+}
+
+static int add_own_records(
     struct cli *cli, const struct fleet_view *view, struct node_vms *vms, struct error *err)
 {
-    const char *here = view->config ? view->config->node : NODE_HERE;
     struct vm_list list = {.count = 0};
     int rc = store_list(cli->store, &list, err);
     for (size_t i = 0; rc == 0 && i < list.count; i++) {
-        struct node_vm *vm = add(vms, here);
+        struct node_vm *vm = add(vms, here(view));
         vm->record = list.records[i];
         list.records[i] = (struct vm_record){.name = NULL};
     }
     vm_list_clear(&list);
+    return rc;
+}
+
+static int add_own_summaries(
+    struct cli *cli, const struct fleet_view *view, struct node_vms *vms, struct error *err)
+{
+    struct vm_summary_list list = {.count = 0};
+    int rc = store_list_summaries(cli->store, &list, err);
+    for (size_t i = 0; rc == 0 && i < list.count; i++) {
+        struct node_vm *vm = add(vms, here(view));
+        vm->summary = list.items[i];
+        list.items[i] = (struct vm_summary){.name = NULL};
+    }
+    vm_summary_list_clear(&list);
     return rc;
 }
 
@@ -194,14 +212,18 @@ static void add_fleet(const struct fleet_view *view, struct node_vms *vms)
     }
 }
 
-/* How far the node is that fetches it. */
-static void add_moving(const struct fleet_view *view, struct node_vm *vm)
+static const char *name_of(const struct node_vm *vm)
 {
-    const char *to = vm->record.desired ? vm->record.desired->fleet.move_to : NULL;
-    if (!to) {
+    return vm->summary.name ? vm->summary.name : vm->record.name;
+}
+
+/* How far the node is that fetches it. */
+static void add_moving(const struct fleet_view *view, struct node_vm *vm, const char *to)
+{
+    if (!to || !to[0]) {
         return;
     }
-    cleanup_free char *row = fleet_row(FLEET_KIND_IN, to, vm->record.name);
+    cleanup_free char *row = fleet_row(FLEET_KIND_IN, to, name_of(vm));
     const json_t *incoming = fleet_view_row(view, row);
     const char *error = json_text(incoming, "error");
     int64_t percent = json_int(incoming, "percent", 0);
@@ -217,7 +239,7 @@ static int compare_node_vms(const void *a, const void *b)
 {
     const struct node_vm *x = a, *y = b;
     int order = strcmp(x->node, y->node);
-    return order ? order : vm_rows_compare_names(x->record.name, y->record.name);
+    return order ? order : vm_rows_compare_names(name_of(x), name_of(y));
 }
 
 /* Of a name that the file and the fleet have, the fleet's counts: it costs nothing. */
@@ -238,32 +260,121 @@ static void drop_fleets(const struct fleet_view *view, struct nodes *nodes)
     nodes->count = kept;
 }
 
-static int add_known(struct cli *cli, struct node_vms *vms, struct nodes *nodes, struct error *err)
+static void add_all_moving(const struct fleet_view *view, struct node_vms *vms)
+{
+    for (size_t i = 0; i < vms->count; i++) {
+        const struct vm_desired *desired = vms->items[i].record.desired;
+        add_moving(view, &vms->items[i], desired ? desired->fleet.move_to : NULL);
+    }
+}
+
+/* One that this node has as the fleet's: all but where it moves to is known by now. */
+static void add_own_move(const struct fleet_view *view, struct node_vms *vms, size_t n_own,
+    const struct fleet_listed *vm)
+{
+    for (size_t i = 0; vm->summary.move_to[0] && i < n_own; i++) {
+        if (text_eq(name_of(&vms->items[i]), vm->name)) {
+            add_moving(view, &vms->items[i], vm->summary.move_to);
+        }
+    }
+}
+
+/* How a node is found, for all of its VMs. */
+struct node_look {
+    const char *node, *session;
+    bool is_heard;
+    int64_t lost_ms;
+};
+
+static void look_at_node(const struct fleet_view *view, const char *node, struct node_look *look)
+{
+    if (!text_eq(look->node, node)) {
+        look->node = node;
+        look->session = fleet_view_session(view, node);
+        look->is_heard = fleet_view_hears(view, node, &look->lost_ms);
+    }
+}
+
+static void add_listed(const struct fleet_view *view, struct node_vms *vms,
+    const struct fleet_listed *listed, const struct node_look *look)
+{
+    const struct fleet_summary *summary = &listed->summary;
+    struct node_vm *vm = add(vms, listed->node);
+    vm->summary = (struct vm_summary){.name = mem_strdup(listed->name),
+        .has_desired = summary->has_desired,
+        .has_status = summary->has_status,
+        .is_damaged = !summary->has_desired || summary->is_status_damaged,
+        .desired = summary->desired,
+        .status = summary->status};
+    bool is_current = look->session && text_eq(summary->session, look->session);
+    vm->is_lost = !look->is_heard || (summary->has_status && !is_current);
+    vm->asked_ms = look->is_heard ? 0 : look->lost_ms;
+    add_moving(view, vm, summary->move_to);
+}
+
+static int add_summaries(
+    struct cli *cli, struct fleet_view *view, struct node_vms *vms, struct error *err)
+{
+    struct fleet_list list = {.count = 0};
+    struct node_look look = {.node = NULL};
+    int rc = fleet_list_read(cli, view, &list, err);
+    rc = rc == 0 ? add_own_summaries(cli, view, vms, err) : rc;
+    for (size_t i = 0, n_own = vms->count; rc == 0 && i < list.count; i++) {
+        if (text_eq(list.items[i].node, view->config->node)) {
+            add_own_move(view, vms, n_own, &list.items[i]);
+        } else {
+            look_at_node(view, list.items[i].node, &look);
+            add_listed(view, vms, &list.items[i], &look);
+        }
+    }
+    fleet_list_clear(&list);
+    return rc;
+}
+
+static int add_records(
+    struct cli *cli, struct fleet_view *view, struct node_vms *vms, struct error *err)
+{
+    int rc = fleet_view_read(cli, view, err);
+    rc = rc == 0 ? add_own_records(cli, view, vms, err) : rc;
+    if (rc == 0 && view->config) {
+        add_fleet(view, vms);
+        add_all_moving(view, vms);
+    }
+    return rc;
+}
+
+/* This node's first, as they are there. */
+static void sort_others(struct node_vms *vms, const char *own)
+{
+    size_t n_own = 0;
+    while (n_own < vms->count && text_eq(vms->items[n_own].node, own)) {
+        n_own++;
+    }
+    if (vms->count > n_own) {
+        qsort(vms->items + n_own, vms->count - n_own, sizeof(*vms->items), compare_node_vms);
+    }
+}
+
+static int add_known(struct cli *cli, bool needs_records, struct node_vms *vms, struct nodes *nodes,
+    struct error *err)
 {
     cleanup_with(fleet_view_clear) struct fleet_view view = {.config = NULL};
-    int rc = fleet_view_read(cli, &view, err);
-    rc = rc == 0 ? add_own(cli, &view, vms, err) : rc;
+    int rc =
+        needs_records ? add_records(cli, &view, vms, err) : add_summaries(cli, &view, vms, err);
     if (rc == 0 && view.config) {
-        size_t n_own = vms->count;
         drop_fleets(&view, nodes);
-        add_fleet(&view, vms);
-        if (vms->count > n_own) {
-            qsort(vms->items + n_own, vms->count - n_own, sizeof(*vms->items), compare_node_vms);
-        }
-        for (size_t i = 0; i < vms->count; i++) {
-            add_moving(&view, &vms->items[i]);
-        }
+        sort_others(vms, view.config->node);
         vms->summary = fleet_view_summary(&view);
     }
     return rc;
 }
 
-int node_vms_ask(struct cli *cli, struct node_vms *ret, struct error *err)
+int node_vms_ask(struct cli *cli, bool needs_records, struct node_vms *ret, struct error *err)
 {
     static const char *const words[] = {"list", "-o", "json", NULL};
     cleanup_with(nodes_clear) struct nodes nodes = {.count = 0};
     int rc = nodes_load_named(cli, &nodes, err);
-    rc = rc == 0 ? add_known(cli, ret, &nodes, err) : rc;
+    rc = rc == 0 ? add_known(cli, needs_records, ret, &nodes, err) : rc;
     if (rc != 0) {
         return rc;
     }
@@ -292,6 +403,7 @@ void node_vms_clear(struct node_vms *vms)
 {
     for (size_t i = 0; i < vms->count; i++) {
         free(vms->items[i].node);
+        free(vms->items[i].summary.name);
         vm_record_clear(&vms->items[i].record);
         json_decref(vms->items[i].json);
         json_decref(vms->items[i].moving);
@@ -304,7 +416,8 @@ void node_vms_clear(struct node_vms *vms)
 
 struct vm_row node_vm_row(const struct node_vm *vm)
 {
-    struct vm_row row = vm_row_of_record(&vm->record);
+    struct vm_row row =
+        vm->summary.name ? vm_row_of_summary(&vm->summary) : vm_row_of_record(&vm->record);
     row.node = vm->node;
     row.asked_ms = vm->asked_ms;
     row.moving = vm->moving_text;

@@ -35,6 +35,17 @@ struct vm_row vm_row_of_record(const struct vm_record *record)
     return row;
 }
 
+struct vm_row vm_row_of_summary(const struct vm_summary *summary)
+{
+    return (struct vm_row){
+        .name = summary->name,
+        .has_desired = summary->has_desired,
+        .is_damaged = summary->is_damaged,
+        .desired = summary->desired,
+        .status = summary->status,
+    };
+}
+
 const char *vm_row_state(const struct vm_row *row)
 {
     if (row->is_deleted) {

@@ -13,6 +13,7 @@ struct table;
 struct vm_list;
 struct vm_record;
 struct vm_spec;
+struct vm_summary;
 
 /* What a row is made of. The texts are borrowed from what it was made of. */
 struct vm_row {
@@ -33,6 +34,7 @@ struct vm_row {
 };
 
 struct vm_row vm_row_of_record(const struct vm_record *record);
+struct vm_row vm_row_of_summary(const struct vm_summary *summary);
 
 /* The STATE column's word. Static text. */
 const char *vm_row_state(const struct vm_row *row);

@@ -10,6 +10,7 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/fleet/fleet_summary.h"
 #include "store/batch.h"
 #include "store/bell.h"
 #include "store/store.h"
@@ -132,22 +133,34 @@ static const char *row_of(const struct mirror *mirror, const char *key)
 
 /* ---- in the store ---- */
 
-static bool is_shared(const char *row)
+static enum fleet_kind kind_of(const char *row)
 {
     struct fleet_key key = fleet_row_parse(row);
-    bool is = key.kind == FLEET_KIND_FLEET || key.kind == FLEET_KIND_NODE ||
-              key.kind == FLEET_KIND_ALIVE || key.kind == FLEET_KIND_NAME ||
-              key.kind == FLEET_KIND_VM || key.kind == FLEET_KIND_STATUS ||
-              key.kind == FLEET_KIND_IN;
     fleet_key_clear(&key);
-    return is;
+    return key.kind;
+}
+
+static bool is_shared(enum fleet_kind kind)
+{
+    return kind == FLEET_KIND_FLEET || kind == FLEET_KIND_NODE || kind == FLEET_KIND_ALIVE ||
+           kind == FLEET_KIND_NAME || kind == FLEET_KIND_VM || kind == FLEET_KIND_STATUS ||
+           kind == FLEET_KIND_IN;
+}
+
+static bool has_summary(enum fleet_kind kind)
+{
+    return kind == FLEET_KIND_VM || kind == FLEET_KIND_STATUS;
 }
 
 /* What commands do not understand is not shown to them. */
 static void put_row(struct store_batch *batch, const char *row, const char *text)
 {
+    enum fleet_kind kind = kind_of(row);
     cleanup_json json_t *json = text ? object_of(text) : NULL;
-    if (is_shared(row)) {
+    if (json && has_summary(kind)) {
+        fleet_summary_add(kind, json);
+    }
+    if (is_shared(kind)) {
         store_batch_put_json(batch, STORE_FLEET, row, json);
     }
 }
@@ -192,6 +205,22 @@ static void note_node(void *context, const struct fleet_key *key, const struct m
         lives->now_ms);
 }
 
+/* With a summary that this version reads, if the row can have one. */
+static bool is_as_stored(const char *row, json_t *json, const json_t *stored)
+{
+    enum fleet_kind kind = kind_of(row);
+    if (!json || !stored || !has_summary(kind)) {
+        return json_equal(json, stored);
+    }
+    cleanup_json json_t *known = json_copy((json_t *)(uintptr_t)stored);
+    (void)fleet_summary_remove(json); /* another node's word for it */
+    if (fleet_summary_remove(known)) {
+        return json_equal(json, known);
+    }
+    fleet_summary_add(kind, json);
+    return json_equal(json, stored);
+}
+
 /* Rows that are as they were are not written. */
 static void put_differences(struct mirror *mirror, struct store_batch *batch, json_t *stored)
 {
@@ -201,7 +230,7 @@ static void put_differences(struct mirror *mirror, struct store_batch *batch, js
         const struct mirror_row *now = mirror->rows.slots[i].value;
         if (mirror->rows.slots[i].name) {
             cleanup_json json_t *json = object_of(now->text);
-            if (!json_equal(json, json_object_get(stored, now->row))) {
+            if (!is_as_stored(now->row, json, json_object_get(stored, now->row))) {
                 put_row(batch, now->row, now->text);
             }
         }

@@ -22,6 +22,8 @@
  *   ask/ID           a request, and its answer (fleet_ask.h)
  *   fetched/V        how far in/N/V of this node is: {token, percent, error, isDone, origin}
  *
+ * The copies of vm/ and st/ have a summary besides (fleet_summary.h).
+ *
  * V is flat (specs/base/vm_name.h): no part of a key has a '/'. Pure.
  */
 #pragma once

@@ -107,11 +107,16 @@ static bool read_line(
 
 /* ---- desired ---- */
 
+void desired_summary_write_line(struct buf *out, const struct desired_summary *summary)
+{
+    write_line(out, DESIRED_LAYOUT, &desired_fields, summary);
+}
+
 void desired_summary_write(struct buf *out, const struct vm_desired *desired)
 {
     struct desired_summary s;
     desired_summary_of(desired, &s);
-    write_line(out, DESIRED_LAYOUT, &desired_fields, &s);
+    desired_summary_write_line(out, &s);
 }
 
 bool desired_summary_parse(const char *line, size_t n, struct desired_summary *ret)
@@ -185,11 +190,16 @@ void status_summary_of(const struct vm_status *status, struct status_summary *re
     put_cause(vm_display_cause(status), ret->cause);
 }
 
+void status_summary_write_line(struct buf *out, const struct status_summary *summary)
+{
+    write_line(out, STATUS_LAYOUT, &status_fields, summary);
+}
+
 void status_summary_write(struct buf *out, const struct vm_status *status)
 {
     struct status_summary s;
     status_summary_of(status, &s);
-    write_line(out, STATUS_LAYOUT, &status_fields, &s);
+    status_summary_write_line(out, &s);
 }
 
 bool status_summary_parse(const char *line, size_t n, struct status_summary *ret)

@@ -52,6 +52,10 @@ bool desired_summary_parse(const char *line, size_t n, struct desired_summary *r
 void status_summary_write(struct buf *out, const struct vm_status *status);
 bool status_summary_parse(const char *line, size_t n, struct status_summary *ret);
 
+/* The same of a summary that is there already. */
+void desired_summary_write_line(struct buf *out, const struct desired_summary *summary);
+void status_summary_write_line(struct buf *out, const struct status_summary *summary);
+
 /* The same summaries as structs. */
 void desired_summary_of(const struct vm_desired *desired, struct desired_summary *ret);
 void status_summary_of(const struct vm_status *status, struct status_summary *ret);

@@ -20,6 +20,7 @@
 #include "specs/fleet/fleet_keys.h"
 #include "specs/fleet/fleet_sources.h"
 #include "specs/fleet/fleet_spec.h"
+#include "specs/fleet/fleet_summary.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_spec.h"
 #include "specs/vm/vm_status.h"
@@ -90,6 +91,25 @@ static void try_spec(const struct vm_desired *desired)
     vm_spec_free(placed);
 }
 
+/* Whatever a row has, the summary that it gets is read as it was written. */
+static void try_summary(const char *text, json_t *row)
+{
+    for (int i = 0; i < 2; i++) {
+        enum fleet_kind kind = i ? FLEET_KIND_VM : FLEET_KIND_STATUS;
+        struct fleet_summary read, made;
+        (void)fleet_summary_read((struct bytes){text, strlen(text)}, &read);
+        fleet_summary_of(kind, row, &made);
+        fleet_summary_add(kind, row);
+        cleanup_free char *record = json_canonical(row);
+        if (fleet_summary_read((struct bytes){record, strlen(record)}, &read)) {
+            check(read.has_desired == made.has_desired && read.has_status == made.has_status);
+            check(read.desired.generation == made.desired.generation);
+            check(read.status.display == made.status.display);
+            check(text_eq(read.session, made.session) && text_eq(read.move_to, made.move_to));
+        }
+    }
+}
+
 /* As the messenger of node b does with its rows, without a store. */
 static void try_row(const char *row, const char *text, const struct vm_desired *desired)
 {
@@ -135,6 +155,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (json_is_object(json)) {
         try_ask(json);
         (void)fleet_sources_of_node(json);
+        try_summary(text, json);
     }
     if (desired) {
         try_spec(desired);
