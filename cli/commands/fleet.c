@@ -43,6 +43,7 @@ struct fleet_values {
     const char *ca, *cert, *key, *accept;
     bool is_forced;
     bool stops;
+    bool leaves_snapshots;
     struct follow_values follow; /* of `drain` */
 };
 
@@ -67,6 +68,8 @@ static const struct arg_option options[] = {
         "leave: without asking etcd; join: as a node whose host is gone for good"},
     {"stop", 0, ARG_FLAG, offsetof(struct fleet_values, stops), NULL,
         "drain: shut down VMs that run, and start them on their new nodes"},
+    {"without-snapshots", 0, ARG_FLAG, offsetof(struct fleet_values, leaves_snapshots), NULL,
+        "drain: also VMs with snapshots, which stay behind in quarantine/"},
     OPTIONS_FOLLOW(struct fleet_values),
     {"ssh", 0, ARG_TEXT, offsetof(struct fleet_values, ssh), "USER@HOST",
         "init, join: how the other nodes reach this one [default: you, and its hostname]"},
@@ -511,6 +514,7 @@ static int fleet_drain(
 {
     const struct fleet_values *given = values;
     const struct fleet_drain drain = {.stops = given->stops,
+        .leaves_snapshots = given->leaves_snapshots,
         .is_detached = given->follow.is_detached,
         .timeout_ms = given->follow.timeout_ms};
     int rc = fleet_cordon(cli, values, words, err);

@@ -11,6 +11,7 @@ struct move_values {
     struct follow_values follow;
     const char *to;
     bool stops;
+    bool leaves_snapshots;
     bool cancels;
     bool recreates;
     bool is_off;
@@ -20,6 +21,8 @@ static const struct arg_option options[] = {
     {"to", 0, ARG_TEXT, offsetof(struct move_values, to), "NODE", "the new node"},
     {"stop", 0, ARG_FLAG, offsetof(struct move_values, stops), NULL,
         "also if it runs: shut it down, and start it on the new node"},
+    {"without-snapshots", 0, ARG_FLAG, offsetof(struct move_values, leaves_snapshots), NULL,
+        "also if it has snapshots: they stay on the old node, in quarantine/ for 7 days"},
     {"cancel", 0, ARG_FLAG, offsetof(struct move_values, cancels), NULL,
         "end the move: the VM stays on its node"},
     {"recreate", 0, ARG_FLAG, offsetof(struct move_values, recreates), NULL,
@@ -35,7 +38,8 @@ static const struct move_values defaults = {.follow.timeout_ms = FOLLOW_TIMEOUT_
 static int check_words(
     const struct move_values *values, const struct arg_strings *words, struct error *err)
 {
-    bool is_other = values->to || values->stops || values->recreates || values->is_off;
+    bool is_begin = values->stops || values->leaves_snapshots;
+    bool is_other = values->to || is_begin || values->recreates || values->is_off;
     if (words->count != 1) {
         (void)error_set(err, ERR_USAGE, "move takes one VM");
     } else if (values->cancels && is_other) {
@@ -44,9 +48,9 @@ static int check_words(
         (void)error_set(err, ERR_USAGE, "where to? no node is given");
     } else if (values->is_off && !values->recreates) {
         (void)error_set(err, ERR_USAGE, "--node-is-off is for --recreate: the disk stays there");
-    } else if (values->stops && values->recreates) {
-        (void)error_set(
-            err, ERR_USAGE, "--stop is for a node that is heard of, and --recreate for another");
+    } else if (is_begin && values->recreates) {
+        (void)error_set(err, ERR_USAGE, "--recreate takes neither %s nor %s: its node is offline",
+            "--stop", "--without-snapshots");
     } else {
         return 0;
     }
@@ -67,6 +71,7 @@ static int run(
                                     : FLEET_MOVE_BEGIN,
         .to = values->to,
         .stops = values->stops,
+        .leaves_snapshots = values->leaves_snapshots,
         .is_off = values->is_off};
     return fleet_move_run(cli, &move, values->follow.is_detached, values->follow.timeout_ms, err);
 }
@@ -81,8 +86,8 @@ const struct command command_move = {
         "of each. Until all of them have arrived, the VM belongs to the old node: `list -A` shows\n"
         "the progress, a transfer that fails is tried again, and --cancel ends the move. Both\n"
         "nodes need free space for another copy of the disk. Afterwards the old node moves the\n"
-        "VM's files to quarantine/. Snapshots are not moved; a VM with a volume, a share or a\n"
-        "file of its host cannot be moved.\n"
+        "VM's files to quarantine/. A VM with a volume, a share or a file of its host cannot be\n"
+        "moved, and one with snapshots only --without-snapshots: these stay in quarantine/.\n"
         "\n"
         "--recreate makes the VM again, with a new disk, while its node is offline. It first\n"
         "waits for a whole lease of that node, 15 seconds: if the node comes back, it keeps the\n"

@@ -58,8 +58,11 @@ static int drain_one(struct cli *cli, const char *node, const char *name,
     int rc = fleet_view_read(cli, &view, &err);
     cleanup_free char *to = rc == 0 ? choose_target(&view, node, name, promised, &err) : NULL;
     if (to) {
-        const struct fleet_move move = {
-            .name = name, .verb = FLEET_MOVE_BEGIN, .to = to, .stops = drain->stops};
+        const struct fleet_move move = {.name = name,
+            .verb = FLEET_MOVE_BEGIN,
+            .to = to,
+            .stops = drain->stops,
+            .leaves_snapshots = drain->leaves_snapshots};
         rc = fleet_move_run(cli, &move, drain->is_detached, drain->timeout_ms, &err);
     }
     if (err.code != ERR_NONE) {

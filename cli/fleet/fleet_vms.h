@@ -79,7 +79,8 @@ int fleet_wait_run(struct cli *cli, const struct fleet_order *orders, size_t cou
 /* fleet_drain.c: moves what the fleet has on the node to where it fits, one after another; what
  * cannot go is said, and stays. The status is the worst. */
 struct fleet_drain {
-    bool stops; /* also those that run */
+    bool stops;            /* also those that run */
+    bool leaves_snapshots; /* also those that have snapshots */
     bool is_detached;
     int64_t timeout_ms; /* of each */
 };

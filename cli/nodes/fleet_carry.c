@@ -54,6 +54,21 @@ static int check_sendable(
                : error_set(err, ERR_VM_INVALID_STATE, "vm '%s' is not off yet", record->name);
 }
 
+/* Whether snapshots would stay behind of which the request does not say so: such a one was made
+ * since, or the request is that of a vmctl which did not ask. */
+static int check_snapshots(
+    const struct cli *cli, const struct vm_record *record, const char *token, struct error *err)
+{
+    const char *to = record->desired->fleet.move_to;
+    cleanup_json json_t *incoming = NULL;
+    cleanup_free char *row = fleet_row(FLEET_KIND_IN, to, record->name);
+    int rc = store_get_json(cli->store, STORE_FLEET, row, &incoming, err);
+    bool is_said = text_eq(json_text(incoming, "token"), token) &&
+                   json_flag(incoming, "leavesSnapshots", false);
+    bool has_any = record->status && record->status->n_snapshots > 0;
+    return rc < 0 || is_said || !has_any ? rc : FLEET_SEND_SNAPSHOTS;
+}
+
 /* What was recorded of its disk, as of a snapshot of it, whose files are the present ones. */
 static int send_disk(struct cli *cli, struct origin *origin, struct error *err)
 {
@@ -93,7 +108,8 @@ int fleet_send(
                  : cli_open_store(cli, err);
     rc = rc < 0 ? rc : store_get(cli->store, origin.vm, &origin.record, err);
     rc = rc < 0 ? rc : check_sendable(cli, &origin.record, words->items[2], err);
-    if (rc < 0) {
+    rc = rc < 0 ? rc : check_snapshots(cli, &origin.record, words->items[2], err);
+    if (rc != 0) {
         return rc;
     }
     return origin.record.status->prepared.digest[0] ? send_disk(cli, &origin, err)
@@ -232,7 +248,11 @@ static int fetch_disk(struct fetching *fetching, struct error *err)
         error_clear(err);
         return record_done(fetching, NULL, err);
     }
-    if (rc < 0 && fetching->status == 255) { /* ssh's own */
+    if (rc < 0 && fetching->status == FLEET_SEND_SNAPSHOTS) {
+        error_clear(err);
+        rc = error_set(err, ERR_VM_INVALID_STATE,
+            "it has snapshots, which would stay behind: vmctl move --cancel %s", fetching->name);
+    } else if (rc < 0 && fetching->status == 255) { /* ssh's own */
         error_clear(err);
         rc = error_set(err, ERR_NODE, "cannot reach node '%s' by ssh from here", fetching->from);
     } else if (rc < 0 && fetching->status != 0 && err->code == ERR_ARCHIVE) {

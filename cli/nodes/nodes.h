@@ -44,8 +44,9 @@ int node_refuse(const struct node *node, const struct part *part, struct error *
 int fleet_fetch(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err);
 /* Writes it to standard output, while the VM is off because it moves: the token is that of the
- * request. The status FLEET_SEND_NOTHING: it has no disk yet. */
+ * request. The status FLEET_SEND_NOTHING: it has no disk yet; FLEET_SEND_SNAPSHOTS: it has
+ * snapshots, and the request does not say that they may stay behind. */
 int fleet_send(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err);
 
-enum { FLEET_SEND_NOTHING = 44 };
+enum { FLEET_SEND_NOTHING = 44, FLEET_SEND_SNAPSHOTS = 45 };

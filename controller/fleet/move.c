@@ -12,6 +12,7 @@
 #include "controller/fleet/refused.h"
 #include "controller/fleet/tombstone.h"
 #include "controller/loop/loop.h"
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
 #include "specs/base/error.h"
@@ -363,6 +364,31 @@ static bool was_moved(struct moves *moves)
     return is;
 }
 
+/* As its node has published them. Those of a node that does not say it are found when it is to send
+ * the disk. */
+static int check_snapshots(const struct moves *moves, struct error *err)
+{
+    const struct move_plan *plan = &moves->plan;
+    const char *name = plan->move.name, *to = plan->move.to;
+    cleanup_free char *row = fleet_row(FLEET_KIND_STATUS, plan->from, name);
+    cleanup_json json_t *published = mirror_json(moves->member->mirror, row);
+    const json_t *snapshots = json_object_get(published, "snapshots");
+    cleanup_buf struct buf names = BUF_INIT(0);
+    size_t n = plan->move.leaves_snapshots ? 0 : json_array_size(snapshots);
+    for (size_t i = 0; i < n; i++) {
+        const char *snapshot = json_string_value(json_array_get(snapshots, i));
+        buf_printf(&names, "%s%s", i ? ", " : "", snapshot ? snapshot : "?");
+    }
+    if (n == 0) {
+        return 0;
+    }
+    (void)error_set(err, ERR_VM_INVALID_STATE,
+        "vm '%s' has snapshots, which a move leaves behind: %s", name, buf_str(&names));
+    return error_help(err,
+        "they stay there for 7 days: vmctl move %s --to %s%s --without-snapshots", name, to,
+        plan->move.stops ? " --stop" : "");
+}
+
 /* Of a VM with its disk. */
 static int check_begin(const struct moves *moves, struct error *err)
 {
@@ -390,7 +416,7 @@ static int check_begin(const struct moves *moves, struct error *err)
         return error_help(
             err, "to have it stopped, and started there: vmctl move %s --to %s --stop", name, to);
     }
-    return 0;
+    return check_snapshots(moves, err);
 }
 
 static int check_cancel(const struct move_plan *plan, struct error *err)

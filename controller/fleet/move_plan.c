@@ -147,6 +147,9 @@ void move_plan_begin(const struct member *member, struct move_plan *plan)
     json_put_text(incoming, "uid", next->uid);
     json_put_int(incoming, "epoch", (int64_t)next->fleet.epoch);
     json_put_text(incoming, "token", plan->token);
+    if (plan->move.leaves_snapshots) {
+        json_put_flag(incoming, "leavesSnapshots", true);
+    }
     cleanup_free char *text = json_dumps(incoming, JSON_COMPACT);
     plan_add_vm(plan, plan->from, next);
     plan_add_row(plan, fleet_row(FLEET_KIND_IN, to, plan->move.name), text);

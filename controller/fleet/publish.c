@@ -95,6 +95,20 @@ static const json_t *refusal_of(const struct member *member, const struct vm_rec
     return text_eq(json_text(refusal, "uid"), record->desired->uid) ? refusal : NULL;
 }
 
+/* Their names, for those who may lose them; no member without any. */
+static void put_snapshots(json_t *json, const struct vm_status *status)
+{
+    json_t *names = json_array();
+    for (uint32_t i = 0; status && i < status->n_snapshots; i++) {
+        (void)json_array_append_new(names, json_string(status->snapshots[i].name));
+    }
+    if (json_array_size(names) > 0) {
+        json_put(json, "snapshots", names);
+    } else {
+        json_decref(names);
+    }
+}
+
 /* free() it. */
 static char *text_of(
     const struct publisher *publisher, const struct vm_record *record, const struct session *now)
@@ -120,6 +134,7 @@ static char *text_of(
     } else if (status) {
         json_put(json, "status", vm_status_public(status));
     }
+    put_snapshots(json, status);
     return json_dumps(json, JSON_COMPACT);
 }
 

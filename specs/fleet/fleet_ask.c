@@ -37,6 +37,7 @@ json_t *fleet_ask_new_move(int64_t now_ms, const struct fleet_move *move)
     json_put_text(json, "verb", enum_names_at(&verb_words, move->verb));
     json_put_text(json, "to", move->to);
     json_put_flag(json, "stops", move->stops);
+    json_put_flag(json, "leavesSnapshots", move->leaves_snapshots);
     json_put_flag(json, "isOff", move->is_off);
     json_put_int(ask, "at", now_ms);
     json_put(ask, "move", json);
@@ -56,6 +57,7 @@ bool fleet_ask_read_move(const json_t *ask, struct fleet_move *ret)
     *ret = (struct fleet_move){.name = name,
         .to = json_text(json, "to"),
         .stops = json_flag(json, "stops", false),
+        .leaves_snapshots = json_flag(json, "leavesSnapshots", false),
         .is_off = json_flag(json, "isOff", false)};
     if (!name || verb < 0) {
         return false;

@@ -10,7 +10,7 @@
  *                             "error": {"code", "message", "help"}}]}
  *
  * A request may be for a VM's node instead of for changes, {"at": wall, "move": {"name", "verb",
- * "to", "stops", "isOff"}}, and is answered by one item.
+ * "to", "stops", "leavesSnapshots", "isOff"}}, and is answered by one item.
  *
  * Or it is for what etcd has lost, {"at": wall, "republish": ["web"]}, and answered as changes.
  *
@@ -43,9 +43,10 @@ enum fleet_move_verb {
 struct fleet_move {
     const char *name;
     enum fleet_move_verb verb;
-    const char *to; /* NULL: of FLEET_MOVE_DESTROY and FLEET_MOVE_CANCEL */
-    bool stops;     /* of FLEET_MOVE_BEGIN: it may run */
-    bool is_off;    /* the user says that the VM's node is off: nothing is waited for */
+    const char *to;        /* NULL: of FLEET_MOVE_DESTROY and FLEET_MOVE_CANCEL */
+    bool stops;            /* of FLEET_MOVE_BEGIN: it may run … */
+    bool leaves_snapshots; /* … and have snapshots, which stay behind */
+    bool is_off;           /* the user says that the VM's node is off: nothing is waited for */
 };
 
 json_t *fleet_ask_new_move(int64_t now_ms, const struct fleet_move *move); /* caller owns */

@@ -11,9 +11,10 @@
  *   name/V           {node, uid, epoch}: who has the VM of that name
  *   vm/N/V           what V, which is N's, shall be: struct vm_desired
  *   st/N/V           how V is: what N publishes of its VMs, also of those that are N's alone
- *   in/N/V           N is to fetch V's disk: {from, uid, epoch, token, offered, percent, error}; V
- * is its present node's until N has it gone/N/UID       the mark that a VM which N had is not N's
- * any more (tombstone.h): N ends it, sets its files aside, and removes the mark
+ *   in/N/V           N is to fetch V's disk: {from, uid, epoch, token, leavesSnapshots, offered,
+ *                    percent, error}; V belongs to its present node until N has all of it
+ *   gone/N/UID       the mark that a VM which N had is not N's any more (tombstone.h): N ends it,
+ *                    sets its files aside, and removes the mark
  *
  * and rows of its own, which no other host sees:
  *

@@ -48,5 +48,6 @@ of_fleet() {
 
 # etcd_get ROW : a row of the fleet; etcd_rows PREFIX : the ends of the keys below
 etcd_get() { ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" get --print-value-only "/vmctl/1/home/$1"; }
+etcd_put() { ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" put "/vmctl/1/home/$1" "$2" >/dev/null; }
 etcd_rows() { ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" get --prefix --keys-only "/vmctl/1/home/$1" | grep -oE '[^/]+$'; }
 etcd_files() { ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" get --prefix --keys-only "/vmctl/1/home+file/$1/" | grep . || true; }

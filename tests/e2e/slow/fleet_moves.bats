@@ -8,6 +8,8 @@ teardown() { fleet_teardown; }
 messenger_of() { pgrep -P "$(at "$1" vmctl controller status -o json | jq .pid)" -f -- --fleet; }
 state_of() { vmctl list -A -o json | jq -r --arg name "$1" '.[] | select(.name == $name) | "\(.node) \(.display)"'; }
 is_state() { [ "$(state_of "$1")" = "$2" ]; }
+has_snapshots() { etcd_get "st/b/$1" | jq -e .snapshots >/dev/null; }
+has_no_snapshots() { ! has_snapshots "$1"; }
 has_left() { [ -z "$(at "$1" vmctl list -o name)" ] && [ -n "$(ls "$work/$1/data/vmctl/quarantine" | grep "^$2-")" ]; }
 is_dead() { [ ! -e "/proc/$1" ] || grep -q '^State:.*zombie' "/proc/$1/status"; } # nobody may reap it
 has_no() { ! ls "$work/$1/data/vmctl/imports" 2>/dev/null | grep -q .; }
@@ -28,7 +30,10 @@ guest() {
     local uid mac
     uid=$(etcd_get vm/b/web | jq -r .uid)
     mac=$(at b vmctl describe web -o json | jq -r '.. | .mac? // empty' | head -n 1)
-    run vmctl move web --to c --stop
+    await has_snapshots web
+    fails 1 vmctl move web --to c --stop
+    says "vm 'web' has snapshots, which a move leaves behind: " "vmctl move web --to c --stop --without-snapshots"
+    run vmctl move web --to c --stop --without-snapshots
     [ "$status" -eq 0 ]
     says "web: moving (node c)" "web: moved"
     await is_state web "c Ready"
@@ -87,6 +92,19 @@ guest() {
     vmctl -q move --cancel web
     await is_state web "b Stopped"
     [ -z "$(etcd_rows in/)" ]
+
+    # a snapshot that is there when its disk is to be sent, and of which the request says nothing
+    at b vmctl -q snapshot create web before
+    await has_snapshots web
+    vmctl -q move web --to c --detach --without-snapshots
+    await shows 'b +web .* Moving to c: cannot reach node .b. by ssh'
+    etcd_put in/c/web "$(etcd_get in/c/web | jq -c 'del(.leavesSnapshots)')"
+    printf '#!/bin/sh\nexec "%s.off" "$@"\n' "$work/bin/ssh" >"$work/bin/ssh"
+    await shows 'b +web .* Moving to c: it has snapshots, which would stay behind: vmctl move --cancel web'
+    vmctl -q move --cancel web
+    await is_state web "b Stopped"
+    at b vmctl -q snapshot rm web before
+    await has_no_snapshots web
 
     # killed while it sends, unpacks, and is done with that: 15 times
     printf '#!/bin/sh\n[ ! -e "%s" ] || sleep 0.3\nexec "%s.off" "$@"\n' "$work/slow" "$work/bin/ssh" >"$work/bin/ssh"

@@ -242,6 +242,66 @@ static void a_disk_moves_once_whatever_is_killed(void **state)
     }
 }
 
+static void add_snapshot(struct world_node *node, const char *name)
+{
+    struct error err = {.code = ERR_NONE};
+    struct store_batch *batch = store_batch_new();
+    cleanup_with(vm_record_clear) struct vm_record record = world_record(node, "web");
+    vm_status_add_snapshot(record.status, name, "", 0, 1);
+    store_batch_put_status(batch, "web", record.status);
+    world_must(store_commit(node->store, batch, &err), &err);
+    store_batch_free(batch);
+    messenger_ring(node->messenger);
+}
+
+static void assert_says(const struct world_node *node, const char *row, const char *text)
+{
+    cleanup_json json_t *answer = world_answer(node, row);
+    cleanup_free char *shown = json_dumps(answer, JSON_COMPACT);
+    if (!shown || !strstr(shown, text)) {
+        fail_msg("not '%s': %s", text, shown ? shown : "no answer");
+    }
+}
+
+static void its_snapshots_stay_behind_only_if_that_is_said(void **state)
+{
+    struct world *world = *state;
+    struct world_node *a = &world->nodes[0];
+    add_snapshot(&world->nodes[1], "before");
+    add_snapshot(&world->nodes[1], "clean");
+    move_advance(world, 2);
+    cleanup_free char *refused = ask_begin(world, true);
+    move_advance(world, 2);
+    assert_answer(a, refused, ERR_VM_INVALID_STATE);
+    assert_says(a, refused, "leaves behind: before, clean");
+    assert_says(a, refused, "vmctl move web --to c --stop --without-snapshots");
+    assert_null(move_etcd_has(world, "in/c/web"));
+    const struct fleet_move move = {.name = "web",
+        .verb = FLEET_MOVE_BEGIN,
+        .to = "c",
+        .stops = true,
+        .leaves_snapshots = true};
+    cleanup_free char *taken = world_ask_move(a, &move);
+    move_advance(world, 5);
+    assert_answer(a, taken, ERR_NONE);
+    cleanup_json json_t *row = incoming(world); /* its node sends it for that word alone */
+    assert_true(json_flag(row, "offered", false));
+    assert_true(json_flag(row, "leavesSnapshots", false));
+    fetch_offered(world);
+    move_advance(world, 30);
+    assert_moved(world);
+}
+
+static void of_one_without_any_nothing_is_said(void **state)
+{
+    struct world *world = *state;
+    cleanup_free char *row = ask_begin(world, true);
+    move_advance(world, 5);
+    cleanup_json json_t *moving = incoming(world);
+    assert_null(json_object_get(moving, "leavesSnapshots"));
+    assert_null(strstr(move_etcd_has(world, "st/b/web"), "snapshots"));
+}
+
 int main(void)
 {
 #define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, move_set_up, move_tear_down)
@@ -253,6 +313,8 @@ int main(void)
         IN_WORLD(one_on_its_way_whose_node_is_lost_is_made_again),
         IN_WORLD(a_row_that_is_lost_on_the_way_is_put_again),
         IN_WORLD(it_stays_where_it_is_while_the_other_node_has_its_name),
+        IN_WORLD(its_snapshots_stay_behind_only_if_that_is_said),
+        IN_WORLD(of_one_without_any_nothing_is_said),
         cmocka_unit_test(a_disk_moves_once_whatever_is_killed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
