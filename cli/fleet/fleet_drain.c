@@ -40,6 +40,7 @@ static char *choose_target(const struct fleet_view *view, const char *node, cons
     json_t *promised, struct error *err)
 {
     bool is_current;
+    cleanup_with(strings_clear) struct strings nodes = {.count = 0};
     cleanup_with(vm_record_clear) struct vm_record record =
         fleet_view_record(view, node, name, &is_current);
     if (!record.desired) {
@@ -47,7 +48,8 @@ static char *choose_target(const struct fleet_view *view, const char *node, cons
         return NULL;
     }
     json_put_int(promised, node, INT32_MAX);
-    return fleet_choose_node(view, "any", record.desired->spec, promised, err);
+    int rc = fleet_choose_nodes(view, "any", record.desired->spec, promised, &nodes, err);
+    return rc == 0 ? mem_strdup(nodes.items[0]) : NULL;
 }
 
 static int drain_one(struct cli *cli, const char *node, const char *name,

@@ -135,34 +135,52 @@ static char *why_not(const struct fleet_view *view, const char *node, const json
                : NULL;
 }
 
-char *fleet_choose_node(const struct fleet_view *view, const char *place,
-    const struct vm_spec *spec, json_t *promised, struct error *err)
+struct choice {
+    char *node;
+    int64_t left; /* MiB */
+};
+
+/* Of two with as much left, always the same one. */
+static int compare_choices(const void *a, const void *b)
+{
+    const struct choice *x = a, *y = b;
+    return x->left != y->left ? (x->left < y->left) - (x->left > y->left)
+                              : strcmp(x->node, y->node);
+}
+
+int fleet_choose_nodes(const struct fleet_view *view, const char *place, const struct vm_spec *spec,
+    json_t *promised, struct strings *ret, struct error *err)
 {
     cleanup_buf struct buf reasons = BUF_INIT(0);
-    char *best = NULL;
-    int64_t best_left = 0, left;
+    struct choice *choices = mem_calloc(json_object_size(view->rows) + 1, sizeof(*choices));
+    size_t n = 0;
     const char *row;
     json_t *value;
     json_object_foreach(view->rows, row, value)
     {
         struct fleet_key key = fleet_row_parse(row);
+        int64_t left;
         cleanup_free char *reason = key.kind == FLEET_KIND_NODE ? why_not(view, key.first, value,
                                                                       place, spec, promised, &left)
                                                                 : NULL;
         if (reason) {
             buf_printf(&reasons, "%s%s: %s", reasons.len ? "; " : "", key.first, reason);
-        } else if (key.kind == FLEET_KIND_NODE && (!best || left > best_left)) {
-            free(best);
-            best = mem_strdup(key.first);
-            best_left = left;
+        } else if (key.kind == FLEET_KIND_NODE) {
+            choices[n++] = (struct choice){TAKE_PTR(key.first), left};
         }
         fleet_key_clear(&key);
     }
-    if (!best) {
-        (void)error_set(err, ERR_FLEET_NO_NODE, "no node can take vm '%s': %s", spec->name,
-            reasons.len ? buf_str(&reasons) : "none is known");
-        return NULL;
+    qsort(choices, n, sizeof(*choices), compare_choices);
+    for (size_t i = 0; i < n; i++) {
+        strings_append(ret, choices[i].node);
+        free(choices[i].node);
     }
+    free(choices);
+    if (n == 0) {
+        return error_set(err, ERR_FLEET_NO_NODE, "no node can take vm '%s': %s", spec->name,
+            reasons.len ? buf_str(&reasons) : "none is known");
+    }
+    const char *best = ret->items[0];
     json_put_int(promised, best, json_int(promised, best, 0) + spec->memory_mib);
-    return best;
+    return 0;
 }

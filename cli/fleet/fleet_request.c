@@ -408,7 +408,12 @@ static json_t *make_ask(const struct fleet_order *orders, size_t count)
     }
     json_t *ask = fleet_ask_new(now_ms);
     for (size_t i = 0; i < count; i++) {
-        fleet_ask_add(ask, orders[i].node, change_to_json(&orders[i].change));
+        const struct strings *nodes = &orders[i].nodes;
+        fleet_ask_add(
+            ask, nodes->count > 0 ? nodes->items[0] : NULL, change_to_json(&orders[i].change));
+        for (size_t k = 1; k < nodes->count; k++) {
+            fleet_ask_add_other(ask, nodes->items[k]);
+        }
         json_put(ask, "files", json_incref(orders[i].files));
     }
     return ask;

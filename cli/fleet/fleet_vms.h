@@ -13,6 +13,7 @@
 
 #include "cli/wait/goal.h"
 #include "specs/base/json.h"
+#include "specs/base/strings.h"
 #include "store/desired/change_decide.h"
 
 struct cli;
@@ -30,13 +31,14 @@ int fleet_find_vm(
     struct cli *cli, const char *name, char **ret_node, bool *ret_is_fleets, struct error *err);
 
 /*
- * A node for a VM whose `node` is `place` ("any", "any:ssd=yes"): one that is heard of, takes new
- * VMs, has the label (its own name is the label "node") and most memory that no VM has taken, at
- * least the VM's. `promised`, {node: MiB}, is what was chosen before by this command, and is added
- * to. free() it. NULL and -ERR_FLEET_NO_NODE: why not, node by node.
+ * Adds the nodes that can take a VM whose `node` is `place` ("any", "any:ssd=yes"): those that are
+ * online, take new VMs, have the label (a node's own name is its label "node") and at least as much
+ * memory left as the VM needs; the one with most memory left comes first. `promised`, {node: MiB},
+ * is what this command has chosen before; the first node's is increased. -ERR_FLEET_NO_NODE: the
+ * reason for each node.
  */
-char *fleet_choose_node(const struct fleet_view *view, const char *place,
-    const struct vm_spec *spec, json_t *promised, struct error *err);
+int fleet_choose_nodes(const struct fleet_view *view, const char *place, const struct vm_spec *spec,
+    json_t *promised, struct strings *ret, struct error *err);
 
 /* fleet_pack.c: adds the bytes of the files that the VM names to `files`, {SHA256: base64}, for
  * their way to its node, and puts the fleet's paths into the spec (specs/fleet/fleet_files.h).
@@ -48,7 +50,8 @@ struct fleet_order {
     struct change change; /* borrows */
     bool republishes;     /* instead: what etcd has lost is put there again, as it is here */
     json_t *files;        /* fleet_pack(); the same of all orders, or NULL */
-    const char *node;     /* for a VM that is not there yet; NULL: it has to be there */
+    struct strings nodes; /* borrowed, for a VM that is not there yet: the first that takes it;
+                           * empty: it has to be there */
     struct goal goal;
     const char *done;              /* "destroyed": printed in the end; NULL: nothing */
     const struct fleet_move *move; /* in place of the change, which has the name; it is the only

@@ -112,7 +112,7 @@ static void set_spec(const struct spread *spread, struct fleet_order *order)
 
 struct orders {
     struct fleet_order *items;
-    char **nodes;           /* those chosen; owned */
+    struct strings *nodes;  /* those chosen; owned */
     struct vm_spec **specs; /* as they are sent; owned */
     json_t *files;          /* … and what goes along */
     size_t count;
@@ -122,7 +122,7 @@ struct orders {
 static void orders_clear(struct orders *orders)
 {
     for (size_t i = 0; i < orders->count; i++) {
-        free(orders->nodes[i]);
+        strings_clear(&orders->nodes[i]);
         vm_spec_free(orders->specs[i]);
     }
     free(orders->nodes);
@@ -157,13 +157,11 @@ static bool is_left(const struct spread *spread, const struct fleet_view *view, 
 
 /* One that is there already stays where it is. */
 static int choose_node(const struct spread *spread, const struct fleet_view *view, size_t index,
-    const struct vm_spec *spec, json_t *promised, char **ret, struct error *err)
+    const struct vm_spec *spec, json_t *promised, struct strings *ret, struct error *err)
 {
-    if (has_owner(view, spec->name)) {
-        return 0;
-    }
-    *ret = fleet_choose_node(view, spread->load.file->places[index], spec, promised, err);
-    return *ret ? 0 : -(int)err->code;
+    const char *place = spread->load.file->places[index];
+    return has_owner(view, spec->name) ? 0
+                                       : fleet_choose_nodes(view, place, spec, promised, ret, err);
 }
 
 static int make_orders(const struct spread *spread, const struct share_of_node *item,
@@ -208,9 +206,9 @@ static int make_orders(const struct spread *spread, const struct share_of_node *
         order->files = ret->files;
         rc = check_spec(spec, spread->load.file->places[index], err);
         rc = rc == 0 ? fleet_pack(sent, ret->files, err) : rc;
-        char **node = &ret->nodes[ret->count - 1];
-        rc = rc == 0 ? choose_node(spread, &view, index, spec, promised, node, err) : rc;
-        order->node = *node;
+        struct strings *nodes = &ret->nodes[ret->count - 1];
+        rc = rc == 0 ? choose_node(spread, &view, index, spec, promised, nodes, err) : rc;
+        order->nodes = *nodes;
     }
     return rc;
 }

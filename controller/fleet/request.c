@@ -11,6 +11,7 @@
 #include "controller/fleet/mirror.h"
 #include "controller/fleet/refused.h"
 #include "controller/loop/loop.h"
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
 #include "specs/base/enum_names.h"
@@ -58,19 +59,26 @@ struct requests {
     unsigned n_lost; /* races of this change */
 };
 
-static void work_clear(struct work *work)
+/* All but what the request says. */
+static void work_forget_node(struct work *work)
 {
-    change_copy_clear(&work->copy);
-    free(work->node);
-    free(work->name_row);
-    free(work->vm_row);
-    free(work->hold_row);
-    free(work->text);
-    free(work->hold);
+    free(TAKE_PTR(work->node));
+    free(TAKE_PTR(work->vm_row));
+    free(TAKE_PTR(work->hold_row));
+    free(TAKE_PTR(work->text));
+    free(TAKE_PTR(work->hold));
     file_writes_clear(&work->files);
     vm_record_clear(&work->record);
-    vm_desired_free(work->next);
+    vm_desired_free(TAKE_PTR(work->next));
     change_outcome_clear(&work->outcome);
+    work->outcome = (struct change_outcome){.result = 0};
+}
+
+static void work_clear(struct work *work)
+{
+    work_forget_node(work);
+    change_copy_clear(&work->copy);
+    free(work->name_row);
     *work = (struct work){.node = NULL};
 }
 
@@ -378,6 +386,64 @@ static int check_size(const struct member *member, struct work *work, struct err
     return grows ? hold_check(member, work->node, spec, err) : 0;
 }
 
+/* What shall be where the VM is, or is to be by the request. */
+static int decide_there(
+    struct requests *requests, const char *asked, const json_t *owner, struct error *err)
+{
+    const struct member *member = requests->member;
+    struct work *work = &requests->work;
+    int rc = find_owner(member, work, asked, owner, err);
+    if (rc < 0) {
+        return rc;
+    }
+    work->vm_row = fleet_row(FLEET_KIND_VM, work->node, work->copy.name);
+    work->hold_row = fleet_row(FLEET_KIND_HOLD, work->node, NULL);
+    rc = read_record(member, work, err);
+    rc = rc == 0 ? decide_change(requests, err) : rc;
+    rc = rc == 0 && work->copy.spec ? refused_foresee(member, work->node, work->next, err) : rc;
+    return rc == 0 ? check_size(member, work, err) : rc;
+}
+
+/* The node that is asked for; of a VM that is on another one of those named, that one. */
+static const char *asked_node(const json_t *item, const json_t *owner)
+{
+    const json_t *others = json_object_get(item, "others");
+    const char *node = json_text(owner, "node");
+    for (size_t i = 0; node && i < json_array_size(others); i++) {
+        if (text_eq(json_string_value(json_array_get(others, i)), node)) {
+            return node;
+        }
+    }
+    return json_text(item, "node");
+}
+
+/* Of a new VM, on the first node that takes it. The error is that of all of them. */
+static int decide_somewhere(
+    struct requests *requests, const json_t *item, const json_t *owner, struct error *err)
+{
+    struct work *work = &requests->work;
+    const json_t *others = owner ? NULL : json_object_get(item, "others");
+    cleanup_buf struct buf reasons = BUF_INIT(0);
+    int rc = decide_there(requests, asked_node(item, owner), owner, err);
+    for (size_t i = 0; rc < 0 && i < json_array_size(others); i++) {
+        const char *other = json_string_value(json_array_get(others, i));
+        if (!other || (rc != -ERR_FLEET_NO_NODE && rc != -ERR_FLEET_NODE_LOST)) {
+            return rc;
+        }
+        buf_printf(&reasons, "%s; ", err->message);
+        error_clear(err);
+        work_forget_node(work);
+        rc = decide_there(requests, other, owner, err);
+    }
+    if (rc == -ERR_FLEET_NO_NODE && reasons.len > 0) {
+        buf_add_str(&reasons, err->message);
+        error_clear(err);
+        rc = error_set(err, ERR_FLEET_NO_NODE, "no node can take vm '%s': %s", work->copy.name,
+            buf_str(&reasons));
+    }
+    return rc;
+}
+
 /* Begins a transaction, or answers at once. */
 static int begin_change(struct requests *requests, const json_t *item, struct error *err)
 {
@@ -389,16 +455,7 @@ static int begin_change(struct requests *requests, const json_t *item, struct er
     }
     work->name_row = fleet_row(FLEET_KIND_NAME, work->copy.name, NULL);
     cleanup_json json_t *owner = mirror_json(member->mirror, work->name_row);
-    rc = find_owner(member, work, json_text(item, "node"), owner, err);
-    if (rc < 0) {
-        return rc;
-    }
-    work->vm_row = fleet_row(FLEET_KIND_VM, work->node, work->copy.name);
-    work->hold_row = fleet_row(FLEET_KIND_HOLD, work->node, NULL);
-    rc = read_record(member, work, err);
-    rc = rc == 0 ? decide_change(requests, err) : rc;
-    rc = rc == 0 && work->copy.spec ? refused_foresee(member, work->node, work->next, err) : rc;
-    rc = rc == 0 ? check_size(member, work, err) : rc;
+    rc = decide_somewhere(requests, item, owner, err);
     if (rc < 0) {
         return rc;
     }

@@ -21,6 +21,18 @@ void fleet_ask_add(json_t *ask, const char *node, json_t *change_take)
     (void)json_array_append_new(json_object_get(ask, "changes"), item);
 }
 
+void fleet_ask_add_other(json_t *ask, const char *node)
+{
+    const json_t *changes = json_object_get(ask, "changes");
+    json_t *item = json_array_get(changes, json_array_size(changes) - 1);
+    json_t *others = json_object_get(item, "others");
+    if (!others) {
+        others = json_array();
+        json_put(item, "others", others);
+    }
+    (void)json_array_append_new(others, json_string(node));
+}
+
 static const char *const verb_table[] = {
     [FLEET_MOVE_BEGIN] = "begin",
     [FLEET_MOVE_CANCEL] = "cancel",

@@ -2,7 +2,8 @@
 /*
  * A request to the fleet, as the row ask/ID of STORE_FLEET:
  *
- *   {"at": wall, "changes": [{"node": "b", "change": {…}}], "files": {SHA256: base64}}
+ *   {"at": wall, "changes": [{"node": "b", "others": ["c"], "change": {…}}],
+ *    "files": {SHA256: base64}}
  *
  * which the messenger replaces by its answer, one item for each change, in their order:
  *
@@ -14,8 +15,10 @@
  *
  * Or it is for what etcd has lost, {"at": wall, "republish": ["web"]}, and answered as changes.
  *
- * "node" of a change is where a VM that is not there yet shall be; the change is that of
- * store/desired/change_json.h. The command removes the row when it has read it.
+ * "node" of a change is where a VM that is not there yet shall be, or the first of "others" that
+ * takes it, if that node does not: somebody may have taken its last memory since the command
+ * looked. The change is that of store/desired/change_json.h. The command removes the row when it
+ * has read it.
  */
 #pragma once
 
@@ -31,6 +34,8 @@ enum { FLEET_ASK_KEPT_MS = 10 * 60 * 1000 };
 
 json_t *fleet_ask_new(int64_t now_ms); /* caller owns */
 void fleet_ask_add(json_t *ask, const char *node, json_t *change_take);
+/* Of the change that was added last. */
+void fleet_ask_add_other(json_t *ask, const char *node);
 
 enum fleet_move_verb {
     FLEET_MOVE_BEGIN,    /* with its disk, which the other node fetches */

@@ -60,11 +60,33 @@ static int tear_down(void **state)
 static void assert_chosen(struct fixture *f, const char *place, const char *node)
 {
     struct error err = {.code = ERR_NONE};
-    cleanup_free char *chosen = fleet_choose_node(&f->view, place, f->spec, f->promised, &err);
-    if (!chosen) {
+    cleanup_with(strings_clear) struct strings nodes = {.count = 0};
+    if (fleet_choose_nodes(&f->view, place, f->spec, f->promised, &nodes, &err) < 0) {
         fail_msg("%s", err.message);
     }
-    assert_string_equal(chosen, node);
+    assert_string_equal(nodes.items[0], node);
+}
+
+static void assert_none(struct fixture *f, const char *place, struct error *err)
+{
+    struct strings nodes = {.count = 0};
+    error_clear(err);
+    assert_int_equal(
+        fleet_choose_nodes(&f->view, place, f->spec, f->promised, &nodes, err), -ERR_FLEET_NO_NODE);
+    assert_int_equal(nodes.count, 0);
+}
+
+/* For the case that somebody takes the memory of the first one meanwhile. */
+static void the_others_that_fit_come_after_it(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {.code = ERR_NONE};
+    cleanup_with(strings_clear) struct strings nodes = {.count = 0};
+    f->spec->memory_mib = 2500;
+    assert_int_equal(fleet_choose_nodes(&f->view, "any", f->spec, f->promised, &nodes, &err), 0);
+    assert_int_equal(nodes.count, 2);
+    assert_string_equal(nodes.items[0], "a");
+    assert_string_equal(nodes.items[1], "b");
 }
 
 static void the_one_with_most_memory_left_is_chosen(void **state)
@@ -88,14 +110,13 @@ static void why_none_fits_is_said_node_by_node(void **state)
     struct fixture *f = *state;
     struct error err = {.code = ERR_NONE};
     f->spec->memory_mib = 5000;
-    assert_null(fleet_choose_node(&f->view, "any", f->spec, f->promised, &err));
+    assert_none(f, "any", &err);
     assert_int_equal(err.code, ERR_FLEET_NO_NODE);
     assert_non_null(strstr(err.message, "a: 4000 MiB of memory left"));
     assert_non_null(strstr(err.message, "b: 3000 MiB of memory left"));
     assert_non_null(strstr(err.message, "c: not heard of"));
     assert_non_null(strstr(err.message, "d: takes no new VMs"));
-    error_clear(&err);
-    assert_null(fleet_choose_node(&f->view, "any:gpu=yes", f->spec, f->promised, &err));
+    assert_none(f, "any:gpu=yes", &err);
     assert_non_null(strstr(err.message, "a: not gpu=yes"));
 }
 
@@ -109,7 +130,7 @@ static void a_path_is_for_a_node_that_takes_one(void **state)
     json_put(a, "accept", json_loads("[\"url\",\"path\"]", 0, NULL));
     json_put(b, "accept", json_loads("[\"url\",\"cache\"]", 0, NULL));
     assert_chosen(f, "any", "a");
-    assert_null(fleet_choose_node(&f->view, "any:node=b", f->spec, f->promised, &err));
+    assert_none(f, "any:node=b", &err);
     assert_non_null(strstr(err.message, "b: takes no paths of its own, as '/img'"));
 }
 
@@ -118,7 +139,7 @@ static void without_a_link_nobody_is_heard_of(void **state)
     struct fixture *f = *state;
     struct error err = {.code = ERR_NONE};
     f->view.contact_ms = 1;
-    assert_null(fleet_choose_node(&f->view, "any", f->spec, f->promised, &err));
+    assert_none(f, "any", &err);
     assert_int_equal(err.code, ERR_FLEET_NO_NODE);
 }
 
@@ -141,6 +162,7 @@ int main(void)
 #define WITH_ROWS(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         WITH_ROWS(the_one_with_most_memory_left_is_chosen),
+        WITH_ROWS(the_others_that_fit_come_after_it),
         WITH_ROWS(a_label_restricts_the_choice),
         WITH_ROWS(why_none_fits_is_said_node_by_node),
         WITH_ROWS(a_path_is_for_a_node_that_takes_one),

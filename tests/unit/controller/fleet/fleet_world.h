@@ -231,9 +231,10 @@ static inline void world_free(struct world *world)
 
 /* ---- what a command does, and sees ---- */
 
-/* A request for one VM; free() its row. */
-static inline char *world_ask(
-    struct world_node *node, const struct change *change, const char *where)
+/* A request for one VM, on `other` if `where` does not take it (NULL: on no other); free() its row.
+ */
+static inline char *world_ask_either(
+    struct world_node *node, const struct change *change, const char *where, const char *other)
 {
     struct error err = {.code = ERR_NONE};
     struct store_batch *batch = store_batch_new();
@@ -242,6 +243,9 @@ static inline char *world_ask(
         mem_printf("%s-%llu", node->config->node, (unsigned long long)node->n_asks++);
     char *row = fleet_row(FLEET_KIND_ASK, id, NULL);
     fleet_ask_add(ask, where, change_to_json(change));
+    if (other) {
+        fleet_ask_add_other(ask, other);
+    }
     store_batch_put_json(batch, STORE_FLEET, row, ask);
     world_must(store_commit(node->store, batch, &err), &err);
     store_batch_free(batch);
@@ -249,6 +253,12 @@ static inline char *world_ask(
         messenger_ring(node->messenger);
     }
     return row;
+}
+
+static inline char *world_ask(
+    struct world_node *node, const struct change *change, const char *where)
+{
+    return world_ask_either(node, change, where, NULL);
 }
 
 /* A request for a VM's node. */

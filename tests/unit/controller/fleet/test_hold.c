@@ -32,7 +32,8 @@ static int tear_down(void **state)
     return 0;
 }
 
-static char *place(struct world_node *node, const char *name, uint32_t mib)
+static char *place_at(
+    struct world_node *node, const char *name, uint32_t mib, const char *where, const char *other)
 {
     struct vm_spec *spec = vm_spec_new(name);
     spec->backend = BACKEND_NOOP;
@@ -43,9 +44,14 @@ static char *place(struct world_node *node, const char *name, uint32_t mib)
         .starts_new = true,
         .sets_power = true,
         .power = POWER_STOPPED};
-    char *row = world_ask(node, &change, "b");
+    char *row = world_ask_either(node, &change, where, other);
     vm_spec_free(spec);
     return row;
+}
+
+static char *place(struct world_node *node, const char *name, uint32_t mib)
+{
+    return place_at(node, name, mib, "b", NULL);
 }
 
 static enum error_code code_of(const struct world_node *node, const char *row)
@@ -78,6 +84,39 @@ static void of_two_that_place_at_once_one_finds_no_room(void **state)
     assert_true((x == ERR_NONE) != (y == ERR_NONE));
     assert_int_equal(x == ERR_NONE ? y : x, ERR_FLEET_NO_NODE);
     assert_promised(world, 6000, 1);
+}
+
+static const char *node_of(const struct world *world, const char *name)
+{
+    cleanup_free char *row = mem_printf("name/%s", name);
+    cleanup_json json_t *owner = json_loads(move_etcd_has(world, row), 0, NULL);
+    return text_eq(json_text(owner, "node"), "a") ? "a" : "b";
+}
+
+static void who_finds_no_room_takes_the_next_node(void **state)
+{
+    struct world *world = *state;
+    struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
+    engine_fake_delay(a->engine, 200);
+    engine_fake_delay(b->engine, 200);
+    cleanup_free char *first = place_at(a, "web", 6000, "b", "a");
+    cleanup_free char *second = place_at(b, "db", 6000, "b", "a");
+    advance(world, 20);
+    assert_int_equal(code_of(a, first), ERR_NONE);
+    assert_int_equal(code_of(b, second), ERR_NONE);
+    assert_string_not_equal(node_of(world, "web"), node_of(world, "db"));
+    assert_promised(world, 6000, 1);
+    cleanup_free char *third = place_at(a, "ci", 6000, "b", "a");
+    advance(world, 20);
+    cleanup_json json_t *answer = world_answer(a, third);
+    struct error err = {.code = ERR_NONE};
+    assert_int_equal(fleet_answer_error(answer, &err), -ERR_FLEET_NO_NODE);
+    assert_non_null(strstr(err.message, "node 'b' has 4000 MiB"));
+    assert_non_null(strstr(err.message, "node 'a' has 4000 MiB"));
+    /* the same once more: it is where it is, and fits there */
+    cleanup_free char *again = place_at(a, "db", 6000, "b", "a");
+    advance(world, 20);
+    assert_int_equal(code_of(a, again), ERR_NONE);
 }
 
 static void what_is_promised_is_given_back_with_the_end(void **state)
@@ -206,6 +245,7 @@ int main(void)
 #define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         IN_WORLD(of_two_that_place_at_once_one_finds_no_room),
+        IN_WORLD(who_finds_no_room_takes_the_next_node),
         IN_WORLD(what_is_promised_is_given_back_with_the_end),
         IN_WORLD(what_is_on_its_way_to_a_node_has_its_room_there),
         IN_WORLD(a_vm_grows_into_what_is_left_and_no_further),
