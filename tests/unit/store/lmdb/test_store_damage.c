@@ -366,6 +366,60 @@ static void a_store_that_is_not_there_yet_is_not_damaged(void **state)
     assert_int_equal(store_check(&f->paths, &err), 0);
 }
 
+/* Data for pages of its own. */
+static int put_large(MDB_txn *txn, MDB_dbi table, const char *key)
+{
+    static char bytes[10 * PAGE_BYTES];
+    MDB_val k = {strlen(key), (void *)(uintptr_t)key}, v = {sizeof(bytes), bytes};
+    return mdb_put(txn, table, &k, &v, 0);
+}
+
+/* Takes pages behind the last one and gives them back, in one transaction: LMDB counts them, and
+ * has not written them. */
+static void free_unwritten_pages(const struct fixture *f)
+{
+    static const char *const keys[] = {"large", "larger"};
+    MDB_env *env = NULL;
+    MDB_envinfo info;
+    cleanup_free char *path = paths_path(&f->paths, "store"), *file = data_file(f);
+    assert_int_equal(mdb_env_create(&env), 0);
+    assert_int_equal(mdb_env_set_maxdbs(env, 8), 0);
+    assert_int_equal(mdb_env_open(env, path, 0, 0600), 0);
+    for (int i = 0; i < 4; i++) { /* the first ones leave free pages to be looked at */
+        MDB_txn *txn = NULL;
+        MDB_dbi table;
+        size_t n = i < 3 ? 1 : 2;
+        assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+        assert_int_equal(mdb_dbi_open(txn, "meta", 0, &table), 0);
+        for (size_t k = 0; k < n; k++) {
+            assert_int_equal(put_large(txn, table, keys[k]), 0);
+        }
+        for (size_t k = 0; k < n; k++) {
+            MDB_val key = {strlen(keys[k]), (void *)(uintptr_t)keys[k]};
+            assert_int_equal(mdb_del(txn, table, &key, NULL), 0);
+        }
+        assert_int_equal(mdb_txn_commit(txn), 0);
+    }
+    assert_int_equal(mdb_env_info(env, &info), 0);
+    mdb_env_close(env);
+    assert_true((uint64_t)fs_size(file) / PAGE_BYTES <= info.me_last_pgno);
+}
+
+static void a_file_that_ends_before_its_last_free_pages_is_whole(void **state)
+{
+    struct fixture *f = *state;
+    struct vm_list list = {0};
+    struct error err = {0};
+    fill_store(f);
+    free_unwritten_pages(f);
+    must(store_check(&f->paths, &err), &err);
+    f->store = open_store(f);
+    must(store_list(f->store, &list, &err), &err);
+    assert_int_equal(list.count, 100);
+    vm_list_clear(&list);
+    assert_int_equal(create_vm(f->store, "one-more", NULL), 0);
+}
+
 /* ---- records written past the store's own functions ---- */
 
 /* NULL: removes it. */
@@ -856,6 +910,7 @@ int main(void)
         in_empty_dir(tables_that_cannot_be_found_are_damage_and_not_made_again),
         in_empty_dir(a_missing_table_is_damage_for_whoever_opens_the_store),
         in_empty_dir(a_store_that_is_not_there_yet_is_not_damaged),
+        in_empty_dir(a_file_that_ends_before_its_last_free_pages_is_whole),
         on_open_store(a_newer_schema_is_refused_naming_both_versions),
         on_open_store(a_schema_that_is_no_number_is_damage),
         on_open_store(a_damaged_record_is_named_and_hides_no_other),
