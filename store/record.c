@@ -123,6 +123,30 @@ int record_decode_desired(
     return 0;
 }
 
+/* Searched for, not parsed: within a text its quotes would be escaped, and what a secret of a step
+ * calls its source is a word, never a path. Few members follow it, so that mostly the end of a
+ * record is all that is read. */
+bool record_source(struct bytes stored, struct bytes *ret)
+{
+    enum { END_BYTES = 256 };
+    static const char key[] = "\"source\":\"/";
+    size_t n = stored.n < END_BYTES ? stored.n : END_BYTES;
+    const char *end = stored.data + stored.n;
+    const char *found = n > 0 ? memmem(end - n, n, key, strlen(key)) : NULL;
+    if (!found && stored.n > n) {
+        found = memmem(stored.data, stored.n, key, strlen(key));
+    }
+    if (!found) {
+        return false;
+    }
+    const char *path = found + strlen(key) - 1, *at = path;
+    while (at < end && *at != '"') {
+        at += *at == '\\' ? 2 : 1;
+    }
+    *ret = (struct bytes){path, at < end ? (size_t)(at - path) : 0};
+    return at < end;
+}
+
 /* ---- status ---- */
 
 void record_encode_status(struct buf *out, const struct vm_status *status)

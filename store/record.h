@@ -46,6 +46,10 @@ bool record_desired_summary(struct bytes value, struct desired_summary *ret);
 int record_decode_desired(
     struct bytes value, const char *name, struct vm_desired **ret, struct error *err);
 
+/* The path of the VMFile that a desired record came from, as its JSON has it; false: it came from
+ * none. `stored` may be damaged, and may have its checksum. */
+bool record_source(struct bytes stored, struct bytes *ret);
+
 void record_encode_status(struct buf *out, const struct vm_status *status);
 bool record_status_summary(struct bytes value, struct status_summary *ret);
 int record_decode_status(struct bytes value, struct vm_status **ret, struct error *err);

@@ -8,6 +8,8 @@
  * alone knows that the disk is in use leases, events, images, sources  removed: made again when
  * they are needed, or asked for again
  *
+ * An index that does not agree with the records is made again.
+ *
  * A record that is replaced or removed is first copied to quarantine/record-TABLE-DIGEST. Killed
  * anywhere, or done twice: a record is the old one or the new one, and its file is the same.
  */

@@ -66,7 +66,8 @@ void store_guard(void);
  * Takes milliseconds; before any thread is started. */
 int store_check(const struct paths *paths, struct error *err);
 
-/* Reads every record: adds "web (desired)" for each one that cannot be read, key and table. */
+/* Reads every record: adds "web (desired)" for each one that cannot be read, key and table, and
+ * "all VMFiles (index)" if the index says something else than the records. */
 int store_find_damage(struct store *store, struct strings *names, struct error *err);
 
 /* ---- one VM, in one snapshot ---- */
@@ -118,9 +119,8 @@ struct vm_list {
 int store_list(struct store *store, struct vm_list *ret, struct error *err);
 void vm_list_clear(struct vm_list *list);
 
-/* Appends the names of the VMs that came from the VMFile at `source` and are not being deleted.
- * Parses no record: a command must not cost more where there are more VMs of others.
- */
+/* Appends the names of the VMs that came from the VMFile at `source` and are not being deleted, in
+ * their order. By an index: a command does not cost more where there are more VMs of others. */
 int store_list_source(
     struct store *store, const char *source, struct strings *names, struct error *err);
 

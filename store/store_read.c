@@ -18,6 +18,7 @@
 #include "specs/base/vm_name.h"
 #include "store/lmdb/checksum.h"
 #include "store/lmdb/lmdb_env.h"
+#include "store/lmdb/lmdb_index.h"
 
 /* ---- one VM ---- */
 
@@ -354,22 +355,34 @@ void vm_summary_list_clear(struct vm_summary_list *list)
 
 /* ---- the VMs of a VMFile ---- */
 
-/* The member that names the source is searched for, not parsed: within a text its quotes would be
- * escaped, and what a secret of a step calls its source is a word, never a path. Few members follow
- * it, so that mostly the end of a record is all that is read. */
-static bool has_source(struct bytes stored, struct bytes member)
+struct source_search {
+    struct bytes source; /* as in the record */
+    struct strings *names;
+};
+
+static int add_name_of_source(
+    struct store *store, struct bytes key, struct bytes stored, void *context)
 {
-    enum { BEHIND_IT = 64 };
-    static const char key[] = "\"source\":\"/";
-    size_t n = member.n + BEHIND_IT < stored.n ? member.n + BEHIND_IT : stored.n;
-    const char *end = stored.data + stored.n;
-    const char *found = memmem(end - n, n, key, strlen(key));
-    return found ? (size_t)(end - found) >= member.n && memcmp(found, member.data, member.n) == 0
-                 : memmem(stored.data, stored.n, member.data, member.n) != NULL;
+    const struct source_search *search = context;
+    struct bytes source;
+    struct desired_summary summary;
+    struct error cause = {0};
+    if (!record_source(stored, &source) || compare_names(source, search->source) != 0) {
+        return 0;
+    }
+    if (!lmdb_is_vm_name(key)) {
+        return MDB_CORRUPTED;
+    }
+    cleanup_free char *name = mem_strndup(key.data, key.n);
+    if (!summarize_desired(checksum_take(STORE_DESIRED, key, stored), &summary, &cause)) {
+        report_damage(store, STORE_DESIRED, name, &cause);
+    } else if (!summary.is_deleting) {
+        strings_append(search->names, name); /* a key is visited once */
+    }
+    return 0;
 }
 
-static int find_source(
-    struct store *store, MDB_txn *txn, struct bytes member, struct strings *names)
+static int search_all(struct store *store, MDB_txn *txn, struct source_search *search)
 {
     struct walk_side desired = {0};
     int rc = mdb_cursor_open(txn, store->tables[STORE_DESIRED], &desired.cursor);
@@ -377,24 +390,9 @@ static int find_source(
         return rc;
     }
     rc = store_read_step(&desired, MDB_FIRST);
-    for (; rc == 0 && desired.has_item; rc = store_read_step(&desired, MDB_NEXT)) {
-        struct bytes key = lmdb_bytes(desired.key), stored = lmdb_bytes(desired.value);
-        if (!has_source(stored, member)) {
-            continue;
-        }
-        if (!lmdb_is_vm_name(key)) {
-            rc = MDB_CORRUPTED;
-            break;
-        }
-        struct desired_summary summary;
-        struct error cause = {0};
-        cleanup_free char *name = mem_strndup(key.data, key.n);
-        struct bytes value = checksum_take(STORE_DESIRED, key, stored);
-        if (!summarize_desired(value, &summary, &cause)) {
-            report_damage(store, STORE_DESIRED, name, &cause);
-        } else if (!summary.is_deleting) {
-            strings_append(names, name); /* a key is visited once */
-        }
+    while (rc == 0 && desired.has_item) {
+        rc = add_name_of_source(store, lmdb_bytes(desired.key), lmdb_bytes(desired.value), search);
+        rc = rc == 0 ? store_read_step(&desired, MDB_NEXT) : rc;
     }
     mdb_cursor_close(desired.cursor);
     return rc;
@@ -404,16 +402,23 @@ int store_list_source(
     struct store *store, const char *source, struct strings *names, struct error *err)
 {
     struct lmdb_read read;
-    cleanup_json json_t *json = json_object();
-    json_put_text(json, "source", source);
-    cleanup_free char *object = json_canonical(json); /* as in the record, between braces */
-    struct bytes member = {object + 1, strlen(object) - 2};
+    cleanup_with(strings_clear) struct strings found = {.count = 0};
+    cleanup_json json_t *json = json_string(source);
+    cleanup_free char *quoted = json_dumps(json, JSON_ENCODE_ANY);
+    struct source_search search = {{quoted + 1, strlen(quoted) - 2}, &found};
     int rc = lmdb_read_begin(store, &read, err);
     if (rc < 0) {
         return rc;
     }
-    rc = find_source(store, read.txn, member, names);
+    rc = lmdb_index_each(store, &read, search.source, add_name_of_source, &search);
+    if (rc == MDB_NOTFOUND) {
+        strings_clear(&found);
+        rc = search_all(store, read.txn, &search);
+    }
     lmdb_read_end(store, &read);
+    for (size_t i = 0; rc == 0 && i < found.count; i++) {
+        strings_append(names, found.items[i]);
+    }
     return rc == 0 ? 0 : lmdb_error(store, rc, "cannot list the VMs", err);
 }
 

@@ -25,7 +25,10 @@
 #include "store/lmdb/checksum.h"
 #include "store/lmdb/lmdb_env.h"
 #include "store/lmdb/lmdb_events.h"
+#include "store/lmdb/lmdb_index.h"
 #include "store/repair.h"
+
+#define INDEX_DAMAGED "all VMFiles (index)" /* as "web (desired)" is a record */
 
 typedef void table_visit(struct bytes key, struct bytes value, void *context);
 
@@ -299,6 +302,22 @@ static void add_damaged(struct bytes key, struct bytes value, void *context)
     }
 }
 
+static int check_index(struct store *store, struct strings *names, struct error *err)
+{
+    struct lmdb_read read;
+    bool agrees = true;
+    int rc = lmdb_read_begin(store, &read, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = lmdb_index_agrees(store, &read, &agrees);
+    lmdb_read_end(store, &read);
+    if (!agrees) {
+        strings_add(names, INDEX_DAMAGED);
+    }
+    return rc == 0 ? 0 : lmdb_error(store, rc, "cannot read the index", err);
+}
+
 int store_find_damage(struct store *store, struct strings *names, struct error *err)
 {
     int rc = 0;
@@ -306,7 +325,7 @@ int store_find_damage(struct store *store, struct strings *names, struct error *
         struct search search = {.table = (enum store_table)i, .names = names};
         rc = read_table(store, search.table, add_damaged, &search, err);
     }
-    return rc;
+    return rc < 0 ? rc : check_index(store, names, err);
 }
 
 /* ---- repairing ---- */
@@ -392,6 +411,18 @@ static int repair_record(struct store *store, MDB_cursor *cursor, enum store_tab
     return rc;
 }
 
+static int repair_index(struct store *store, MDB_txn *txn, struct repair *repair)
+{
+    const struct lmdb_read read = {.txn = txn, .is_write = true};
+    bool agrees = true;
+    int rc = lmdb_index_agrees(store, &read, &agrees);
+    if (rc == 0 && !agrees) {
+        strings_add(&repair->done, INDEX_DAMAGED ": made again");
+        rc = lmdb_index_make(store, txn);
+    }
+    return rc;
+}
+
 static int repair_all(struct store *store, MDB_txn *txn, void *context)
 {
     struct repair_work *work = context;
@@ -408,7 +439,7 @@ static int repair_all(struct store *store, MDB_txn *txn, void *context)
         mdb_cursor_close(cursor);
         rc = rc == MDB_NOTFOUND ? 0 : rc;
     }
-    return rc;
+    return rc == 0 ? repair_index(store, txn, work->repair) : rc;
 }
 
 void repair_clear(struct repair *repair)

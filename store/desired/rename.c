@@ -323,8 +323,8 @@ static int put_records(struct store *store, MDB_txn *txn, struct rename_work *wo
     rc =
         rc ? rc
            : lmdb_put(store, txn, STORE_STATUS, name, (struct bytes){buf_str(&status), status.len});
-    rc = rc ? rc : mdb_del(txn, store->tables[STORE_DESIRED], &old_name, NULL);
-    rc = rc ? rc : mdb_del(txn, store->tables[STORE_STATUS], &old_name, NULL);
+    rc = rc ? rc : lmdb_remove(store, txn, STORE_DESIRED, old_name);
+    rc = rc ? rc : lmdb_remove(store, txn, STORE_STATUS, old_name);
     return rc ? rc
               : lmdb_put(store, txn, STORE_LEASES, lmdb_value(key, strlen(key)),
                     (struct bytes){buf_str(&lease), lease.len});

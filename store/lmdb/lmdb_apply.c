@@ -31,7 +31,7 @@ static int drop(struct apply *apply, enum store_table table, const char *text)
     record_key(text, key);
     MDB_val k = lmdb_value(key, strlen(key));
     apply->has_written = true;
-    int rc = mdb_del(apply->txn, apply->store->tables[table], &k, NULL);
+    int rc = lmdb_remove(apply->store, apply->txn, table, k);
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 

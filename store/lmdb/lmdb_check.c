@@ -90,7 +90,7 @@ static int read_everything(const char *path)
     MDB_txn *txn = NULL;
     MDB_dbi table;
     int rc = mdb_env_create(&env);
-    if (rc != 0 || (rc = mdb_env_set_maxdbs(env, STORE_TABLE_COUNT_)) != 0 ||
+    if (rc != 0 || (rc = mdb_env_set_maxdbs(env, LMDB_TABLES_MAX)) != 0 ||
         (rc = mdb_env_open(env, path, MDB_RDONLY, 0600)) != 0 ||
         (rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn)) != 0 ||
         (rc = check_layout(env, txn)) != 0 || (rc = read_table(txn, FREE_TABLE, false)) != 0 ||
@@ -106,7 +106,10 @@ static int read_everything(const char *path)
             rc = lmdb_has_tables(txn, true) && i != STORE_FLEET ? MDB_CORRUPTED : 0;
         }
     }
-    return rc;
+    if (rc == 0 && (rc = mdb_dbi_open(txn, LMDB_INDEX_NAME, 0, &table)) == 0) {
+        return read_table(txn, table, false);
+    }
+    return rc == MDB_NOTFOUND ? 0 : rc; /* see lmdb_index.h */
 }
 
 /* In the child. It may die of SIGBUS or of LMDB's own assertions: quietly. */

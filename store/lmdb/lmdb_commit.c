@@ -24,6 +24,7 @@ struct group {
 static int apply_group(struct store *store, MDB_txn *txn, void *context)
 {
     struct group *group = context;
+    bool is_changed = false;
     for (size_t i = 0; i < group->n; i++) {
         bool has_written;
         if (group->results[i].code != ERR_NONE) {
@@ -36,8 +37,9 @@ static int apply_group(struct store *store, MDB_txn *txn, void *context)
         if (rc != 0 && rc != -ERR_STORE_STALE) {
             return rc;
         }
+        is_changed |= rc == 0 && has_written;
     }
-    return 0;
+    return is_changed ? 0 : LMDB_UNCHANGED;
 }
 
 void lmdb_commit_group(

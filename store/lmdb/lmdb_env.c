@@ -10,8 +10,7 @@
 #include "store/lmdb/guard.h"
 
 enum {
-    RETRIES_MAX = 20,          /* enough to double the smallest map up to MAP_BYTES_MAX */
-    READER_CHECK_INTERVAL = 64 /* commits; a dead reader costs a few pages for each until then */
+    RETRIES_MAX = 20 /* enough to double the smallest map up to MAP_BYTES_MAX */
 };
 
 /* Far more than ten thousand VMs need: past this a stuck reader pins old pages. */
@@ -48,7 +47,7 @@ int lmdb_error(const struct store *store, int rc, const char *what, struct error
 
 /* ---- recovery ---- */
 
-static int clear_dead_readers(struct store *store)
+int lmdb_clear_dead_readers(struct store *store)
 {
     int dead = 0;
     return mdb_reader_check(store->env, &dead) == 0 ? dead : 0;
@@ -60,7 +59,7 @@ static int clear_dead_readers(struct store *store)
  */
 static bool grow(struct store *store)
 {
-    if (clear_dead_readers(store) > 0) {
+    if (lmdb_clear_dead_readers(store) > 0) {
         return true;
     }
     MDB_envinfo before, now;
@@ -76,8 +75,7 @@ static bool grow(struct store *store)
            mdb_env_set_mapsize(store->env, (size_t)bytes) == 0;
 }
 
-/* After a transaction failed with `rc`: true when another try may succeed. */
-static bool recover(struct store *store, int rc, int attempt)
+bool lmdb_recover(struct store *store, int rc, int attempt)
 {
     bool is_better = false;
     bool is_reopened = rc == MDB_PANIC || (rc == EROFS && store->is_read_only);
@@ -96,7 +94,7 @@ static bool recover(struct store *store, int rc, int attempt)
     } else if (store->env && rc == MDB_MAP_FULL) {
         is_better = grow(store);
     } else if (store->env && rc == MDB_READERS_FULL) {
-        is_better = clear_dead_readers(store) > 0;
+        is_better = lmdb_clear_dead_readers(store) > 0;
     }
     if (store->env) {
         guard_watch(store->env, store->path); /* the map may have another address now */
@@ -159,7 +157,7 @@ int lmdb_read_begin(struct store *store, struct lmdb_read *read, struct error *e
         if (rc == 0) {
             return 0;
         }
-        if (recover(store, rc, attempt)) {
+        if (lmdb_recover(store, rc, attempt)) {
             continue;
         }
         if (is_locked || !lmdb_lacks_slot(rc)) {
@@ -179,43 +177,7 @@ void lmdb_read_end(struct store *store, struct lmdb_read *read)
     }
 }
 
-/* ---- writing ---- */
-
-static int write_once(struct store *store, lmdb_write_body *body, void *context)
-{
-    MDB_txn *txn = NULL;
-    (void)pthread_rwlock_rdlock(&store->map_lock);
-    guard_enter();
-    int rc = !store->env           ? MDB_PANIC
-             : store->is_read_only ? EROFS
-                                   : mdb_txn_begin(store->env, NULL, 0, &txn);
-    if (rc == 0) {
-        rc = body(store, txn, context);
-        if (rc == 0) {
-            rc = mdb_txn_commit(txn);
-        } else {
-            mdb_txn_abort(txn);
-        }
-    }
-    guard_leave();
-    if (rc == 0 && atomic_fetch_add(&store->commits, 1) % READER_CHECK_INTERVAL == 0) {
-        (void)clear_dead_readers(store);
-    }
-    (void)pthread_rwlock_unlock(&store->map_lock);
-    return rc;
-}
-
-int lmdb_write(struct store *store, lmdb_write_body *body, void *context)
-{
-    sigset_t previous;
-    int rc, attempt = 0;
-    lmdb_hold_signals(&previous);
-    do {
-        rc = write_once(store, body, context);
-    } while (rc != 0 && recover(store, rc, attempt++));
-    lmdb_release_signals(&previous);
-    return rc;
-}
+/* ---- syncing and mapping ---- */
 
 void lmdb_relax(struct store *store)
 {
@@ -271,16 +233,4 @@ int lmdb_get(
 {
     uint64_t ignored;
     return lmdb_get_summed(store, txn, table, key, ret, &ignored);
-}
-
-int lmdb_put(
-    struct store *store, MDB_txn *txn, enum store_table table, MDB_val key, struct bytes value)
-{
-    MDB_val room = {.mv_size = value.n + CHECKSUM_BYTES};
-    int rc = mdb_put(txn, store->tables[table], &key, &room, MDB_RESERVE);
-    if (rc == 0) {
-        memcpy(room.mv_data, value.data, value.n);
-        checksum_write(table, lmdb_bytes(key), value, (unsigned char *)room.mv_data + value.n);
-    }
-    return rc;
 }

@@ -30,9 +30,15 @@ struct error;
 /* STORE_FLEET of a store that an older vmctl made and that can only be read. */
 #define LMDB_NO_TABLE ((MDB_dbi)-1)
 
+/* See lmdb_index.h. */
+#define LMDB_INDEX_NAME "by-source"
+enum { LMDB_TABLES_MAX = STORE_TABLE_COUNT_ + 1 };
+
 struct store {
     MDB_env *env; /* NULL after a failed reopening: the next transaction tries again */
     MDB_dbi tables[STORE_TABLE_COUNT_]; /* LMDB_NO_TABLE: it is not there, and is read as empty */
+    MDB_dbi by_source;                  /* lmdb_index.h */
+    bool is_indexing;                   /* the write transaction that is open keeps the index */
     struct paths paths;
     char *path; /* DATA/store */
     size_t map_bytes;
@@ -51,6 +57,12 @@ void lmdb_close(struct store *store);
 /* Sets `err` from an LMDB code or errno: "what: why", with a help line where it is known. */
 int lmdb_error(const struct store *store, int rc, const char *what, struct error *err);
 
+/* ---- recovery ---- */
+
+/* After a transaction failed with `rc`: true when another try may succeed. */
+bool lmdb_recover(struct store *store, int rc, int attempt);
+int lmdb_clear_dead_readers(struct store *store); /* returns how many there were */
+
 /* ---- reading ---- */
 
 struct lmdb_read {
@@ -64,10 +76,11 @@ void lmdb_read_end(struct store *store, struct lmdb_read *read);
 /* ---- writing ---- */
 
 /*
- * What a write transaction does: returns 0 to commit, or an LMDB code or a code of its own
- * (negative and above -1000, LMDB's are below) to abort. May be run again, so it must not keep what
- * it did.
+ * What a write transaction does: returns 0 to commit, LMDB_UNCHANGED when it has written nothing,
+ * or an LMDB code or a code of its own (negative and above -1000, LMDB's are below) to abort. May
+ * be run again, so it must not keep what it did. It writes by lmdb_put() and lmdb_remove().
  */
+enum { LMDB_UNCHANGED = -999 };
 typedef int lmdb_write_body(struct store *store, MDB_txn *txn, void *context);
 int lmdb_write(struct store *store, lmdb_write_body *body, void *context);
 
@@ -103,6 +116,9 @@ static inline struct bytes lmdb_bytes(MDB_val value)
 /* mdb_put() of a record and its checksum. */
 int lmdb_put(
     struct store *store, MDB_txn *txn, enum store_table table, MDB_val key, struct bytes value);
+
+/* mdb_del() of a record; MDB_NOTFOUND: there is none. */
+int lmdb_remove(struct store *store, MDB_txn *txn, enum store_table table, MDB_val key);
 
 /* mdb_get() by text key, without the checksum (checksum_take()); a key that cannot exist is
  * MDB_NOTFOUND. */

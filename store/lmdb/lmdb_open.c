@@ -16,6 +16,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/vm_name.h"
 #include "store/lmdb/guard.h"
+#include "store/lmdb/lmdb_index.h"
 
 enum {
     SCHEMA_VERSION = 2, /* of the layout in record.h: raised when an older vmctl cannot read it */
@@ -159,12 +160,30 @@ static int open_tables(struct store *store, bool creates, struct error *err)
         rc = check_schema(store, txn, has_tables, err);
         rc = rc == MDB_NOTFOUND && creates ? put_schema(store, txn) : rc;
         rc = rc == 0 && creates && !has_tables ? put_found(store, txn) : rc;
+        rc = rc != 0                  ? rc
+             : creates && !has_tables ? lmdb_index_make(store, txn)
+                                      : lmdb_index_open(store, txn);
     }
     if (rc != 0) {
         mdb_txn_abort(txn);
         return rc;
     }
     return mdb_txn_commit(txn); /* also when only read: an abort would close the tables again */
+}
+
+/* A store that an older vmctl made has none, and is read without when the disk is full. */
+static void make_index(struct store *store)
+{
+    MDB_txn *txn = NULL;
+    int rc = mdb_txn_begin(store->env, NULL, 0, &txn);
+    if (rc == 0 && (rc = lmdb_index_make(store, txn)) != 0) {
+        mdb_txn_abort(txn);
+    } else if (rc == 0) {
+        rc = mdb_txn_commit(txn);
+    }
+    if (rc != 0) {
+        store->by_source = LMDB_NO_TABLE;
+    }
 }
 
 /*
@@ -205,7 +224,7 @@ static int set_up(struct store *store, struct error *err)
     int rc, dead;
     const unsigned flags = MDB_NOTLS | (store->is_read_only ? MDB_RDONLY : 0);
     if ((rc = store->is_read_only ? 0 : reserve_lock_file(store)) != 0 ||
-        (rc = mdb_env_set_maxdbs(store->env, STORE_TABLE_COUNT_)) != 0 ||
+        (rc = mdb_env_set_maxdbs(store->env, LMDB_TABLES_MAX)) != 0 ||
         (rc = mdb_env_set_maxreaders(store->env, READERS_MAX)) != 0 ||
         (rc = mdb_env_set_mapsize(store->env, store->map_bytes)) != 0 ||
         (rc = mdb_env_open(store->env, store->path, flags, 0600)) != 0) {
@@ -224,6 +243,9 @@ static int set_up(struct store *store, struct error *err)
     }
     if (rc == 0) {
         reserve_space(store);
+    }
+    if (rc == 0 && store->by_source == LMDB_NO_TABLE) {
+        make_index(store);
     }
     if (rc == 0 && store->is_relaxed) {
         rc = mdb_env_set_flags(store->env, MDB_NOMETASYNC, 1);

@@ -13,6 +13,7 @@
 #include "specs/base/strings.h"
 #include "store/lmdb/checksum.h"
 #include "store/lmdb/guard.h"
+#include "store/lmdb/lmdb_env.h"
 #include "store/record.h"
 #include "store/repair.h"
 
@@ -894,6 +895,74 @@ static void a_full_disk_is_said_to_be_full_and_loses_nothing(void **state)
     assert_int_equal(status, 0);
 }
 
+enum { FEW_PAGES_BYTES = 8 * PAGE_BYTES };
+
+/* Of all blocks but those few pages that a small transaction takes. */
+static void leave_few_pages(const struct fixture *f)
+{
+    static const char bytes[PAGE_BYTES];
+    cleanup_free char *path = paths_path(&f->paths, "filler");
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    off_t n = 0;
+    child_must(fd >= 0);
+    while (write(fd, bytes, sizeof(bytes)) == (ssize_t)sizeof(bytes)) {
+        n += (off_t)sizeof(bytes);
+    }
+    child_must(n > FEW_PAGES_BYTES && ftruncate(fd, n - FEW_PAGES_BYTES) == 0);
+    close(fd);
+}
+
+/* Its index is that of an empty store: a vmctl without one has written the rest. */
+static void fill_beside_index(const struct fixture *f)
+{
+    struct store *store = open_store(f);
+    struct store_batch *batch = store_batch_new();
+    struct error err = {0};
+    store->by_source = LMDB_NO_TABLE;
+    for (int i = 0; i < 500; i++) {
+        cleanup_free char *name = mem_printf("a-name-as-long-as-a-name-of-a-vm-can-be-%d", i);
+        struct vm_desired *desired = a_desired(name, 1);
+        desired->source = mem_strdup("/VMFile.kdl");
+        store_batch_put_desired(batch, desired, 0);
+        vm_desired_free(desired);
+    }
+    child_must(store_commit(store, batch, &err) == 0);
+    store_batch_free(batch);
+    store_close(store);
+}
+
+static void write_without_room_for_an_index(const struct fixture *f, int number)
+{
+    (void)number;
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        !mount_small(f, "size=512k", 0)) {
+        _exit(CANNOT_MOUNT);
+    }
+    struct error err = {0};
+    struct strings names = {.count = 0};
+    fill_beside_index(f);
+    leave_few_pages(f);
+    struct store *store = open_store(f);
+    child_must(create_vm(store, "web", NULL) == 0);
+    child_must(!store->is_indexing);
+    child_must(store_list_source(store, "/VMFile.kdl", &names, &err) == 0 && names.count == 500);
+    child_must(mount_small(f, "size=4m", MS_REMOUNT));
+    child_must(create_vm(store, "db", NULL) == 0);
+    child_must(store->is_indexing);
+    strings_clear(&names);
+    store_close(store);
+}
+
+static void a_full_disk_without_room_for_an_index_can_be_written_to(void **state)
+{
+    struct fixture *f = *state;
+    int status = wait_for_child(start_child(write_without_room_for_an_index, f, 0));
+    if (WIFEXITED(status) && WEXITSTATUS(status) == CANNOT_MOUNT) {
+        skip();
+    }
+    assert_int_equal(status, 0);
+}
+
 #define in_empty_dir(test) cmocka_unit_test_setup_teardown(test, fixture_set_up, fixture_tear_down)
 #define on_open_store(test)                                                                        \
     cmocka_unit_test_setup_teardown(test, fixture_set_up_open, fixture_tear_down)
@@ -926,6 +995,7 @@ int main(void)
         on_open_store(an_event_that_cannot_be_read_is_passed_over),
         in_empty_dir(a_place_that_is_a_file_is_refused),
         in_empty_dir(a_full_disk_is_said_to_be_full_and_loses_nothing),
+        in_empty_dir(a_full_disk_without_room_for_an_index_can_be_written_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The index from a VMFile to the names of its VMs, so that a command that means one VMFile, or one
+ * VM, does not read them all. Private to store/.
+ *
+ *   by-source   key HASH NAME   (of the source, 8 bytes; the value says nothing)
+ *   main        key "indexed"   what it is as of: the layout and the number of a transaction, u64
+ * each
+ *
+ * It is written in the transaction that writes the records. A reader uses it only if it is as of
+ * the very transaction that is read, and else reads all records; a writer makes it again if it is
+ * not as of the transaction before. So an index that is missing, or that a vmctl without one has
+ * written beside, is never used. The number is in LMDB's main table, a page that every commit
+ * writes.
+ */
+#pragma once
+
+#include "specs/base/strings.h"
+#include "store/lmdb/lmdb_env.h"
+
+/* Opens the table, if it is there: store->by_source, or LMDB_NO_TABLE. */
+int lmdb_index_open(struct store *store, MDB_txn *txn);
+
+/* Makes table and contents, in a write transaction. */
+int lmdb_index_make(struct store *store, MDB_txn *txn);
+
+/* Makes the contents again in a write transaction that begins, if they are not as of the one
+ * before: *ret_is_made. From then on lmdb_put() and lmdb_remove() keep the index. */
+int lmdb_index_begin(struct store *store, MDB_txn *txn, bool *ret_is_made);
+/* The transaction is about to be committed. */
+int lmdb_index_end(struct store *store, MDB_txn *txn);
+
+/* A desired record will be written (`value`) or removed (NULL). */
+int lmdb_index_change(struct store *store, MDB_txn *txn, MDB_val name, const struct bytes *value);
+
+/* Calls back with each desired record that may be of the source, as it is in record_source(), in
+ * the order of their names, until one returns an LMDB code. MDB_NOTFOUND: the index cannot be used.
+ */
+typedef int lmdb_index_visit(
+    struct store *store, struct bytes name, struct bytes stored, void *context);
+int lmdb_index_each(struct store *store, const struct lmdb_read *read, struct bytes source,
+    lmdb_index_visit *visit, void *context);
+
+/* Whether the index, if it is one that is used, says what the records say. */
+int lmdb_index_agrees(struct store *store, const struct lmdb_read *read, bool *ret);
