@@ -252,6 +252,19 @@ bool record_event_view(struct bytes value, struct event_view *ret)
     return true;
 }
 
+bool record_event_is_of(struct bytes stored, struct bytes vm_name)
+{
+    enum { FIELDS_BEFORE = 5 };
+    struct bytes ignored;
+    for (int i = 0; i < FIELDS_BEFORE; i++) {
+        if (!take_until(&stored, '\t', &ignored)) {
+            return false;
+        }
+    }
+    return stored.n > vm_name.n && stored.data[vm_name.n] == '\t' &&
+           memcmp(stored.data, vm_name.data, vm_name.n) == 0;
+}
+
 /* ---- plain JSON ---- */
 
 void record_encode_json(struct buf *out, const char *key, const json_t *json)

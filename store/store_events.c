@@ -182,7 +182,8 @@ static void add_event(struct event_list *list, uint64_t sequence, const struct e
     };
 }
 
-/* From the newest backwards, as it is the newest that `limit` keeps. Returns an LMDB code. */
+/* From the newest backwards, as it is the newest that `limit` keeps. Of the others, which are many,
+ * no more is read than whose they are. Returns an LMDB code. */
 static int collect(
     MDB_cursor *cursor, const char *vm_name, uint64_t after, size_t limit, struct event_list *list)
 {
@@ -195,8 +196,8 @@ static int collect(
         if (sequence <= after) {
             return 0;
         }
-        if (record_event_view(event_bytes(key, value), &view) &&
-            (!vm_name || bytes_equal(view.vm_name, wanted))) {
+        if ((!vm_name || record_event_is_of(lmdb_bytes(value), wanted)) &&
+            record_event_view(event_bytes(key, value), &view)) {
             add_event(list, sequence, &view);
         }
         rc = mdb_cursor_get(cursor, &key, &value, MDB_PREV);
