@@ -145,6 +145,7 @@ static enum identity_answer judge(struct identity_reader *reader)
     return text_eq(line, "ready")  ? IDENTITY_MORE /* of a helper that began just now */
            : text_eq(line, "sync") ? IDENTITY_SYNC
            : text_eq(line, "ok 0") ? IDENTITY_DONE
+           : text_eq(line, "gone") ? IDENTITY_GONE
                                    : judge_clock(reader);
 }
 
@@ -227,8 +228,10 @@ static bool act_on(struct identity *self, enum identity_answer answer)
     }
     cleanup_buf struct buf line = BUF_INIT(0);
     text_add_printable(&line, self->reader.line, strlen(self->reader.line));
-    (void)error_set(
-        &self->err, ERR_IDENTITY, "the helper in the guest answered '%s'", buf_str(&line));
+    (void)(answer == IDENTITY_GONE
+               ? error_set(&self->err, ERR_IDENTITY, "the helper in the guest has ended")
+               : error_set(&self->err, ERR_IDENTITY, "the helper in the guest answered '%s'",
+                     buf_str(&line)));
     op_finish(&self->op, &self->err);
     return false;
 }

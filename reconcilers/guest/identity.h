@@ -28,7 +28,7 @@ struct identity_order {
 };
 
 /* Succeeds once the helper has answered that every record was done. ERR_IDENTITY: one failed, the
- * helper answers something else, or is not there; ERR_TIMEOUT: it does not answer. */
+ * helper answers something else, has ended, or is not there; ERR_TIMEOUT: it does not answer. */
 struct op *identity_send(
     struct loop *loop, const struct identity_order *order, op_done_fn *done, void *context);
 
@@ -47,6 +47,7 @@ enum identity_answer {
     IDENTITY_SYNC,  /* all records so far were read and done; how many failed is not known */
     IDENTITY_CLOCK, /* reader->clock_ms is what the guest's clock shows */
     IDENTITY_DONE,  /* "ok 0" */
+    IDENTITY_GONE,  /* the helper has ended: start_identity.sh says so in its place */
     IDENTITY_WRONG, /* anything else */
 };
 

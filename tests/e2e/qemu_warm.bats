@@ -244,6 +244,45 @@ END
     done
 }
 
+# bats test_tags=long
+@test "a helper that is killed is noticed at once, in the template and in the clone: the guest boots, and why is told" {
+    local vm begun
+    cat >Deaf.kdl <<'END'
+defaults {
+    image "guest.qcow2"
+    cloud-init
+    ssh { user "worker"; timeout "5m" }
+    warm "auto"
+}
+// its helper does not live to see the clone
+vm "deaf" {
+    memory 148
+    provision "shell" {
+        inline "sudo setsid sh -c 'until kill -9 $(pidof identity); do usleep 50000; done' </dev/null >/dev/null 2>&1 &"
+    }
+}
+// its helper is killed once it has named the clone
+vm "late" {
+    memory 152
+    provision "shell" {
+        inline "sudo setsid sh -c 'until [ $(hostname) = late ] && kill -9 $(pidof identity); do usleep 1000; done' </dev/null >/dev/null 2>&1 &"
+    }
+}
+END
+    for vm in deaf late; do
+        begun=$SECONDS
+        run vmctl up --file Deaf.kdl --name "$vm"
+        echo "$output"
+        [ "$status" -eq 0 ]
+        ((SECONDS - begun < 150)) # one that does not answer is given up after 180
+        run vmctl events "$vm"
+        echo "$output"
+        says "the helper in the guest has ended"
+        [ "$(vmctl ssh "$vm" -- cat /etc/hostname)" = "$vm" ]
+        vmctl destroy "$vm" -y
+    done
+}
+
 is_waking() { [ -s "$DATA/vms/may/pidfile" ]; }
 
 # bats test_tags=long

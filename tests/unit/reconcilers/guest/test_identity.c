@@ -277,6 +277,27 @@ static void a_guest_that_did_not_do_all_of_it_has_failed(void **state)
     assert_non_null(strstr(f->message, "serial port"));
 }
 
+/* In whatever it was interrupted. */
+static void a_helper_that_has_ended_is_noticed_at_once(void **state)
+{
+    struct fixture *f = *state;
+    static const struct guest_end answers[][4] = {
+        {{"S\n", "gone\n"}, {0}},
+        {{"S\n", "ready\ngone\ngone\n"}, {0}},
+        {{"S\n", "sync\n"}, {"C\n", "gone\n"}, {0}},
+        {{"S\n", "sync\n"}, {"C\n", clock_answer}, {".\n", "gone\n"}, {0}},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
+        int64_t began_ms = loop_fake_now(f->loop);
+        buf_reset(&f->received);
+        assert_int_equal(run(f, "H a\n", true, answers[i]), ERR_IDENTITY);
+        assert_string_equal(f->message, "the helper in the guest has ended");
+        assert_true(loop_fake_now(f->loop) - began_ms < LIMIT_MS / 2);
+        loop_io_free(TAKE_PTR(f->talking));
+        cleanup_close_(&f->connection);
+    }
+}
+
 static void a_guest_that_does_not_answer_is_given_up(void **state)
 {
     struct fixture *f = *state;
@@ -359,6 +380,7 @@ int main(void)
         TEST(the_clock_is_stepped_by_what_the_soonest_answer_showed),
         TEST(what_is_not_the_end_waits_for_no_more_than_its_records),
         TEST(a_guest_that_did_not_do_all_of_it_has_failed),
+        TEST(a_helper_that_has_ended_is_noticed_at_once),
         TEST(a_guest_that_does_not_answer_is_given_up),
         TEST(nobody_listens),
         TEST(a_cancelled_one_reports_nothing),
