@@ -41,6 +41,7 @@ const struct command *const cli_commands[] = {
     &command_describe,
     &command_events,
     &command_volume,
+    &command_quarantine,
     &command_wait,
     &command_log,
     &command_top,

@@ -41,6 +41,7 @@ extern const struct command command_provision;
 extern const struct command command_reload;
 extern const struct command command_restart;
 extern const struct command command_resume;
+extern const struct command command_quarantine;
 extern const struct command command_run;
 extern const struct command command_serve;
 extern const struct command command_snapshot;

@@ -23,6 +23,7 @@ static const struct {
     {"volume", "rm", 1, "volumes"},
     {"node", "show rm", 1, "nodes"},
     {"template", "show verify rm", 1, "templates"},
+    {"quarantine", "rm", 1, "quarantined"},
     {"explain", "", 0, "codes"},
     {"init", "", 0, "starters"},
 };

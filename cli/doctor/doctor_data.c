@@ -340,9 +340,9 @@ static void check_leftovers(struct doctor *doctor, bool has_controller)
     fs_each_entry(quarantine, count_entry, &n_quarantined);
     fs_each_entry(trash, count_entry, &n_trash);
     if (n_quarantined > 0) {
-        cleanup_free char *help = mem_printf("inspect and remove them: ls %s", quarantine);
-        doctor_add(doctor, "quarantine", DOCTOR_WARN, help, "%zu directories that had no record",
-            n_quarantined);
+        doctor_add(doctor, "quarantine", DOCTOR_WARN,
+            "inspect them: vmctl quarantine list; then remove them: vmctl quarantine prune",
+            "files without a VM: %zu", n_quarantined);
     }
     if (n_trash > 0 && !has_controller) {
         doctor_add(doctor, "trash", DOCTOR_WARN,

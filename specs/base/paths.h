@@ -21,7 +21,7 @@
  *     templates/DIGEST/         see specs/vm/template.h
  *     networks/NETWORK/         see reconcilers/network/switch/port.h
  *     trash/                    may be deleted at any time
- *     quarantine/               directories found without a record; nothing removes them
+ *     quarantine/               files without a record; only `vmctl quarantine` removes them
  */
 #pragma once
 

@@ -160,7 +160,7 @@ needing() { printf 'vm "box" { image "blank.img"; %s }\n' "$*" >VMFile.kdl; }
     [ "$status" -eq 0 ]
     says "processes of VMs without a record, left alone: ghost"
     says "directories without a record: dead"
-    says "1 directories that had no record"
+    says "files without a VM: 1"
     says "1 deletions were not finished"
     [ -d "$data/vms/dead" ] && [ -d "$data/trash/rest" ]
 }
