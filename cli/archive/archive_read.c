@@ -83,16 +83,14 @@ static int read_manifest(
     return n < 0 ? (int)n : manifest_read(&text, title, ret, err);
 }
 
-/* Before a byte of it is unpacked. */
-static int check_room(const struct cli *cli, const struct manifest *manifest, struct error *err)
+int archive_check_room(const struct cli *cli, const char *vm, uint64_t bytes, struct error *err)
 {
-    uint64_t bytes = manifest_bytes(manifest);
     cleanup_close int fd = open(cli->paths.data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || fs_has_room(fd, bytes)) {
         return 0;
     }
     (void)error_set(err, ERR_NO_SPACE, "the %llu MiB of vm '%s' do not fit in '%s'",
-        (unsigned long long)(bytes >> 20), manifest->vm, cli->paths.data_dir);
+        (unsigned long long)(bytes >> 20), vm, cli->paths.data_dir);
     return error_help(err, "make room there (see: df -h), then import it again");
 }
 
@@ -216,7 +214,8 @@ int archive_open(int fd, const char *title, struct archive *ret, struct error *e
 
 int archive_unpack_all(const struct cli *cli, struct archive *archive, struct error *err)
 {
-    int rc = check_room(cli, &archive->manifest, err);
+    const struct manifest *manifest = &archive->manifest;
+    int rc = archive_check_room(cli, manifest->vm, manifest_bytes(manifest), err);
     rc = rc < 0 ? rc : archive_check_volumes(cli, archive, err);
     struct progress progress = progress_begin(cli, archive->manifest.vm, "unpacking");
     progress.total = (double)manifest_bytes(&archive->manifest);

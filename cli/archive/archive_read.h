@@ -33,6 +33,8 @@ bool archive_is_one(const char *path);
 /* Reads its manifest; `title` is its name in messages. archive_clear() it, also after an error.
  * -ERR_ARCHIVE. */
 int archive_open(int fd, const char *title, struct archive *ret, struct error *err);
+/* Whether that many bytes of the VM's files fit into the data directory. -ERR_NO_SPACE. */
+int archive_check_room(const struct cli *cli, const char *vm, uint64_t bytes, struct error *err);
 /* All else. -ERR_ARCHIVE, -ERR_NO_SPACE, -ERR_VM_CONFLICT: it brings a volume whose name is taken.
  */
 int archive_unpack_all(const struct cli *cli, struct archive *archive, struct error *err);

@@ -121,9 +121,10 @@ int fleet_send(
 struct fetching {
     struct cli *cli;
     const char *name;
-    char *row;   /* fetched/V */
-    char *from;  /* the node that has it */
-    char *token; /* of the request */
+    char *row;      /* fetched/V */
+    char *from;     /* the node that has it */
+    char *token;    /* of the request */
+    uint64_t needs; /* bytes that do not fit here; 0: that was not the trouble */
     int64_t reported_ms;
     pid_t ssh;
     int status; /* of that, once it has ended */
@@ -219,6 +220,9 @@ static int unpack_all(struct fetching *fetching, int fd, struct error *err)
             archive.manifest.vm, fetching->name);
     }
     rc = rc < 0 ? rc : archive_unpack_all(cli, &archive, err);
+    if (rc == -ERR_NO_SPACE) {
+        fetching->needs = manifest_bytes(&archive.manifest);
+    }
     if (rc < 0) { /* it is not needed any more, and its own error is nearer to the cause */
         (void)close(fd);
         await_ssh(fetching);
@@ -283,6 +287,21 @@ static int read_request(struct fetching *fetching, bool *ret_has_disk, struct er
     return 0;
 }
 
+/* What an earlier try found too large is asked for again only once it fits: its node reads the
+ * whole disk for each answer. The disk is the same as long as the request is, as the VM is off. */
+static int check_known_size(struct fetching *fetching, struct error *err)
+{
+    cleanup_json json_t *before = NULL;
+    int rc = store_get_json(fetching->cli->store, STORE_FLEET, fetching->row, &before, err);
+    if (rc < 0 || !text_eq(json_text(before, "token"), fetching->token)) {
+        return rc;
+    }
+    int64_t needs = json_int(before, "needs", 0);
+    rc = needs > 0 ? archive_check_room(fetching->cli, fetching->name, (uint64_t)needs, err) : 0;
+    fetching->needs = rc < 0 ? (uint64_t)needs : 0;
+    return rc;
+}
+
 int fleet_fetch(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
@@ -294,6 +313,7 @@ int fleet_fetch(
     (void)values;
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* the next messenger begins another one */
     int rc = read_request(&fetching, &has_disk, err);
+    rc = rc == 0 ? check_known_size(&fetching, err) : rc;
     if (rc == 0) {
         rc = has_disk ? fetch_disk(&fetching, err) : record_done(&fetching, NULL, err);
     }
@@ -301,6 +321,10 @@ int fleet_fetch(
         struct error ignored = {.code = ERR_NONE};
         json_t *json = json_object();
         json_put_text(json, "error", err->message);
+        if (fetching.needs > 0) {
+            json_put_int(
+                json, "needs", fetching.needs < INT64_MAX ? (int64_t)fetching.needs : INT64_MAX);
+        }
         (void)put_progress(&fetching, json, &ignored);
     }
     free(fetching.row);

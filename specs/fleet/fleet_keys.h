@@ -21,7 +21,8 @@
  *   link             how the messenger finds the fleet (fleet_link.h)
  *   lost/N           since when N's alive/N is missing, wall
  *   ask/ID           a request, and its answer (fleet_ask.h)
- *   fetched/V        how far in/N/V of this node is: {token, percent, error, isDone, origin}
+ *   fetched/V        how far in/N/V of this node is: {token, percent, error, needs, isDone,
+ *                    origin}; needs: the bytes for which there was no room
  *
  * The copies of vm/ and st/ have a summary besides (fleet_summary.h).
  *
