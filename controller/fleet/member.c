@@ -63,6 +63,12 @@ int member_check_node(const struct member *member, const char *node, struct erro
     return 0;
 }
 
+bool member_is_of_other_boot(const json_t *alive, const char *boot_id)
+{
+    const char *other = json_text(alive, "bootId");
+    return other && other[0] && boot_id[0] && !text_eq(other, boot_id);
+}
+
 bool member_answer(
     const struct member *member, const char *row, const json_t *ask, const json_t *answers)
 {

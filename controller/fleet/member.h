@@ -54,6 +54,10 @@ void member_note_rows(const struct member *member, const struct strings *rows,
 /* Whether a VM may come to the node: it is there, is heard of, and takes new VMs. */
 int member_check_node(const struct member *member, const char *node, struct error *err);
 
+/* Whether the value of this node's alive/N is of another boot than `boot_id`: of a copy of this
+ * host, with its machine-id and data directory, or of this host before it was restarted. */
+bool member_is_of_other_boot(const json_t *alive, const char *boot_id);
+
 /* Answers the request of a command, unless that took it back meanwhile. False: the answer could not
  * be kept, as on a full disk; the request is the next one again, which is for the next look. */
 bool member_answer(

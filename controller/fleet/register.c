@@ -28,6 +28,8 @@ struct registration {
     struct engine_result result;
     char *alive_row, *reg_row, *node_row;
     char *alive, *reg, *node; /* their values */
+    char *other_boot;         /* of which alive/N was found instead of ours; NULL: of none */
+    int64_t other_since_ms;   /* since when, by the loop's clock */
 };
 
 static void registration_clear(struct registration *registration)
@@ -54,6 +56,7 @@ void registration_free(struct registration *registration)
         free(registration->alive_row);
         free(registration->reg_row);
         free(registration->node_row);
+        free(registration->other_boot);
         free(registration);
     }
 }
@@ -223,6 +226,47 @@ static bool is_taken(const struct registration *registration)
     return node && !text_eq(json_text(node, "uid"), uid);
 }
 
+/* How long alive/N of another boot is there already; -1: it is not. */
+static int64_t other_age_ms(struct registration *registration)
+{
+    const struct member *member = registration->member;
+    cleanup_json json_t *alive = mirror_json(member->mirror, registration->alive_row);
+    int64_t now_ms = loop_now_ms(member->loop);
+    const char *boot = json_text(alive, "bootId");
+    if (!member_is_of_other_boot(alive, clock_boot_id(loop_clock(member->loop)))) {
+        free(TAKE_PTR(registration->other_boot));
+        return -1;
+    }
+    if (!text_eq(registration->other_boot, boot)) {
+        free(registration->other_boot);
+        registration->other_boot = mem_strdup(boot);
+        registration->other_since_ms = now_ms;
+    }
+    return now_ms - registration->other_since_ms;
+}
+
+/* Two hosts that are copies of each other have one id. Only one of them can be the node: the one
+ * that is online. This host itself, before it was restarted, is gone with its lease; that may be
+ * given a second time, by a new leader of etcd. */
+static int check_copy(struct registration *registration, struct error *err)
+{
+    const struct member *member = registration->member;
+    const struct fleet_config *config = member->config;
+    cleanup_json json_t *node = mirror_json(member->mirror, registration->node_row);
+    int64_t age_ms = other_age_ms(registration);
+    int64_t ttl_s = json_int(node, "ttl", config->ttl_s);
+    if (age_ms < 0) {
+        return 0;
+    }
+    if (age_ms < (ttl_s < FLEET_TTL_MAX_S ? ttl_s : FLEET_TTL_MAX_S) * 2 * 1000) {
+        return error_set(err, ERR_FLEET_LEASE,
+            "node '%s' still has its registration from before this host's start", config->node);
+    }
+    (void)error_set(err, ERR_FLEET_FROZEN,
+        "another host is node '%s', too: one is a copy, with the other's machine-id", config->node);
+    return error_help(err, "on the copy: vmctl fleet leave --force, then a new /etc/machine-id");
+}
+
 bool registration_holds(const struct registration *registration)
 {
     const struct member *member = registration->member;
@@ -239,6 +283,11 @@ void registration_start(struct registration *registration)
         (void)error_set(&err, ERR_FLEET_FROZEN, "another host is node '%s' of fleet '%s'",
             config->node, config->fleet);
         (void)error_help(&err, "it is for one host: vmctl fleet leave, and join --as another name");
+        registration_fail(registration, &err);
+        return;
+    }
+    struct error err = {.code = ERR_NONE};
+    if (check_copy(registration, &err) < 0) {
         registration_fail(registration, &err);
         return;
     }

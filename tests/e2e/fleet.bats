@@ -147,6 +147,17 @@ teardown() { fleet_teardown; }
     says "is heard of"
     [ "$(rows)" = "$before" ]
 
+    # one with the same machine-id and data directory: as a copy of it would find it online
+    at b vmctl -q controller stop
+    etcd_put alive/b '{"session":"x","bootId":"another"}'
+    fails 6 at b vmctl fleet join --as b --etcd "$etcd_url"
+    says "node 'b' is online, on a host with this one's machine-id" "machine-id and --as NAME"
+    fails 6 at b vmctl fleet leave
+    [ "$(etcd_get alive/b | jq -r .session)" = x ]
+    ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" del /vmctl/1/home/alive/b >/dev/null
+    at b vmctl -q controller start
+    await knows b
+
     # it is cut off, and its VM runs
     vmctld=$(at b vmctl controller status -o json | jq .pid)
     kill -9 "$vmctld"

@@ -7,10 +7,12 @@
 
 #include "controller/fleet/engine.h"
 #include "controller/fleet/etcd/etcd.h"
+#include "controller/fleet/member.h"
 #include "controller/fleet/process/fleet_process.h"
 #include "controller/loop/loop.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
 #include "specs/base/digest.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
@@ -223,6 +225,25 @@ static int check_host(struct inquiry *inquiry, const char *key, int64_t *ret_rev
         inquiry->config->node, inquiry->config->fleet, ssh ? ssh : "?", dir ? dir : "?");
 }
 
+/* A copy of this host has the same id: that one, or this host before it was restarted, is online as
+ * the node. */
+static int check_copy(struct inquiry *inquiry, const char *prefix)
+{
+    const char *node = inquiry->config->node;
+    cleanup_free char *key = mem_printf("%salive/%s", prefix, node);
+    cleanup_json json_t *alive = NULL;
+    engine_rows_clear(&inquiry->rows);
+    int rc = read_row(inquiry, key, &alive);
+    if (rc < 0 || !member_is_of_other_boot(alive, clock_boot_id(clock_system()))) {
+        return rc;
+    }
+    (void)error_set(&inquiry->err, ERR_VM_CONFLICT,
+        "node '%s' is online, on a host with this one's machine-id and data directory", node);
+    return error_help(&inquiry->err,
+        "after a restart, again in %d s; a copy needs its own machine-id and --as NAME",
+        FLEET_TTL_S);
+}
+
 /* Of the user's word that the other host is gone for good: only while it is not heard of. */
 static int take_node(
     struct inquiry *inquiry, const char *prefix, const char *node_key, int64_t revision)
@@ -257,6 +278,9 @@ static int claim_node(struct inquiry *inquiry, bool is_forced)
     if (rc == -ERR_VM_CONFLICT && is_forced) {
         error_clear(&inquiry->err);
         return take_node(inquiry, prefix, key, revision);
+    }
+    if (rc == 0) {
+        return check_copy(inquiry, prefix);
     }
     return rc == -ERR_VM_CONFLICT
                ? error_help(&inquiry->err,
@@ -300,6 +324,7 @@ static int remove_node(struct inquiry *inquiry, bool is_other)
         .n_compares = 1,
         .writes = writes,
         .n_writes = ROWS};
+    rc = rc == 0 && !is_other ? check_copy(inquiry, prefix) : rc;
     rc = rc == 0 ? check_unused(inquiry, prefix, is_other) : rc;
     if (rc == 0) {
         (void)engine->ops->txn(engine, &txn, &inquiry->result, on_answer, inquiry);

@@ -383,6 +383,61 @@ static void another_host_of_the_name_is_kept_out(void **state)
     assert_true(world_link_is(c, "frozen"));
 }
 
+static void put_alive_of_other_boot(struct world *world, const char *boot)
+{
+    cleanup_free char *alive = mem_printf("{\"session\":\"other\",\"bootId\":\"%s\"}", boot);
+    engine_fake_put(world->fake, FLEET_ROOT "home/alive/b", alive);
+}
+
+static bool is_registered_as(const struct world *world, const char *session)
+{
+    const char *text = engine_fake_get(world->fake, FLEET_ROOT "home/alive/b");
+    return text && strstr(text, session);
+}
+
+/* It has the same id, as it has the same machine-id and data directory. */
+static void a_copy_of_a_host_does_not_take_its_place(void **state)
+{
+    struct world *world = *state;
+    struct world_node *b = &world->nodes[1];
+    advance(world, 10);
+    assert_true(world_link_is(b, "up"));
+    world_kill(b);
+    put_alive_of_other_boot(world, "boot-of-the-first");
+    world_start(b);
+    advance(world, 20); /* it may be the lease of before its own restart */
+    assert_true(world_link_is(b, "down"));
+    assert_true(is_registered_as(world, "other"));
+    advance(world, 40);
+    assert_true(world_link_is(b, "frozen"));
+    cleanup_json json_t *link = world_row(b, "link");
+    assert_non_null(strstr(json_text(link, "message"), "one is a copy"));
+    assert_non_null(strstr(json_text(link, "help"), "vmctl fleet leave --force"));
+    put_alive_of_other_boot(world, "after-a-restart-of-the-first");
+    advance(world, 60);
+    assert_true(world_link_is(b, "frozen"));
+    assert_true(is_registered_as(world, "other"));
+    engine_fake_delete(world->fake, FLEET_ROOT "home/alive/b", false);
+    advance(world, 20);
+    assert_true(world_link_is(b, "up"));
+    assert_false(is_registered_as(world, "other"));
+}
+
+static void after_its_own_restart_a_host_waits_for_its_lease(void **state)
+{
+    struct world *world = *state;
+    struct world_node *b = &world->nodes[1];
+    advance(world, 10);
+    world_kill(b);
+    put_alive_of_other_boot(world, "before");
+    world_start(b);
+    advance(world, 14);
+    assert_false(world_link_is(b, "up"));
+    engine_fake_delete(world->fake, FLEET_ROOT "home/alive/b", false);
+    advance(world, 10);
+    assert_true(world_link_is(b, "up"));
+}
+
 /* Killed at each call of the engine, with its answers lost or late: it is done once. */
 static void a_request_is_done_once_whatever_is_killed(void **state)
 {
@@ -528,6 +583,8 @@ int main(void)
         IN_WORLD(a_full_disk_delays_an_answer),
         IN_WORLD(a_spec_that_names_files_of_its_node_is_not_taken),
         IN_WORLD(another_host_of_the_name_is_kept_out),
+        IN_WORLD(a_copy_of_a_host_does_not_take_its_place),
+        IN_WORLD(after_its_own_restart_a_host_waits_for_its_lease),
         cmocka_unit_test(a_request_is_done_once_whatever_is_killed),
         IN_WORLD(a_request_whose_answer_is_lost_is_found_done),
         IN_WORLD(a_lease_that_ends_by_mistake_is_taken_again),
