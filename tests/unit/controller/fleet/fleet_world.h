@@ -229,6 +229,26 @@ static inline void world_free(struct world *world)
     free(world);
 }
 
+static inline void world_advance(struct world *world, int64_t s)
+{
+    loop_fake_advance(world->loop, s * 1000);
+}
+
+/* For cmocka: two nodes, a and b, that have registered. */
+static inline int world_set_up(void **state)
+{
+    struct world *world = world_new(2);
+    world_advance(world, 10);
+    *state = world;
+    return 0;
+}
+
+static inline int world_tear_down(void **state)
+{
+    world_free(*state);
+    return 0;
+}
+
 /* ---- what a command does, and sees ---- */
 
 /* A request for one VM, on `other` if `where` does not take it (NULL: on no other); free() its row.

@@ -16,24 +16,13 @@ static inline int move_set_up(void **state)
     return 0;
 }
 
-static inline int move_tear_down(void **state)
-{
-    world_free(*state);
-    return 0;
-}
-
-static inline void move_advance(struct world *world, int64_t s)
-{
-    loop_fake_advance(world->loop, s * 1000);
-}
-
 /* Its lease has just ended, and nobody has waited yet. */
 static inline void move_lose(struct world *world, struct world_node *node)
 {
     cleanup_free char *key = mem_printf(FLEET_ROOT "home/alive/%s", node->config->node);
     world_kill(node);
     for (int i = 0; i < 40 && engine_fake_get(world->fake, key); i++) {
-        move_advance(world, 1);
+        world_advance(world, 1);
     }
     assert_null(engine_fake_get(world->fake, key));
 }

@@ -8,25 +8,6 @@
 #include "tests/support/loop_fake.h"
 #include "tests/unit/controller/fleet/fleet_world.h"
 
-static void advance(struct world *world, int64_t s)
-{
-    loop_fake_advance(world->loop, s * 1000);
-}
-
-static int set_up(void **state)
-{
-    struct world *world = world_new(2);
-    advance(world, 10);
-    *state = world;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    world_free(*state);
-    return 0;
-}
-
 /* A VM with one script. */
 static struct vm_spec *spec_of(const char *content)
 {
@@ -65,7 +46,7 @@ static char *ask(struct world *world, struct vm_spec *spec_take, const char *sen
     world_must(store_commit(a->store, batch, &err), &err);
     store_batch_free(batch);
     messenger_ring(a->messenger);
-    advance(world, 10);
+    world_advance(world, 10);
     vm_spec_free(spec_take);
     return row;
 }
@@ -138,7 +119,7 @@ static void another_content_takes_its_place_and_goes_with_the_vm(void **state)
 
     const struct change deletion = {.name = "web", .deletes = true};
     free(world_ask(&world->nodes[0], &deletion, NULL));
-    advance(world, 10);
+    world_advance(world, 10);
     assert_false(world_has(&world->nodes[1], "web"));
     assert_int_equal(count_keys(world), 0);
 }
@@ -164,7 +145,7 @@ static void other_bytes_than_the_name_says_are_not_taken(void **state)
     cleanup_free char *text = json_dumps(status, JSON_COMPACT);
     assert_non_null(strstr(text, "NotAccepted"));
     size_t before = engine_fake_calls(world->nodes[1].engine);
-    advance(world, 60);
+    world_advance(world, 60);
     assert_true(engine_fake_calls(world->nodes[1].engine) < before + 40); /* not again and again */
 }
 
@@ -176,12 +157,12 @@ static void what_is_changed_on_its_node_stays_the_fleets(void **state)
     struct change_outcome outcome;
     free(ask(world, spec_of("echo one\n"), "echo one\n"));
     engine_fake_cut(b->engine, true);
-    advance(world, 30);
+    world_advance(world, 30);
     const struct change stop = {.name = "web", .sets_power = true, .power = POWER_STOPPED};
     world_must(change_apply(b->store, &stop, 1, &outcome, &err), &err);
     change_outcome_clear(&outcome);
     engine_fake_cut(b->engine, false);
-    advance(world, 30);
+    world_advance(world, 30);
     const char *text = engine_fake_get(world->fake, FLEET_ROOT "home/vm/b/web");
     assert_non_null(strstr(text, FLEET_FILES_ROOT));
     assert_non_null(strstr(text, "stopped"));
@@ -224,7 +205,7 @@ static void paths_are_read_strictly(void **state)
 
 int main(void)
 {
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_set_up, world_tear_down)
     const struct CMUnitTest tests[] = {
         IN_WORLD(it_lies_on_its_node_before_the_vm_does),
         IN_WORLD(another_content_takes_its_place_and_goes_with_the_vm),

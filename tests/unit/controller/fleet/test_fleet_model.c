@@ -4,18 +4,8 @@
  * restored in between, with the real fleet_decide(); and that the checks would find each of its
  * rows that were wrong.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "controller/fleet/fleet_decide.h"
 #include "specs/base/cleanup.h"
-#include "specs/base/mem.h"
+#include "tests/unit/controller/fleet/model.h"
 
 enum { NODES = 2, EPOCHS = 3, GENERATIONS = 2, HERE_NOTHING = 0, HERE_FLEETS = 1, HERE_LOCAL = 2 };
 
@@ -40,17 +30,6 @@ struct world {
     struct node nodes[NODES];
     uint8_t has_saved, has_placed, is_restored, is_foreign, has_user_deleted;
 };
-
-typedef enum fleet_action decide_fn(const struct fleet_situation *situation);
-
-static const char *violation; /* the first one; NULL: none */
-
-static void check(bool is_so, const char *words)
-{
-    if (!is_so && !violation) {
-        violation = words;
-    }
-}
 
 /* ---- a node's messenger ---- */
 
@@ -344,38 +323,6 @@ static void check_rest(const struct world *begin, decide_fn *decide)
 
 /* ---- all of them ---- */
 
-enum { TABLE_BITS = 18 };
-
-struct search {
-    struct world *queue;
-    size_t count, capacity;
-    uint32_t *table; /* of places in the queue, + 1 */
-};
-
-static size_t hash_of(const struct world *world)
-{
-    const unsigned char *bytes = (const void *)world;
-    uint64_t hash = UINT64_C(14695981039346656037);
-    for (size_t i = 0; i < sizeof(*world); i++) {
-        hash = (hash ^ bytes[i]) * UINT64_C(1099511628211);
-    }
-    return (size_t)(hash >> 20) & (((size_t)1 << TABLE_BITS) - 1);
-}
-
-static void search_add(struct search *search, const struct world *world)
-{
-    size_t at = hash_of(world);
-    for (; search->table[at]; at = (at + 1) & (((size_t)1 << TABLE_BITS) - 1)) {
-        if (memcmp(&search->queue[search->table[at] - 1], world, sizeof(*world)) == 0) {
-            return;
-        }
-    }
-    mem_grow(search->queue, search->count);
-    search->queue[search->count++] = *world;
-    search->table[at] = (uint32_t)search->count;
-    assert_true(search->count < (size_t)1 << (TABLE_BITS - 1));
-}
-
 /* All events together are too many states: what is changed, and what happens to etcd itself. */
 static const uint32_t event_sets[] = {
     ~(1u << EVENT_SAVE | 1u << EVENT_RESTORE_SEEN | 1u << EVENT_RESTORE_UNSEEN | 1u << EVENT_WIPE |
@@ -391,18 +338,18 @@ static const uint32_t event_sets[] = {
 /* The first violation, NULL: there is none; and how many states there are. */
 static const char *explore_set(decide_fn *decide, uint32_t events, size_t *ret_count)
 {
-    struct search search = {.count = 0};
-    search.table = mem_calloc((size_t)1 << TABLE_BITS, sizeof(*search.table));
-    struct world begin;
+    struct search search = search_new(sizeof(struct world));
+    struct world begin, at_hand, next;
     memset(&begin, 0, sizeof(begin));
     begin.nodes[0].is_linked = begin.nodes[1].is_linked = 1;
     violation = NULL;
     search_add(&search, &begin);
     for (size_t at = 0; at < search.count && !violation; at++) {
-        check_rest(&search.queue[at], decide);
+        search_get(&search, at, &at_hand);
+        check_rest(&at_hand, decide);
         for (int event = 0; event < EVENT_COUNT_; event++) {
             for (size_t i = 0; i < NODES; i++) {
-                struct world next = search.queue[at];
+                next = at_hand;
                 if (events >> event & 1 && happen(&next, (enum event)event, i, decide)) {
                     check_lives(&next);
                     search_add(&search, &next);
@@ -411,8 +358,7 @@ static const char *explore_set(decide_fn *decide, uint32_t events, size_t *ret_c
         }
     }
     *ret_count += search.count;
-    free(search.queue);
-    free(search.table);
+    search_free(&search);
     return violation;
 }
 
@@ -459,25 +405,11 @@ static enum fleet_action any_etcd_will_do(const struct fleet_situation *s)
     return fleet_decide(&other);
 }
 
-static enum fleet_action tombstones_are_not_read(const struct fleet_situation *s)
-{
-    struct fleet_situation other = *s;
-    other.has_tombstone = false;
-    return fleet_decide(&other);
-}
-
 static enum fleet_action what_is_left_does_not_count(const struct fleet_situation *s)
 {
     struct fleet_situation other = *s;
     other.has_directory = other.is_locked = false;
     return fleet_decide(&other);
-}
-
-static enum fleet_action what_is_ended_is_taken_up(const struct fleet_situation *s)
-{
-    struct fleet_situation other = *s;
-    other.is_fenced = other.has_tombstone = false;
-    return s->has_record && s->is_fenced ? fleet_decide(&other) : fleet_decide(s);
 }
 
 static enum fleet_action a_mark_goes_at_once(const struct fleet_situation *s)
@@ -528,7 +460,7 @@ static void every_wrong_row_is_found(void **state)
         {"absence is deletion", absence_is_deletion},
         {"epochs do not count", epochs_do_not_count},
         {"any etcd will do", any_etcd_will_do},
-        {"tombstones are not read", tombstones_are_not_read},
+        {"marks are not read", marks_are_not_read},
         {"what is left does not count", what_is_left_does_not_count},
         {"what is ended is taken up", what_is_ended_is_taken_up},
         {"a mark goes at once", a_mark_goes_at_once},

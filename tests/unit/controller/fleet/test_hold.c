@@ -5,30 +5,18 @@
 
 enum { NODE_MIB = 10000 };
 
-static void advance(struct world *world, int64_t s)
-{
-    loop_fake_advance(world->loop, s * 1000);
-}
-
 /* Each has registered; it does not write node/N again. */
 static int set_up(void **state)
 {
-    struct world *world = world_new(2);
-    advance(world, 10);
+    (void)world_set_up(state);
+    struct world *world = *state;
     for (size_t i = 0; i < world->count; i++) {
         cleanup_free char *key = mem_printf(FLEET_ROOT "home/node/%c", (char)('a' + i));
         cleanup_free char *id = fleet_host_id(&world->nodes[i].paths);
         cleanup_free char *text = mem_printf("{\"uid\":\"%s\",\"memMib\":%d}", id, NODE_MIB);
         engine_fake_put(world->fake, key, text);
     }
-    advance(world, 3);
-    *state = world;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    world_free(*state);
+    world_advance(world, 3);
     return 0;
 }
 
@@ -79,7 +67,7 @@ static void of_two_that_place_at_once_one_finds_no_room(void **state)
     engine_fake_delay(b->engine, 200);
     cleanup_free char *first = place(a, "web", 6000);
     cleanup_free char *second = place(b, "db", 6000);
-    advance(world, 20);
+    world_advance(world, 20);
     enum error_code x = code_of(a, first), y = code_of(b, second);
     assert_true((x == ERR_NONE) != (y == ERR_NONE));
     assert_int_equal(x == ERR_NONE ? y : x, ERR_FLEET_NO_NODE);
@@ -101,13 +89,13 @@ static void who_finds_no_room_takes_the_next_node(void **state)
     engine_fake_delay(b->engine, 200);
     cleanup_free char *first = place_at(a, "web", 6000, "b", "a");
     cleanup_free char *second = place_at(b, "db", 6000, "b", "a");
-    advance(world, 20);
+    world_advance(world, 20);
     assert_int_equal(code_of(a, first), ERR_NONE);
     assert_int_equal(code_of(b, second), ERR_NONE);
     assert_string_not_equal(node_of(world, "web"), node_of(world, "db"));
     assert_promised(world, 6000, 1);
     cleanup_free char *third = place_at(a, "ci", 6000, "b", "a");
-    advance(world, 20);
+    world_advance(world, 20);
     cleanup_json json_t *answer = world_answer(a, third);
     struct error err = {.code = ERR_NONE};
     assert_int_equal(fleet_answer_error(answer, &err), -ERR_FLEET_NO_NODE);
@@ -115,7 +103,7 @@ static void who_finds_no_room_takes_the_next_node(void **state)
     assert_non_null(strstr(err.message, "node 'a' has 4000 MiB"));
     /* the same once more: it is where it is, and fits there */
     cleanup_free char *again = place_at(a, "db", 6000, "b", "a");
-    advance(world, 20);
+    world_advance(world, 20);
     assert_int_equal(code_of(a, again), ERR_NONE);
 }
 
@@ -125,20 +113,20 @@ static void what_is_promised_is_given_back_with_the_end(void **state)
     struct world_node *a = &world->nodes[0];
     cleanup_free char *web = place(a, "web", 6000);
     cleanup_free char *db = place(a, "db", 3000);
-    advance(world, 10);
+    world_advance(world, 10);
     assert_int_equal(code_of(a, web), ERR_NONE);
     assert_int_equal(code_of(a, db), ERR_NONE);
     assert_promised(world, 9000, 2); /* also of one that is stopped */
     cleanup_free char *late = place(a, "late", 6000);
-    advance(world, 10);
+    world_advance(world, 10);
     assert_int_equal(code_of(a, late), ERR_FLEET_NO_NODE);
     const struct change deletion = {.name = "web", .deletes = true};
     cleanup_free char *destroy = world_ask(a, &deletion, NULL);
-    advance(world, 10);
+    world_advance(world, 10);
     assert_int_equal(code_of(a, destroy), ERR_NONE);
     assert_promised(world, 3000, 1);
     cleanup_free char *again = place(a, "late", 6000);
-    advance(world, 10);
+    world_advance(world, 10);
     assert_int_equal(code_of(a, again), ERR_NONE);
     assert_promised(world, 9000, 2);
 }
@@ -148,7 +136,7 @@ static char *move(struct world *world, const char *name, enum fleet_move_verb ve
     const struct fleet_move move = {
         .name = name, .verb = verb, .to = verb == FLEET_MOVE_BEGIN ? "a" : NULL};
     char *row = world_ask_move(&world->nodes[1], &move);
-    advance(world, 5);
+    world_advance(world, 5);
     return row;
 }
 
@@ -158,11 +146,11 @@ static void what_is_on_its_way_to_a_node_has_its_room_there(void **state)
     struct world_node *b = &world->nodes[1];
     cleanup_free char *web = place(b, "web", 6000);
     cleanup_free char *db = place(b, "db", 3000);
-    advance(world, 10);
+    world_advance(world, 10);
     cleanup_free char *id = fleet_host_id(&world->nodes[0].paths);
     cleanup_free char *text = mem_printf("{\"uid\":\"%s\",\"memMib\":%d}", id, 8000);
     engine_fake_put(world->fake, FLEET_ROOT "home/node/a", text);
-    advance(world, 3);
+    world_advance(world, 3);
     cleanup_free char *first = move(world, "web", FLEET_MOVE_BEGIN);
     assert_int_equal(code_of(b, first), ERR_NONE);
     assert_non_null(strstr(move_etcd_has(world, "hold/a"), "6000"));
@@ -180,15 +168,15 @@ static void a_vm_grows_into_what_is_left_and_no_further(void **state)
     struct world *world = *state;
     struct world_node *a = &world->nodes[0];
     cleanup_free char *web = place(a, "web", 4000);
-    advance(world, 10);
+    world_advance(world, 10);
     cleanup_free char *larger = place(a, "web", 9000);
-    advance(world, 10);
+    world_advance(world, 10);
     assert_int_equal(code_of(a, web), ERR_NONE);
     assert_int_equal(code_of(a, larger), ERR_NONE);
     assert_promised(world, 9000, 1);
     cleanup_free char *too_large = place(a, "web", 11000);
     cleanup_free char *smaller = place(a, "web", 2000);
-    advance(world, 10);
+    world_advance(world, 10);
     assert_int_equal(code_of(a, too_large), ERR_FLEET_NO_NODE);
     assert_int_equal(code_of(a, smaller), ERR_NONE);
     assert_promised(world, 2000, 1);
@@ -200,21 +188,21 @@ static void a_row_that_is_wrong_or_missing_is_right_after_the_next(void **state)
     struct world *world = *state;
     struct world_node *a = &world->nodes[0];
     cleanup_free char *web = place(a, "web", 6000);
-    advance(world, 10);
+    world_advance(world, 10);
     assert_int_equal(code_of(a, web), ERR_NONE);
     engine_fake_delete(world->fake, FLEET_ROOT "home/hold/b", false);
-    advance(world, 3);
+    world_advance(world, 3);
     cleanup_free char *late = place(a, "late", 6000);
     cleanup_free char *db = place(a, "db", 1000);
-    advance(world, 10);
+    world_advance(world, 10);
     assert_int_equal(code_of(a, late), ERR_FLEET_NO_NODE);
     assert_int_equal(code_of(a, db), ERR_NONE);
     assert_promised(world, 7000, 2);
     engine_fake_put(world->fake, FLEET_ROOT "home/hold/b", "[-1]");
-    advance(world, 3);
+    world_advance(world, 3);
     const struct change deletion = {.name = "web", .deletes = true};
     cleanup_free char *destroy = world_ask(a, &deletion, NULL);
-    advance(world, 10);
+    world_advance(world, 10);
     assert_int_equal(code_of(a, destroy), ERR_NONE);
     assert_promised(world, 1000, 1);
 }
@@ -230,7 +218,7 @@ static void many_that_place_on_one_node_all_come_to_their_turn(void **state)
             rows[n][i] = place(&world->nodes[n], name, 100);
         }
     }
-    advance(world, 60);
+    world_advance(world, 60);
     for (size_t i = 0; i < COUNT; i++) {
         for (size_t n = 0; n < 2; n++) {
             assert_int_equal(code_of(&world->nodes[n], rows[n][i]), ERR_NONE);
@@ -242,7 +230,7 @@ static void many_that_place_on_one_node_all_come_to_their_turn(void **state)
 
 int main(void)
 {
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, world_tear_down)
     const struct CMUnitTest tests[] = {
         IN_WORLD(of_two_that_place_at_once_one_finds_no_room),
         IN_WORLD(who_finds_no_room_takes_the_next_node),

@@ -6,21 +6,11 @@
 #include "tests/support/loop_fake.h"
 #include "tests/unit/controller/fleet/fleet_world.h"
 
+/* They have not registered yet. */
 static int set_up(void **state)
 {
     *state = world_new(2);
     return 0;
-}
-
-static int tear_down(void **state)
-{
-    world_free(*state);
-    return 0;
-}
-
-static void advance(struct world *world, int64_t s)
-{
-    loop_fake_advance(world->loop, s * 1000);
 }
 
 static void assert_result(const struct world_node *node, const char *row, const char *result)
@@ -57,7 +47,7 @@ static void the_nodes_see_each_other_and_their_vms(void **state)
 {
     struct world *world = *state;
     make_local(&world->nodes[1], "db");
-    advance(world, 10);
+    world_advance(world, 10);
     cleanup_json json_t *node = world_row(&world->nodes[0], "node/b");
     cleanup_json json_t *alive = world_row(&world->nodes[0], "alive/b");
     cleanup_json json_t *status = world_row(&world->nodes[0], "st/b/db");
@@ -74,9 +64,9 @@ static void a_vm_goes_to_the_node_that_is_asked_for_and_away_again(void **state)
 {
     struct world *world = *state;
     struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
-    advance(world, 10);
+    world_advance(world, 10);
     cleanup_free char *place = world_place(a, "web", "b");
-    advance(world, 3);
+    world_advance(world, 3);
     assert_result(a, place, "created");
     assert_false(world_has(a, "web"));
     cleanup_with(vm_record_clear) struct vm_record record = world_record(b, "web");
@@ -87,12 +77,12 @@ static void a_vm_goes_to_the_node_that_is_asked_for_and_away_again(void **state)
         (json_int_t)record.desired->generation);
 
     cleanup_free char *again = world_place(a, "web", "b");
-    advance(world, 3);
+    world_advance(world, 3);
     assert_result(a, again, "unchanged");
 
     const struct change deletion = {.name = "web", .deletes = true};
     cleanup_free char *destroy = world_ask(a, &deletion, NULL);
-    advance(world, 5);
+    world_advance(world, 5);
     assert_result(a, destroy, "deleted");
     assert_false(world_has(b, "web"));
     assert_null(engine_fake_get(world->fake, FLEET_ROOT "home/vm/b/web"));
@@ -107,19 +97,19 @@ static void what_cannot_be_is_refused(void **state)
     struct world *world = *state;
     struct world_node *a = &world->nodes[0];
     make_local(&world->nodes[1], "db");
-    advance(world, 10);
+    world_advance(world, 10);
     cleanup_free char *no_node = world_place(a, "web", "z");
     cleanup_free char *taken = world_place(a, "db", "b");
     const struct change start = {.name = "nobody", .sets_power = true, .power = POWER_RUNNING};
     cleanup_free char *no_vm = world_ask(a, &start, NULL);
-    advance(world, 3);
+    world_advance(world, 3);
     assert_refused(a, no_node, ERR_FLEET_NO_NODE);
     assert_refused(a, taken, ERR_FLEET_NAME_TAKEN);
     assert_refused(a, no_vm, ERR_VM_NOT_FOUND);
     cleanup_free char *web = world_place(a, "web", "b");
-    advance(world, 3);
+    world_advance(world, 3);
     cleanup_free char *other = world_place(a, "web", "a");
-    advance(world, 3);
+    world_advance(world, 3);
     assert_result(a, web, "created");
     assert_refused(a, other, ERR_FLEET_NAME_TAKEN);
 }
@@ -128,10 +118,10 @@ static void of_two_that_place_one_name_one_wins(void **state)
 {
     struct world *world = *state;
     struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
-    advance(world, 10);
+    world_advance(world, 10);
     cleanup_free char *first = world_place(a, "web", "a");
     cleanup_free char *second = world_place(b, "web", "b");
-    advance(world, 10);
+    world_advance(world, 10);
     struct error err = {.code = ERR_NONE};
     cleanup_json json_t *x = world_answer(a, first), *y = world_answer(b, second);
     assert_non_null(x);
@@ -149,9 +139,9 @@ static void a_node_that_is_cut_off_is_lost_and_found(void **state)
     struct world *world = *state;
     struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
     cleanup_free char *place = world_place(a, "web", "b");
-    advance(world, 10);
+    world_advance(world, 10);
     engine_fake_cut(b->engine, true);
-    advance(world, 60);
+    world_advance(world, 60);
     cleanup_json json_t *lost = world_row(a, "lost/b");
     cleanup_json json_t *alive = world_row(a, "alive/b");
     assert_non_null(lost);
@@ -160,16 +150,16 @@ static void a_node_that_is_cut_off_is_lost_and_found(void **state)
     assert_true(world_has(b, "web")); /* it runs on */
     cleanup_free char *new = world_place(a, "other", "b");
     cleanup_free char *unreachable = world_place(b, "third", "a");
-    advance(world, 3);
+    world_advance(world, 3);
     assert_refused(a, new, ERR_FLEET_NODE_LOST);
     assert_refused(b, unreachable, ERR_FLEET_UNREACHABLE);
     /* what is asked of a VM that is there waits for it */
     const struct change stop = {.name = "web", .sets_power = true, .power = POWER_STOPPED};
     cleanup_free char *row = world_ask(a, &stop, NULL);
-    advance(world, 3);
+    world_advance(world, 3);
     assert_result(a, row, "stopped");
     engine_fake_cut(b->engine, false);
-    advance(world, 20);
+    world_advance(world, 20);
     cleanup_json json_t *found = world_row(a, "lost/b");
     assert_null(found);
     cleanup_with(vm_record_clear) struct vm_record record = world_record(b, "web");
@@ -190,12 +180,12 @@ static void what_was_changed_while_cut_off_becomes_the_fleets(void **state)
     struct world *world = *state;
     struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
     cleanup_free char *place = world_place(a, "web", "b");
-    advance(world, 10);
+    world_advance(world, 10);
     engine_fake_cut(b->engine, true);
-    advance(world, 30);
+    world_advance(world, 30);
     change_power(b, POWER_STOPPED);
     engine_fake_cut(b->engine, false);
-    advance(world, 30);
+    world_advance(world, 30);
     cleanup_with(vm_record_clear) struct vm_record record = world_record(b, "web");
     assert_int_equal(record.desired->power, POWER_STOPPED);
     assert_false(record.desired->fleet.is_ahead);
@@ -209,15 +199,15 @@ static void a_change_that_the_fleet_made_since_counts_more(void **state)
     struct world *world = *state;
     struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
     cleanup_free char *place = world_place(a, "web", "b");
-    advance(world, 10);
+    world_advance(world, 10);
     engine_fake_cut(b->engine, true);
-    advance(world, 30);
+    world_advance(world, 30);
     change_power(b, POWER_STOPPED);
     const struct change suspend = {.name = "web", .sets_power = true, .power = POWER_SUSPENDED};
     cleanup_free char *row = world_ask(a, &suspend, NULL);
-    advance(world, 3);
+    world_advance(world, 3);
     engine_fake_cut(b->engine, false);
-    advance(world, 30);
+    world_advance(world, 30);
     cleanup_with(vm_record_clear) struct vm_record record = world_record(b, "web");
     assert_int_equal(record.desired->power, POWER_SUSPENDED);
     assert_false(record.desired->fleet.is_ahead);
@@ -234,7 +224,7 @@ static void its_host_alone_neither_destroys_nor_redefines_it(void **state)
     struct world *world = *state;
     struct world_node *b = &world->nodes[1];
     cleanup_free char *place = world_place(&world->nodes[0], "web", "b");
-    advance(world, 10);
+    world_advance(world, 10);
     struct error err = {.code = ERR_NONE};
     const struct change deletion = {.name = "web", .deletes = true};
     struct change_outcome outcome;
@@ -246,21 +236,21 @@ static void nothing_is_done_on_the_word_of_an_etcd_that_was_wiped(void **state)
     struct world *world = *state;
     struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
     cleanup_free char *place = world_place(a, "web", "b");
-    advance(world, 10);
+    world_advance(world, 10);
     engine_fake_wipe(world->fake);
-    advance(world, 60);
+    world_advance(world, 60);
     assert_true(world_link_is(b, "frozen"));
     assert_true(world_has(b, "web"));
     assert_int_equal(engine_fake_count(world->fake, ""), 0); /* nor is it written to */
     cleanup_free char *refused = world_place(a, "new", "b");
-    advance(world, 3);
+    world_advance(world, 3);
     assert_refused(a, refused, ERR_FLEET_FROZEN);
     /* another fleet of the name is not ours either, however long it has been there */
     engine_fake_put(world->fake, FLEET_ROOT "home/fleet", "{\"v\":1,\"uid\":\"f-2\"}");
     for (int i = 0; i < 1000; i++) {
         engine_fake_put(world->fake, "/other", "x");
     }
-    advance(world, 60);
+    world_advance(world, 60);
     assert_true(world_link_is(b, "frozen"));
     assert_true(world_has(b, "web"));
 }
@@ -269,24 +259,24 @@ static void nothing_is_done_on_the_word_of_an_etcd_that_was_restored(void **stat
 {
     struct world *world = *state;
     struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
-    advance(world, 10);
+    world_advance(world, 10);
     struct engine_fake_snapshot *snapshot = engine_fake_save(world->fake);
     cleanup_free char *place = world_place(a, "web", "b");
-    advance(world, 10);
+    world_advance(world, 10);
     engine_fake_restore(world->fake, snapshot);
     engine_fake_snapshot_free(snapshot);
-    advance(world, 60);
+    world_advance(world, 60);
     assert_true(world_link_is(b, "frozen"));
     assert_true(world_has(b, "web"));
     for (int i = 0; i < 100; i++) { /* nor once others have written more than it had */
         engine_fake_put(world->fake, FLEET_ROOT "home/st/z/other", "{}");
     }
-    advance(world, 60);
+    world_advance(world, 60);
     assert_true(world_link_is(b, "frozen"));
     assert_true(world_has(b, "web"));
     world_kill(b); /* nor by the next messenger */
     world_start(b);
-    advance(world, 60);
+    world_advance(world, 60);
     assert_true(world_link_is(b, "frozen"));
     assert_true(world_has(b, "web"));
 }
@@ -294,11 +284,11 @@ static void nothing_is_done_on_the_word_of_an_etcd_that_was_restored(void **stat
 static void a_newer_format_is_left_alone(void **state)
 {
     struct world *world = *state;
-    advance(world, 10);
+    world_advance(world, 10);
     engine_fake_put(world->fake, FLEET_ROOT "home/fleet", "{\"v\":2,\"uid\":\"f-1\"}");
     world_kill(&world->nodes[0]);
     world_start(&world->nodes[0]);
-    advance(world, 60);
+    world_advance(world, 60);
     assert_true(world_link_is(&world->nodes[0], "frozen"));
 }
 
@@ -312,7 +302,7 @@ static void a_row_that_nobody_understands_harms_nobody(void **state)
     engine_fake_put(world->fake, FLEET_ROOT "home/node/q", "7");
     engine_fake_put(world->fake, FLEET_ROOT "home/later/b/z", "{}");
     cleanup_free char *place = world_place(a, "web", "b");
-    advance(world, 20);
+    world_advance(world, 20);
     assert_result(a, place, "created");
     assert_true(world_has(b, "web"));
     assert_false(world_has(b, "x"));
@@ -326,18 +316,18 @@ static void a_full_disk_delays_an_answer(void **state)
     struct world *world = *state;
     struct world_node *a = &world->nodes[0];
     struct rlimit before;
-    advance(world, 10);
+    world_advance(world, 10);
     cleanup_free char *place = world_place(a, "web", "z");
     (void)signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
     const struct rlimit full = {.rlim_cur = 1, .rlim_max = before.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
-    advance(world, 3);
+    world_advance(world, 3);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     cleanup_json json_t *none = world_answer(a, place);
     assert_null(none);
     messenger_ring(a->messenger);
-    advance(world, 3);
+    world_advance(world, 3);
     assert_refused(a, place, ERR_FLEET_NO_NODE);
 }
 
@@ -351,14 +341,14 @@ static void a_spec_that_names_files_of_its_node_is_not_taken(void **state)
     spec->cloud_init.is_set = true;
     spec->cloud_init.user_data.path = mem_strdup("/etc/shadow");
     const struct change change = {.name = "web", .spec = spec};
-    advance(world, 10);
+    world_advance(world, 10);
     cleanup_free char *place = world_ask(a, &change, "b");
-    advance(world, 10);
+    world_advance(world, 10);
     assert_result(a, place, "created");
     assert_false(world_has(b, "web"));
     const struct change deletion = {.name = "web", .deletes = true};
     cleanup_free char *destroy = world_ask(a, &deletion, NULL);
-    advance(world, 10);
+    world_advance(world, 10);
     assert_result(a, destroy, "deleted");
     assert_null(engine_fake_get(world->fake, FLEET_ROOT "home/vm/b/web"));
     vm_spec_free(spec);
@@ -367,7 +357,7 @@ static void a_spec_that_names_files_of_its_node_is_not_taken(void **state)
 static void another_host_of_the_name_is_kept_out(void **state)
 {
     struct world *world = *state;
-    advance(world, 10);
+    world_advance(world, 10);
     world_make_node(world, 2);
     world->count = 3;
     struct world_node *c = &world->nodes[2];
@@ -375,11 +365,11 @@ static void another_host_of_the_name_is_kept_out(void **state)
     free(c->config->node);
     c->config->node = mem_strdup("b");
     world_start(c);
-    advance(world, 40);
+    world_advance(world, 40);
     assert_true(world_link_is(c, "frozen"));
     assert_true(world_link_is(&world->nodes[1], "up"));
     world_kill(&world->nodes[1]); /* or cut off, and its VMs run */
-    advance(world, 120);
+    world_advance(world, 120);
     assert_true(world_link_is(c, "frozen"));
 }
 
@@ -400,25 +390,25 @@ static void a_copy_of_a_host_does_not_take_its_place(void **state)
 {
     struct world *world = *state;
     struct world_node *b = &world->nodes[1];
-    advance(world, 10);
+    world_advance(world, 10);
     assert_true(world_link_is(b, "up"));
     world_kill(b);
     put_alive_of_other_boot(world, "boot-of-the-first");
     world_start(b);
-    advance(world, 20); /* it may be the lease of before its own restart */
+    world_advance(world, 20); /* it may be the lease of before its own restart */
     assert_true(world_link_is(b, "down"));
     assert_true(is_registered_as(world, "other"));
-    advance(world, 40);
+    world_advance(world, 40);
     assert_true(world_link_is(b, "frozen"));
     cleanup_json json_t *link = world_row(b, "link");
     assert_non_null(strstr(json_text(link, "message"), "one is a copy"));
     assert_non_null(strstr(json_text(link, "help"), "vmctl fleet leave --force"));
     put_alive_of_other_boot(world, "after-a-restart-of-the-first");
-    advance(world, 60);
+    world_advance(world, 60);
     assert_true(world_link_is(b, "frozen"));
     assert_true(is_registered_as(world, "other"));
     engine_fake_delete(world->fake, FLEET_ROOT "home/alive/b", false);
-    advance(world, 20);
+    world_advance(world, 20);
     assert_true(world_link_is(b, "up"));
     assert_false(is_registered_as(world, "other"));
 }
@@ -427,14 +417,14 @@ static void after_its_own_restart_a_host_waits_for_its_lease(void **state)
 {
     struct world *world = *state;
     struct world_node *b = &world->nodes[1];
-    advance(world, 10);
+    world_advance(world, 10);
     world_kill(b);
     put_alive_of_other_boot(world, "before");
     world_start(b);
-    advance(world, 14);
+    world_advance(world, 14);
     assert_false(world_link_is(b, "up"));
     engine_fake_delete(world->fake, FLEET_ROOT "home/alive/b", false);
-    advance(world, 10);
+    world_advance(world, 10);
     assert_true(world_link_is(b, "up"));
 }
 
@@ -458,7 +448,7 @@ static void a_request_is_done_once_whatever_is_killed(void **state)
             world_kill(node);
             loop_fake_advance(world->loop, 100);
             world_start(node);
-            advance(world, 60);
+            world_advance(world, 60);
             assert_result(&world->nodes[0], place, "created");
             assert_true(world_has(&world->nodes[1], "web"));
             cleanup_with(vm_record_clear) struct vm_record record =
@@ -473,15 +463,15 @@ static void a_request_whose_answer_is_lost_is_found_done(void **state)
 {
     struct world *world = *state;
     struct world_node *a = &world->nodes[0];
-    advance(world, 10);
+    world_advance(world, 10);
     engine_fake_lose_answers(a->engine, 1);
     cleanup_free char *place = world_place(a, "web", "b");
-    advance(world, 60);
+    world_advance(world, 60);
     assert_result(a, place, "created");
     const struct change restart = {.name = "web", .restarts = true};
     engine_fake_lose_answers(a->engine, 1);
     cleanup_free char *row = world_ask(a, &restart, NULL);
-    advance(world, 60);
+    world_advance(world, 60);
     cleanup_with(vm_record_clear) struct vm_record record = world_record(&world->nodes[1], "web");
     assert_int_equal(record.desired->generation, 2); /* once */
 }
@@ -489,9 +479,9 @@ static void a_request_whose_answer_is_lost_is_found_done(void **state)
 static void a_lease_that_ends_by_mistake_is_taken_again(void **state)
 {
     struct world *world = *state;
-    advance(world, 10);
+    world_advance(world, 10);
     engine_fake_delete(world->fake, FLEET_ROOT "home/alive/b", false);
-    advance(world, 10);
+    world_advance(world, 10);
     assert_non_null(engine_fake_get(world->fake, FLEET_ROOT "home/alive/b"));
     assert_true(world_link_is(&world->nodes[1], "up"));
 }
@@ -500,13 +490,13 @@ static void compaction_is_not_noticed(void **state)
 {
     struct world *world = *state;
     struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
-    advance(world, 10);
+    world_advance(world, 10);
     engine_fake_cut(b->engine, true);
     cleanup_free char *place = world_place(a, "web", "a");
-    advance(world, 30);
+    world_advance(world, 30);
     engine_fake_compact(world->fake, engine_fake_revision(world->fake));
     engine_fake_cut(b->engine, false);
-    advance(world, 30);
+    world_advance(world, 30);
     cleanup_json json_t *name = world_row(b, "name/web");
     assert_string_equal(json_text(name, "node"), "a");
 }
@@ -518,14 +508,14 @@ static void what_is_deleted_and_compacted_before_the_watch_begins_is_seen(void *
     struct world_node *a = &world->nodes[0];
     for (int after_ms = 0; after_ms <= 1000; after_ms += 50) {
         engine_fake_put(world->fake, FLEET_ROOT "home/st/z/gone", "{}");
-        advance(world, 20);
+        world_advance(world, 20);
         world_kill(a);
         engine_fake_delay(a->engine, 100);
         world_start(a);
         loop_fake_advance(world->loop, after_ms);
         engine_fake_delete(world->fake, FLEET_ROOT "home/st/z/gone", false);
         engine_fake_compact(world->fake, engine_fake_revision(world->fake));
-        advance(world, 20);
+        world_advance(world, 20);
         cleanup_json json_t *row = world_row(a, "st/z/gone");
         if (row) {
             fail_msg("deleted after %d ms, and still there", after_ms);
@@ -540,7 +530,7 @@ static void a_large_fleet_is_read_in_pages(void **state)
     struct world_node *a = &world->nodes[0];
     enum { ROWS = 5200 };
     char key[64];
-    advance(world, 10);
+    world_advance(world, 10);
     world_kill(a);
     for (int i = 0; i < ROWS; i++) {
         (void)snprintf(key, sizeof(key), FLEET_ROOT "home/st/z/v%05d", i);
@@ -553,7 +543,7 @@ static void a_large_fleet_is_read_in_pages(void **state)
     engine_fake_put(world->fake, FLEET_ROOT "home/st/z/v00000", "{\"is\":\"new\"}");
     engine_fake_delete(world->fake, FLEET_ROOT "home/st/z/v05199", false);
     engine_fake_put(world->fake, FLEET_ROOT "home/st/z/zz", "{}");
-    advance(world, 20);
+    world_advance(world, 20);
     assert_true(engine_fake_calls(a->engine) >= before + 2);
     assert_true(world_link_is(a, "up"));
     cleanup_json json_t *first = world_row(a, "st/z/v00000"), *gone = world_row(a, "st/z/v05199");
@@ -566,7 +556,7 @@ static void a_large_fleet_is_read_in_pages(void **state)
 
 int main(void)
 {
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, world_tear_down)
     const struct CMUnitTest tests[] = {
         IN_WORLD(the_nodes_see_each_other_and_their_vms),
         IN_WORLD(a_vm_goes_to_the_node_that_is_asked_for_and_away_again),

@@ -9,17 +9,17 @@ static void a_whole_lease_passes_before_it_is_made_again_elsewhere(void **state)
     struct world *world = *state;
     move_lose(world, &world->nodes[1]);
     cleanup_free char *row = move_ask_recreate(world, "c", false);
-    move_advance(world, FLEET_TTL_S);
+    world_advance(world, FLEET_TTL_S);
     assert_false(move_is_answered(&world->nodes[0], row));
     assert_non_null(move_etcd_has(world, "vm/b/web"));
-    move_advance(world, 3);
+    world_advance(world, 3);
     assert_answer(&world->nodes[0], row, ERR_NONE);
     assert_int_equal(move_epoch_of(&world->nodes[2], "web"), 2);
     assert_int_equal(move_epoch_of(&world->nodes[1], "web"), 1); /* it is off, and knows nothing */
     assert_int_equal(move_count_marks(world), 1);
 
     world_start(&world->nodes[1]);
-    move_advance(world, 10);
+    world_advance(world, 10);
     assert_moved(world);
     struct event_list events = {.count = 0};
     struct error err = {.code = ERR_NONE};
@@ -33,14 +33,14 @@ static void what_is_off_by_the_users_word_is_not_waited_for(void **state)
 {
     struct world *world = *state;
     cleanup_free char *early = move_ask_recreate(world, "c", true);
-    move_advance(world, 1);
+    world_advance(world, 1);
     assert_answer(&world->nodes[0], early, ERR_VM_INVALID_STATE); /* it is heard of */
     move_lose(world, &world->nodes[1]);
     cleanup_free char *row = move_ask_recreate(world, "c", true);
-    move_advance(world, 1);
+    world_advance(world, 1);
     assert_answer(&world->nodes[0], row, ERR_NONE);
     world_start(&world->nodes[1]);
-    move_advance(world, 10);
+    world_advance(world, 10);
     assert_moved(world);
 }
 
@@ -48,13 +48,13 @@ static void a_node_that_is_heard_of_keeps_its_vm(void **state)
 {
     struct world *world = *state;
     cleanup_free char *row = move_ask_recreate(world, "c", false);
-    move_advance(world, 1);
+    world_advance(world, 1);
     assert_answer(&world->nodes[0], row, ERR_VM_INVALID_STATE);
     /* its lease ends by mistake, again and again */
     for (int i = 0; i < 4; i++) {
         engine_fake_delete(world->fake, FLEET_ROOT "home/alive/b", false);
         cleanup_free char *again = move_ask_recreate(world, "c", false);
-        move_advance(world, 2 * FLEET_TTL_S);
+        world_advance(world, 2 * FLEET_TTL_S);
         assert_answer(&world->nodes[0], again, ERR_VM_INVALID_STATE);
         assert_int_equal(move_epoch_of(&world->nodes[1], "web"), 1);
         assert_false(world_has(&world->nodes[2], "web"));
@@ -68,11 +68,11 @@ static void a_node_that_was_back_in_between_is_waited_for_anew(void **state)
     struct world *world = *state;
     move_lose(world, &world->nodes[1]);
     cleanup_free char *row = move_ask_recreate(world, "c", false);
-    move_advance(world, FLEET_TTL_S - 2);
+    world_advance(world, FLEET_TTL_S - 2);
     engine_fake_put(world->fake, FLEET_ROOT "home/reg/b", "{\"session\":\"other\"}");
-    move_advance(world, FLEET_TTL_S - 2);
+    world_advance(world, FLEET_TTL_S - 2);
     assert_false(move_is_answered(&world->nodes[0], row));
-    move_advance(world, 5);
+    world_advance(world, 5);
     assert_answer(&world->nodes[0], row, ERR_NONE);
 }
 
@@ -81,9 +81,9 @@ static void a_node_that_comes_back_while_it_is_waited_for_keeps_its_vm(void **st
     struct world *world = *state;
     move_lose(world, &world->nodes[1]);
     cleanup_free char *row = move_ask_recreate(world, "c", false);
-    move_advance(world, FLEET_TTL_S - 5);
+    world_advance(world, FLEET_TTL_S - 5);
     world_start(&world->nodes[1]);
-    move_advance(world, 60);
+    world_advance(world, 60);
     assert_answer(&world->nodes[0], row, ERR_VM_INVALID_STATE);
     assert_int_equal(move_epoch_of(&world->nodes[1], "web"), 1);
     assert_int_equal(move_count_marks(world), 0);
@@ -95,21 +95,21 @@ static void it_is_given_up_and_set_aside_when_its_node_is_back(void **state)
     const struct fleet_move move = {.name = "web", .verb = FLEET_MOVE_DESTROY, .is_off = true};
     move_lose(world, &world->nodes[1]);
     cleanup_free char *row = world_ask_move(&world->nodes[0], &move);
-    move_advance(world, 2);
+    world_advance(world, 2);
     assert_answer(&world->nodes[0], row, ERR_NONE);
     assert_null(move_etcd_has(world, "name/web"));
     /* the name is free */
     cleanup_free char *place = world_place(&world->nodes[0], "web", "c");
-    move_advance(world, 5);
+    world_advance(world, 5);
     assert_answer(&world->nodes[0], place, ERR_NONE);
     world_start(&world->nodes[1]);
-    move_advance(world, 10);
+    world_advance(world, 10);
     assert_false(world_has(&world->nodes[1], "web"));
     assert_true(world_has(&world->nodes[2], "web"));
     assert_int_equal(move_count_marks(world), 0);
     cleanup_free char *again = world_ask_move(&world->nodes[1],
         &(struct fleet_move){.name = "nobody", .verb = FLEET_MOVE_DESTROY, .is_off = true});
-    move_advance(world, 2);
+    world_advance(world, 2);
     assert_answer(&world->nodes[1], again, ERR_VM_NOT_FOUND);
 }
 
@@ -122,7 +122,7 @@ static void a_mark_of_what_is_not_there_any_more_goes(void **state)
     move_lose(world, b);
     b->is_off = true;
     cleanup_free char *row = move_ask_recreate(world, "c", true);
-    move_advance(world, 2);
+    world_advance(world, 2);
     assert_answer(&world->nodes[0], row, ERR_NONE);
     cleanup_with(vm_record_clear) struct vm_record record = world_record(b, "web");
     struct store_batch *batch = store_batch_new();
@@ -137,7 +137,7 @@ static void a_mark_of_what_is_not_there_any_more_goes(void **state)
     change_outcome_clear(&outcome);
     vm_spec_free(spec);
     world_start(b);
-    move_advance(world, 10);
+    world_advance(world, 10);
     assert_int_equal(move_count_marks(world), 0);
     cleanup_with(vm_record_clear) struct vm_record now = world_record(b, "web");
     assert_int_equal(now.desired->fleet.epoch, 0);
@@ -153,7 +153,7 @@ static void files_of_an_earlier_life_are_set_aside_by_their_mark_alone(void **st
     move_lose(world, b);
     b->is_off = true;
     free(move_ask_recreate(world, "c", true));
-    move_advance(world, 2);
+    world_advance(world, 2);
     cleanup_with(vm_record_clear) struct vm_record record = world_record(b, "web");
     struct store_batch *batch = store_batch_new();
     store_batch_forget_vm(batch, "web", record.desired->uid);
@@ -162,7 +162,7 @@ static void files_of_an_earlier_life_are_set_aside_by_their_mark_alone(void **st
     cleanup_free char *directory = paths_vm(&b->paths, "web", VM_DIR);
     world_must(fs_make_dirs(directory, 0700, &err), &err);
     world_start(b);
-    move_advance(world, 10);
+    world_advance(world, 10);
     cleanup_with(vm_record_clear) struct vm_record fenced = world_record(b, "web");
     assert_true(fenced.desired->fleet.is_fenced);
     assert_true(fenced.desired->is_deleting);
@@ -170,7 +170,7 @@ static void files_of_an_earlier_life_are_set_aside_by_their_mark_alone(void **st
     assert_int_equal(move_count_marks(world), 1);
     world_must(fs_remove_tree(directory, &err), &err); /* vmctld has set it aside */
     b->is_off = false;
-    move_advance(world, 10);
+    world_advance(world, 10);
     assert_moved(world);
 }
 
@@ -181,21 +181,21 @@ static void it_comes_back_to_a_node_that_still_has_an_earlier_life(void **state)
     struct world_node *b = &world->nodes[1];
     move_lose(world, b);
     free(move_ask_recreate(world, "c", true));
-    move_advance(world, 5);
+    world_advance(world, 5);
     move_lose(world, &world->nodes[2]);
     world_start(b); /* its vmctld takes its time */
     b->is_off = true;
-    move_advance(world, 5);
+    world_advance(world, 5);
     cleanup_free char *row = move_ask_recreate(world, "b", true);
-    move_advance(world, 5);
+    world_advance(world, 5);
     assert_answer(&world->nodes[0], row, ERR_NONE);
     cleanup_with(vm_record_clear) struct vm_record fenced = world_record(b, "web");
     assert_true(fenced.desired->fleet.is_fenced);
     b->is_off = false;
-    move_advance(world, 10);
+    world_advance(world, 10);
     assert_int_equal(move_epoch_of(b, "web"), 3);
     world_start(&world->nodes[2]);
-    move_advance(world, 10);
+    world_advance(world, 10);
     assert_false(world_has(&world->nodes[2], "web"));
     assert_int_equal(move_count_marks(world), 0);
 }
@@ -212,20 +212,20 @@ static void what_cannot_be_is_refused(void **state)
     world_must(change_apply(world->nodes[2].store, &change, 1, &outcome, &err), &err);
     change_outcome_clear(&outcome);
     vm_spec_free(spec);
-    move_advance(world, 10);
+    world_advance(world, 10);
     move_lose(world, &world->nodes[1]);
     cleanup_free char *taken = move_ask_recreate(world, "c", true);
     cleanup_free char *unknown = move_ask_recreate(world, "z", true);
     cleanup_free char *same = move_ask_recreate(world, "b", true);
-    move_advance(world, 3);
+    world_advance(world, 3);
     assert_answer(a, taken, ERR_FLEET_NAME_TAKEN);
     assert_answer(a, unknown, ERR_FLEET_NO_NODE);
     assert_answer(a, same, ERR_NONE); /* it is there */
     assert_int_equal(move_count_marks(world), 0);
     engine_fake_cut(a->engine, true);
-    move_advance(world, 60);
+    world_advance(world, 60);
     cleanup_free char *cut = move_ask_recreate(world, "a", true);
-    move_advance(world, 10);
+    world_advance(world, 10);
     assert_answer(a, cut, ERR_FLEET_UNREACHABLE);
 }
 
@@ -239,13 +239,13 @@ static void one_that_has_something_of_its_host_stays(void **state)
     spec->volumes[spec->n_volumes++] = (struct spec_volume){.name = mem_strdup("data")};
     const struct change change = {.name = "db", .spec = spec};
     free(world_ask(a, &change, "b"));
-    move_advance(world, 10);
+    world_advance(world, 10);
     vm_spec_free(spec);
     move_lose(world, &world->nodes[1]);
     const struct fleet_move move = {
         .name = "db", .verb = FLEET_MOVE_RECREATE, .to = "c", .is_off = true};
     cleanup_free char *row = world_ask_move(a, &move);
-    move_advance(world, 3);
+    world_advance(world, 3);
     assert_answer(a, row, ERR_VM_INVALID_STATE);
 }
 
@@ -272,11 +272,11 @@ static void a_move_is_done_once_whatever_is_killed(void **state)
             world_kill(a);
             loop_fake_advance(world->loop, 100);
             world_start(a);
-            move_advance(world, 60);
+            world_advance(world, 60);
             assert_answer(a, row, ERR_NONE);
             assert_int_equal(move_epoch_of(&world->nodes[2], "web"), 2);
             world_start(&world->nodes[1]);
-            move_advance(world, 10);
+            world_advance(world, 10);
             assert_moved(world);
             world_free(world);
         }
@@ -290,14 +290,14 @@ static void a_move_whose_answer_is_lost_is_found_done(void **state)
     move_lose(world, &world->nodes[1]);
     engine_fake_lose_answers(a->engine, 1);
     cleanup_free char *row = move_ask_recreate(world, "c", true);
-    move_advance(world, 60);
+    world_advance(world, 60);
     assert_answer(a, row, ERR_NONE);
     assert_int_equal(move_epoch_of(&world->nodes[2], "web"), 2);
     const struct fleet_move move = {.name = "web", .verb = FLEET_MOVE_DESTROY, .is_off = true};
     move_lose(world, &world->nodes[2]);
     engine_fake_lose_answers(a->engine, 1);
     cleanup_free char *gone = world_ask_move(a, &move);
-    move_advance(world, 60);
+    world_advance(world, 60);
     assert_answer(a, gone, ERR_NONE);
 }
 
@@ -310,7 +310,7 @@ static void of_two_that_move_it_one_wins(void **state)
         .name = "web", .verb = FLEET_MOVE_RECREATE, .to = "a", .is_off = true};
     move_lose(world, &world->nodes[1]);
     cleanup_free char *x = move_ask_recreate(world, "c", true), *y = world_ask_move(c, &to_a);
-    move_advance(world, 20);
+    world_advance(world, 20);
     assert_int_equal(world_has(a, "web") + world_has(c, "web"), 1);
     assert_true(move_is_answered(a, x));
     assert_true(move_is_answered(c, y));
@@ -318,7 +318,7 @@ static void of_two_that_move_it_one_wins(void **state)
 
 int main(void)
 {
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, move_set_up, move_tear_down)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, move_set_up, world_tear_down)
     const struct CMUnitTest tests[] = {
         IN_WORLD(a_whole_lease_passes_before_it_is_made_again_elsewhere),
         IN_WORLD(what_is_off_by_the_users_word_is_not_waited_for),

@@ -57,22 +57,22 @@ static void it_is_off_before_it_is_fetched_and_there_when_it_was(void **state)
     struct world *world = *state;
     struct world_node *b = &world->nodes[1], *c = &world->nodes[2];
     cleanup_free char *running = ask_begin(world, false);
-    move_advance(world, 2);
+    world_advance(world, 2);
     assert_answer(&world->nodes[0], running, ERR_VM_INVALID_STATE);
     assert_null(move_etcd_has(world, "in/c/web"));
     b->is_off = true; /* its vmctld has not seen it yet, and might be starting it */
     cleanup_free char *row = ask_begin(world, true);
-    move_advance(world, 5);
+    world_advance(world, 5);
     assert_answer(&world->nodes[0], row, ERR_NONE);
     assert_int_equal(power_of(b), POWER_STOPPED);
     cleanup_json json_t *early = incoming(world);
     assert_non_null(early);
     assert_false(json_flag(early, "offered", false));
     fetch(c, json_text(early, "token"));
-    move_advance(world, 5);
+    world_advance(world, 5);
     assert_false(world_has(c, "web"));
     b->is_off = false;
-    move_advance(world, 10);
+    world_advance(world, 10);
     assert_moved(world);
     assert_int_equal(power_of(c), POWER_RUNNING);
     assert_null(move_etcd_has(world, "in/c/web"));
@@ -89,13 +89,13 @@ static void what_moves_is_not_changed_but_may_be_destroyed(void **state)
     const struct change deletion = {.name = "web", .deletes = true};
     struct change_outcome outcome;
     free(ask_begin(world, true));
-    move_advance(world, 5);
+    world_advance(world, 5);
     cleanup_free char *asked = world_ask(a, &start, NULL);
-    move_advance(world, 2);
+    world_advance(world, 2);
     assert_answer(a, asked, ERR_VM_INVALID_STATE);
     assert_int_equal(change_apply(b->store, &start, 1, &outcome, &err), -ERR_VM_INVALID_STATE);
     cleanup_free char *destroy = world_ask(a, &deletion, NULL);
-    move_advance(world, 5);
+    world_advance(world, 5);
     assert_answer(a, destroy, ERR_NONE);
     assert_null(move_etcd_has(world, "in/c/web"));
     assert_null(move_etcd_has(world, "name/web"));
@@ -107,25 +107,25 @@ static void a_move_that_is_cancelled_leaves_it_as_it_was(void **state)
     struct world *world = *state;
     struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
     cleanup_free char *none = ask_cancel(world);
-    move_advance(world, 2);
+    world_advance(world, 2);
     assert_answer(a, none, ERR_VM_INVALID_STATE);
     free(ask_begin(world, true));
-    move_advance(world, 5);
+    world_advance(world, 5);
     assert_int_equal(power_of(b), POWER_STOPPED);
     cleanup_free char *row = ask_cancel(world);
-    move_advance(world, 5);
+    world_advance(world, 5);
     assert_answer(a, row, ERR_NONE);
     assert_int_equal(power_of(b), POWER_RUNNING);
     assert_null(move_etcd_has(world, "in/c/web"));
     /* what was fetched for it is of no use any more, nor for the next one */
     fetch(&world->nodes[2], "0123456789abcdef0123456789abcdef");
-    move_advance(world, 5);
+    world_advance(world, 5);
     cleanup_json json_t *left = world_row(&world->nodes[2], "fetched/web");
     assert_null(left);
     free(ask_begin(world, true));
-    move_advance(world, 5);
+    world_advance(world, 5);
     fetch(&world->nodes[2], "0123456789abcdef0123456789abcdef");
-    move_advance(world, 5);
+    world_advance(world, 5);
     assert_false(world_has(&world->nodes[2], "web"));
     assert_int_equal(move_epoch_of(b, "web"), 1);
 }
@@ -134,14 +134,14 @@ static void its_node_may_be_gone_once_it_was_fetched(void **state)
 {
     struct world *world = *state;
     free(ask_begin(world, true));
-    move_advance(world, 5);
+    world_advance(world, 5);
     cleanup_json json_t *row = incoming(world);
     move_lose(world, &world->nodes[1]);
     fetch(&world->nodes[2], json_text(row, "token"));
-    move_advance(world, 5);
+    world_advance(world, 5);
     assert_int_equal(move_epoch_of(&world->nodes[2], "web"), 2);
     world_start(&world->nodes[1]);
-    move_advance(world, 10);
+    world_advance(world, 10);
     assert_moved(world);
 }
 
@@ -149,18 +149,18 @@ static void one_on_its_way_whose_node_is_lost_is_made_again(void **state)
 {
     struct world *world = *state;
     free(ask_begin(world, true));
-    move_advance(world, 5);
+    world_advance(world, 5);
     move_lose(world, &world->nodes[1]);
     cleanup_free char *moving = ask_begin(world, true), *row = NULL;
-    move_advance(world, 2);
+    world_advance(world, 2);
     assert_answer(&world->nodes[0], moving, ERR_NONE); /* it does so already */
     row = move_ask_recreate(world, "c", true);
-    move_advance(world, 5);
+    world_advance(world, 5);
     assert_answer(&world->nodes[0], row, ERR_NONE);
     assert_null(move_etcd_has(world, "in/c/web"));
     assert_int_equal(power_of(&world->nodes[2]), POWER_RUNNING);
     world_start(&world->nodes[1]);
-    move_advance(world, 10);
+    world_advance(world, 10);
     assert_moved(world);
 }
 
@@ -168,11 +168,11 @@ static void a_row_that_is_lost_on_the_way_is_put_again(void **state)
 {
     struct world *world = *state;
     free(ask_begin(world, true));
-    move_advance(world, 5);
+    world_advance(world, 5);
     engine_fake_delete(world->fake, FLEET_ROOT "home/in/c/web", false);
-    move_advance(world, 15);
+    world_advance(world, 15);
     fetch_offered(world);
-    move_advance(world, 10);
+    world_advance(world, 10);
     assert_moved(world);
 }
 
@@ -188,11 +188,11 @@ static void it_stays_where_it_is_while_the_other_node_has_its_name(void **state)
     const struct change deletion = {.name = "web", .deletes = true};
     struct change_outcome outcome;
     free(ask_begin(world, true));
-    move_advance(world, 5);
+    world_advance(world, 5);
     world_must(change_apply(c->store, &change, 1, &outcome, &err), &err);
     change_outcome_clear(&outcome);
     fetch_offered(world);
-    move_advance(world, 5);
+    world_advance(world, 5);
     assert_non_null(move_etcd_has(world, "vm/b/web"));
     cleanup_json json_t *row = incoming(world);
     assert_non_null(strstr(json_text(row, "error"), "has the name"));
@@ -200,7 +200,7 @@ static void it_stays_where_it_is_while_the_other_node_has_its_name(void **state)
     change_outcome_clear(&outcome);
     vm_spec_free(spec);
     messenger_ring(c->messenger);
-    move_advance(world, 10);
+    world_advance(world, 10);
     assert_moved(world);
 }
 
@@ -230,11 +230,11 @@ static void a_disk_moves_once_whatever_is_killed(void **state)
             world_kill(node);
             loop_fake_advance(world->loop, 100);
             world_start(node);
-            move_advance(world, 30);
+            world_advance(world, 30);
             if (!world_has(&world->nodes[2], "web")) {
                 fetch_offered(world);
             }
-            move_advance(world, 30);
+            world_advance(world, 30);
             assert_answer(&world->nodes[0], row, ERR_NONE);
             assert_moved(world);
             world_free(world);
@@ -269,9 +269,9 @@ static void its_snapshots_stay_behind_only_if_that_is_said(void **state)
     struct world_node *a = &world->nodes[0];
     add_snapshot(&world->nodes[1], "before");
     add_snapshot(&world->nodes[1], "clean");
-    move_advance(world, 2);
+    world_advance(world, 2);
     cleanup_free char *refused = ask_begin(world, true);
-    move_advance(world, 2);
+    world_advance(world, 2);
     assert_answer(a, refused, ERR_VM_INVALID_STATE);
     assert_says(a, refused, "leaves behind: before, clean");
     assert_says(a, refused, "vmctl move web --to c --stop --without-snapshots");
@@ -282,13 +282,13 @@ static void its_snapshots_stay_behind_only_if_that_is_said(void **state)
         .stops = true,
         .leaves_snapshots = true};
     cleanup_free char *taken = world_ask_move(a, &move);
-    move_advance(world, 5);
+    world_advance(world, 5);
     assert_answer(a, taken, ERR_NONE);
     cleanup_json json_t *row = incoming(world); /* its node sends it for that word alone */
     assert_true(json_flag(row, "offered", false));
     assert_true(json_flag(row, "leavesSnapshots", false));
     fetch_offered(world);
-    move_advance(world, 30);
+    world_advance(world, 30);
     assert_moved(world);
 }
 
@@ -296,7 +296,7 @@ static void of_one_without_any_nothing_is_said(void **state)
 {
     struct world *world = *state;
     cleanup_free char *row = ask_begin(world, true);
-    move_advance(world, 5);
+    world_advance(world, 5);
     cleanup_json json_t *moving = incoming(world);
     assert_null(json_object_get(moving, "leavesSnapshots"));
     assert_null(strstr(move_etcd_has(world, "st/b/web"), "snapshots"));
@@ -304,7 +304,7 @@ static void of_one_without_any_nothing_is_said(void **state)
 
 int main(void)
 {
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, move_set_up, move_tear_down)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, move_set_up, world_tear_down)
     const struct CMUnitTest tests[] = {
         IN_WORLD(it_is_off_before_it_is_fetched_and_there_when_it_was),
         IN_WORLD(what_moves_is_not_changed_but_may_be_destroyed),

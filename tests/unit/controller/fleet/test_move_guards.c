@@ -31,7 +31,7 @@ static void change_row(struct world *world, const char *member, json_t *value_ta
     json_put_int(json, "generation", json_int(json, "generation", 0) + 1);
     json_put(json, member, value_take);
     put_row(world, "vm/b/web", json);
-    move_advance(world, 5);
+    world_advance(world, 5);
 }
 
 static void begin(struct world *world)
@@ -39,7 +39,7 @@ static void begin(struct world *world)
     const struct fleet_move move = {
         .name = "web", .verb = FLEET_MOVE_BEGIN, .to = "c", .stops = true};
     free(world_ask_move(&world->nodes[0], &move));
-    move_advance(world, 10);
+    world_advance(world, 10);
 }
 
 static void put_fetched(struct world_node *node, const char *name, const char *token)
@@ -68,7 +68,7 @@ static void what_was_requested_before_is_not_done_once_more(void **state)
     cleanup_json json_t *row = row_of(world, "in/c/web");
     assert_true(json_flag(row, "offered", false));
     put_fetched(c, "web", json_text(row, "token"));
-    move_advance(world, 10);
+    world_advance(world, 10);
     assert_moved(world);
     cleanup_with(vm_record_clear) struct vm_record record = world_record(c, "web");
     assert_string_equal(record.desired->recreate_token, "");
@@ -84,7 +84,7 @@ static void nor_on_the_disk_of_a_vm_that_is_made_again(void **state)
     change_row(world, "provisionFrom", json_integer(3));
     move_lose(world, &world->nodes[1]);
     free(move_ask_recreate(world, "c", true));
-    move_advance(world, 5);
+    world_advance(world, 5);
     cleanup_with(vm_record_clear) struct vm_record record = world_record(&world->nodes[2], "web");
     assert_non_null(record.desired);
     assert_string_equal(record.desired->provision_token, "");
@@ -112,7 +112,7 @@ static void nor_where_its_record_was_lost(void **state)
     world_must(fs_make_dirs(directory, 0700, &err), &err);
     forget_all(b);
     messenger_ring(b->messenger);
-    move_advance(world, 5);
+    world_advance(world, 5);
     cleanup_with(vm_record_clear) struct vm_record record = world_record(b, "web");
     assert_non_null(record.desired);
     assert_string_equal(record.desired->recreate_token, "");
@@ -142,23 +142,23 @@ static void an_earlier_life_ends_where_the_name_says_so(void **state)
     engine_fake_delete(world->fake, FLEET_ROOT "home/vm/b/web", false);
     json_put_text(owner, "node", "c");
     put_row(world, "name/web", json_deep_copy(owner)); /* of the same epoch: nobody knows */
-    move_advance(world, 5);
+    world_advance(world, 5);
     assert_true(world_has(b, "web"));
     json_put_text(owner, "uid", UID_OTHER);
     json_put_int(owner, "epoch", 5);
     put_row(world, "name/web", json_deep_copy(owner)); /* of another VM: likewise */
-    move_advance(world, 5);
+    world_advance(world, 5);
     assert_true(world_has(b, "web"));
     cleanup_with(vm_record_clear) struct vm_record record = world_record(b, "web");
     json_put_text(owner, "uid", record.desired->uid);
     b->is_off = true;
     put_row(world, "name/web", json_deep_copy(owner));
-    move_advance(world, 5);
+    world_advance(world, 5);
     cleanup_with(vm_record_clear) struct vm_record fenced = world_record(b, "web");
     assert_true(fenced.desired->fleet.is_fenced);
     assert_true(fenced.desired->is_deleting);
     b->is_off = false;
-    move_advance(world, 5);
+    world_advance(world, 5);
     assert_false(world_has(b, "web"));
 }
 
@@ -175,14 +175,14 @@ static void a_protected_vm_keeps_its_disk_whether_its_node_is_heard_of_or_not(vo
     const struct fleet_move destroy = {.name = "web", .verb = FLEET_MOVE_DESTROY, .is_off = true};
     cleanup_free char *recreated = move_ask_recreate(world, "c", true);
     cleanup_free char *destroyed = world_ask_move(a, &destroy);
-    move_advance(world, 3);
+    world_advance(world, 3);
     assert_answer(a, recreated, ERR_VM_INVALID_STATE);
     assert_answer(a, destroyed, ERR_VM_INVALID_STATE);
     assert_non_null(move_etcd_has(world, "vm/b/web"));
     json_put_flag(spec, "protected", false);
     change_row(world, "spec", spec);
     cleanup_free char *again = move_ask_recreate(world, "c", true);
-    move_advance(world, 3);
+    world_advance(world, 3);
     assert_answer(a, again, ERR_NONE);
 }
 
@@ -206,7 +206,7 @@ static void put_as_fleets(struct world *world, struct vm_desired *own)
     own->generation = 7;
     own->is_deleting = true;
     put_row(world, "vm/b/own", vm_desired_to_json(own));
-    move_advance(world, 5);
+    world_advance(world, 5);
     vm_desired_free(own);
 }
 
@@ -241,12 +241,12 @@ static void it_stays_where_it_is_while_a_directory_is_in_the_way(void **state)
     begin(world);
     cleanup_json json_t *row = row_of(world, "in/c/web");
     put_fetched(c, "web", json_text(row, "token"));
-    move_advance(world, 5);
+    world_advance(world, 5);
     assert_non_null(move_etcd_has(world, "vm/b/web"));
     assert_non_null(strstr(move_etcd_has(world, "in/c/web"), directory));
     world_must(fs_remove_tree(directory, &err), &err);
     messenger_ring(c->messenger);
-    move_advance(world, 10);
+    world_advance(world, 10);
     assert_moved(world);
 }
 
@@ -277,7 +277,7 @@ static void what_cannot_be_fetched_is_not_fetched_all_the_time(void **state)
     (void)fclose(file);
     assert_int_equal(chmod(program, 0700), 0);
     free(world_place(&world->nodes[0], "db", "b"));
-    move_advance(world, 10);
+    world_advance(world, 10);
     world_kill(c);
     const struct messenger_options options = {.loop = world->loop,
         .store = c->store,
@@ -287,7 +287,7 @@ static void what_cannot_be_fetched_is_not_fetched_all_the_time(void **state)
         .fetch = program,
         .seed = 7};
     c->messenger = messenger_new(&options);
-    move_advance(world, 10);
+    world_advance(world, 10);
     const struct fleet_move move = {
         .name = "db", .verb = FLEET_MOVE_BEGIN, .to = "c", .stops = true};
     const struct fleet_move other = {
@@ -308,7 +308,7 @@ static void what_cannot_be_fetched_is_not_fetched_all_the_time(void **state)
 
 int main(void)
 {
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, move_set_up, move_tear_down)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, move_set_up, world_tear_down)
     const struct CMUnitTest tests[] = {
         IN_WORLD(what_was_requested_before_is_not_done_once_more),
         IN_WORLD(nor_on_the_disk_of_a_vm_that_is_made_again),

@@ -5,18 +5,8 @@
  * fleet_decide(); and that the checks would find each guard that was left out. What happens to etcd
  * itself is in test_fleet_model.c.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "controller/fleet/fleet_decide.h"
 #include "specs/base/cleanup.h"
-#include "specs/base/mem.h"
+#include "tests/unit/controller/fleet/model.h"
 
 enum { NODES = 2, GENERATIONS = 4, FETCH_PARTLY = 1, FETCH_WHOLE = 2 };
 
@@ -43,23 +33,12 @@ struct world {
     struct node nodes[NODES];
 };
 
-typedef enum fleet_action decide_fn(const struct fleet_situation *situation);
-
 /* What is left out. */
 static struct {
     decide_fn *decide;
     uint8_t epochs; /* that are looked at */
     bool has_no_wait, has_no_reg, has_no_epoch, has_no_check, has_no_mark, is_not_pinned;
 } guards;
-
-static const char *violation; /* the first one; NULL: none */
-
-static void check(bool is_so, const char *words)
-{
-    if (!is_so && !violation) {
-        violation = words;
-    }
-}
 
 /* ---- a node's messenger ---- */
 
@@ -323,38 +302,6 @@ static void check_rest(const struct world *begin)
 
 /* ---- all of them ---- */
 
-enum { TABLE_BITS = 20 };
-
-static size_t hash_of(const struct world *world)
-{
-    const unsigned char *bytes = (const void *)world;
-    uint64_t hash = UINT64_C(14695981039346656037);
-    for (size_t i = 0; i < sizeof(*world); i++) {
-        hash = (hash ^ bytes[i]) * UINT64_C(1099511628211);
-    }
-    return (size_t)(hash >> 20) & (((size_t)1 << TABLE_BITS) - 1);
-}
-
-struct search {
-    struct world *queue;
-    size_t count;
-    uint32_t *table; /* of places in the queue, + 1 */
-};
-
-static void search_add(struct search *search, const struct world *world)
-{
-    size_t at = hash_of(world);
-    for (; search->table[at]; at = (at + 1) & (((size_t)1 << TABLE_BITS) - 1)) {
-        if (memcmp(&search->queue[search->table[at] - 1], world, sizeof(*world)) == 0) {
-            return;
-        }
-    }
-    mem_grow(search->queue, search->count);
-    search->queue[search->count++] = *world;
-    search->table[at] = (uint32_t)search->count;
-    assert_true(search->count < (size_t)1 << (TABLE_BITS - 1));
-}
-
 /* All events together are too many states, but for the VM's first change of node. */
 static const struct {
     uint32_t left_out;
@@ -368,9 +315,8 @@ static const struct {
 /* The first violation, NULL: there is none; and how many states there are. */
 static const char *explore_set(uint32_t left_out, size_t *ret_count)
 {
-    struct search search = {.count = 0};
-    struct world begin;
-    search.table = mem_calloc((size_t)1 << TABLE_BITS, sizeof(*search.table));
+    struct search search = search_new(sizeof(struct world));
+    struct world begin, at_hand, next;
     memset(&begin, 0, sizeof(begin));
     begin.epoch = begin.generation = 1;
     for (size_t i = 0; i < NODES; i++) {
@@ -379,10 +325,11 @@ static const char *explore_set(uint32_t left_out, size_t *ret_count)
     violation = NULL;
     search_add(&search, &begin);
     for (size_t at = 0; at < search.count && !violation; at++) {
-        check_rest(&search.queue[at]);
+        search_get(&search, at, &at_hand);
+        check_rest(&at_hand);
         for (int event = 0; event < EVENT_COUNT_; event++) {
             for (size_t i = 0; i < NODES; i++) {
-                struct world next = search.queue[at];
+                next = at_hand;
                 if (!(left_out >> event & 1)) {
                     happen(&next, (enum event)event, i);
                     check_lives(&next);
@@ -392,8 +339,7 @@ static const char *explore_set(uint32_t left_out, size_t *ret_count)
         }
     }
     *ret_count += search.count;
-    free(search.queue);
-    free(search.table);
+    search_free(&search);
     return violation;
 }
 
@@ -437,20 +383,6 @@ static enum fleet_action a_lock_does_not_count(const struct fleet_situation *s)
     other.is_settled = true;
     other.is_locked = false;
     return fleet_decide(&other);
-}
-
-static enum fleet_action marks_are_not_read(const struct fleet_situation *s)
-{
-    struct fleet_situation other = *s;
-    other.has_tombstone = false;
-    return fleet_decide(&other);
-}
-
-static enum fleet_action what_is_ended_is_taken_up(const struct fleet_situation *s)
-{
-    struct fleet_situation other = *s;
-    other.is_fenced = other.has_tombstone = false;
-    return s->has_record && s->is_fenced ? fleet_decide(&other) : fleet_decide(s);
 }
 
 static enum fleet_action it_is_never_offered(const struct fleet_situation *s)

@@ -3,25 +3,6 @@
 #include "tests/support/loop_fake.h"
 #include "tests/unit/controller/fleet/fleet_world.h"
 
-static void advance(struct world *world, int64_t s)
-{
-    loop_fake_advance(world->loop, s * 1000);
-}
-
-static int set_up(void **state)
-{
-    struct world *world = world_new(2);
-    advance(world, 10);
-    *state = world;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    world_free(*state);
-    return 0;
-}
-
 /* Node b as it joins with --accept. */
 static void join_with(struct world *world, const char *words)
 {
@@ -30,7 +11,7 @@ static void join_with(struct world *world, const char *words)
     free(b->config->accept);
     b->config->accept = mem_strdup(words);
     world_start(b);
-    advance(world, 10);
+    world_advance(world, 10);
 }
 
 static void set_image(struct vm_spec *spec, const char *location)
@@ -55,7 +36,7 @@ static char *ask(struct world *world, const char *image)
         .power = POWER_RUNNING};
     char *row = world_ask(&world->nodes[0], &change, "b");
     vm_spec_free(spec);
-    advance(world, 10);
+    world_advance(world, 10);
     return row;
 }
 
@@ -74,7 +55,7 @@ static void write_object(struct world *world, struct vm_desired *object)
     cleanup_json json_t *json = vm_desired_to_json(object);
     cleanup_free char *text = json_dumps(json, JSON_COMPACT);
     engine_fake_put(world->fake, FLEET_ROOT "home/vm/b/web", text);
-    advance(world, 10);
+    world_advance(world, 10);
 }
 
 static struct vm_desired *object_of(const char *image, uint64_t generation)
@@ -130,7 +111,7 @@ static void what_is_in_etcd_all_the_same_is_not_believed(void **state)
     assert_false(world_has(&world->nodes[1], "web"));
     assert_refused(world, "/etc/shadow", 1);
     int64_t revision = engine_fake_revision(world->fake);
-    advance(world, 60);
+    world_advance(world, 60);
     assert_int_equal(engine_fake_revision(world->fake), revision); /* it is said once */
 
     join_with(world, "path");
@@ -188,7 +169,7 @@ static void a_node_that_fetches_nothing_takes_what_it_has(void **state)
     world_must(store_commit(b->store, batch, &err), &err);
     store_batch_free(batch);
     messenger_ring(b->messenger);
-    advance(world, 5);
+    world_advance(world, 5);
     assert_true(world_has(b, "web"));
     vm_desired_free(object);
 }
@@ -204,7 +185,7 @@ static void what_was_taken_before_stays_and_obeys(void **state)
     assert_true(world_has(b, "web"));
     const struct change stop = {.name = "web", .sets_power = true, .power = POWER_STOPPED};
     cleanup_free char *row = world_ask(&world->nodes[0], &stop, NULL);
-    advance(world, 10);
+    world_advance(world, 10);
     assert_int_equal(code_of(world, row), ERR_NONE);
     cleanup_with(vm_record_clear) struct vm_record record = world_record(b, "web");
     assert_int_equal(record.desired->power, POWER_STOPPED);
@@ -220,7 +201,7 @@ static void what_was_taken_before_stays_and_obeys(void **state)
     assert_int_equal(after.desired->power, POWER_STOPPED);
     const struct change deletion = {.name = "web", .deletes = true};
     cleanup_free char *destroy = world_ask(&world->nodes[0], &deletion, NULL);
-    advance(world, 10);
+    world_advance(world, 10);
     assert_int_equal(code_of(world, destroy), ERR_NONE);
     assert_false(world_has(b, "web"));
     assert_null(engine_fake_get(world->fake, FLEET_ROOT "home/st/b/web"));
@@ -229,7 +210,7 @@ static void what_was_taken_before_stays_and_obeys(void **state)
 
 int main(void)
 {
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_set_up, world_tear_down)
     const struct CMUnitTest tests[] = {
         IN_WORLD(a_path_is_taken_by_a_node_that_says_so),
         IN_WORLD(what_is_in_etcd_all_the_same_is_not_believed),

@@ -6,25 +6,6 @@
 #include "tests/support/loop_fake.h"
 #include "tests/unit/controller/fleet/fleet_world.h"
 
-static void advance(struct world *world, int64_t s)
-{
-    loop_fake_advance(world->loop, s * 1000);
-}
-
-static int set_up(void **state)
-{
-    struct world *world = world_new(2);
-    advance(world, 10);
-    *state = world;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    world_free(*state);
-    return 0;
-}
-
 /* As `vmctl fleet rebuild` begins on each node. */
 static void accept_again(struct world_node *node)
 {
@@ -47,13 +28,13 @@ static void accept_again(struct world_node *node)
 static void wipe(struct world *world)
 {
     engine_fake_wipe(world->fake);
-    advance(world, 20);
+    world_advance(world, 20);
     assert_true(world_link_is(&world->nodes[1], "frozen"));
     engine_fake_put(world->fake, FLEET_ROOT "home/fleet", "{\"v\":1,\"uid\":\"f-1\"}");
     for (size_t i = 0; i < world->count; i++) {
         accept_again(&world->nodes[i]);
     }
-    advance(world, 10);
+    world_advance(world, 10);
     assert_true(world_link_is(&world->nodes[0], "up"));
 }
 
@@ -99,7 +80,7 @@ static void what_was_lost_is_there_again_as_it_was(void **state)
     struct world *world = *state;
     struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
     free(world_place(a, "web", "b"));
-    advance(world, 10);
+    world_advance(world, 10);
     wipe(world);
     cleanup_with(vm_record_clear) struct vm_record before = world_record(b, "web");
     assert_non_null(before.desired); /* it runs on … */
@@ -108,7 +89,7 @@ static void what_was_lost_is_there_again_as_it_was(void **state)
     assert_non_null(strstr(text, "FleetRecordMissing")); /* … and says what is wrong */
 
     cleanup_free char *row = republish(b, "web");
-    advance(world, 10);
+    world_advance(world, 10);
     assert_int_equal(code_of(b, row), ERR_NONE);
     assert_owner(world, "b", 1);
     cleanup_with(vm_record_clear) struct vm_record after = world_record(b, "web");
@@ -121,11 +102,11 @@ static void what_was_lost_is_there_again_as_it_was(void **state)
     assert_null(strstr(now, "FleetRecordMissing"));
     const struct change stop = {.name = "web", .sets_power = true, .power = POWER_STOPPED};
     free(world_ask(a, &stop, NULL));
-    advance(world, 10);
+    world_advance(world, 10);
     cleanup_with(vm_record_clear) struct vm_record stopped = world_record(b, "web");
     assert_int_equal(stopped.desired->power, POWER_STOPPED);
     cleanup_free char *again = republish(b, "web");
-    advance(world, 5);
+    world_advance(world, 5);
     assert_int_equal(code_of(b, again), ERR_NONE);
 }
 
@@ -133,7 +114,7 @@ static void what_is_not_the_fleets_here_is_refused(void **state)
 {
     struct world *world = *state;
     cleanup_free char *row = republish(&world->nodes[0], "nobody");
-    advance(world, 5);
+    world_advance(world, 5);
     assert_int_equal(code_of(&world->nodes[0], row), ERR_VM_NOT_FOUND);
 }
 
@@ -155,21 +136,21 @@ static void check_later_life(struct world *world, bool is_later_first)
 {
     struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
     free(world_place(a, "web", "b"));
-    advance(world, 10);
+    world_advance(world, 10);
     cleanup_with(vm_record_clear) struct vm_record record = world_record(b, "web");
     world_kill(a);
     put_later(a, record.desired);
     wipe(world);
     cleanup_free char *first = republish(is_later_first ? a : b, "web");
-    advance(world, 10);
+    world_advance(world, 10);
     cleanup_free char *second = republish(is_later_first ? b : a, "web");
-    advance(world, 10);
+    world_advance(world, 10);
     assert_int_equal(code_of(is_later_first ? a : b, first), ERR_NONE);
     assert_int_equal(
         code_of(is_later_first ? b : a, second), is_later_first ? ERR_VM_NOT_FOUND : ERR_NONE);
     assert_owner(world, "a", 2);
     assert_true(world_has(a, "web"));
-    advance(world, 10);
+    world_advance(world, 10);
     assert_false(world_has(b, "web")); /* by the mark; or by the name's row, as it had none */
 }
 
@@ -189,16 +170,16 @@ static void another_vm_of_the_name_is_not_replaced(void **state)
     struct world *world = *state;
     struct world_node *a = &world->nodes[0], *b = &world->nodes[1];
     free(world_place(a, "web", "b"));
-    advance(world, 10);
+    world_advance(world, 10);
     cleanup_json json_t *other =
         json_loads(engine_fake_get(world->fake, FLEET_ROOT "home/vm/b/web"), 0, NULL);
     json_put_text(other, "uid", "22222222222222222222222222222222");
     cleanup_free char *before = json_dumps(other, JSON_COMPACT);
     wipe(world);
     engine_fake_put(world->fake, FLEET_ROOT "home/vm/b/web", before);
-    advance(world, 10);
+    world_advance(world, 10);
     cleanup_free char *row = republish(b, "web");
-    advance(world, 10);
+    world_advance(world, 10);
     assert_int_equal(code_of(b, row), ERR_FLEET_NAME_TAKEN);
     assert_string_equal(engine_fake_get(world->fake, FLEET_ROOT "home/vm/b/web"), before);
 }
@@ -224,11 +205,11 @@ static void its_files_are_put_again(void **state)
     store_batch_put_desired(batch, desired, 0);
     world_must(store_commit(b->store, batch, &err), &err);
     cleanup_free char *lost = republish(b, "web");
-    advance(world, 10);
+    world_advance(world, 10);
     assert_int_equal(code_of(b, lost), ERR_IO);
     world_must(kept_file_write(dir, name, 0600, (struct bytes){"true\n", 5}, &err), &err);
     cleanup_free char *row = republish(b, "web");
-    advance(world, 10);
+    world_advance(world, 10);
     assert_int_equal(code_of(b, row), ERR_NONE);
     cleanup_free char *key = fleet_file_key("home", "web", desired->spec->steps[0].file.digest);
     assert_string_equal(engine_fake_get(world->fake, key), "true\n");
@@ -243,10 +224,10 @@ static void it_is_done_once_whatever_is_killed(void **state)
     for (size_t call = 1; call < 5; call++) {
         for (unsigned fault = 0; fault < 3; fault++) {
             struct world *world;
-            (void)set_up((void **)&world);
+            (void)world_set_up((void **)&world);
             struct world_node *b = &world->nodes[1];
             free(world_place(&world->nodes[0], "web", "b"));
-            advance(world, 10);
+            world_advance(world, 10);
             wipe(world);
             size_t before = engine_fake_calls(b->engine);
             cleanup_free char *row = republish(b, "web");
@@ -260,7 +241,7 @@ static void it_is_done_once_whatever_is_killed(void **state)
             }
             world_kill(b);
             world_start(b);
-            advance(world, 60);
+            world_advance(world, 60);
             assert_int_equal(code_of(b, row), ERR_NONE);
             assert_owner(world, "b", 1);
             cleanup_with(vm_record_clear) struct vm_record record = world_record(b, "web");
@@ -272,7 +253,7 @@ static void it_is_done_once_whatever_is_killed(void **state)
 
 int main(void)
 {
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_set_up, world_tear_down)
     const struct CMUnitTest tests[] = {
         IN_WORLD(what_was_lost_is_there_again_as_it_was),
         IN_WORLD(what_is_not_the_fleets_here_is_refused),
