@@ -50,11 +50,9 @@ static bool take_u64(struct bytes *rest, uint64_t max, uint64_t *ret)
 /* It becomes a part of file names. */
 static bool take_uid(struct bytes *rest, char *ret)
 {
-    static const char allowed[] =
-        "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
     struct bytes field;
-    return take_until(rest, '\t', &field) && field.n > 0 && to_text(field, ret, TEXT_ID_SIZE) &&
-           ret[strspn(ret, allowed)] == '\0';
+    return take_until(rest, '\t', &field) && field.n > 0 && text_is_id(field.data, field.n) &&
+           to_text(field, ret, TEXT_ID_SIZE);
 }
 
 /* No record is empty: checksum_take() has found that it is damaged. */

@@ -23,7 +23,8 @@ bool output_is_data(const struct cli *cli)
 /* Without the secrets that url_for_people() omits; NULL: the text has none. */
 static char *shown_text(const char *text)
 {
-    bool is_url = strstr(text, "://") && !text[strcspn(text, " \t\r\n")];
+    const char *colon = strchr(text, ':'); /* few have one */
+    bool is_url = colon && strstr(colon, "://") && !text[strcspn(text, " \t\r\n")];
     return is_url ? url_for_people(text) : NULL;
 }
 

@@ -373,7 +373,7 @@ static void keep_text(struct buf *out)
 
 static void print_written(struct buf *out)
 {
-    fputs(buf_str(out), stdout);
+    (void)fwrite(buf_str(out), 1, out->len, stdout);
     buf_reset(out);
 }
 

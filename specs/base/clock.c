@@ -67,13 +67,32 @@ const struct clock *clock_system(void)
 }
 
 /* A list of many VMs has thousands of times, and strftime(3) costs more than all else of one. */
+enum { DAY_S = 24 * 60 * 60, YEARS_400_DAYS = 146097, BEFORE_1970_DAYS = 719468 };
+
+/* Of the days since 1970, as Howard Hinnant's civil_from_days(): gmtime_r(3) looks at the time zone
+ * each time, and a list of VMs has many times. Years begin in March here, so that a leap day is the
+ * last one. */
+static void date_of(int64_t days, int64_t *ret_year, int *ret_month, int *ret_day)
+{
+    days += BEFORE_1970_DAYS;
+    int64_t era = days / YEARS_400_DAYS - (days % YEARS_400_DAYS < 0);
+    int of_era = (int)(days - era * YEARS_400_DAYS);
+    int year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    int of_year = of_era - (365 * year + year / 4 - year / 100);
+    int month = (5 * of_year + 2) / 153; /* from March */
+    *ret_day = of_year - (153 * month + 2) / 5 + 1;
+    *ret_month = month < 10 ? month + 3 : month - 9;
+    *ret_year = era * 400 + year + (*ret_month <= 2);
+}
+
 void clock_format_utc(int64_t wall_ms, char *out)
 {
-    time_t seconds = (time_t)(wall_ms / 1000);
-    struct tm tm = {.tm_year = -1900}; /* and stays so for a year that no int holds */
-    gmtime_r(&seconds, &tm);
-    const int parts[] = {(tm.tm_year + 1900) / 100, tm.tm_year % 100, tm.tm_mon + 1, tm.tm_mday,
-        tm.tm_hour, tm.tm_min, tm.tm_sec};
+    int64_t seconds = wall_ms / 1000, days = seconds / DAY_S - (seconds % DAY_S < 0);
+    int64_t year, second = seconds - days * DAY_S;
+    int month, day;
+    date_of(days, &year, &month, &day);
+    const int64_t parts[] = {
+        year / 100, year % 100, month, day, second / 3600, second / 60 % 60, second % 60};
     static const unsigned char places[] = {0, 2, 5, 8, 11, 14, 17};
     memcpy(out, "0000-00-00T00:00:00Z", sizeof("0000-00-00T00:00:00Z"));
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {

@@ -64,10 +64,9 @@ static bool is_written(const struct json_writer *writer, const struct field *fie
     if (may_be_default && field_equal(field, owner, defaults)) { /* as most are */
         return false;
     }
-    bool is_nothing = (field->kind == FIELD_KIND_TEXT || field->kind == FIELD_KIND_JSON ||
-                          field->kind == FIELD_KIND_OWNED) &&
-                      field_is_empty(field, owner);
-    return !is_nothing && !(field->omit_empty && field_is_empty(field, owner));
+    bool may_be_left_out = field->omit_empty || field->kind == FIELD_KIND_TEXT ||
+                           field->kind == FIELD_KIND_JSON || field->kind == FIELD_KIND_OWNED;
+    return !may_be_left_out || !field_is_empty(field, owner);
 }
 
 static void write_item(struct json_writer *writer, const struct field *field, const void *item,

@@ -55,22 +55,19 @@ void json_write_item(struct json_writer *writer)
     (void)add_item(writer, 0);
 }
 
-static void write_key(struct json_writer *writer, const char *key, const char *suffix)
-{
-    static const char behind[] = "\": ";
-    size_t n = strlen(key), n_suffix = strlen(suffix), n_behind = writer->is_indented ? 3 : 2;
-    char *at = add_item(writer, 1 + n + n_suffix + n_behind);
-    if (at) {
-        *at = '"';
-        memcpy(at + 1, key, n);
-        memcpy(at + 1 + n, suffix, n_suffix);
-        memcpy(at + 1 + n + n_suffix, behind, n_behind);
-    }
-}
-
 void json_write_key(struct json_writer *writer, const char *key)
 {
-    write_key(writer, key, "");
+    size_t n = strlen(key);
+    char *at = add_item(writer, n + (writer->is_indented ? 4 : 3));
+    if (at) {
+        at[0] = '"';
+        memcpy(at + 1, key, n);
+        at[n + 1] = '"';
+        at[n + 2] = ':';
+        if (writer->is_indented) {
+            at[n + 3] = ' ';
+        }
+    }
 }
 
 /* ---- values ---- */
@@ -157,11 +154,20 @@ void json_write_flag(struct json_writer *writer, bool value)
 
 void json_write_time(struct json_writer *writer, const char *name, int64_t wall_ms)
 {
+    const char *behind = writer->is_indented ? "Time\": \"" : "Time\":\"";
     char text[CLOCK_TEXT_SIZE];
-    if (wall_ms > 0) {
-        clock_format_utc(wall_ms, text);
-        write_key(writer, name, "Time");
-        json_write_text(writer, text);
+    if (wall_ms <= 0) {
+        return;
+    }
+    clock_format_utc(wall_ms, text);
+    size_t n = strlen(name), n_text = strlen(text), n_behind = strlen(behind);
+    char *at = add_item(writer, 1 + n + n_behind + n_text + 1);
+    if (at) {
+        at[0] = '"';
+        memcpy(at + 1, name, n);
+        memcpy(at + 1 + n, behind, n_behind);
+        memcpy(at + 1 + n + n_behind, text, n_text);
+        at[1 + n + n_behind + n_text] = '"';
     }
 }
 

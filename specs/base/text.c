@@ -263,6 +263,18 @@ bool text_to_size_mib(const char *s, uint64_t *ret_mib)
     return false;
 }
 
+bool text_is_id(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        char lower = s[i] | ('a' ^ 'A');
+        if (!(lower >= 'a' && lower <= 'z') && !(s[i] >= '0' && s[i] <= '9') && s[i] != '-' &&
+            s[i] != '_') {
+            return false;
+        }
+    }
+    return true;
+}
+
 void text_hex(char *out, const uint8_t *bytes, size_t n)
 {
     static const char digits[] = "0123456789abcdef";

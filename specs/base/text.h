@@ -67,6 +67,8 @@ bool text_to_size_mib(const char *s, uint64_t *ret_mib);
 
 /* 32 lower-case hexadecimal digits of a 128-bit id, and a NUL. */
 #define TEXT_ID_SIZE 33
+/* Whether it may be an id, or a part of one: ASCII letters, digits, '-' and '_' alone. */
+bool text_is_id(const char *s, size_t n);
 void text_hex(char *out, const uint8_t *bytes, size_t n); /* out: 2n + 1 bytes */
 
 /* A length of time in one short word, as kubectl shows ages: "42s", "5m", "3h", "12d". `out` holds

@@ -131,8 +131,7 @@ DEFINE_RECORD(vm_desired, &vm_desired_fields)
  * written them. */
 static bool is_id(const char *text)
 {
-    size_t n = strspn(text, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_");
-    return !text[n];
+    return text_is_id(text, strlen(text));
 }
 
 static int check_ids(const struct vm_desired *desired, struct error *err)

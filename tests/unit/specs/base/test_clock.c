@@ -43,19 +43,27 @@ static int child_of_a_host_that_slept(void)
                                                                            : 2;
 }
 
+static void assert_time_text(int64_t wall_ms)
+{
+    char text[CLOCK_TEXT_SIZE], expected[CLOCK_TEXT_SIZE];
+    time_t seconds = (time_t)(wall_ms / 1000);
+    struct tm tm;
+    assert_non_null(gmtime_r(&seconds, &tm));
+    assert_int_equal(strftime(expected, sizeof(expected), "%Y-%m-%dT%H:%M:%SZ", &tm), 20);
+    clock_format_utc(wall_ms, text);
+    assert_string_equal(text, expected);
+}
+
 static void a_time_is_written_as_strftime_would(void **state)
 {
-    static const int64_t times_ms[] = {
-        0, 1, 951782400000, 1709210096999, 1796040000000, 4102444799999, 253402300799000};
+    static const int64_t end_ms = 253402300799999; /* of the year 9999 */
+    static const int64_t times_ms[] = {0, 1, 951782400000, 1709210096999, 4107542399999, end_ms};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(times_ms); i++) {
-        char text[CLOCK_TEXT_SIZE], expected[CLOCK_TEXT_SIZE];
-        time_t seconds = (time_t)(times_ms[i] / 1000);
-        struct tm tm;
-        assert_non_null(gmtime_r(&seconds, &tm));
-        assert_int_equal(strftime(expected, sizeof(expected), "%Y-%m-%dT%H:%M:%SZ", &tm), 20);
-        clock_format_utc(times_ms[i], text);
-        assert_string_equal(text, expected);
+        assert_time_text(times_ms[i]);
+    }
+    for (int64_t ms = 0; ms <= end_ms; ms += 26 * INT64_C(86399987)) { /* each day of a month */
+        assert_time_text(ms);
     }
 }
 

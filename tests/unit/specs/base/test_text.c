@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -115,6 +116,17 @@ static void a_number_may_be_either_bound(void **state)
     assert_false(text_to_u64("+3", 3, 9, &n) || text_to_u64("3 ", 3, 9, &n));
 }
 
+static void an_id_has_letters_digits_and_two_signs(void **state)
+{
+    static const char all[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+    (void)state;
+    for (int c = CHAR_MIN; c <= CHAR_MAX; c++) {
+        const char text[] = {'a', (char)c};
+        assert_int_equal(text_is_id(text, 2), c != 0 && strchr(all, c) != NULL);
+    }
+    assert_true(text_is_id("", 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -125,6 +137,7 @@ int main(void)
         cmocka_unit_test(only_the_given_bytes_are_read),
         cmocka_unit_test(bidirectional_controls_are_shown_as_bytes),
         cmocka_unit_test(a_number_may_be_either_bound),
+        cmocka_unit_test(an_id_has_letters_digits_and_two_signs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
