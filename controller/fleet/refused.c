@@ -32,9 +32,16 @@ static int refuse_path(
 /* Whether the node has what the image's URL or name gave. */
 static int check_cache(const struct member *member, const struct vm_spec *spec, struct error *err)
 {
-    cleanup_free char *key = mem_printf("url:%s", spec->image.location);
+    cleanup_free char *key = spec_image_record_key(&spec->image);
     cleanup_json json_t *record = NULL;
     int rc = store_get_json(member->store, STORE_IMAGES, key, &record, err);
+    if (rc == 0 && !record) { /* of a version that had one record for all processors */
+        cleanup_free char *old = mem_printf("url:%s", spec->image.location);
+        rc = store_get_json(member->store, STORE_IMAGES, old, &record, err);
+        if (json_text(record, "arch")) {
+            json_decref(TAKE_PTR(record));
+        }
+    }
     return rc < 0 || record ? rc
                             : error_set(err, ERR_FLEET_NO_NODE,
                                   "node '%s' has no image '%s' for vm '%s', and fetches none",

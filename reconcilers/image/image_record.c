@@ -2,6 +2,7 @@
 #include "reconcilers/image/image_record.h"
 
 #include "controller/reconciler.h"
+#include "reconcilers/fetch/oci_reference.h"
 #include "reconcilers/fetch/published.h"
 #include "reconcilers/image/image_work.h"
 #include "specs/base/cleanup.h"
@@ -11,17 +12,12 @@
 #include "specs/base/text.h"
 #include "specs/image/image_format.h"
 
-char *image_record_key(const char *url)
-{
-    return mem_printf("url:%s", url);
-}
-
 json_t *image_record_new(
     struct reconciler_host *host, const struct image_work *work, const struct oci_layer *layer)
 {
     bool was_looked_up = work->image.kind == IMAGE_NAME && layer->url;
     cleanup_free char *published = was_looked_up ? published_text(layer) : NULL;
-    cleanup_free char *key = image_record_key(work->image.location);
+    cleanup_free char *key = spec_image_record_key(&work->image);
     cleanup_json json_t *known = host->image_record(host, key);
     if (text_eq(json_text(known, "sha256"), work->id) &&
         (!published || text_eq(json_text(known, "published"), published)) &&
@@ -32,6 +28,8 @@ json_t *image_record_new(
     char now[CLOCK_TEXT_SIZE];
     clock_format_utc(clock_wall_ms(host->clock), now);
     json_put_text(record, "url", work->image.location);
+    json_put_text(record, "arch",
+        oci_is_reference(work->image.location) ? arch_machine(work->image.arch) : NULL);
     json_put_text(record, "from", published ? layer->url : NULL);
     json_put_text(record, "published", published);
     json_put_text(record, "etag", work->etag);

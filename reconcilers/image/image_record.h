@@ -8,9 +8,6 @@ struct image_work;
 struct oci_layer;
 struct reconciler_host;
 
-/* Key of the record of a URL or a name. free() it. */
-char *image_record_key(const char *url);
-
 /* The record of the download; `layer` zero: nothing was looked up. NULL: the table has it already.
  */
 json_t *image_record_new(

@@ -88,11 +88,18 @@ static void end_job(struct job *job, const struct error *err)
 
 /* ---- pulling ---- */
 
+/* A pull is for the host's processor. free() it. */
+static char *key_of_request(const struct job *job)
+{
+    cleanup_free char *url = json_copy_text(job->request, "url");
+    return spec_image_record_key(&(struct spec_image){.kind = IMAGE_URL, .location = url});
+}
+
 /* Whether the publisher of an image by name has another one than the cache. */
 static void take_look(struct job *job)
 {
     struct reconciler_host *host = job->requests->host;
-    cleanup_free char *key = image_record_key(json_text(job->request, "url"));
+    cleanup_free char *key = key_of_request(job);
     cleanup_json json_t *record = host->image_record(host, key);
     const char *known = json_text(record, "published");
     json_put_text(job->request, "published", job->result.published);
@@ -109,7 +116,7 @@ static int take_image(struct job *job, struct error *err)
         return rc;
     }
     struct reconciler_host *host = job->requests->host;
-    cleanup_free char *key = image_record_key(json_text(job->request, "url"));
+    cleanup_free char *key = key_of_request(job);
     json_put_flag(job->request, "unchanged", !job->result.record);
     json_t *record = job->result.record ? TAKE_PTR(job->result.record)
                      : name             ? host->image_record(host, key)
@@ -143,7 +150,7 @@ static char *find_etag(struct reconciler_host *host, const struct spec_image *im
 {
     char id[DIGEST_SIZE] = "";
     cleanup_free char *path = image_find_cached(host->paths, image);
-    cleanup_free char *key = image_record_key(image->location);
+    cleanup_free char *key = spec_image_record_key(image);
     cleanup_json json_t *record = host->image_record(host, key);
     if (path) {
         image_file_id(path, id);

@@ -22,11 +22,11 @@
 #include "specs/image/image_check.h"
 #include "specs/vmfile/image_names.h"
 
-/* A registry may have an image for each processor under one name. "": the host's, or none. */
+/* "": the host's, or none. */
 static const char *chosen_arch(const struct spec_image *image)
 {
-    bool is_chosen = arch_is_foreign(image->arch) && oci_is_reference(image->location);
-    return is_chosen ? arch_machine(image->arch) : "";
+    const char *machine = spec_image_foreign_machine(image);
+    return machine ? machine : "";
 }
 
 void image_work_key(const struct spec_image *image, char ret_key[DIGEST_SIZE])

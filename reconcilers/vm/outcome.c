@@ -39,7 +39,7 @@ static bool record_image(struct pass *pass)
 {
     struct image_result *image = &pass->vm->outcome->image;
     if (image->record) {
-        cleanup_free char *key = mem_printf("url:%s", pass->env.spec->image.location);
+        cleanup_free char *key = spec_image_record_key(&pass->env.spec->image);
         vm_patch_event(pass->patch, false, REASON_CACHED, "downloaded the image, %lld MB",
             (long long)(json_int(image->record, "size", 0) + 999999) / 1000000);
         vm_patch_image(pass->patch, key, TAKE_PTR(image->record));

@@ -397,6 +397,20 @@ bool arch_is_foreign(enum arch arch)
     return arch != ARCH_HOST && !text_eq(arch_machine(arch), host_machine());
 }
 
+const char *spec_image_foreign_machine(const struct spec_image *image)
+{
+    static const char scheme[] = "oci://";
+    bool is_in_registry =
+        image->location && strncasecmp(image->location, scheme, sizeof(scheme) - 1) == 0;
+    return is_in_registry && arch_is_foreign(image->arch) ? arch_machine(image->arch) : NULL;
+}
+
+char *spec_image_record_key(const struct spec_image *image)
+{
+    const char *machine = spec_image_foreign_machine(image); /* no URL contains a blank */
+    return mem_printf("url:%s%s%s", image->location, machine ? " " : "", machine ? machine : "");
+}
+
 static bool is_letter_or_digit(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');

@@ -364,6 +364,12 @@ char *vm_spec_key_beside(const struct vm_spec *spec);
 /* As uname(2) has it: "aarch64". Static. */
 const char *arch_machine(enum arch arch);
 bool arch_is_foreign(enum arch arch);
+/* Of an image in a registry, which may have one for each processor under one name: the foreign
+ * processor that it is for, as arch_machine(); NULL: the host's, or the location has one image.
+ * Static. */
+const char *spec_image_foreign_machine(const struct spec_image *image);
+/* The key of the image table's record of what a URL or a name gave. free() it. */
+char *spec_image_record_key(const struct spec_image *image);
 bool vm_spec_is_arm(const struct vm_spec *spec);
 bool vm_spec_is_riscv(const struct vm_spec *spec);
 /* Both have QEMU's machine "virt", and no BIOS. */

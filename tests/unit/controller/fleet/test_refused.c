@@ -174,6 +174,52 @@ static void a_node_that_fetches_nothing_takes_what_it_has(void **state)
     vm_desired_free(object);
 }
 
+static void put_image_record(struct world_node *b, const char *key, const char *arch)
+{
+    struct error err = {.code = ERR_NONE};
+    struct store_batch *batch = store_batch_new();
+    cleanup_json json_t *record = json_object();
+    json_put_text(record, "url", "oci://x/y:1");
+    json_put_text(record, "arch", arch);
+    store_batch_put_json(batch, STORE_IMAGES, key, record);
+    world_must(store_commit(b->store, batch, &err), &err);
+    store_batch_free(batch);
+    messenger_ring(b->messenger);
+}
+
+/* The image of another processor under the same name is not what it has. */
+static void what_it_has_is_for_the_processor_of_the_vm(void **state)
+{
+    struct world *world = *state;
+    struct world_node *b = &world->nodes[1];
+    struct vm_desired *object = object_of("oci://x/y:1", 1);
+    object->spec->image.arch = ARCH_RISCV64;
+    join_with(world, "cache");
+    write_object(world, object);
+    assert_refused(world, "oci://x/y:1", 1);
+    put_image_record(b, "url:oci://x/y:1", "x86_64");
+    advance(world, 5);
+    assert_false(world_has(b, "web"));
+    put_image_record(b, "url:oci://x/y:1 riscv64", "riscv64");
+    advance(world, 5);
+    assert_true(world_has(b, "web"));
+    vm_desired_free(object);
+}
+
+static void a_record_of_an_earlier_version_is_for_any_processor(void **state)
+{
+    struct world *world = *state;
+    struct world_node *b = &world->nodes[1];
+    struct vm_desired *object = object_of("oci://x/y:1", 1);
+    object->spec->image.arch = ARCH_RISCV64;
+    join_with(world, "cache");
+    put_image_record(b, "url:oci://x/y:1", NULL);
+    write_object(world, object);
+    advance(world, 5);
+    assert_true(world_has(b, "web"));
+    vm_desired_free(object);
+}
+
 static void what_was_taken_before_stays_and_obeys(void **state)
 {
     struct world *world = *state;
@@ -216,6 +262,8 @@ int main(void)
         IN_WORLD(what_is_in_etcd_all_the_same_is_not_believed),
         IN_WORLD(every_path_of_a_spec_is_one),
         IN_WORLD(a_node_that_fetches_nothing_takes_what_it_has),
+        IN_WORLD(what_it_has_is_for_the_processor_of_the_vm),
+        IN_WORLD(a_record_of_an_earlier_version_is_for_any_processor),
         IN_WORLD(what_was_taken_before_stays_and_obeys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

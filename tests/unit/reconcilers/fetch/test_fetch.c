@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Images over HTTP: the whole way from a URL to the cache, against nginx and a faulty server. */
 #include "reconcilers/image/image.h"
-#include "reconcilers/image/image_record.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -135,7 +134,7 @@ static void an_image_is_downloaded_once_and_recorded(void **state)
     assert_string_equal(json_text(record, "url"), url);
     assert_string_equal(json_text(record, "path"), f->results[0].path);
     assert_int_equal(json_text(record, "etag")[0], '"');
-    cleanup_free char *key = image_record_key(url);
+    cleanup_free char *key = spec_image_record_key(&(struct spec_image){.location = url});
     json_object_set(f->m.records, key, record);
     assert_int_equal(fetch(f, url, NULL), ERR_NONE);
     assert_null(f->results[0].record); /* nothing new to record */

@@ -249,6 +249,8 @@ static void of_an_index_each_guest_gets_the_image_for_its_processor(void **state
         assert_int_equal(media_host_wait(&f->m, 1), ERR_NONE);
         if (i < 2) {
             paths[i] = mem_strdup(f->result.path);
+            assert_string_equal(
+                json_text(f->result.record, "arch"), i == 0 ? "aarch64" : "riscv64");
         }
         assert_string_equal(f->result.path, paths[i % 2]);
     }

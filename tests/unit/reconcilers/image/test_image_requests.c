@@ -13,7 +13,6 @@
 #include <cmocka.h>
 
 #include "reconcilers/image/image.h"
-#include "reconcilers/image/image_record.h"
 #include "reconcilers/image/image_file.h"
 #include "reconcilers/image/image_work.h"
 #include "reconcilers/media/media.h"
@@ -266,7 +265,7 @@ static void a_pull_files_names_and_records_the_image(void **state)
     assert_state(answer, "done");
     cleanup_free char *path = paths_image(&f->m.paths, f->sha256);
     cleanup_free char *name = paths_path(&f->m.paths, "images/debian");
-    cleanup_free char *key = image_record_key(f->url);
+    cleanup_free char *key = spec_image_record_key(&(struct spec_image){.location = f->url});
     assert_string_equal(json_text(answer, "path"), path);
     assert_string_equal(json_text(answer, "sha256"), f->sha256);
     assert_int_equal(json_int(answer, "size", 0), SIZE);
@@ -310,7 +309,7 @@ static void an_outcome_whose_commit_is_lost_is_written_by_the_next_pass(void **s
     const json_t *answer = remove_image(f, f->sha256);
     assert_state(answer, "done");
     assert_int_equal(json_array_size(json_object_get(answer, "removed")), 1);
-    cleanup_free char *key = image_record_key(f->url);
+    cleanup_free char *key = spec_image_record_key(&(struct spec_image){.location = f->url});
     assert_null(record(f, key));
     assert_false(f->is_outcome_lost);
 }
@@ -456,7 +455,7 @@ static void removing_takes_names_links_and_records_along(void **state)
     assert_state(answer, "done");
     assert_true(json_int(answer, "freed", 0) >= SIZE);
     cleanup_free char *name = paths_path(&f->m.paths, "images/debian");
-    cleanup_free char *key = image_record_key(f->url);
+    cleanup_free char *key = spec_image_record_key(&(struct spec_image){.location = f->url});
     char link[DIGEST_SIZE];
     assert_false(has_image(f));
     assert_int_equal(access(name, F_OK), -1);

@@ -179,6 +179,30 @@ static void a_secret_is_neither_empty_nor_binary_nor_long(void **state)
     assert_string_equal(problem_of(SECRET_FROM_FILE, "a\0b", 3, ROOM), "it holds a NUL character");
 }
 
+/* Of a registry's index each processor has an image of its own; all other keys are as ever. */
+static void the_record_of_an_image_is_of_its_processor(void **state)
+{
+    static const struct {
+        char location[40];
+        enum arch arch;
+        const char *key;
+    } cases[] = {
+        {"oci://x/y:1", ARCH_HOST, "url:oci://x/y:1"},
+        {"oci://x/y:1", ARCH_RISCV64, "url:oci://x/y:1 riscv64"},
+        {"OCI://x/y:1", ARCH_RISCV64, "url:OCI://x/y:1 riscv64"},
+        {"https://x/riscv64.qcow2", ARCH_RISCV64, "url:https://x/riscv64.qcow2"},
+        {"debian:12", ARCH_RISCV64, "url:debian:12"}, /* names have it in them */
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char location[40];
+        (void)strcpy(location, cases[i].location);
+        cleanup_free char *key = spec_image_record_key(
+            &(struct spec_image){.location = location, .arch = cases[i].arch});
+        assert_string_equal(key, cases[i].key);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +214,7 @@ int main(void)
         cmocka_unit_test(every_word_leads_back_to_its_value),
         cmocka_unit_test(words_are_those_of_the_file_format),
         cmocka_unit_test(a_secret_is_neither_empty_nor_binary_nor_long),
+        cmocka_unit_test(the_record_of_an_image_is_of_its_processor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
