@@ -15,9 +15,11 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/control_group.h"
+#include "specs/base/data_trust.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/log.h"
+#include "specs/base/paths.h"
 #include "specs/base/text.h"
 
 /* vmctl looks at the exit status of the vmctld it started: see its table of exit statuses. */
@@ -25,7 +27,8 @@ enum { EXIT_UNUSABLE = 5 };
 
 static const char usage[] =
     "Usage: vmctld [--data-dir DIR] [--foreground]\n"
-    "       vmctld --probe | --lift-limits\n"
+    "       vmctld --probe\n"
+    "       vmctld [--data-dir DIR] --lift-limits\n"
     "       vmctld [--data-dir DIR] --fleet | [--data-dir DIR] --fleet-ask VERB FILE\n"
     "\n"
     "Keeps the VMs of a data directory in the state that vmctl recorded. vmctl\n"
@@ -77,15 +80,19 @@ static int print_probe(void)
 }
 
 /* Of the control group of the unit that runs this. Returns an exit status. */
-static int lift_limits(void)
+static int lift_limits(const char *data_dir)
 {
-    struct error err = {.code = ERR_NONE};
+    struct error err = {.code = ERR_NONE}, ignored = {.code = ERR_NONE};
+    cleanup_with(paths_clear) struct paths paths = {.data_dir = NULL};
     cleanup_free char *group = control_group_find("/proc", 0, &err);
     if (!group) {
         return EXIT_SUCCESS; /* there are none */
     }
+    paths_find(&paths, data_dir);
+    bool is_ours = data_trust_check(&paths, &ignored) == 0;
+    cleanup_free char *kept = paths_path(&paths, "killed");
     control_group_sweep(group);
-    if (control_group_lift(group, &err) < 0) {
+    if (control_group_lift(group, is_ours ? kept : NULL, &err) < 0) {
         print_error(&err);
         return error_exit_status(err.code);
     }
@@ -118,7 +125,7 @@ static int read_options(int argc, char **argv, struct daemon_options *options)
         case 'p':
             return print_probe();
         case 'l':
-            return lift_limits();
+            return lift_limits(options->data_dir);
         case 'F':
             options->is_messenger = true;
             break;

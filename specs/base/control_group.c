@@ -19,7 +19,6 @@
 #include "specs/base/proc_stat.h"
 #include "specs/base/text.h"
 
-#define OOM_ATTRIBUTE "user.vmctl.oom-kill"
 #define OWN "vmctld"             /* the child group of what has no limit */
 #define CONTROL_GROUP ".control" /* where systemd runs ExecStopPost= of such a unit */
 
@@ -285,45 +284,55 @@ static enum oom_kill read_events(const char *dir)
     return count_of(buf_str(&text), "oom") > 0 ? OOM_KILL_BY_LIMIT : OOM_KILL_BY_HOST;
 }
 
-static enum oom_kill read_attribute(const char *dir)
+/* One letter, as keep_kill() writes it. */
+static enum oom_kill read_kept(const char *kept, const char *name)
 {
-    char value = '\0';
-    bool is_read = getxattr(dir, OOM_ATTRIBUTE, &value, 1) == 1;
-    return !is_read       ? OOM_KILL_NONE
-           : value == 'l' ? OOM_KILL_BY_LIMIT
-           : value == 'h' ? OOM_KILL_BY_HOST
-                          : OOM_KILL_NONE;
+    cleanup_buf struct buf text = BUF_INIT(FILE_MAX);
+    cleanup_free char *path = fs_join(kept, name);
+    struct error ignored = {.code = ERR_NONE};
+    bool is_read = fs_read_regular(path, &text, &ignored) == 0;
+    return !is_read                       ? OOM_KILL_NONE
+           : text_eq(buf_str(&text), "l") ? OOM_KILL_BY_LIMIT
+           : text_eq(buf_str(&text), "h") ? OOM_KILL_BY_HOST
+                                          : OOM_KILL_NONE;
 }
 
-enum oom_kill control_group_oom_kill(const char *group, const char *name)
+enum oom_kill control_group_oom_kill(const char *group, const char *kept, const char *name)
 {
     cleanup_free char *dir = fs_join(group, name);
     enum oom_kill counted = read_events(dir);
-    return counted != OOM_KILL_NONE ? counted : read_attribute(dir);
+    return counted != OOM_KILL_NONE ? counted : read_kept(kept, name);
 }
 
-void control_group_remove(const char *group, const char *name)
+void control_group_remove(const char *group, const char *kept, const char *name)
 {
-    cleanup_free char *dir = fs_join(group, name);
-    if (rmdir(dir) < 0) { /* it has processes */
-        (void)removexattr(dir, OOM_ATTRIBUTE);
-    }
+    cleanup_free char *dir = fs_join(group, name), *file = fs_join(kept, name);
+    (void)rmdir(dir);
+    (void)unlink(file);
 }
 
-/* Before the kernel forgets the count. */
+struct keeping {
+    const char *group, *kept;
+};
+
+static void forget_kept(void *context, int dir_fd, const char *name)
+{
+    (void)context;
+    (void)unlinkat(dir_fd, name, 0);
+}
+
 static void keep_kill(void *context, int dir_fd, const char *name)
 {
-    const char *const *group = context;
+    const struct keeping *keeping = context;
+    struct error ignored = {.code = ERR_NONE};
     (void)dir_fd;
     if (!text_starts_with(name, CONTROL_GROUP_MACHINE)) {
         return;
     }
-    cleanup_free char *dir = fs_join(*group, name);
+    cleanup_free char *dir = fs_join(keeping->group, name), *file = fs_join(keeping->kept, name);
     enum oom_kill kill = read_events(dir);
-    if (kill != OOM_KILL_NONE) {
-        (void)setxattr(dir, OOM_ATTRIBUTE, kill == OOM_KILL_BY_LIMIT ? "l" : "h", 1, 0);
-    } else if (read_attribute(dir) != OOM_KILL_NONE) {
-        control_group_remove(*group, name);
+    if (kill != OOM_KILL_NONE && fs_make_dirs(keeping->kept, 0700, &ignored) == 0) {
+        (void)fs_write_file(file, kill == OOM_KILL_BY_LIMIT ? "l" : "h", 1, 0600, &ignored);
     }
 }
 
@@ -364,7 +373,6 @@ int control_group_limit(const char *group, const char *name, pid_t session,
     const struct group_limits *limits, struct error *err)
 {
     cleanup_free char *dir = fs_join(group, name);
-    control_group_remove(group, name);
     int rc = open_group(group, err);
     rc = rc < 0 ? rc : make_child(group, name, err);
     rc = rc < 0 ? rc : set_limits(dir, limits, err);
@@ -381,17 +389,20 @@ int control_group_release(const char *group, const char *name, struct error *err
     return set_limits(dir, &none, err);
 }
 
-int control_group_lift(const char *group, struct error *err)
+int control_group_lift(const char *group, const char *kept, struct error *err)
 {
-    fs_each_entry(group, keep_kill, &group);
+    if (kept) {
+        fs_each_entry(kept, forget_kept, NULL);
+        fs_each_entry(group, keep_kill, &(struct keeping){group, kept});
+    }
     return write_text(group, "cgroup.subtree_control", O_TRUNC, "-cpu -memory", err);
 }
 
 static void sweep_child(void *context, int dir_fd, const char *name)
 {
     const char *const *group = context;
-    if (text_starts_with(name, CONTROL_GROUP_MACHINE) &&
-        control_group_oom_kill(*group, name) == OOM_KILL_NONE) {
+    cleanup_free char *dir = fs_join(*group, name);
+    if (text_starts_with(name, CONTROL_GROUP_MACHINE) && read_events(dir) == OOM_KILL_NONE) {
         (void)unlinkat(dir_fd, name, AT_REMOVEDIR);
     }
 }

@@ -12,8 +12,9 @@
  * unit), and set again by the next one. Everything may be done twice, and continues what was killed
  * halfway. No group here is ever removed with a process in it: the kernel does not do that.
  *
- * The kernel counts in a group whom it killed for lack of memory, and forgets the count when the
- * limits are lifted: control_group_lift() keeps it, for the next vmctld, as an attribute.
+ * The kernel counts in a group whom it killed for lack of memory. The count is lost when the limits
+ * are lifted, and the group when systemd then clears the unit: so control_group_lift() writes it to
+ * a file in the directory `kept`, for the next vmctld.
  */
 #pragma once
 
@@ -45,24 +46,24 @@ enum oom_kill {
 char *control_group_find(const char *proc, pid_t pid, struct error *err);
 
 /* Moves the session's leader and its other members, where that is, into the child group `name`,
- * which is made, with these limits. A group without processes is made again, so that what was
- * killed in it before does not count. What else `group` has of processes goes to "vmctld". ERR_IO.
- */
+ * which is made, with these limits. What else `group` has of processes goes to "vmctld". ERR_IO. */
 int control_group_limit(const char *group, const char *name, pid_t session,
     const struct group_limits *limits, struct error *err);
 
 /* Sets no limits to what is in that child, if it is there. */
 int control_group_release(const char *group, const char *name, struct error *err);
 
-/* Takes the limits away, so that the group may have processes; its children keep theirs. A kill
- * that nothing has read since the last time is forgotten. */
-int control_group_lift(const char *group, struct error *err);
+/* Takes the limits away, so that the group may have processes; its children keep theirs. In `kept`
+ * are then the kills that control_group_remove() has not forgotten, and none of the time before the
+ * last call. NULL: they are not kept. */
+int control_group_lift(const char *group, const char *kept, struct error *err);
 
-/* What was killed in that child since it was made. A child that is not there: nothing. */
-enum oom_kill control_group_oom_kill(const char *group, const char *name);
+/* What was killed in that child since it was made, or before the limits were lifted. */
+enum oom_kill control_group_oom_kill(const char *group, const char *kept, const char *name);
 
-/* Removes that child, with what was killed in it, if it has no processes. */
-void control_group_remove(const char *group, const char *name);
+/* Removes that child if it has no processes, and what was kept of it. Call it for one that is to be
+ * used again, too: what was killed in it before does not count. */
+void control_group_remove(const char *group, const char *kept, const char *name);
 
 /* Removes the child groups of machines that have no process any more, unless one was killed there:
  * those stay until control_group_remove(). */

@@ -13,7 +13,7 @@
 
 const char *const paths_folders[] = {"store", "vms", "images", "images/.part", "images/.by-source",
     "volumes", "imports", "nodes", "sent", "applied", "templates", "networks", "trash",
-    "quarantine", "noop", NULL};
+    "quarantine", "killed", "noop", NULL};
 
 static const char *const vm_files[] = {
     [VM_DIR] = "",

@@ -20,6 +20,7 @@
  *     applied/NAME/             scripts as they were applied (specs/vm/applied_files.h)
  *     templates/DIGEST/         see specs/vm/template.h
  *     networks/NETWORK/         see reconcilers/network/switch/port.h
+ *     killed/                   see specs/base/control_group.h
  *     trash/                    may be deleted at any time
  *     quarantine/               files without a record; only `vmctl quarantine` removes them
  */

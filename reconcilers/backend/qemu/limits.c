@@ -7,16 +7,19 @@
 #include "specs/base/control_group.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "specs/base/paths.h"
 
 static bool has_limits(const struct group_limits *limits)
 {
     return limits->cpu_milli > 0 || limits->memory_mib > 0;
 }
 
-static int set_limits(const char *group, const char *uid, pid_t pid,
+static int set_limits(const struct machine *machine, const char *group, const char *uid, pid_t pid,
     const struct group_limits *limits, struct error *err)
 {
     cleanup_free char *name = mem_printf(CONTROL_GROUP_MACHINE "%s", uid);
+    cleanup_free char *kept = paths_path(machine->host->paths, "killed");
+    control_group_remove(group, kept, name);
     control_group_sweep(group);
     return has_limits(limits) ? control_group_limit(group, name, pid, limits, err)
                               : control_group_release(group, name, err);
@@ -31,7 +34,7 @@ void machine_limit(struct machine *machine, const struct vm_spec *spec, const ch
     }
     cleanup_free char *group = control_group_find("/proc", 0, &err);
     machine->has_group |= group != NULL;
-    int rc = group ? set_limits(group, uid, pid, &limits, &err) : -1;
+    int rc = group ? set_limits(machine, group, uid, pid, &limits, &err) : -1;
     bool has_failed = rc < 0 && has_limits(&limits);
     const char *help = error_help_text(&err);
     free(machine->limit_fault);
@@ -55,7 +58,8 @@ void machine_find_oom_kill(struct machine *machine, const struct vm_env *env)
     if (env->status->instance.pid > 0 && is_limited(vm_status_running_spec(env->status))) {
         cleanup_free char *group = control_group_find("/proc", 0, &ignored);
         cleanup_free char *name = mem_printf(CONTROL_GROUP_MACHINE "%s", env->uid);
-        machine->oom_kill = group ? control_group_oom_kill(group, name) : OOM_KILL_NONE;
+        cleanup_free char *kept = paths_path(machine->host->paths, "killed");
+        machine->oom_kill = group ? control_group_oom_kill(group, kept, name) : OOM_KILL_NONE;
     }
 }
 
@@ -64,8 +68,9 @@ void machine_forget_oom_kill(struct machine *machine, const char *uid)
     struct error ignored = {.code = ERR_NONE};
     cleanup_free char *group = control_group_find("/proc", 0, &ignored);
     cleanup_free char *name = mem_printf(CONTROL_GROUP_MACHINE "%s", uid);
+    cleanup_free char *kept = paths_path(machine->host->paths, "killed");
     if (group) {
-        control_group_remove(group, name);
+        control_group_remove(group, kept, name);
     }
     machine->oom_kill = OOM_KILL_NONE;
 }

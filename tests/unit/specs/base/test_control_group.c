@@ -25,7 +25,7 @@
 
 struct host {
     char dir[64];
-    char *proc, *mount, *unit;
+    char *proc, *mount, *unit, *kept;
 };
 
 static void put(const char *dir, const char *name, const char *text)
@@ -72,6 +72,7 @@ static int set_up(void **state)
     host->proc = fs_join(host->dir, "proc");
     host->mount = fs_join(host->dir, "mount");
     host->unit = fs_join(host->mount, UNIT);
+    host->kept = fs_join(host->dir, "killed");
     cleanup_free char *self = fs_join(host->proc, "self");
     cleanup_free char *mounts =
         mem_printf("31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"
@@ -95,6 +96,7 @@ static int tear_down(void **state)
     free(host->proc);
     free(host->mount);
     free(host->unit);
+    free(host->kept);
     free(host);
     return rc;
 }
@@ -249,7 +251,7 @@ static void lifting_takes_the_controllers_away(void **state)
     const struct host *host = *state;
     struct error err = {.code = ERR_NONE};
     put(host->unit, "cgroup.subtree_control", "cpu memory\n");
-    assert_int_equal(control_group_lift(host->unit, &err), 0);
+    assert_int_equal(control_group_lift(host->unit, host->kept, &err), 0);
     assert_file(host->unit, "cgroup.subtree_control", "-cpu -memory");
 }
 
@@ -279,7 +281,18 @@ static void empty_groups_of_machines_are_swept_and_no_others(void **state)
 
 static enum oom_kill killed(const struct host *host)
 {
-    return control_group_oom_kill(host->unit, "vmctl-u1");
+    return control_group_oom_kill(host->unit, host->kept, "vmctl-u1");
+}
+
+static void forget(const struct host *host)
+{
+    control_group_remove(host->unit, host->kept, "vmctl-u1");
+}
+
+static void lift(const struct host *host)
+{
+    struct error err = {.code = ERR_NONE};
+    assert_int_equal(control_group_lift(host->unit, host->kept, &err), 0);
 }
 
 static void who_was_killed_for_whose_memory_is_read(void **state)
@@ -306,52 +319,70 @@ static void who_was_killed_for_whose_memory_is_read(void **state)
     }
 }
 
-static void a_kill_outlives_the_lifting_of_limits_until_it_is_removed(void **state)
+/* systemd removes the groups of a unit that has stopped. */
+static void a_kill_outlives_the_units_stop_until_it_is_forgotten(void **state)
 {
-    struct error err = {.code = ERR_NONE};
     const struct host *host = *state;
     cleanup_free char *child = fs_join(host->unit, "vmctl-u1");
     cleanup_free char *events = fs_join(child, "memory.events");
     assert_int_equal(mkdir(child, 0700), 0);
     put(child, "memory.events", EVENTS "oom 1\noom_kill 1\n");
-    assert_int_equal(control_group_lift(host->unit, &err), 0);
-    assert_int_equal(unlink(events), 0); /* as the kernel does */
     control_group_sweep(host->unit);
     assert_int_equal(killed(host), OOM_KILL_BY_LIMIT);
-    put(child, "memory.events", EVENTS "oom 0\noom_kill 0\n"); /* limits are set again */
+    lift(host);
+    assert_int_equal(unlink(events), 0);
+    assert_int_equal(rmdir(child), 0);
+    assert_int_equal(killed(host), OOM_KILL_BY_LIMIT);
+    assert_int_equal(mkdir(child, 0700), 0);
+    put(child, "memory.events", EVENTS "oom 0\noom_kill 0\n");
     assert_int_equal(killed(host), OOM_KILL_BY_LIMIT);
     assert_int_equal(unlink(events), 0);
-    control_group_remove(host->unit, "vmctl-u1");
-    control_group_remove(host->unit, "vmctl-u1");
+    forget(host);
+    forget(host);
     assert_false(fs_exists(child));
     assert_int_equal(killed(host), OOM_KILL_NONE);
 }
 
-static void a_kill_that_nobody_reads_is_forgotten_with_the_second_lifting(void **state)
+static void a_kill_that_nobody_reads_is_forgotten_with_the_second_stop(void **state)
 {
-    struct error err = {.code = ERR_NONE};
     const struct host *host = *state;
     cleanup_free char *child = fs_join(host->unit, "vmctl-u1");
     cleanup_free char *events = fs_join(child, "memory.events");
     assert_int_equal(mkdir(child, 0700), 0);
     put(child, "memory.events", EVENTS "oom 0\noom_kill 1\n");
-    assert_int_equal(control_group_lift(host->unit, &err), 0);
+    lift(host);
     assert_int_equal(unlink(events), 0);
     assert_int_equal(killed(host), OOM_KILL_BY_HOST);
-    assert_int_equal(control_group_lift(host->unit, &err), 0);
-    assert_false(fs_exists(child));
+    lift(host);
+    assert_int_equal(killed(host), OOM_KILL_NONE);
 }
 
-/* One with a process that outlives it can only lose the mark. */
-static void what_begins_in_a_group_was_not_killed_there(void **state)
+/* What somebody else put there: neither followed nor waited for. */
+static void no_link_and_no_pipe_is_a_kill(void **state)
 {
     const struct host *host = *state;
-    cleanup_free char *child = fs_join(host->unit, "vmctl-u1");
-    make_group(child, "");
-    assert_int_equal(setxattr(child, "user.vmctl.oom-kill", "l", 1, 0), 0);
-    put(host->unit, "cgroup.subtree_control", "cpu memory\n");
-    assert_int_equal(limit(host, (struct group_limits){1500, 3072}), 0);
+    struct error err = {.code = ERR_NONE};
+    cleanup_free char *kept = fs_join(host->kept, "vmctl-u1");
+    assert_int_equal(fs_make_dirs(host->kept, 0700, &err), 0);
+    assert_int_equal(mkfifo(kept, 0600), 0);
     assert_int_equal(killed(host), OOM_KILL_NONE);
+    assert_int_equal(unlink(kept), 0);
+    put(host->dir, "elsewhere", "l");
+    cleanup_free char *elsewhere = fs_join(host->dir, "elsewhere");
+    assert_int_equal(symlink(elsewhere, kept), 0);
+    lift(host);
+    assert_true(fs_exists(elsewhere));
+    assert_int_equal(killed(host), OOM_KILL_NONE);
+}
+
+/* Elsewhere than in a unit, and in a data directory that is not trusted. */
+static void without_a_place_for_them_limits_are_lifted_all_the_same(void **state)
+{
+    const struct host *host = *state;
+    struct error err = {.code = ERR_NONE};
+    assert_int_equal(control_group_lift(host->unit, NULL, &err), 0);
+    assert_false(fs_exists(host->kept));
+    assert_file(host->unit, "cgroup.subtree_control", "-cpu -memory");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -379,9 +410,10 @@ int main(void)
         TEST(lifting_takes_the_controllers_away),
         TEST(empty_groups_of_machines_are_swept_and_no_others),
         TEST(who_was_killed_for_whose_memory_is_read),
-        TEST(a_kill_outlives_the_lifting_of_limits_until_it_is_removed),
-        TEST(a_kill_that_nobody_reads_is_forgotten_with_the_second_lifting),
-        TEST(what_begins_in_a_group_was_not_killed_there),
+        TEST(a_kill_outlives_the_units_stop_until_it_is_forgotten),
+        TEST(a_kill_that_nobody_reads_is_forgotten_with_the_second_stop),
+        TEST(no_link_and_no_pipe_is_a_kill),
+        TEST(without_a_place_for_them_limits_are_lifted_all_the_same),
     };
     if (!has_user_attributes()) {
         fprintf(stderr, "/tmp has no extended attributes of users: skipped\n");
