@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * vmctl top: what the machines take of this host now, from proc(5) of their processes, and what
- * goes over their networks. Rates are of the time between two looks.
+ * vmctl top: the resources of this host that VMs use, from proc(5) of their processes, and the
+ * traffic of their networks. Rates are averages between two measurements.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -67,7 +67,7 @@ struct top {
     int64_t looked_ms; /* monotonic; 0: not yet */
 };
 
-/* Noop machines have no process of their own. */
+/* VMs of other backends than QEMU have no process here. */
 static void look_at_machine(
     struct machine *machine, const struct vm_record *record, const json_t *networks)
 {
@@ -117,7 +117,7 @@ static int look_at_machines(struct top *top, struct error *err)
     return rc;
 }
 
-/* Per second, of what grew from `before` to `now`. */
+/* The growth from `before` to `now`, per second. */
 static double rate(const struct machine *machine, uint64_t before, uint64_t now)
 {
     int64_t ms = machine->now.at_ms - machine->before.at_ms;
@@ -131,7 +131,7 @@ static double cpu_percent(const struct machine *machine)
     return rate(machine, machine->before.cpu_ms, machine->now.cpu_ms) / 10;
 }
 
-/* Of a network; where it cannot be known before, as of a switch that was started again: 0. */
+/* Of a network; 0 if the earlier value is unknown, as after a restart of the switch. */
 static double network_rate(const struct machine *machine, uint64_t before, uint64_t now)
 {
     return machine->network_before.is_known ? rate(machine, before, now) : 0;
@@ -187,7 +187,7 @@ static void add_cells(struct table *table, const struct machine *machine)
     }
 }
 
-/* Those that take most come first. */
+/* The VMs that use most processor time come first. */
 static void top_print(struct top *top)
 {
     static const char *const titles[] = {"NAME", "CPU", "MEM", "READ", "WRITE", "RX", "TX", "TIME"};
@@ -259,7 +259,7 @@ static void print_data(const struct top *top)
     output_print(top->cli, list);
 }
 
-/* A change in the store wakes the loop earlier than the next look is due. */
+/* A change in the store may wake the loop before the next measurement is due. */
 static int top_check(void *context, bool *ret_is_done, struct error *err)
 {
     struct top *top = context;
@@ -315,8 +315,8 @@ const struct command command_top = {
     .usage = "[OPTIONS] [VM...]",
     .details =
         "CPU is in percent of one processor, so a VM with two can have 200%. MEM is the host\n"
-        "memory that the VM's QEMU holds, of the VM's memory. If `cpu-limit` or `memory-limit` is\n"
-        "enforced, that is the second number, as in '37.5% / 150%'. READ and WRITE are the VM's "
+        "memory that the VM's QEMU holds, out of the VM's memory. An enforced `cpu-limit` or\n"
+        "`memory-limit` is shown as the second number: '37.5% / 150%'. READ and WRITE are the VM's "
         "traffic to the host's\n"
         "disks, '-' if another user's process has it. RX and TX are the guest's traffic on a\n"
         "project network or a tap device, '-' on a user network, which does not count it. TIME is\n"

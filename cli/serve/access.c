@@ -67,20 +67,22 @@ unsigned access_check(const struct access *access, const struct http_request *re
     bool is_public, struct error *err)
 {
     if (!origin_is_own(request)) {
-        (void)error_set(err, ERR_USAGE, "a page of another origin may not ask");
+        (void)error_set(err, ERR_USAGE, "requests from pages of another origin are refused");
         return 403;
     }
     if (!access->token[0]) {
         return 200;
     }
     if (!host_is_allowed(access, request->host)) {
-        (void)error_set(err, ERR_USAGE, "the request is for a host that this is not known as");
-        (void)error_help(err, "ask by its address, or allow the name: vmctl-serve --host NAME");
+        (void)error_set(
+            err, ERR_USAGE, "the request names a host that vmctl-serve does not accept");
+        (void)error_help(err, "use its address, or allow the name: vmctl-serve --host NAME");
         return 403;
     }
     if (!is_public && !access_has_token(access, request->authorization)) {
-        (void)error_set(err, ERR_USAGE, "the request does not have the token");
-        (void)error_help(err, "send 'Authorization: Bearer TOKEN' with the text of the token file");
+        (void)error_set(err, ERR_USAGE, "the request lacks the token");
+        (void)error_help(
+            err, "send 'Authorization: Bearer TOKEN' with the contents of the token file");
         return 401;
     }
     return 200;
@@ -88,7 +90,7 @@ unsigned access_check(const struct access *access, const struct http_request *re
 
 /* ---- the file ---- */
 
-/* A file of its own is linked to the name, so that nobody reads a part of it. */
+/* Written under another name and linked, so that no reader sees a part of it. */
 static int make_token(const char *path, struct error *err)
 {
     uint8_t bytes[32];
@@ -110,11 +112,12 @@ static int check_token(const char *path, const char *token, struct error *err)
     struct stat st;
     if (user_path_stat(path, &st) == 0 && (st.st_mode & 077) != 0) {
         (void)error_set(err, ERR_USAGE, "the token file '%s' can be read by others", path);
-        return error_help(
-            err, "chmod 600 '%s'; if somebody may have read it, rm it: a new one is made", path);
+        return error_help(err,
+            "chmod 600 '%s'; if others may have read it, remove it: vmctl-serve makes a new one",
+            path);
     }
     if (!text_is_visible(token)) {
-        return error_set(err, ERR_USAGE, "'%s' has more than one word", path);
+        return error_set(err, ERR_USAGE, "the token file '%s' contains more than one word", path);
     }
     return strlen(token) >= TOKEN_MIN
                ? 0

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Who may ask. On the unix socket that is who can open it. On TCP every user of the host can
- * connect, and every page that a browser shows can make it send requests; so a request names the
- * token, which neither has, and
+ * Which requests are accepted. On the unix socket, all: only those who can open it send any. On TCP
+ * every user of the host can connect, and every page in a browser can make it send requests; so a
+ * request must contain the token, which neither has, and
  *   - its Host is an address or "localhost", or was allowed by name: against DNS rebinding, which
  *     needs a name of the attacker's (https://owasp.org/www-community/attacks/DNS_Rebinding);
  *   - its Origin, which browsers send with what another page asks for, is the Host's own.

@@ -86,7 +86,8 @@ void action_kill(const struct action *action)
 
 void action_abandon(struct action *action)
 {
-    (void)kill(action->pid, SIGKILL); /* a child that nobody has waited for: the pid is its own */
+    (void)kill(
+        action->pid, SIGKILL); /* a child not waited for yet: the pid cannot be another process's */
     (void)waitpid(action->pid, NULL, 0);
     (void)close(TAKE_FD(action->output_fd));
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * A change that was asked for over HTTP: `vmctl VERB --detach VM` as a process of its own, or a
- * look at a screen: `vmctl screenshot VM -`. So it is the command's own change, check and answer,
- * and what waits for the store's lock, for a vmctld to start, or for QEMU, is not the server.
- * Killed with the server or not: a command changes all or nothing, and twice is the same as once.
+ * A change requested over HTTP, carried out by `vmctl VERB --detach VM`, or a picture of a screen,
+ * by `vmctl screenshot VM -`. So the checks, the change and the output are the command's, and the
+ * server itself never waits for the store's lock, for a vmctld to start, or for QEMU. The command
+ * may be killed with the server: it changes all or nothing, and may be repeated.
  */
 #pragma once
 

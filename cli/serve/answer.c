@@ -82,7 +82,7 @@ static int answer_readiness(
     }
     if (!controller.has_observed_all) {
         return error_set(err, ERR_CONTROLLER,
-            "the controller (process %d) has not looked at every VM yet", (int)controller.pid);
+            "the controller (process %d) has not processed every VM yet", (int)controller.pid);
     }
     return answer_health(serve, route, answer, err);
 }
@@ -119,8 +119,8 @@ static int answer_change(
     if (serve->allows_changes) {
         return 0;
     }
-    (void)error_set(err, ERR_VM_INVALID_STATE, "nothing may be changed here");
-    return error_help(err, "vmctl serve --allow-changes allows it");
+    (void)error_set(err, ERR_VM_INVALID_STATE, "this vmctl-serve allows no changes");
+    return error_help(err, "allow them: vmctl serve --allow-changes");
 }
 
 /* What asks for it otherwise is no viewer. */
@@ -129,7 +129,8 @@ static int answer_vnc(
 {
     int rc = answer_change(serve, route, answer, err);
     answer->kind = ANSWER_WHOLE;
-    return rc < 0 ? rc : error_set(err, ERR_USAGE, "the screen is shown to a WebSocket here");
+    return rc < 0 ? rc
+                  : error_set(err, ERR_USAGE, "this path serves the screen over a WebSocket only");
 }
 
 static int answer_screen(

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What vmctl-serve answers: from the store, in the words that the commands print. Nothing here
- * waits, and nothing knows of sockets: server.c sends it.
+ * Makes the responses of vmctl-serve from the store, as the commands print them. Nothing here waits
+ * or uses sockets: server.c sends the responses.
  */
 #pragma once
 
@@ -26,8 +26,8 @@ enum { ANSWER_MAX = 128 << 20 };
 enum answer_kind {
     ANSWER_WHOLE,
     ANSWER_STREAM, /* of events (stream.h) or a log (log_tail.h), from route.after on */
-    ANSWER_INPUT,  /* what is said of the request's body (exchange.h) */
-    ANSWER_ACTION, /* what route.verb will have printed (action.h) */
+    ANSWER_INPUT,  /* the outcome of the request's body (exchange.h) */
+    ANSWER_ACTION, /* the output of the command route.verb (action.h) */
 };
 
 struct answer {
@@ -35,11 +35,11 @@ struct answer {
     struct route route;
     unsigned status;    /* of HTTP */
     const char *type;   /* static: the body's media type */
-    const char *method; /* of a 405: the one that would do, static; NULL: none */
+    const char *method; /* of a 405: the method that the path takes, static; NULL: none */
     struct buf body;
 };
 
-/* Always fills *ret: an error is an answer, too, {"error": {"code", "message", "help"}} as in
+/* Always fills *ret; an error is {"error": {"code", "message", "help"}} as in
  * cli/show/result.h. answer_clear() it. */
 void answer_request(struct serve *serve, const struct http_request *request, struct answer *ret);
 void answer_error(struct answer *answer, unsigned status, const struct error *err);

@@ -122,7 +122,7 @@ int exchange_send_headers(const struct exchange *exchange, lws_filepos_t length)
 /* What every answer holds at one time is bounded, however many clients read slowly. */
 static void hold_answer(struct server *server, struct answer *answer)
 {
-    static const char busy[] = "too many answers are being sent\n";
+    static const char busy[] = "too many responses are being sent\n";
     if (server->held_bytes + answer->body.len > HELD_MAX) {
         buf_clear(&answer->body);
         buf_add_str(&answer->body, busy);
@@ -193,7 +193,8 @@ static int begin_reading(struct server *server, struct exchange *exchange)
     struct error err = {.code = ERR_NONE};
     (void)header_of(exchange->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH, text);
     if (!text_to_u64(text, 1, TYPING_MAX, &length)) {
-        (void)error_set(&err, ERR_USAGE, "a Content-Length of 1 to %d bytes is needed", TYPING_MAX);
+        (void)error_set(
+            &err, ERR_USAGE, "the request needs a Content-Length of 1 to %d bytes", TYPING_MAX);
         answer_error(&exchange->answer, 413, &err);
         return exchange_answer(server, exchange);
     }

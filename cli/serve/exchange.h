@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Inside the server: a connection's exchange of a request for an answer (exchange.c), the answers
- * that take longer (live.c), and what both have of the server (server.c). Here alone libwebsockets
- * is known.
+ * Shared by the files of the server, which alone use libwebsockets: exchange.c receives a
+ * connection's request and sends the response, live.c those that take longer, server.c has the
+ * loop.
  */
 #pragma once
 
@@ -17,11 +17,11 @@ struct exchange;
 struct acting;
 struct typing;
 
-/* A descriptor that the loop watches for us. */
+/* A descriptor that libwebsockets' loop watches. */
 struct watch {
     int (*on_ready)(struct server *server, struct watch *watch); /* -1: it is closed */
-    /* Without libev it is closed once its other end has hung up, whatever is still to be read.
-     * NULL: nothing is to be done. */
+    /* Without libev the loop drops a descriptor whose other end has hung up, even with bytes left
+     * to read; it calls this then. NULL: nothing to do. */
     void (*on_lost)(struct server *server, struct watch *watch);
     struct lws *wsi;
 };
@@ -36,7 +36,7 @@ struct server {
     size_t held_bytes;
     struct watch listening;
     size_t n_actions, n_viewers;
-    struct exchange *streams; /* while there is one, the bell and the timer are on */
+    struct exchange *streams; /* the bell and the timer are on while there is one */
     struct bell_watch bell;
     struct watch ringing;
     lws_sorted_usec_list_t timer, typing_timer, echo_timer;
@@ -49,7 +49,7 @@ enum phase { PHASE_NONE, PHASE_READING, PHASE_SENDING, PHASE_STREAMING, PHASE_AC
 
 enum { ANSWER_S = 60 }; /* for an answer, or a piece of a stream */
 
-/* What a connection's request is answered with. */
+/* A connection's request and its response. */
 struct exchange {
     enum phase phase;
     struct lws *wsi;
@@ -60,7 +60,7 @@ struct exchange {
     bool is_head, is_changed;
     bool is_last;          /* the connection is closed behind it */
     struct exchange *next; /* of a stream */
-    struct acting *acting; /* NULL: none is waited for */
+    struct acting *acting; /* the command it waits for; NULL: none */
 };
 
 /* server.c. Takes `fd`, also when it fails: NULL. */
@@ -70,16 +70,16 @@ struct watch *watch_open(struct server *server, struct watch *watch, int fd);
 int exchange_begin(
     struct server *server, struct lws *wsi, struct exchange *exchange, const char *path);
 int exchange_take(struct exchange *exchange, const char *bytes, size_t n);
-int exchange_taken(struct server *server, struct exchange *exchange); /* that was all of it */
+int exchange_taken(struct server *server, struct exchange *exchange); /* the body is complete */
 int exchange_send(struct server *server, struct exchange *exchange);
 void exchange_end(struct server *server, struct exchange *exchange); /* twice is fine */
 int exchange_send_headers(const struct exchange *exchange, lws_filepos_t length);
 int exchange_send_piece(struct exchange *exchange, bool ends);
-/* Its answer is complete: from here on it is sent. */
+/* The response is complete: starts sending it. */
 int exchange_answer(struct server *server, struct exchange *exchange);
 
 /* live.c */
-void stream_look(struct server *server); /* whether there is more now */
+void stream_look(struct server *server); /* sends what was added since */
 int stream_begin(struct server *server, struct exchange *exchange);
 int stream_send(struct server *server, struct exchange *exchange);
 void stream_end(struct server *server, struct exchange *exchange);
@@ -87,9 +87,9 @@ int action_begin(struct server *server, struct exchange *exchange);
 void action_forget(struct exchange *exchange);
 
 /*
- * viewer.c: the screen of a VM by VNC over a WebSocket, "binary" by name: what QEMU says on its
- * socket, and what the viewer answers, as they come. The first message is "Bearer TOKEN". Only
- * where changes are allowed, for it has keys and a mouse.
+ * viewer.c: connects a viewer to the screen of a VM: VNC over a WebSocket with the protocol
+ * "binary", bytes passed on as they come. The first message must be "Bearer TOKEN". It needs
+ * --allow-changes, because the viewer has a keyboard and a mouse.
  */
 enum { VIEWER_PIECE = 16 << 10 };
 
@@ -107,10 +107,10 @@ int viewer_callback(
     struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
 
 /*
- * typing.c: text that was typed on the page, for a VM's serial console. Its connection stays for
- * some seconds after the last text, because QEMU drops what the guest has not read yet when its
- * client leaves. What the guest says is in the console's log. -ERR_VM_INVALID_STATE: there is no
- * such console, or it is in use; -ERR_TIMEOUT: the guest has not read what was typed before.
+ * typing.c: sends text typed on the page to a VM's serial console. The connection stays open for
+ * some seconds after the last text, because QEMU drops what the guest has not read when the client
+ * leaves. The guest's output is in the console's log. -ERR_VM_INVALID_STATE: there is no such
+ * console, or it is in use; -ERR_TIMEOUT: the guest has not read what was typed before.
  */
 enum { TYPING_MAX = 4096 }; /* bytes at a time */
 int typing_add(

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The text of metrics: families, samples, histograms, in either format of metrics.h. */
+/* Writes metrics as text in either format of metrics.h: families, samples, histograms. */
 #pragma once
 
 #include <stdbool.h>
@@ -25,13 +25,13 @@ void exposition_family(
  * line end in it. */
 void exposition_sample(
     struct exposition *to, const char *label, const char *value_of_label, double value);
-/* One of a VM, whose project, if it is of one, is a label, too. */
+/* A sample of a VM; a VM of a project has the project as a second label. */
 void exposition_vm_sample(struct exposition *to, const char *vm_name, double value);
 
 enum { HISTOGRAM_BOUNDS = 12 };
 
 struct histogram {
-    uint64_t buckets[HISTOGRAM_BOUNDS + 1]; /* each alone; the last: above all bounds */
+    uint64_t buckets[HISTOGRAM_BOUNDS + 1]; /* not cumulative; the last: above all bounds */
     double sum;
 };
 

@@ -121,5 +121,5 @@ int serve_file_read(const char *path, struct buf *out, const char **ret_type, st
             return 0;
         }
     }
-    return error_set(err, ERR_USAGE, "there is no file of this name here");
+    return error_set(err, ERR_USAGE, "no file has this name");
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The files of the page: those of vmctl-serve itself, from cli/serve/page/, are part of the
- * program; its terminal (xterm.js) and its screen (noVNC) are of packages of the distribution,
- * which keeps them up to date. The page does without those that are not installed.
+ * The files of the page. Those in cli/serve/page/ are compiled into vmctl-serve; the terminal
+ * (xterm.js) and the viewer (noVNC) come from packages of the distribution, which keeps them up to
+ * date. The page works without the packages.
  */
 #pragma once
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Answers that take longer: streams of events, and changes. */
+/* Responses that take longer: streams of events and logs, and changes. */
 #include <fcntl.h>
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* vmctl-serve: its options, where it listens, who may ask; then server.c, until a signal ends it.
- */
+/* vmctl-serve: reads its options, opens the socket and the token, and runs the server until a
+ * signal ends it. */
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -94,7 +94,7 @@ static int run(struct serve *serve, int argc, char **argv, struct error *err)
     if (rc == 0 && (global.wants_help || global.wants_version)) {
         global.wants_help ? print_help() : (void)printf("vmctl-serve %s\n", VMCTL_VERSION);
     } else if (rc == 0 && words.count > 0) {
-        rc = error_set(err, ERR_USAGE, "vmctl-serve takes no words");
+        rc = error_set(err, ERR_USAGE, "vmctl-serve takes no arguments");
     } else if (rc == 0) {
         serve->cli.is_quiet = global.is_quiet;
         serve->allows_changes = values.allows_changes;

@@ -94,10 +94,10 @@ static void observe_boots(struct metrics *metrics, const struct vm_list *list)
 static void add_durations(struct metrics *metrics, struct exposition *to)
 {
     exposition_family(to, "vmctl_start_duration_seconds", METRIC_HISTOGRAM,
-        "From the start of a machine until it ran, of the boots seen here.");
+        "Time from the start of a VM until it ran, for boots that vmctl-serve saw.");
     exposition_histogram(to, &metrics->start);
     exposition_family(to, "vmctl_ready_duration_seconds", METRIC_HISTOGRAM,
-        "From the start of a machine until it was ready, of the boots seen here.");
+        "Time from the start of a VM until it was ready, for boots that vmctl-serve saw.");
     exposition_histogram(to, &metrics->ready);
 }
 
@@ -240,37 +240,37 @@ static const struct {
     const char *help;
     bool (*value)(const struct vm_figures *vm, double *ret);
 } vm_families[] = {
-    {"vmctl_vm_ready", METRIC_GAUGE, "Whether the machine is ready.", value_ready},
-    {"vmctl_vm_failures_in_a_row", METRIC_GAUGE, "Restarts of the machine since it last ran well.",
-        value_failures},
-    {"vmctl_vm_restarts", METRIC_COUNTER,
-        "Starts of the machine after an end that nobody had requested.", value_restarts},
-    {"vmctl_vm_vcpus", METRIC_GAUGE, "Processors that are wanted of the machine.", value_vcpus},
-    {"vmctl_vm_memory_bytes", METRIC_GAUGE, "Memory that is wanted of the machine.", value_memory},
+    {"vmctl_vm_ready", METRIC_GAUGE, "Whether the VM is ready.", value_ready},
+    {"vmctl_vm_failures_in_a_row", METRIC_GAUGE,
+        "Failures of the VM in a row; 0 once it has run well.", value_failures},
+    {"vmctl_vm_restarts", METRIC_COUNTER, "Starts of the VM after an end that was not requested.",
+        value_restarts},
+    {"vmctl_vm_vcpus", METRIC_GAUGE, "Processors that the VM is to have.", value_vcpus},
+    {"vmctl_vm_memory_bytes", METRIC_GAUGE, "Memory that the VM is to have.", value_memory},
     {"vmctl_vm_cpu_limit", METRIC_GAUGE,
-        "Processors of the host that the machine can use, where its limit is enforced.",
+        "Processors of the host that the VM may use; absent without an enforced limit.",
         value_cpu_limit},
     {"vmctl_vm_memory_limit_bytes", METRIC_GAUGE,
-        "Memory of the host that the machine can use, where its limit is enforced.",
+        "Memory of the host that the VM may use; absent without an enforced limit.",
         value_memory_limit},
     {"vmctl_vm_disk_allocated_bytes", METRIC_GAUGE,
-        "What the file of the machine's disk takes of the host.", value_disk},
+        "Space of the host that the file of the VM's disk uses.", value_disk},
     {"vmctl_vm_cpu_seconds", METRIC_COUNTER,
-        "Processor time of the machine's process, since its start.", value_cpu},
-    {"vmctl_vm_resident_memory_bytes", METRIC_GAUGE,
-        "Memory of the host that the machine's process holds.", value_resident},
+        "Processor time that the VM's QEMU has used since its start.", value_cpu},
+    {"vmctl_vm_resident_memory_bytes", METRIC_GAUGE, "Memory of the host that the VM's QEMU holds.",
+        value_resident},
     {"vmctl_vm_disk_read_bytes", METRIC_COUNTER,
-        "What the machine's process has read from the host's disks.", value_read},
+        "Bytes that the VM's QEMU has read from the host's disks.", value_read},
     {"vmctl_vm_disk_written_bytes", METRIC_COUNTER,
-        "What the machine's process has written to the host's disks.", value_written},
+        "Bytes that the VM's QEMU has written to the host's disks.", value_written},
     {"vmctl_vm_network_receive_bytes", METRIC_COUNTER,
-        "Bytes of Ethernet frames that the machine has received.", value_received},
+        "Bytes of the Ethernet frames that the VM has received.", value_received},
     {"vmctl_vm_network_transmit_bytes", METRIC_COUNTER,
-        "Bytes of Ethernet frames that the machine has sent.", value_sent},
+        "Bytes of the Ethernet frames that the VM has sent.", value_sent},
     {"vmctl_vm_network_receive_packets", METRIC_COUNTER,
-        "Ethernet frames that the machine has received.", value_received_packets},
-    {"vmctl_vm_network_transmit_packets", METRIC_COUNTER,
-        "Ethernet frames that the machine has sent.", value_sent_packets},
+        "Ethernet frames that the VM has received.", value_received_packets},
+    {"vmctl_vm_network_transmit_packets", METRIC_COUNTER, "Ethernet frames that the VM has sent.",
+        value_sent_packets},
 };
 
 static void add_vms(struct exposition *to, const struct cli *cli, const struct vm_list *list)
@@ -324,13 +324,12 @@ static void add_states(struct exposition *to, const struct vm_list *list)
         }
         n_pending += row.desired.generation > row.status.observed_generation;
     }
-    exposition_family(
-        to, "vmctl_vms", METRIC_GAUGE, "Machines by their state, as vmctl list shows it.");
+    exposition_family(to, "vmctl_vms", METRIC_GAUGE, "VMs by state, as vmctl list shows it.");
     for (size_t k = 0; k < n_states; k++) {
         exposition_sample(to, "state", states[k].word, (double)states[k].count);
     }
     exposition_family(to, "vmctl_vms_changed", METRIC_GAUGE,
-        "Machines with a change that the controller has not looked at yet.");
+        "VMs with a change that the controller has not processed yet.");
     exposition_sample(to, NULL, NULL, (double)n_pending);
 }
 
@@ -378,7 +377,7 @@ static void add_images(struct exposition *to, const struct cli *cli)
     fs_each_entry(directory, count_image, &images);
     exposition_family(to, "vmctl_images", METRIC_GAUGE, "Base images in the cache.");
     exposition_sample(to, NULL, NULL, (double)images.count);
-    exposition_family(to, "vmctl_images_bytes", METRIC_GAUGE, "Bytes of these images.");
+    exposition_family(to, "vmctl_images_bytes", METRIC_GAUGE, "Size of these images.");
     exposition_sample(to, NULL, NULL, (double)images.bytes);
 }
 
@@ -387,7 +386,8 @@ static void add_nodes(struct exposition *to, const struct cli *cli)
 {
     cleanup_with(nodes_clear) struct nodes nodes = {.count = 0};
     cleanup_with(error_clear) struct error ignored = {.code = ERR_NONE};
-    exposition_family(to, "vmctl_nodes", METRIC_GAUGE, "Other hosts that vmctl node has named.");
+    exposition_family(
+        to, "vmctl_nodes", METRIC_GAUGE, "Other hosts that were added by vmctl node.");
     if (nodes_load_named(cli, &nodes, &ignored) == 0) {
         exposition_sample(to, NULL, NULL, (double)nodes.count);
     }

@@ -67,7 +67,7 @@ static unsigned take_name(
         return 200;
     }
     ret[0] = '\0';
-    (void)error_set(err, ERR_VM_NOT_FOUND, "no VM can have the name in the request");
+    (void)error_set(err, ERR_VM_NOT_FOUND, "the request contains an invalid VM name");
     return 404;
 }
 
@@ -77,7 +77,7 @@ static unsigned take_sequence(const char *text, struct route *ret, struct error 
         ret->has_after = true;
         return 200;
     }
-    (void)error_set(err, ERR_USAGE, "after: not the sequence of an event");
+    (void)error_set(err, ERR_USAGE, "'after' is not the sequence number of an event");
     return 400;
 }
 
@@ -96,7 +96,7 @@ static unsigned take_argument(struct route *route, const char *argument, struct 
         route->streams = true;
         return 200;
     }
-    (void)error_set(err, ERR_USAGE, "the request has an argument that is not known here");
+    (void)error_set(err, ERR_USAGE, "the request has an unknown argument");
     (void)error_help(err, "see /v1/openapi.json");
     return 400;
 }
@@ -144,13 +144,13 @@ unsigned route_find(const struct http_request *request, struct route *ret, struc
         ret->verb = routes[i].verb;
         ret->file = routes[i].file;
         if (!text_eq(method, ret->method)) {
-            (void)error_set(err, ERR_USAGE, "this is to be asked for with %s", ret->method);
+            (void)error_set(err, ERR_USAGE, "this path takes only %s", ret->method);
             return 405;
         }
         unsigned status = name ? take_name(name, strcspn(name, "/"), ret->vm_name, err) : 200;
         return status == 200 ? take_arguments(ret, request, err) : status;
     }
-    (void)error_set(err, ERR_USAGE, "there is nothing of this name here");
+    (void)error_set(err, ERR_USAGE, "nothing is served at this path");
     (void)error_help(err, "see /v1/openapi.json");
     return 404;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What a request to vmctl-serve means: a table of routes over the method, the path and the
- * arguments. Pure; every text is of the outside, bounded by the server's limit for a header.
+ * Finds what a request to vmctl-serve asks for, by a table of methods, paths and arguments. Pure.
+ * All texts come from the client; the server's limit for headers bounds their length.
  */
 #pragma once
 
@@ -16,7 +16,7 @@ struct error;
 
 /* Borrowed texts, "": there is no such header. */
 struct http_request {
-    const char *method; /* "GET"; "": one that is not served */
+    const char *method; /* "GET"; "": a method that vmctl-serve does not know */
     const char *path;   /* decoded */
     const char *host, *origin, *authorization, *accept, *last_event_id;
     struct strings arguments; /* of the query, decoded: "after=12" */
@@ -38,21 +38,22 @@ enum route_kind {
     ROUTE_LOG,
     ROUTE_EVENTS,
     ROUTE_IMAGES,
-    ROUTE_FILE, /* of the program itself: its page, its description; or of a library of the page */
+    ROUTE_FILE, /* of the page, the description of requests, or a library of the page */
     ROUTE_KIND_COUNT_
 };
 
 struct route {
     enum route_kind kind;
-    bool is_public;     /* without the token: nothing of the VMs is in it */
-    const char *method; /* static; also of a path that has another one only */
+    bool is_public;     /* needs no token: the response contains nothing about VMs */
+    const char *method; /* that the path takes; static */
     const char *verb;   /* ROUTE_CHANGE, ROUTE_SCREEN: the command of vmctl */
     const char *file;   /* ROUTE_FILE: "openapi.json"; ROUTE_LOG: "console", "provision" */
     char library[LIBRARY_PATH_MAX + 1]; /* ROUTE_FILE without `file` (files.h) */
     char vm_name[VM_FULL_NAME_MAX + 1]; /* in the path, or as ?vm=; "": none */
-    uint64_t after; /* ROUTE_EVENTS: the last one that is known; 0: none. ROUTE_LOG: a position */
-    bool has_after; /* ROUTE_EVENTS: the client says it */
-    bool streams;   /* ROUTE_EVENTS, ROUTE_LOG: as it comes */
+    uint64_t after; /* ROUTE_EVENTS: the last event that the client has; 0: none. ROUTE_LOG: a
+                       position */
+    bool has_after; /* ROUTE_EVENTS: the client gave it */
+    bool streams;   /* ROUTE_EVENTS, ROUTE_LOG: and what is added later */
     bool wants_openmetrics; /* ROUTE_METRICS */
 };
 

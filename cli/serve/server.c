@@ -235,5 +235,5 @@ int server_run(struct serve *serve, const struct listener *listener, const struc
         listener->name);
     while (lws_service(server.context, 0) >= 0) {
     }
-    return error_set(err, ERR_IO, "the HTTP library has ended its loop");
+    return error_set(err, ERR_IO, "the loop of the HTTP library ended");
 }

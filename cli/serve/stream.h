@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Events as they come: https://html.spec.whatwg.org/multipage/server-sent-events.html */
+/* Server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html */
 #pragma once
 
 #include <stdint.h>
@@ -8,8 +8,8 @@ struct buf;
 struct error;
 struct store;
 
-/* Appends a message for each event above *after (of `vm_name`, NULL: of all), and moves *after
- * behind those of other VMs, too, so that none is read twice:
+/* Appends a message for each event with a sequence above *after, of `vm_name` or, with NULL, of all
+ * VMs. *after becomes the sequence of the last event read, of any VM, so that none is read twice:
  *   id: 12
  *   event: event
  *   data: {…}          as `vmctl events -f -o json` has it on a line */

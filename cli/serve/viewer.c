@@ -115,7 +115,7 @@ static int open_screen(struct server *server, struct viewer *viewer)
     struct error err = {.code = ERR_NONE};
     cleanup_free char *path = paths_vm(&server->serve->cli.paths, viewer->vm_name, VM_VNC_SOCKET);
     if (fs_connect_unix(path, &viewer->fd, &err) < 0) {
-        return end_with(viewer, "the VM does not run: it has no screen");
+        return end_with(viewer, "the VM is not running, so it has no screen");
     }
     viewer->watch = (struct watch){.on_ready = on_screen, .on_lost = on_hangup};
     int fd = fcntl(viewer->fd, F_DUPFD_CLOEXEC, 0);
@@ -147,11 +147,11 @@ static int viewer_take(struct server *server, struct viewer *viewer, const char 
         return take_credential(server, viewer, bytes, n);
     }
     if (!viewer->watch.wsi) {
-        return 0; /* nobody takes it any more, and viewer_send() ends it */
+        return 0; /* the VM is gone, and viewer_send() closes the connection */
     }
     return write(viewer->fd, bytes, n) == (ssize_t)n
                ? 0
-               : end_with(viewer, "the VM does not take what is typed");
+               : end_with(viewer, "the VM does not read what is typed");
 }
 
 static int viewer_send(struct viewer *viewer)
@@ -162,7 +162,7 @@ static int viewer_send(struct viewer *viewer)
     }
     size_t n = viewer->n_piece;
     if (n == 0) {
-        return viewer->has_ended ? end_with(viewer, "the VM has ended the connection") : 0;
+        return viewer->has_ended ? end_with(viewer, "the VM closed the connection") : 0;
     }
     viewer->n_piece = 0;
     if (lws_write(viewer->wsi, viewer->piece + LWS_PRE, n, LWS_WRITE_BINARY) < (int)n) {

@@ -45,7 +45,7 @@ enum {
     /* … but for one that the guest's kernel refuses, because no sshd listens yet. */
     REFUSED_MS = 25,
     REFUSED_FOR_MS = 1000, /* then the operation has failed */
-    /* A guest that has let nobody in for so long is tried less often, each second in the end. */
+    /* A guest that has refused logins for so long is tried less often, each second in the end. */
     LONG_MS = 60000,
     LONG_PAUSE_SHARE = 256, /* of that time */
     LONG_PAUSE_MAX_MS = 1000,

@@ -29,7 +29,7 @@ may() {
 }
 
 # find_device NAME: its device, as virtio's serial number has it; one that was attached just now may
-# not be there yet. Which of two is meant nobody knows, and a file system would be made on it.
+# not be there yet. Which of two is meant cannot be known, and a file system would be made on it.
 find_device() {
     for _ in 1 2 3 4 5 6 7 8 9 10; do
         device=

@@ -413,7 +413,7 @@ static void start_conversion(struct image_fill *fill)
 static void finish_work(struct image_fill *fill)
 {
     const struct image_work *work = fill->work;
-    /* Somebody may have removed the image while it was being looked at: it is fetched again. */
+    /* The image may have been removed while it was being looked at: it is fetched again. */
     if (fill->waiters && work->is_cached && !fs_exists(work->path)) {
         start_work(fill);
         return;

@@ -145,7 +145,7 @@ static void start_conversion(struct converter *converter)
         image_convert_start_now(converter, source ? pinned : plain, image_convert_finish);
 }
 
-/* Its exit status is not 0 for clusters that nobody uses, either. They do no harm. */
+/* Its exit status is not 0 for clusters that nothing refers to, either. They do no harm. */
 static bool has_only_leaks(const char *output)
 {
     const char *report = strstr(output, "{\n");

@@ -46,7 +46,7 @@ struct image_removal {
 int image_remove(
     const struct image_removal *removal, const json_t *digests, json_t *answer, struct error *err);
 
-/* All that no VM uses, and the rests of downloads that nobody wants any more (`downloads` of them).
- * With `is_dry_run` it only says so. */
+/* All that no VM uses, and the rests of downloads that no request needs any more (`downloads` of
+ * them). With `is_dry_run` it only says so. */
 int image_prune(
     const struct image_removal *removal, bool is_dry_run, json_t *answer, struct error *err);

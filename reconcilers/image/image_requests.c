@@ -26,7 +26,7 @@
 #include "store/batch.h"
 #include "store/store.h"
 
-/* An answer nobody took away: its asker was interrupted. */
+/* An answer that was not fetched: its command was interrupted. */
 enum { ANSWER_KEPT_MS = 10 * 60 * 1000 };
 
 /* A request under way, or ended until its outcome is committed. */

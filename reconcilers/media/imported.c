@@ -125,7 +125,7 @@ struct op *imported_take(const struct vm_env *env, op_done_fn *done, void *conte
     return pool_start(env->host->pool, do_take, free_take, work, done, context);
 }
 
-/* ---- what nobody wants ---- */
+/* ---- what no VM uses ---- */
 
 static void note_wanted(void *context, const struct vm_view *view)
 {

@@ -56,7 +56,7 @@ static int read_vm_file(const struct paths *paths, const struct vm_spec *spec, e
     return 0;
 }
 
-/* One that the VMFile names: it may be where nobody answers. */
+/* One that the VMFile names: it may be on a file system that does not respond. */
 static int read_user_file(const char *path, struct buf *out, struct error *err)
 {
     return user_path_read(path, out, err);

@@ -81,7 +81,7 @@ static int open_trash(const struct paths *paths, struct error *err)
     return rc < 0 ? rc : fs_open_beneath(paths->data_dir, "trash", err);
 }
 
-/* A directory that belongs to somebody else cannot be moved, even out of one of ours. */
+/* A directory that belongs to another user cannot be moved, even out of one of ours. */
 static int cannot_move(int dir_fd, const char *directory, const char *name, struct error *err)
 {
     struct stat st;
@@ -174,10 +174,10 @@ int removal_discard_file(struct reconciler_host *host, const char *path, struct 
     return discard_entry(host, relative, name, unique, err);
 }
 
-/* Without a record nobody knows what its disk lies on: prepared.image_path and templateDigest are
- * gone. The disk's header has the name of one file only; those of its snapshots and of a disk that
- * was set aside would have to be read, too, and one that cannot be read would have to stop it all
- * the same. */
+/* Without a record it is not known what its disk lies on: prepared.image_path and templateDigest
+ * are gone. The disk's header has the name of one file only; those of its snapshots and of a disk
+ * that was set aside would have to be read, too, and one that cannot be read would have to stop it
+ * all the same. */
 int removal_check_orphans(struct reconciler_host *host, struct error *err)
 {
     cleanup_with(strings_clear) struct strings names = {0};

@@ -137,7 +137,7 @@ static void remove_socket(void *context, int dir_fd, const char *name)
     }
 }
 
-/* While the lock is held: nobody serves what is there. */
+/* While the lock is held: no process serves what is there. */
 static int clear_files(const char *dir, int dir_fd, int lock_fd, struct error *err)
 {
     fs_each_entry(dir, remove_socket, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* A command that runs in a guest over the login of an ssh(1) (mux.h), for as long as somebody reads
- * its output. */
+/* A command that runs in a guest over the login of an ssh(1) (mux.h), for as long as a process
+ * reads its output. */
 #pragma once
 
 struct guest_run;

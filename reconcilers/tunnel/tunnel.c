@@ -128,7 +128,7 @@ static void refuse_link(struct tunnel *tunnel, struct link *link, const char *wh
     set_phase(tunnel, link, LINK_REFUSED);
 }
 
-/* Nobody serves them any more: the host's sockets stay, for those that are made again. */
+/* No process serves them any more: the host's sockets stay, for those that are made again. */
 static void reset_links(struct tunnel *tunnel)
 {
     for (size_t i = 0; i < tunnel->n_links; i++) {
@@ -143,7 +143,7 @@ static void reset_links(struct tunnel *tunnel)
     }
 }
 
-/* The links become those of the wanted forwards. One that nobody wants any more is dropped: its
+/* The links become those of the wanted forwards. One that is not wanted any more is dropped: its
  * record was, because it is gone. */
 static void take_wanted(struct tunnel *tunnel, const struct tunnel_wanted *wanted)
 {

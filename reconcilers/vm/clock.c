@@ -35,8 +35,8 @@ bool clock_note_pause(struct pass *pass)
 }
 
 /* Killed before or after, or done twice: it is still due, and a clock that is right is left alone.
- * Without SSH the guest's agent sets it; without that there is nobody: that is reported, once each
- * time. */
+ * Without SSH the guest's agent sets it; without an agent it is not set, which is reported, once
+ * each time. */
 int64_t clock_act(struct pass *pass)
 {
     struct vm *vm = pass->vm;

@@ -206,7 +206,7 @@ static bool has_host_port(const struct forward_plan *plan, uint16_t port)
     return false;
 }
 
-/* Nobody has it, as far as can be known before the bind. */
+/* It is free, as far as can be known before the bind. */
 static bool is_free(
     const struct forward_input *input, const struct forward_plan *plan, uint16_t port)
 {

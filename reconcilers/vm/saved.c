@@ -66,8 +66,8 @@ uint64_t saved_generation(const struct pass *pass)
 
 /* ---- saving ---- */
 
-/* All of its memory, though QEMU leaves out pages of zeros: the guest runs on then, and nobody else
- * finds the file system full. */
+/* All of its memory, though QEMU leaves out pages of zeros: the guest runs on then, and no other
+ * process finds the file system full. */
 static int check_room(const struct pass *pass, struct error *err)
 {
     uint32_t needed_mib = pass->env.spec->memory_mib + ROOM_MIN_MIB;

@@ -188,12 +188,12 @@ int64_t pass_kept_ms(const struct pass *pass)
     return first_ms;
 }
 
-/* Files that cannot be removed are left behind, and go with the VM: nobody waits for them. */
+/* Files that cannot be removed are left behind, and go with the VM: no command waits for them. */
 static void record_collected(struct pass *pass, const char *name, const struct error *error)
 {
     const struct vm_snapshot *snapshot = vm_status_snapshot(pass->patch->status, name);
     bool is_over = snapshot && pass->wall_ms >= snapshot->ends_ms;
-    bool is_passing = text_starts_with(name, SNAPSHOT_PASSING); /* nobody knows of it */
+    bool is_passing = text_starts_with(name, SNAPSHOT_PASSING); /* no user has seen it */
     if (error) {
         vm_patch_event(pass->patch, true, REASON_SNAPSHOT, "%s", error->message);
     } else if (!is_passing) {

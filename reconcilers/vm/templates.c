@@ -256,7 +256,7 @@ int64_t template_begin(struct pass *pass)
     return VERDICT_NOW;
 }
 
-/* The commit that put its record woke nobody for it. */
+/* The commit that put its record woke no reconciler for it. */
 int64_t template_await(struct pass *pass)
 {
     enum { RECHECK_MS = 500 };

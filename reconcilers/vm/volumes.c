@@ -97,7 +97,7 @@ static void add_order(struct buf *out, const struct mount_order *order)
 
 /*
  * What the guest is to do (guest_ops.mount): unmount what the machine has and the spec does not,
- * also a volume without `mount`, which somebody in the guest may have mounted, and mount what both
+ * also a volume without `mount`, which a user of the guest may have mounted, and mount what both
  * have, a directory before what is in it. What only the spec has is attached first; shares are as
  * the machine has them until it is started again. True: one is to be unmounted.
  */

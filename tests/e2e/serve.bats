@@ -333,7 +333,7 @@ view() { python3 "$BATS_TEST_DIRNAME/../support/websocket_client.py" "${url#http
     [ "$(view --token "$token")" = refused ] # nothing may be changed
     kill "$server"
     serve --allow-changes --listen 127.0.0.1:0
-    [ "$(view --token "$token")" = "1000 the VM does not run: it has no screen" ]
+    [ "$(view --token "$token")" = "1000 the VM is not running, so it has no screen" ]
     mkdir -p "$data/vms/web"
     socat "UNIX-LISTEN:$data/vms/web/vnc.sock,fork" EXEC:cat 3>&- &
     servers+=($!)
@@ -371,7 +371,7 @@ while True:
     mkdir -p "$data/vms/web"
     says_and_ends
     serve --allow-changes --listen 127.0.0.1:0
-    local all="150000 bytes, 1000 the VM has ended the connection"
+    local all="150000 bytes, 1000 the VM closed the connection"
     [ "$(view --token "$(<"$data/serve.token")" --count --times 5 | sort -u)" = "$all" ]
     kill "$server"
     # As where its plugin for libev is not installed: it is asked for first.

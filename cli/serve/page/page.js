@@ -303,7 +303,7 @@ async function view(RFB, name) {
     return reason || "no connection to the screen";
 }
 
-// While it is open, and somebody can see it.
+// While it is open and visible.
 async function look() {
     const mine = ++looks, name = shown;
     endViewer();
@@ -397,7 +397,7 @@ function take(message) {
     if (fields.event === "changed") load().catch(() => {}); // the stream's own end shows it
 }
 
-// With fetch(), because EventSource sends no Authorization. What comes while nobody listens is not lost.
+// With fetch(), because EventSource sends no Authorization. What comes while it is not connected is not lost.
 async function follow() {
     const answer = await ask("/v1/events", { headers: { Accept: "text/event-stream", "Last-Event-ID": String(newest) } });
     if (!answer.ok) throw new Error(answer.statusText);

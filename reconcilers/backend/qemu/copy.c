@@ -458,7 +458,8 @@ static void nodes_arrived(void *context, const json_t *value, const struct error
 }
 
 /* The node of an earlier try is gone, or there was none. A controller that was killed may have
- * completed the copy. Not one with a bitmap: which part of the disk it is nobody knows any more. */
+ * completed the copy. Not one with a bitmap: which part of the disk it has is not known any more.
+ */
 static void place_is_free(void *context, const json_t *value, const struct error *err)
 {
     struct copy *copy = context;

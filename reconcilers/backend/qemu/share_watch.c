@@ -28,8 +28,8 @@ struct share_watch {
     void *context;
 };
 
-/* The end of the pipe: nobody has its other end. A byte, which no server in order writes, counts as
- * that, too. */
+/* The end of the pipe: no process has its other end. A byte, which no server in order writes,
+ * counts as that, too. */
 static void pipe_ready(void *context, int fd, unsigned ready)
 {
     struct watched *watched = context;

@@ -152,7 +152,7 @@ static int open_descriptors(
     return rc < 0 ? rc : prepare_shares(request, inheritance, err);
 }
 
-/* Empty, whatever the instance before left there. Nobody misses it after a power cut, so it is not
+/* Empty, whatever the instance before left there. It is of no use after a power cut, so it is not
  * synced: that would block the loop. Killed before the start, or done twice: the next one does it.
  */
 static int make_scratch_disks(const struct spawn_request *request, struct error *err)

@@ -51,7 +51,7 @@ struct file_check {
     gid_t gid;
 };
 
-/* swtpm would wait at a pipe, and what has a second name is somebody else's, too. */
+/* swtpm would wait at a pipe, and another user may have given a file its second name. */
 static void check_state_file(void *context, int dir_fd, const char *name)
 {
     struct file_check *check = context;
