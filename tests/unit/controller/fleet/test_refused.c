@@ -198,10 +198,10 @@ static void what_it_has_is_for_the_processor_of_the_vm(void **state)
     write_object(world, object);
     assert_refused(world, "oci://x/y:1", 1);
     put_image_record(b, "url:oci://x/y:1", "x86_64");
-    advance(world, 5);
+    world_advance(world, 5);
     assert_false(world_has(b, "web"));
     put_image_record(b, "url:oci://x/y:1 riscv64", "riscv64");
-    advance(world, 5);
+    world_advance(world, 5);
     assert_true(world_has(b, "web"));
     vm_desired_free(object);
 }
@@ -215,7 +215,7 @@ static void a_record_of_an_earlier_version_is_for_any_processor(void **state)
     join_with(world, "cache");
     put_image_record(b, "url:oci://x/y:1", NULL);
     write_object(world, object);
-    advance(world, 5);
+    world_advance(world, 5);
     assert_true(world_has(b, "web"));
     vm_desired_free(object);
 }
