@@ -111,13 +111,13 @@ bool hot_change_has_network(const struct pass *pass)
 void hot_change_record(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
-    struct vm_spec *applied = status->applied_spec;
     const struct vm_spec *spec = pass->env.spec;
     const struct spec_diff *diff = hot_change_diff(pass);
     struct vm_growth *growth = &status->growth;
-    if (!applied) {
+    if (!status->applied_spec) {
         return;
     }
+    struct vm_spec *applied = vm_spec_copy(status->applied_spec);
     free(TAKE_PTR(growth->refusal));
     pass->vm->growth_due_ms = 0;
     growth->disk |= spec->disk_gib > applied->disk_gib;
@@ -159,6 +159,7 @@ void hot_change_record(struct pass *pass)
         (void)fields_take(&vm_spec_fields, applied, spec, "network.isolated");
         (void)fields_take(&vm_spec_fields, applied, spec, "network.egress");
     }
+    vm_status_take_applied_spec(status, applied);
 }
 
 /* ---- the guest's side of it ---- */
@@ -222,7 +223,7 @@ void hot_change_take_over(struct pass *pass)
     if (!status->applied_spec || !status->instance.instance_id[0]) {
         return; /* a start applies all of the spec */
     }
-    struct vm_spec *applied = status->applied_spec;
+    struct vm_spec *applied = vm_spec_copy(status->applied_spec);
     const struct vm_spec *wanted = pass->view->desired->spec;
     bool has_other_ssh = fields_take(&vm_spec_fields, applied, wanted, "ssh");
     bool has_other_ready = fields_take(&vm_spec_fields, applied, wanted, "ready");
@@ -230,6 +231,7 @@ void hot_change_take_over(struct pass *pass)
     bool has_other_checks = has_other_ready || has_other_live;
     (void)fields_take(&vm_spec_fields, applied, wanted, "network.sockets"); /* forwards.c */
     (void)fields_take(&vm_spec_fields, applied, wanted, "network.autoForward");
+    vm_status_take_applied_spec(status, applied);
     if (!has_other_ssh && !has_other_checks) {
         return;
     }

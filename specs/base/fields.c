@@ -86,8 +86,8 @@ static bool is_text(const struct field *field)
 
 static bool is_pointer(const struct field *field)
 {
-    return field->kind == FIELD_KIND_OWNED || field->kind == FIELD_KIND_LIST ||
-           field->kind == FIELD_KIND_TEXTS;
+    return field->kind == FIELD_KIND_OWNED || field->kind == FIELD_KIND_SHARED ||
+           field->kind == FIELD_KIND_LIST || field->kind == FIELD_KIND_TEXTS;
 }
 
 struct field_items field_items(const struct field *field, const void *owner)
@@ -105,6 +105,7 @@ struct field_items field_items(const struct field *field, const void *owner)
         items.count = field->words->count;
         break;
     case FIELD_KIND_OWNED:
+    case FIELD_KIND_SHARED:
         items.count = items.first ? 1 : 0;
         break;
     case FIELD_KIND_LIST:
@@ -205,10 +206,46 @@ static const struct owned_list *owned_of(const struct fields *fields)
     return list ? list : find_owned(fields);
 }
 
+/* ---- sharing ---- */
+
+struct shared {
+    atomic_size_t n_owners;
+    _Alignas(max_align_t) char object[];
+};
+
+static struct shared *shared_of(const void *object)
+{
+    return (struct shared *)(void *)((char *)(uintptr_t)object - offsetof(struct shared, object));
+}
+
+const void *fields_share(const struct fields *fields, void *object_take)
+{
+    if (!object_take) {
+        return NULL;
+    }
+    struct shared *shared = mem_calloc(1, sizeof(*shared) + fields->size);
+    atomic_init(&shared->n_owners, 1);
+    memcpy(shared->object, object_take, fields->size);
+    free(object_take);
+    return shared->object;
+}
+
+void fields_drop(const struct fields *fields, const void *shared)
+{
+    if (shared && atomic_fetch_sub(&shared_of(shared)->n_owners, 1) == 1) {
+        fields_clear(fields, shared_of(shared)->object);
+        free(shared_of(shared));
+    }
+}
+
 /* ---- creation and release ---- */
 
 static void clear_owned(const struct field *field, void *owner, void *first)
 {
+    if (field->kind == FIELD_KIND_SHARED) {
+        fields_drop(field->fields, first);
+        return;
+    }
     struct field_items items = field_items(field, owner);
     for (size_t i = 0; i < items.count; i++) { /* none of a text */
         fields_clear(field->fields, field_item(field, items, i));
@@ -235,6 +272,10 @@ static void unshare_owned(const struct field *field, void *owner)
     void **to = field_at(field, owner);
     if (is_text(field)) {
         *to = mem_strdup(*to);
+        return;
+    }
+    if (field->kind == FIELD_KIND_SHARED) {
+        (void)atomic_fetch_add(&shared_of(*to)->n_owners, 1);
         return;
     }
     struct field_items items = field_items(field, owner), copy = new_items(field, items.count);
@@ -308,33 +349,44 @@ void fields_free(const struct fields *fields, void *object)
 
 /* ---- comparison ---- */
 
+static bool are_items_equal(const struct field *field, const void *a_owner, const void *b_owner)
+{
+    struct field_items a = field_items(field, a_owner), b = field_items(field, b_owner);
+    bool is_equal = a.count == b.count;
+    for (size_t i = 0; i < a.count && is_equal; i++) {
+        is_equal = fields_equal(field->fields, field_item(field, a, i), field_item(field, b, i));
+    }
+    return is_equal;
+}
+
+/* Rarely, a set has the same items in another order, and JSON has them in one. */
+static bool are_sets_equal(const struct field *field, const void *a_owner, const void *b_owner)
+{
+    if (field_items(field, a_owner).count != field_items(field, b_owner).count) {
+        return false;
+    }
+    cleanup_free char *a = field_to_text(field, a_owner), *b = field_to_text(field, b_owner);
+    return text_eq(a, b);
+}
+
+/* Hundreds of members are compared for each record that is written; most are numbers. */
 bool field_equal(const struct field *field, const void *a_owner, const void *b_owner)
 {
     const void *a = field_at(field, a_owner), *b = field_at(field, b_owner);
-    if (field->fields) {
-        struct field_items a_items = field_items(field, a_owner),
-                           b_items = field_items(field, b_owner);
-        bool is_equal = a_items.count == b_items.count;
-        for (size_t i = 0; i < a_items.count && is_equal; i++) {
-            is_equal = fields_equal(
-                field->fields, field_item(field, a_items, i), field_item(field, b_items, i));
-        }
-        if (is_equal || !field->is_set || a_items.count != b_items.count) {
-            return is_equal;
-        }
-        /* Rarely, a set has the same items in another order, and JSON has them in one. */
-        cleanup_free char *a_sorted = field_to_text(field, a_owner);
-        cleanup_free char *b_sorted = field_to_text(field, b_owner);
-        return text_eq(a_sorted, b_sorted);
-    }
     switch (field->kind) {
     case FIELD_KIND_TEXT:
     case FIELD_KIND_JSON:
         return text_eq(field_text(field, a_owner), field_text(field, b_owner));
     case FIELD_KIND_CHARS:
-        return text_eq(a, b);
-    default:
+        return *(const char *)a == *(const char *)b && text_eq(a, b);
+    case FIELD_KIND_BOOL:
+    case FIELD_KIND_UINT:
+    case FIELD_KIND_INT:
+    case FIELD_KIND_ENUM:
         return load(a, field->size) == load(b, field->size);
+    default:
+        return are_items_equal(field, a_owner, b_owner) ||
+               (field->is_set && are_sets_equal(field, a_owner, b_owner));
     }
 }
 
@@ -345,13 +397,7 @@ static bool is_owned_alike(const struct field *field, const void *a_owner, const
     if (a == b || !a || !b || is_text(field)) {
         return a == b || (a && b && strcmp(a, b) == 0);
     }
-    struct field_items a_items = field_items(field, a_owner), b_items = field_items(field, b_owner);
-    bool is_alike = a_items.count == b_items.count;
-    for (size_t i = 0; i < a_items.count && is_alike; i++) {
-        is_alike = fields_equal(
-            field->fields, field_item(field, a_items, i), field_item(field, b_items, i));
-    }
-    return is_alike;
+    return are_items_equal(field, a_owner, b_owner);
 }
 
 /* What is the same byte for byte, but for the pointers to what is owned, and owns what is equal, is
@@ -373,7 +419,7 @@ static bool is_alike(const struct fields *fields, const char *a, const char *b)
 
 bool fields_equal(const struct fields *fields, const void *a, const void *b)
 {
-    if (a && b && is_alike(fields, a, b)) {
+    if (a == b || (a && b && is_alike(fields, a, b))) {
         return true;
     }
     for (size_t i = 0; a && b && i < fields->count; i++) {

@@ -40,6 +40,7 @@ enum field_kind {
     FIELD_KIND_CHARS, /* char[n] that ends with a NUL */
     FIELD_KIND_STRUCT, /* a struct in place */
     FIELD_KIND_OWNED,  /* pointer to a struct, or NULL. Read by the record's own reader only */
+    FIELD_KIND_SHARED, /* the same, of fields_share(): copies of the owner point to the same one */
     FIELD_KIND_LIST,   /* pointer to `count` structs, owned */
     FIELD_KIND_TEXTS,  /* pointer to `count` texts, owned both */
     FIELD_KIND_KEYED,  /* array of structs, one per value of an enum; in JSON a list of those whose
@@ -64,7 +65,7 @@ struct field {
     size_t count_size;
     const struct enum_names *words; /* ENUM, KEYED */
     const char *key;                /* KEYED */
-    const struct fields *fields;    /* STRUCT, OWNED, LIST, KEYED */
+    const struct fields *fields;    /* STRUCT, OWNED, SHARED, LIST, KEYED */
 };
 
 /* The places at which a struct points to what it owns; found when they are first needed. */
@@ -126,6 +127,10 @@ extern const struct fields fields_of_text; /* of an item of FIELD_TEXTS() */
     {                                                                                              \
         FIELD_AT_(type, member), .kind = FIELD_KIND_OWNED, .name = (json_name), .fields = (table)  \
     }
+#define FIELD_SHARED(type, member, json_name, table)                                               \
+    {                                                                                              \
+        FIELD_AT_(type, member), .kind = FIELD_KIND_SHARED, .name = (json_name), .fields = (table) \
+    }
 #define FIELD_JSON(type, member, json_name)                                                        \
     {                                                                                              \
         FIELD_AT_(type, member), .kind = FIELD_KIND_JSON, .name = (json_name)                      \
@@ -156,6 +161,12 @@ void *fields_new(const struct fields *fields);
 void *fields_copy(const struct fields *fields, const void *object);
 void fields_free(const struct fields *fields, void *object); /* NULL is fine */
 
+/* Makes of a struct one that many share, for members of that kind: it is freed with the last of
+ * them, in whatever thread, and nobody changes it. NULL gives NULL. */
+const void *fields_share(const struct fields *fields, void *object_take);
+/* One owner less; NULL is fine. */
+void fields_drop(const struct fields *fields, const void *shared);
+
 /* Whether all members are equal; lists in the same order, sets in any. NULL equals only NULL. */
 bool fields_equal(const struct fields *fields, const void *a, const void *b);
 
@@ -184,8 +195,8 @@ json_t *fields_to_json(const struct fields *fields, const void *object); /* call
 
 /*
  * Reads into a struct that holds its defaults. Reports the first error; the caller frees the struct
- * then, too. `ret_owned` may be NULL; else it becomes the text of the OWNED member, which is part
- * of `json`, without a byte when it is absent.
+ * then, too. `ret_owned` may be NULL; else it becomes the text of the OWNED or SHARED member, which
+ * is part of `json`, without a byte when it is absent.
  */
 int fields_read(const struct fields *fields, struct bytes json, void *object,
     struct bytes *ret_owned, struct error *err);

@@ -65,7 +65,8 @@ static bool is_written(const struct json_writer *writer, const struct field *fie
         return false;
     }
     bool may_be_left_out = field->omit_empty || field->kind == FIELD_KIND_TEXT ||
-                           field->kind == FIELD_KIND_JSON || field->kind == FIELD_KIND_OWNED;
+                           field->kind == FIELD_KIND_JSON || field->kind == FIELD_KIND_OWNED ||
+                           field->kind == FIELD_KIND_SHARED;
     return !may_be_left_out || !field_is_empty(field, owner);
 }
 
@@ -160,6 +161,7 @@ static void write_value(
         write_object(writer, field->fields, value, field_at(field, defaults), NULL);
         break;
     case FIELD_KIND_OWNED:
+    case FIELD_KIND_SHARED:
         fields_write(field->fields, *(void *const *)value, writer);
         break;
     default:
@@ -328,7 +330,7 @@ static void read_field(struct reader *reader, const struct field *field, void *o
     char first = json_scan_peek(scan);
     bool is_list = field->kind == FIELD_KIND_LIST || field->kind == FIELD_KIND_TEXTS ||
                    field->kind == FIELD_KIND_KEYED;
-    if (field->kind == FIELD_KIND_OWNED) {
+    if (field->kind == FIELD_KIND_OWNED || field->kind == FIELD_KIND_SHARED) {
         reader->owned = json_scan_skip(scan);
     } else if (field->kind == FIELD_KIND_STRUCT) {
         read_object(reader, field->fields, field_at(field, owner), NULL, NULL);

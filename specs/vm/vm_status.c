@@ -298,7 +298,7 @@ static const struct field status_rows[] = {
     FIELD(struct vm_status, handled_snapshot_token, "handledSnapshotToken", .omit_empty = true),
     FIELD_STRUCT(
         struct vm_status, snapshot_failure, "snapshotTrouble", &blocker_fields, .omit_empty = true),
-    FIELD_OWNED(struct vm_status, applied_spec, "appliedSpec", &vm_spec_fields),
+    FIELD_SHARED(struct vm_status, applied_spec, "appliedSpec", &vm_spec_fields),
     FIELD_JSON(struct vm_status, unread_spec, "appliedSpec"), /* instead of it */
     FIELD(struct vm_status, frozen_instance_id, "frozenIid", .omit_empty = true),
     FIELD(struct vm_status, agent, "agent", .omit_empty = true),
@@ -349,7 +349,8 @@ struct vm_status *vm_status_read(struct bytes json, struct error *err)
     if (status->cloud_init.state == CLOUD_INIT_STATE_COUNT_) {
         status->cloud_init.state = status->was_reached ? CLOUD_INIT_DONE : CLOUD_INIT_UNKNOWN;
     }
-    status->applied_spec = applied.n > 0 ? vm_spec_read(applied, &ignored) : NULL;
+    status->applied_spec =
+        applied.n > 0 ? fields_share(&vm_spec_fields, vm_spec_read(applied, &ignored)) : NULL;
     if (applied.n > 0 && !status->applied_spec) {
         status->unread_spec = mem_strndup(applied.data, applied.n);
     }
@@ -388,10 +389,14 @@ const struct vm_spec *vm_status_limited_spec(const struct vm_status *status)
 
 void vm_status_set_applied_spec(struct vm_status *status, const struct vm_spec *spec)
 {
-    struct vm_spec *copy = vm_spec_copy(spec); /* first: `spec` may be the status' own */
-    vm_spec_free(status->applied_spec);
+    vm_status_take_applied_spec(status, vm_spec_copy(spec)); /* it may be the status' own */
+}
+
+void vm_status_take_applied_spec(struct vm_status *status, struct vm_spec *spec_take)
+{
+    fields_drop(&vm_spec_fields, status->applied_spec);
     free(TAKE_PTR(status->unread_spec));
-    status->applied_spec = copy;
+    status->applied_spec = fields_share(&vm_spec_fields, spec_take);
 }
 
 void vm_status_forget_cloud_init(struct vm_status *status)

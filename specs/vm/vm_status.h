@@ -341,7 +341,7 @@ struct vm_status {
     struct vm_blocker snapshot_failure;        /* … and why it failed; all NULL: it did not */
     /* The spec the instance was started from, with the changes applied since. Kept when it ends.
      * NULL: none, or one that this version cannot represent, … */
-    struct vm_spec *applied_spec; /* owned */
+    const struct vm_spec *applied_spec; /* copies share it: it is replaced, not changed */
     char *
         unread_spec; /* … which is kept here and written back as it was, for the version that can */
     /* The intent to freeze the file systems of this instance's guest, from before it is sent until
@@ -363,10 +363,11 @@ struct vm_status {
     char *machine; /* QEMU's machine type, of the VM's last start: "pc-q35-7.2"; NULL: not known */
 };
 
-/* Replaces it with a copy, also one that could not be read. */
 /* What the machine that exists was started with, and has taken up since; NULL: none exists. */
 const struct vm_spec *vm_status_running_spec(const struct vm_status *status);
+/* Replaces the applied spec, also one that could not be read; with a copy, or with `spec_take`. */
 void vm_status_set_applied_spec(struct vm_status *status, const struct vm_spec *spec);
+void vm_status_take_applied_spec(struct vm_status *status, struct vm_spec *spec_take);
 
 /* Of the i-th network's card; NULL: not known yet. Borrowed. */
 const char *vm_status_mac(const struct vm_status *status, size_t i);

@@ -295,7 +295,9 @@ static void give_name(struct rename_work *work)
     replace(&status->renamed_from, work->old_name);
     replace(&status->vnc, NULL);
     if (status->applied_spec) {
-        replace(&status->applied_spec->name, work->new_name);
+        struct vm_spec *renamed = vm_spec_copy(status->applied_spec);
+        replace(&renamed->name, work->new_name);
+        vm_status_take_applied_spec(status, renamed);
     }
     keep_prepared(&status->prepared, before, desired->spec);
     keep_prepared(&status->replacement, before, desired->spec);

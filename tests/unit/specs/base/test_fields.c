@@ -566,6 +566,53 @@ static void a_number_is_set_only_where_it_fits(void **state)
     }
 }
 
+struct sharer {
+    const struct part *part;
+};
+static const struct field sharer_rows[] = {FIELD_SHARED(struct sharer, part, "part", &part_fields)};
+static const struct fields sharer_fields = {FIELDS_OF(sharer_rows, struct sharer)};
+
+static struct sharer *a_sharer(const char *note)
+{
+    struct sharer *sharer = fields_new(&sharer_fields);
+    struct part *part = fields_new(&part_fields);
+    part->note = mem_strdup(note);
+    sharer->part = fields_share(&part_fields, part);
+    return sharer;
+}
+
+static void copies_share_a_struct_that_lives_as_long_as_one_of_them(void **state)
+{
+    (void)state;
+    struct sharer *first = a_sharer("n"), *copy = fields_copy(&sharer_fields, first);
+    assert_ptr_equal(copy->part, first->part);
+    assert_true(fields_equal(&sharer_fields, first, copy));
+    fields_free(&sharer_fields, first);
+    assert_string_equal(copy->part->note, "n");
+    fields_drop(&part_fields, copy->part);
+    copy->part = NULL;
+    assert_null(fields_share(&part_fields, NULL));
+    fields_free(&sharer_fields, copy);
+}
+
+static void shared_structs_are_compared_and_written_by_what_they_hold(void **state)
+{
+    (void)state;
+    cleanup_buf struct buf text = BUF_INIT(0);
+    struct json_writer writer = {.out = &text, .is_sparse = true};
+    struct sharer *a = a_sharer("n"), *same = a_sharer("n"), *other = a_sharer("m");
+    struct sharer none = {NULL};
+    assert_true(fields_equal(&sharer_fields, a, same));
+    assert_false(fields_equal(&sharer_fields, a, other));
+    assert_false(fields_equal(&sharer_fields, a, &none));
+    fields_write(&sharer_fields, a, &writer);
+    fields_write(&sharer_fields, &none, &writer);
+    assert_string_equal(buf_str(&text), "{\"part\":{\"note\":\"n\"}}{}");
+    fields_free(&sharer_fields, a);
+    fields_free(&sharer_fields, same);
+    fields_free(&sharer_fields, other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -590,6 +637,8 @@ int main(void)
         cmocka_unit_test(a_path_leads_to_a_row_and_its_struct),
         cmocka_unit_test(a_member_is_taken_from_another_struct),
         cmocka_unit_test(a_number_is_set_only_where_it_fits),
+        cmocka_unit_test(copies_share_a_struct_that_lives_as_long_as_one_of_them),
+        cmocka_unit_test(shared_structs_are_compared_and_written_by_what_they_hold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

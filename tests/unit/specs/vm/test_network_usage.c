@@ -77,7 +77,7 @@ static struct vm_status *status_on(const char *network)
     struct vm_spec *spec = vm_spec_new("web");
     spec->network.mode = NETWORK_PROJECT;
     spec->network.network = mem_strdup(network);
-    status->applied_spec = spec;
+    vm_status_take_applied_spec(status, spec);
     status->instance.pid = getpid();
     strcpy(status->instance.instance_id, "i");
     strcpy(status->instance.boot_id, clock_boot_id(clock_system()));
@@ -139,15 +139,22 @@ static void all_switches_are_asked_and_none_is_waited_for_long(void **state)
     paths_clear(&paths);
 }
 
+static void set_mode(struct vm_status *status, enum network_mode mode)
+{
+    struct vm_spec *spec = vm_spec_copy(status->applied_spec);
+    spec->network.mode = mode;
+    vm_status_take_applied_spec(status, spec);
+}
+
 static void only_a_machine_that_runs_on_a_project_network_is_asked_for(void **state)
 {
     struct strings networks = {.count = 0};
     struct vm_status *status = status_on("shop");
     (void)state;
     network_usage_add_networks(&networks, NULL);
-    status->applied_spec->network.mode = NETWORK_USER;
+    set_mode(status, NETWORK_USER);
     network_usage_add_networks(&networks, status);
-    status->applied_spec->network.mode = NETWORK_PROJECT;
+    set_mode(status, NETWORK_PROJECT);
     status->instance.boot_id[0] = 'x'; /* from before the host was started again */
     network_usage_add_networks(&networks, status);
     assert_int_equal(networks.count, 0);
@@ -163,7 +170,7 @@ static void only_a_machine_that_runs_on_a_project_network_is_asked_for(void **st
 static void several_networks_are_added_up_or_not_known(void **state)
 {
     struct vm_status *status = status_on("shop");
-    struct vm_spec *spec = status->applied_spec;
+    struct vm_spec *spec = vm_spec_copy(status->applied_spec);
     struct network_usage usage;
     cleanup_json json_t *answers = json_pack("{s:{s:[i,i,i,i]}, s:{s:[i,i,i,i]}}", "shop", "web", 1,
         2, 3, 4, "back", "web", 10, 20, 30, 40);
@@ -171,6 +178,7 @@ static void several_networks_are_added_up_or_not_known(void **state)
     mem_grow(spec->further_networks, spec->n_further_networks);
     spec->further_networks[spec->n_further_networks++] =
         (struct spec_network){.mode = NETWORK_PROJECT, .network = mem_strdup("back")};
+    vm_status_take_applied_spec(status, spec);
     network_usage_read(answers, "web", status, &usage);
     assert_true(usage.is_known);
     assert_int_equal(usage.received_bytes, 11);

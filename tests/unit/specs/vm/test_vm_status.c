@@ -81,8 +81,9 @@ static struct vm_status *a_filled_status(void)
     status->recreate_failure = (struct vm_blocker){.code = mem_strdup("vmctl::image::not_found"),
         .message = mem_strdup("its disk is kept"),
         .help = mem_strdup("check the URL")};
-    status->applied_spec = vm_spec_new("web");
-    status->applied_spec->vcpus = 2;
+    struct vm_spec *applied = vm_spec_new("web");
+    applied->vcpus = 2;
+    vm_status_take_applied_spec(status, applied);
     status->was_reached = true;
     status->ssh_host = mem_strdup("127.0.0.1");
     status->ssh_port = 10022;

@@ -56,9 +56,10 @@ static void a_status_line_reads_back(void **state)
     status->ssh_port = 65535;
     status->ssh_host = mem_strdup("10.0.0.161");
     strcpy(status->instance.instance_id, "i");
-    status->applied_spec = vm_spec_new("web");
-    status->applied_spec->vcpus = 3;
-    status->applied_spec->memory_mib = 512;
+    struct vm_spec *applied = vm_spec_new("web");
+    applied->vcpus = 3;
+    applied->memory_mib = 512;
+    vm_status_take_applied_spec(status, applied);
     status->restart.total = 3;
     status->restart.not_before_ms = 1700000000999;
     vm_status_set(status, CONDITION_RUNNING, CONDITION_TRUE, REASON_RUNNING, NULL, 1);

@@ -142,7 +142,9 @@ static void a_machine_that_cannot_be_changed_needs_a_restart(void **state)
     test->record.desired->spec->backend = test->after->backend = BACKEND_PROPOLIS;
     run(test);
     assert_needs(test, DISPOSITION_RESTART);
-    test->record.status->applied_spec->backend = BACKEND_QEMU;
+    struct vm_spec *other = vm_spec_copy(test->record.status->applied_spec);
+    other->backend = BACKEND_QEMU;
+    vm_status_take_applied_spec(test->record.status, other);
     assert_needs(test, DISPOSITION_LIVE);
 }
 
