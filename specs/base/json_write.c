@@ -18,17 +18,20 @@
 static char *add_item(struct json_writer *writer, size_t n)
 {
     size_t line = writer->is_indented ? 1 + 2 * (size_t)writer->depth : 0;
-    bool has_comma = writer->has_item;
-    char *at = buf_extend(writer->out, has_comma + line + n);
+    size_t comma = writer->has_item;
+    char *at = buf_extend(writer->out, comma + line + n);
     writer->has_item = true;
-    if (at && has_comma) {
+    if (!at) {
+        return NULL;
+    }
+    if (comma) {
         *at++ = ',';
     }
-    if (at && line > 0) {
+    if (line > 0) {
         memset(at, ' ', line);
         *at = '\n';
     }
-    return at ? at + line : NULL;
+    return at + line;
 }
 
 void json_write_open(struct json_writer *writer, char open)
@@ -105,22 +108,23 @@ void json_write_text(struct json_writer *writer, const char *text)
         return;
     }
     text = shown ? shown : text;
-    size_t plain = json_count_plain(text, text + strlen(text));
+    size_t n = strlen(text), plain = json_count_plain(text, text + n);
     while (text[plain] >= ' ' && text[plain] != '"' && text[plain] != '\\') { /* char is signed */
         plain++;
     }
-    if (!text[plain]) { /* mostly */
-        char *at = buf_extend(writer->out, plain + 2);
+    if (plain == n) { /* mostly */
+        char *at = buf_extend(writer->out, n + 2);
         if (at) {
-            at[0] = at[plain + 1] = '"';
-            memcpy(at + 1, text, plain);
+            *at++ = '"';
+            at = mempcpy(at, text, n);
+            *at = '"';
         }
         return;
     }
     text = is_utf8(text) ? text : "(not UTF-8)";
     buf_add_char(writer->out, '"');
     while (*text) {
-        size_t n = 0;
+        n = 0;
         while ((unsigned char)text[n] >= ' ' && text[n] != '"' && text[n] != '\\') {
             n++;
         }

@@ -11,11 +11,6 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 
-bool text_eq(const char *a, const char *b)
-{
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
 int text_compare(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);

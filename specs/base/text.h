@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct buf;
 
@@ -14,7 +15,11 @@ struct bytes {
     size_t n;
 };
 
-bool text_eq(const char *a, const char *b); /* NULL equals only NULL */
+/* NULL equals only NULL. In line, because records have many texts that are NULL. */
+static inline bool text_eq(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : !a && !b;
+}
 
 /* For qsort(3): of strings, and of structs whose first member is the string to sort by. */
 int text_compare(const void *a, const void *b);

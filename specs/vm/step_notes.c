@@ -20,8 +20,11 @@
 void step_content(const struct vm_spec *spec, uint32_t index, char *ret_hex)
 {
     char hex[DIGEST_SIZE];
-    cleanup_json json_t *steps = vm_steps_to_json(spec);
-    json_t *step = json_array_get(steps, index);
+    struct vm_spec alone = *spec; /* shares all with it */
+    alone.steps = &spec->steps[index];
+    alone.n_steps = 1;
+    cleanup_json json_t *steps = vm_steps_to_json(&alone);
+    json_t *step = json_array_get(steps, 0);
     (void)json_object_del(step, "run");
     (void)json_object_del(step, "timeoutSeconds");
     (void)json_object_del(step, "perVm");
