@@ -67,8 +67,10 @@ void store_batch_put_desired(
 uint64_t store_batch_put_status(
     struct store_batch *batch, const char *name, const struct vm_status *status)
 {
+    enum { STATUS_BYTES = 4096 }; /* as most need: no copies while it grows */
     struct buf value = BUF_INIT(0);
     struct batch_op *op = add_op(batch, OP_PUT_STATUS, STORE_STATUS, name, status->uid);
+    (void)buf_grow(&value, STATUS_BYTES - 1);
     record_encode_status(&value, status);
     set_value(op, &value);
     return checksum_of(

@@ -150,7 +150,8 @@ bool record_source(struct bytes stored, struct bytes *ret)
 void record_encode_status(struct buf *out, const struct vm_status *status)
 {
     struct json_writer sparse = {.out = out, .is_sparse = true};
-    buf_printf(out, "%s\t", status->uid);
+    buf_add_str(out, status->uid);
+    buf_add_char(out, '\t');
     status_summary_write(out, status);
     buf_add_char(out, '\n');
     fields_write(&vm_status_fields, status, &sparse);

@@ -56,38 +56,55 @@ static int decode(struct store *store, enum store_table table, const char *name,
         store->path);
 }
 
-int store_get_changed(struct store *store, const char *name, struct vm_mark *mark,
-    struct vm_record *ret, bool *ret_is_changed, struct error *err)
+static int find_change(struct store *store, MDB_txn *txn, const char *name,
+    const struct vm_mark *mark, bool *ret_is_changed, struct error *err)
 {
-    struct lmdb_read read;
+    bool is_desired_same = false, is_status_same = false;
+    int rc = lmdb_is_unchanged(store, txn, STORE_DESIRED, name, mark->desired, &is_desired_same);
+    if (rc == 0 && is_desired_same) {
+        rc = lmdb_is_unchanged(store, txn, STORE_STATUS, name, mark->status, &is_status_same);
+    }
+    *ret_is_changed = !is_status_same;
+    return rc == 0 ? 0 : lmdb_error(store, rc, "cannot read a VM's record", err);
+}
+
+static int read_vm(
+    struct store *store, MDB_txn *txn, const char *name, struct vm_record *ret, struct error *err)
+{
     struct raw_record raw = {.desired = {NULL, 0}};
     struct vm_record record = {0};
-    int rc = lmdb_read_begin(store, &read, err);
-    if (rc < 0) {
-        return rc;
-    }
-    rc = find_record(store, read.txn, name, &raw, err);
-    const struct vm_mark now = raw.mark;
-    bool is_changed = now.desired != mark->desired || now.status != mark->status;
-    if (rc == 0 && is_changed) {
+    int rc = find_record(store, txn, name, &raw, err);
+    if (rc == 0) {
         rc = decode(store, STORE_DESIRED, name, raw.desired, &record, err);
     }
-    if (rc == 0 && is_changed) {
+    if (rc == 0) {
         rc = decode(store, STORE_STATUS, name, raw.status, &record, err);
     }
-    lmdb_read_end(store, &read);
     if (rc < 0) {
         vm_record_clear(&record);
         return rc;
     }
-    *mark = now;
-    *ret_is_changed = is_changed;
-    if (is_changed) {
-        record.name = mem_strdup(name);
-        record.mark = now;
-        *ret = record;
-    }
+    record.name = mem_strdup(name);
+    record.mark = raw.mark;
+    *ret = record;
     return 0;
+}
+
+int store_get_changed(struct store *store, const char *name, struct vm_mark *mark,
+    struct vm_record *ret, bool *ret_is_changed, struct error *err)
+{
+    struct lmdb_read read;
+    int rc = lmdb_read_begin(store, &read, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = find_change(store, read.txn, name, mark, ret_is_changed, err);
+    if (rc == 0 && *ret_is_changed) {
+        rc = read_vm(store, read.txn, name, ret, err);
+        *mark = rc == 0 ? ret->mark : *mark;
+    }
+    lmdb_read_end(store, &read);
+    return rc;
 }
 
 int store_get(struct store *store, const char *name, struct vm_record *ret, struct error *err)

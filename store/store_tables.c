@@ -93,7 +93,10 @@ static int visit_keys(struct store *store, MDB_txn *txn, const char *first, cons
     }
     rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     for (; rc == 0; rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-        cleanup_free char *name = mem_strndup(key.mv_data, key.mv_size);
+        char name[RECORD_KEY_SIZE];
+        size_t n = key.mv_size < sizeof(name) ? key.mv_size : sizeof(name) - 1;
+        memcpy(name, key.mv_data, n);
+        name[n] = '\0';
         if (strcmp(name, last) > 0) {
             break;
         }

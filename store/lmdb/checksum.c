@@ -49,15 +49,28 @@ void checksum_write(
     memcpy(out + MARK_BYTES, &sum, sizeof(sum));
 }
 
+/* Where the mark and the sum begin; NULL: there are none. */
+static const char *find_mark(struct bytes stored)
+{
+    size_t n = stored.n < CHECKSUM_BYTES ? 0 : stored.n - CHECKSUM_BYTES;
+    bool has_mark = stored.n >= CHECKSUM_BYTES && memcmp(stored.data + n, mark, MARK_BYTES) == 0;
+    return has_mark ? stored.data + n : NULL;
+}
+
+bool checksum_is(struct bytes stored, uint64_t sum)
+{
+    const char *at = find_mark(stored);
+    return at && memcmp(at + MARK_BYTES, &sum, sizeof(sum)) == 0;
+}
+
 struct bytes checksum_take_summed(
     enum store_table table, struct bytes key, struct bytes stored, uint64_t *ret_sum)
 {
     struct bytes value = stored;
-    size_t n = stored.n < CHECKSUM_BYTES ? 0 : stored.n - CHECKSUM_BYTES;
-    bool has_sum = stored.n >= CHECKSUM_BYTES && memcmp(stored.data + n, mark, MARK_BYTES) == 0;
-    value.n = has_sum ? n : stored.n;
+    bool has_sum = find_mark(stored) != NULL;
+    value.n -= has_sum ? CHECKSUM_BYTES : 0;
     *ret_sum = checksum_of(table, key, value);
-    if (has_sum && memcmp(stored.data + n + MARK_BYTES, ret_sum, sizeof(*ret_sum)) != 0) {
+    if (has_sum && !checksum_is(stored, *ret_sum)) {
         value = (struct bytes){"", 0};
         *ret_sum = checksum_of(table, key, value);
     }

@@ -22,6 +22,9 @@ void checksum_write(
 
 uint64_t checksum_of(enum store_table table, struct bytes key, struct bytes value);
 
+/* Whether `stored` ends with that checksum; whether it is the right one is not looked at. */
+bool checksum_is(struct bytes stored, uint64_t sum);
+
 /* Takes the checksum off `stored`. When it is wrong, the result is empty, which no decoder accepts.
  */
 struct bytes checksum_take(enum store_table table, struct bytes key, struct bytes stored);

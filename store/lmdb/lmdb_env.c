@@ -212,20 +212,44 @@ int lmdb_sync(struct store *store)
     return rc;
 }
 
+/* The record as it is stored, checksum included, and its key. */
+static int find_stored(struct store *store, MDB_txn *txn, enum store_table table,
+    char key[RECORD_KEY_SIZE], struct bytes *ret)
+{
+    MDB_val k = lmdb_value(key, strlen(key)), value;
+    if (!key[0] || store->tables[table] == LMDB_NO_TABLE) {
+        return MDB_NOTFOUND;
+    }
+    int rc = mdb_get(txn, store->tables[table], &k, &value);
+    if (rc == 0) {
+        *ret = lmdb_bytes(value);
+    }
+    return rc;
+}
+
 int lmdb_get_summed(struct store *store, MDB_txn *txn, enum store_table table, const char *key,
     struct bytes *ret, uint64_t *ret_sum)
 {
     char bounded[RECORD_KEY_SIZE];
-    if (!key[0] || store->tables[table] == LMDB_NO_TABLE) {
-        return MDB_NOTFOUND;
-    }
+    struct bytes stored;
     record_key(key, bounded);
-    MDB_val k = lmdb_value(bounded, strlen(bounded)), value;
-    int rc = mdb_get(txn, store->tables[table], &k, &value);
+    int rc = find_stored(store, txn, table, bounded, &stored);
     if (rc == 0) {
-        *ret = checksum_take_summed(table, lmdb_bytes(k), lmdb_bytes(value), ret_sum);
+        *ret =
+            checksum_take_summed(table, (struct bytes){bounded, strlen(bounded)}, stored, ret_sum);
     }
     return rc;
+}
+
+int lmdb_is_unchanged(struct store *store, MDB_txn *txn, enum store_table table, const char *key,
+    uint64_t sum, bool *ret)
+{
+    char bounded[RECORD_KEY_SIZE];
+    struct bytes stored;
+    record_key(key, bounded);
+    int rc = find_stored(store, txn, table, bounded, &stored);
+    *ret = rc == 0 ? checksum_is(stored, sum) : sum == 0;
+    return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
 int lmdb_get(

@@ -128,6 +128,11 @@ int lmdb_get(
 int lmdb_get_summed(struct store *store, MDB_txn *txn, enum store_table table, const char *key,
     struct bytes *ret, uint64_t *ret_sum);
 
+/* Whether the record still ends with the checksum that it had, 0: whether there still is none. Its
+ * bytes are neither read nor checked: for who has them already. */
+int lmdb_is_unchanged(struct store *store, MDB_txn *txn, enum store_table table, const char *key,
+    uint64_t sum, bool *ret);
+
 /* A VM's name becomes the name of a directory. A key of the tables of VMs that no VM can have is no
  * record's: the page it is on is damaged, and nothing else on it can be trusted. */
 bool lmdb_is_vm_name(struct bytes key);

@@ -7,7 +7,7 @@
 enum {
     EVENTS_MAX = 10000,     /* a ring: the oldest go first */
     EVENT_FOLD_WINDOW = 16, /* how many of a VM's last events are searched for an equal one */
-    EVENT_FOLD_SCAN = 256,  /* and how many events of all VMs: bounds the time under the lock */
+    EVENT_FOLD_SCAN = 128,  /* and how many events of all VMs: bounds the time under the lock */
 };
 
 uint64_t lmdb_event_sequence(MDB_val key);
