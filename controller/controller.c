@@ -72,7 +72,9 @@ static void on_seen(void *context, const char *name, bool is_changed)
         char *owned = mem_strdup(name);
         name_map_add(&controller->unobserved, owned, owned);
     }
-    if (controller->is_listing_all) {
+    if (controller->is_starting) { /* each once, before what the first looks lead to */
+        workqueue_add(controller->queue, key_of(KEY_VM, name), WORK_EVENT);
+    } else if (controller->is_listing_all) {
         workqueue_add(controller->queue, key_of(KEY_VM, name), WORK_BACKGROUND);
     } else if (is_changed) {
         workqueue_add(controller->queue, key_of(KEY_VM, name), WORK_USER);

@@ -23,9 +23,9 @@ struct loop;
 struct workqueue;
 
 enum work_priority {
-    WORK_BACKGROUND, /* start-up list, resync */
+    WORK_BACKGROUND, /* resync */
     WORK_RETRY,
-    WORK_EVENT, /* a process exited, QMP spoke, an operation completed */
+    WORK_EVENT, /* start-up list; a process exited, QMP spoke, an operation completed */
     WORK_USER,  /* desired state changed */
     WORK_PRIORITY_COUNT_
 };

@@ -23,6 +23,26 @@ static void at_the_start_every_vm_is_looked_at_once_after_the_search_for_orphans
     assert_int_equal(controller_pass_count(f->controller), 2);
 }
 
+static struct verdict again_after_the_first(
+    struct fixture *f, const struct vm_view *view, struct vm_patch *patch)
+{
+    (void)view, (void)patch;
+    return f->step++ == 0 ? (struct verdict){.requeue_ms = VERDICT_NOW} : when_woken;
+}
+
+static void at_the_start_what_a_first_look_leads_to_waits_for_the_others(void **state)
+{
+    struct fixture *f = *state;
+    f->script = again_after_the_first;
+    create_vm(f, "a");
+    create_vm(f, "b");
+    start(f);
+    settle(f);
+    assert_passes(f, 3, NULL);
+    assert_string_equal(f->passes[1].name, "b");
+    assert_string_equal(f->passes[2].name, "a");
+}
+
 static void a_ring_leads_to_a_pass_over_the_vm_that_changed_alone(void **state)
 {
     struct fixture *f = *state;
@@ -220,6 +240,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_WORLD(at_the_start_every_vm_is_looked_at_once_after_the_search_for_orphans),
+        WITH_WORLD(at_the_start_what_a_first_look_leads_to_waits_for_the_others),
         WITH_WORLD(a_ring_leads_to_a_pass_over_the_vm_that_changed_alone),
         WITH_WORLD(a_change_before_the_ring_is_heard_but_after_arming_is_not_lost),
         WITH_WORLD(a_deletion_mark_alone_leads_to_a_pass),
