@@ -192,6 +192,7 @@ void pass_describe_stalled(struct pass *pass);
  * ssh_file.c: writes the VM's Host block into its directory, with which it goes, if it is not what
  * the patch's status and the desired record make it: by temporary file and rename, so that ssh sees
  * a whole one. Killed before the rename, or with a commit that fails, the next pass does it again;
- * nothing else depends on it, and a failure is only logged.
+ * nothing else depends on it, and a failure is only logged. A file that was removed is written
+ * again when the VM `is_under_way` no more: until then there are many passes.
  */
-void pass_keep_ssh_file(struct pass *pass);
+void pass_keep_ssh_file(struct pass *pass, bool is_under_way);

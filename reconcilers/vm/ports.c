@@ -44,7 +44,10 @@ enum { RANGE = PORT_SSH_LAST - PORT_SSH_FIRST + 1, ABOVE = UINT16_MAX - PORT_SSH
 static void note_held(void *context, const char *key)
 {
     bool *is_held = context;
-    unsigned long port = strtoul(strchr(key, '/') + 1, NULL, 10);
+    unsigned long port = 0;
+    for (const char *digit = strchr(key, '/') + 1; *digit >= '0' && *digit <= '9'; digit++) {
+        port = 10 * port + (unsigned long)(*digit - '0');
+    }
     if (port >= PORT_SSH_FIRST && port <= PORT_SSH_LAST) {
         is_held[port - PORT_SSH_FIRST] = true;
     }

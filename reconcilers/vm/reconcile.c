@@ -185,11 +185,12 @@ static struct verdict pass_over_view(
     int64_t forwards_ms = forwards_keep(&pass, view->status);
     pass_describe(&pass);
     pass_describe_stalled(&pass);
-    pass_keep_ssh_file(&pass);
     requeue_ms =
         template_note_failure(&pass) || forwards_ms == VERDICT_NOW ? VERDICT_NOW : requeue_ms;
     int64_t kept_ms = pass_kept_ms(&pass);
-    made->is_under_way = pass.vm->op || requeue_ms == VERDICT_NOW;
+    made->is_under_way =
+        pass.vm->op || requeue_ms == VERDICT_NOW || patch->status->instance.intent != INTENT_NONE;
+    pass_keep_ssh_file(&pass, made->is_under_way);
     vm_status_free(recorded);
     clear_pass(&pass);
     const int64_t others_ms[] = {pass.vm->put_off.retry_at_ms - pass.now_ms,

@@ -76,13 +76,13 @@ static int write_block(const struct pass *pass, const char *path, struct error *
     return is_right ? 0 : ssh_file_write(path, buf_str(&block), err);
 }
 
-void pass_keep_ssh_file(struct pass *pass)
+void pass_keep_ssh_file(struct pass *pass, bool is_under_way)
 {
     struct vm *vm = pass->vm;
     struct error err = {.code = ERR_NONE};
     char source[SOURCE_SIZE];
     bool is_known = !source_of(pass, source) || text_eq(source, vm->ssh_source);
-    if (is_known && !source[0]) {
+    if (is_known && (!source[0] || is_under_way)) {
         return;
     }
     cleanup_free char *path = paths_vm(vm->host->paths, vm->name, VM_SSH_CONFIG);

@@ -417,8 +417,9 @@ void template_describe(struct pass *pass)
     bool is_wanted = desired->spec->warm != WARM_NEVER && !desired->template_key;
     bool is_awaited = template == TEMPLATE_MISSING || template == TEMPLATE_BUILDING;
     const char *cold = status->warm.cold;
-    cleanup_free char *clone = mem_printf("template %.*s%s%s", TEMPLATE_DIGITS, digest,
-        cold ? ", its disk alone: " : "", cold ? cold : "");
+    cleanup_free char *clone = digest[0] ? mem_printf("template %.*s%s%s", TEMPLATE_DIGITS, digest,
+                                               cold ? ", its disk alone: " : "", cold ? cold : "")
+                                         : NULL;
     const struct {
         bool holds;
         enum condition_state state;

@@ -184,7 +184,7 @@ static void describe_shares(struct pass *pass, bool is_mounted)
     const char *lost = pass->situation.is_alive ? pass->machine.lost_share : NULL;
     const char *host = status->instance.no_virtiofs, *note = status->share_note;
     cleanup_free char *whole =
-        mem_printf("%s%s%s", note ? note : "", note && host ? "; " : "", host ? host : "");
+        note && host ? mem_printf("%s; %s", note, host) : mem_strdup(note ? note : host);
     const struct condition *shared = &status->conditions[CONDITION_SHARED];
     describe(pass, CONDITION_SHARED, (running ? running : pass->env.spec)->n_shares > 0, is_mounted,
         REASON_SHARED, whole);

@@ -172,7 +172,8 @@ static char *path_of_runs(const struct machine *machine)
     return paths_in_vm(machine->host->paths, machine->name, "noop.runs");
 }
 
-/* How often a guest began to run, or ran on, on this disk. free() it. */
+/* How often a guest began to run, or ran on, on this disk beside memory that was saved. free() it.
+ */
 static char *runs_of_disk(const struct machine *machine)
 {
     cleanup_free char *path = path_of_runs(machine), *text = read_text(path);
@@ -203,9 +204,6 @@ static void booted(void *context)
 {
     struct machine *machine = context;
     struct noop_state state = noop_state_read(machine->host, machine->name);
-    if (state.run_state != RUN_STATE_RUNNING) { /* else a new controller has found it */
-        count_run(machine);
-    }
     if (state.run_state == RUN_STATE_PRELAUNCH) {
         melt(machine); /* another guest's */
     }
@@ -214,7 +212,11 @@ static void booted(void *context)
         noop_write_file(used, "");
     }
     cleanup_free char *saved = paths_vm(machine->host->paths, machine->name, VM_SAVED_MEMORY);
-    if (fs_exists(saved) && !machine->is_saved) { /* it was of the disk as that was before */
+    bool has_saved = fs_exists(saved);
+    if (has_saved && state.run_state != RUN_STATE_RUNNING) { /* else it is found running */
+        count_run(machine);
+    }
+    if (has_saved && !machine->is_saved) { /* it was of the disk as that was before */
         note_ruined(machine->host);
     }
     if (state.is_changed) {
