@@ -149,6 +149,13 @@ static void forget_vm(struct vm_reconciler *self, struct pass *pass)
     vm_registry_drop(self->registry, view->name);
 }
 
+/* The sooner of a verdict and of another time, which counts if it is to come. */
+static int64_t sooner(int64_t requeue_ms, int64_t other_ms)
+{
+    bool is_sooner = requeue_ms == VERDICT_WHEN_WOKEN || requeue_ms > other_ms;
+    return other_ms > 0 && is_sooner ? other_ms : requeue_ms;
+}
+
 /*
  * A VM of `vmctl run --rm` whose owner has ended, in whatever way, is deleted. Only the mark is
  * written, and from then on it is a deletion like any other: killed before the commit, the next
@@ -193,13 +200,9 @@ static struct verdict pass_over_view(
     pass_keep_ssh_file(&pass, made->is_under_way);
     vm_status_free(recorded);
     clear_pass(&pass);
-    const int64_t others_ms[] = {pass.vm->put_off.retry_at_ms - pass.now_ms,
-        pass.vm->thaw_due_ms - pass.now_ms, kept_ms, forwards_ms};
-    for (size_t i = 0; i < ARRAY_LEN(others_ms); i++) {
-        if (others_ms[i] > 0 && (requeue_ms == VERDICT_WHEN_WOKEN || requeue_ms > others_ms[i])) {
-            requeue_ms = others_ms[i];
-        }
-    }
+    requeue_ms = sooner(requeue_ms, pass.vm->put_off.retry_at_ms - pass.now_ms);
+    requeue_ms = sooner(requeue_ms, pass.vm->thaw_due_ms - pass.now_ms);
+    requeue_ms = sooner(sooner(requeue_ms, kept_ms), forwards_ms);
     if (!vm_spec_equal(patch->status->applied_spec, view->status->applied_spec)) {
         vm_forget_comparison(pass.vm); /* it is made again if the commit fails */
     }
