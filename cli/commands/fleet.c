@@ -60,12 +60,12 @@ static const struct arg_option options[] = {
         "init, join: this node's certificate"},
     {"key", 0, ARG_TEXT, offsetof(struct fleet_values, key), "FILE", "init, join: its key"},
     {"label", 0, ARG_REPEATED, offsetof(struct fleet_values, labels), "KEY=VALUE",
-        "init, join: of this node, for a VMFile's node \"any:KEY=VALUE\"; repeatable"},
+        "init, join: a label of this node, for node \"any:KEY=VALUE\"; repeatable"},
     {"accept", 0, ARG_TEXT, offsetof(struct fleet_values, accept), "WORDS",
-        "init, join: what VMs of the fleet may be made of here: of url, cache, path "
+        "init, join: what VMs of the fleet may use here, of url, cache, path "
         "[default: url,cache]; resume: etcd, as it is now"},
     {"force", 0, ARG_FLAG, offsetof(struct fleet_values, is_forced), NULL,
-        "leave: without asking etcd; join: as a node whose host is gone for good"},
+        "leave: without asking etcd; join: in place of a host that is gone for good"},
     {"stop", 0, ARG_FLAG, offsetof(struct fleet_values, stops), NULL,
         "drain: shut down VMs that run, and start them on their new nodes"},
     {"without-snapshots", 0, ARG_FLAG, offsetof(struct fleet_values, leaves_snapshots), NULL,
@@ -101,7 +101,7 @@ static int ask_etcd(struct cli *cli, const char *verb, const struct fleet_config
     (void)fs_remove_file(path, &ignored);
     *ret = json_loadb(buf_str(&out), out.len, 0, NULL);
     return *ret ? fleet_answer_error(*ret, err)
-                : error_set(err, ERR_CONTROLLER, "'%s' did not say what etcd answers", program);
+                : error_set(err, ERR_CONTROLLER, "'%s' gave no answer from etcd", program);
 }
 
 /* ---- joining ---- */
@@ -165,8 +165,8 @@ static int config_of(
         config->endpoints[config->n_endpoints++] = mem_strdup(values->endpoints.items[i]);
     }
     if (values->accept && !fleet_sources_read(values->accept)) {
-        return error_set(err, ERR_USAGE, "--accept '%s' is not of the words url, cache and path",
-            values->accept);
+        return error_set(
+            err, ERR_USAGE, "--accept '%s': only url, cache and path are allowed", values->accept);
     }
     int rc = take_labels(&values->labels, config, err);
     rc = rc == 0 ? take_file("ca", values->ca, &config->ca, err) : rc;
@@ -233,7 +233,7 @@ static int check_link(void *context, bool *ret_is_done, struct error *err)
     rc = rc < 0 ? rc : store_get_json(store, STORE_FLEET, row, &alive, err);
     if (text_eq(json_text(link, "state"), "frozen")) {
         (void)error_set(err, ERR_FLEET_FROZEN, "%s", json_text(link, "message"));
-        return error_help(err, "to take the settings back: vmctl fleet leave");
+        return error_help(err, "to undo the settings: vmctl fleet leave");
     }
     *ret_is_done = rc == 0 && alive && text_eq(json_text(link, "state"), "up");
     return rc;
@@ -389,13 +389,13 @@ static int fleet_resume(
     const struct fleet_values *given = values;
     (void)words;
     if (!text_eq(given->accept, "etcd")) {
-        (void)error_set(err, ERR_USAGE, "what etcd has now may be older than the VMs here");
-        return error_help(err, "if it is to count: vmctl fleet resume --accept etcd");
+        (void)error_set(err, ERR_USAGE, "the records in etcd may be older than the VMs here");
+        return error_help(err, "to accept them: vmctl fleet resume --accept etcd");
     }
     int rc = begin_anew(cli, "join", err);
     if (rc == 0) {
-        cli_note(cli, "what etcd has counts; VMs that it does not have run on, and are put there "
-                      "again by: vmctl fleet republish");
+        cli_note(cli, "the records in etcd are accepted; VMs without one keep running, and get "
+                      "one by: vmctl fleet republish");
     }
     return rc;
 }
@@ -499,7 +499,7 @@ static int fleet_cordon(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     (void)values;
-    return change_node(cli, "cordon", words, "takes no new VMs; those that it has stay", err);
+    return change_node(cli, "cordon", words, "takes no new VMs; its present VMs stay", err);
 }
 
 static int fleet_uncordon(
@@ -557,21 +557,22 @@ const struct command command_fleet = {
         "init | join | status | check | cordon NODE | uncordon NODE | drain NODE |\n"
         "             forget NODE | leave | resume --accept etcd | rebuild | republish [VM...]",
     .details =
-        "A fleet is several hosts that share in etcd (version 3.4 or newer, one member or three)\n"
-        "which VMs there are. init makes it, on the first host; join takes another host in; both\n"
-        "start the controller again, which leaves VMs alone. From then on `vmctl list -A` shows\n"
-        "the VMs of all nodes at once, `vmctl --node b` and a VMFile's `node \"b\"` know each "
-        "node,\n"
-        "and what was a host's own VM before stays that. A host whose etcd is gone keeps all its\n"
-        "VMs running, and healing; it only no longer learns of others.\n"
-        "status shows the nodes as they are known here, check asks each member of etcd, leave\n"
-        "takes this host out. A node that is cordoned takes no new VMs; drain moves those of the\n"
-        "fleet away from it, with --stop also those that run; forget removes one that\n"
-        "is not heard of, and has no VMs of the fleet. After etcd was emptied, rebuild on each "
-        "node\n"
-        "fills it again; resume accepts one that was restored, and republish puts into it what it\n"
-        "does not have. Certificates are necessary but for an etcd "
-        "on 127.0.0.1.",
+        "The hosts of a fleet share their list of VMs in etcd (version 3.4 or newer, one member "
+        "or\n"
+        "three). init makes the fleet on the first host, join adds another host; both restart the\n"
+        "controller, which leaves VMs alone. From then on `vmctl list -A` shows the VMs of all "
+        "nodes\n"
+        "at once, and `vmctl --node b` and a VMFile's `node \"b\"` know each node. VMs that a "
+        "host\n"
+        "had before stay its own. A host without etcd keeps running and healing all its VMs; it\n"
+        "only learns nothing new about the other nodes.\n"
+        "\n"
+        "status shows the nodes as this host knows them, check asks each member of etcd, leave\n"
+        "removes this host from the fleet. A cordoned node takes no new VMs; drain moves the\n"
+        "fleet's VMs away from it, with --stop also those that run; forget removes a node that is\n"
+        "offline and has no VMs of the fleet. If etcd was emptied, rebuild on each node fills it\n"
+        "again; resume accepts an etcd that was restored, and republish adds VMs that it lacks.\n"
+        "Certificates are required unless etcd is on 127.0.0.1.",
     .examples =
         "  vmctl fleet init --etcd https://a.lan:2379 --ca ca.pem --cert a.pem --key a.key\n"
         "  vmctl fleet join --etcd https://a.lan:2379 --ca ca.pem --cert b.pem --key b.key --as b\n"

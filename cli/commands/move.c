@@ -45,9 +45,10 @@ static int check_words(
     } else if (values->cancels && is_other) {
         (void)error_set(err, ERR_USAGE, "--cancel takes no other option");
     } else if (!values->cancels && !values->to) {
-        (void)error_set(err, ERR_USAGE, "where to? no node is given");
+        (void)error_set(err, ERR_USAGE, "no node is given to move it to");
     } else if (values->is_off && !values->recreates) {
-        (void)error_set(err, ERR_USAGE, "--node-is-off is for --recreate: the disk stays there");
+        (void)error_set(
+            err, ERR_USAGE, "--node-is-off needs --recreate: the disk stays on that node");
     } else if (is_begin && values->recreates) {
         (void)error_set(err, ERR_USAGE, "--recreate takes neither %s nor %s: its node is offline",
             "--stop", "--without-snapshots");
@@ -78,7 +79,7 @@ static int run(
 
 const struct command command_move = {
     .name = "move",
-    .summary = "Give a VM of the fleet another node",
+    .summary = "Move a VM of the fleet to another node",
     .usage = "[OPTIONS] VM --to NODE | --cancel VM",
     .details =
         "The VM is off during the move: with --stop it is shut down first, and started on NODE.\n"

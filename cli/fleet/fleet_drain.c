@@ -44,7 +44,7 @@ static char *choose_target(const struct fleet_view *view, const char *node, cons
     cleanup_with(vm_record_clear) struct vm_record record =
         fleet_view_record(view, node, name, &is_current);
     if (!record.desired) {
-        (void)error_set(err, ERR_STORE, "what vm '%s' is to be cannot be read", name);
+        (void)error_set(err, ERR_STORE, "cannot read the settings of vm '%s' in etcd", name);
         return NULL;
     }
     json_put_int(promised, node, INT32_MAX);

@@ -26,7 +26,7 @@ static int refuse_unknown(struct cli *cli, const char *name, struct error *err)
         return error_set(err, ERR_VM_NOT_FOUND, "there is no vm '%s' in the fleet", name);
     }
     (void)error_set(err, ERR_VM_INVALID_STATE,
-        "vm '%s' is this host's alone: the fleet moves what it has placed", name);
+        "vm '%s' belongs to this host: the fleet moves only VMs that it placed", name);
     return error_help(err,
         "copy it: vmctl export %s - | ssh HOST vmctl import -; then: vmctl destroy %s", name, name);
 }
@@ -41,7 +41,7 @@ static int64_t note_wait(
         return 0;
     }
     cli_note(
-        cli, "node %s is not heard of; waiting %lld s whether it is back", from, (long long)ttl_s);
+        cli, "node %s is offline; waiting %lld s in case it comes back", from, (long long)ttl_s);
     return ttl_s * 1000 + ttl_s * 10;
 }
 

@@ -23,15 +23,15 @@ struct packing {
 static int refuse_size(const char *path, struct error *err)
 {
     (void)error_set(err, ERR_VMFILE_INVALID,
-        "'%s' is too large for the fleet: at most %d KiB, %d MiB a VM", path, FLEET_FILE_MAX >> 10,
-        FLEET_FILES_MAX >> 20);
+        "'%s' is too large for the fleet: at most %d KiB a file, %d MiB a VM", path,
+        FLEET_FILE_MAX >> 10, FLEET_FILES_MAX >> 20);
     return error_help(err, "have the guest fetch it in a step");
 }
 
 static int refuse_key(const char *path, struct error *err)
 {
     (void)error_set(err, ERR_VMFILE_INVALID,
-        "'%s' has a private key, and each node can read what is in etcd", path);
+        "'%s' contains a private key, which every node could read in etcd", path);
     return error_help(err, "copy it to the guest: vmctl cp");
 }
 
@@ -78,10 +78,9 @@ int fleet_pack(struct vm_spec *spec, json_t *files, struct error *err)
     const char *secret = rc == 0 ? fleet_spec_file(spec) : NULL;
     if (rc == 0 && secret) {
         (void)error_set(err, ERR_USAGE,
-            "vm '%s' names '%s': keys and secrets do not go into etcd, which each node reads",
-            spec->name, secret);
-        return error_help(err, "run such a step from here, once it is up, by: vmctl exec; or name "
-                               "a node: node \"b\"");
+            "vm '%s' uses '%s': keys and secrets are not sent through etcd", spec->name, secret);
+        return error_help(
+            err, "run that step with vmctl exec once the VM is up, or name its node: node \"b\"");
     }
     return rc;
 }

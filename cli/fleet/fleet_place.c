@@ -126,10 +126,10 @@ static char *why_not(const struct fleet_view *view, const char *node, const json
     *ret_left =
         json_int(json, "memMib", 0) - memory_taken(view, node) - json_int(promised, node, 0);
     return !has_label(node, json, place)             ? mem_printf("not %s", strchr(place, ':') + 1)
-           : !fleet_view_hears(view, node, &lost_ms) ? mem_strdup("not heard of")
+           : !fleet_view_hears(view, node, &lost_ms) ? mem_strdup("offline")
            : json_flag(json, "cordoned", false)      ? mem_strdup("takes no new VMs")
            : path && !(fleet_sources_of_node(json) & FLEET_SOURCE_PATH)
-               ? mem_printf("takes no paths of its own, as '%s'", path)
+               ? mem_printf("does not accept paths such as '%s'", path)
            : *ret_left < (int64_t)spec->memory_mib
                ? mem_printf("%lld MiB of memory left", (long long)(*ret_left > 0 ? *ret_left : 0))
                : NULL;
@@ -178,7 +178,7 @@ int fleet_choose_nodes(const struct fleet_view *view, const char *place, const s
     free(choices);
     if (n == 0) {
         return error_set(err, ERR_FLEET_NO_NODE, "no node can take vm '%s': %s", spec->name,
-            reasons.len ? buf_str(&reasons) : "none is known");
+            reasons.len ? buf_str(&reasons) : "no node is known");
     }
     const char *best = ret->items[0];
     json_put_int(promised, best, json_int(promised, best, 0) + spec->memory_mib);

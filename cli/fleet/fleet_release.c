@@ -40,11 +40,11 @@ static void note_released(struct cli *cli, const struct vm_desired *desired)
     const char *name = desired->spec->name, *to = desired->fleet.move_to;
     if (to) {
         cli_note(cli,
-            "%s: this host's own from now on, and off: it was on its way to node %s, and must not "
-            "run in both places",
+            "%s: belongs to this host from now on and stays off: it was moving to node %s, and "
+            "must not run on both",
             name, to);
     } else {
-        cli_note(cli, "%s: this host's own from now on", name);
+        cli_note(cli, "%s: belongs to this host from now on", name);
     }
 }
 

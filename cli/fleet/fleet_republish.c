@@ -45,7 +45,7 @@ int fleet_republish(struct cli *cli, const char *const *names, size_t count, str
         return rc;
     }
     if (all.count == 0) {
-        cli_note(cli, "etcd has every vm of the fleet that is on this host");
+        cli_note(cli, "etcd has all VMs of the fleet on this host");
         return 0;
     }
     struct fleet_order *orders = mem_calloc(all.count, sizeof(*orders));

@@ -72,7 +72,7 @@ static int refuse_unanswered(void *context, struct error *err)
         err, ERR_FLEET_UNREACHABLE, "the fleet's messenger on this host does not answer");
 }
 
-/* A request that nobody has answered is taken back: else it might be carried out much later. */
+/* Withdraws a request without an answer: it might be carried out much later. */
 static int await_answers(struct asking *asking, struct error *err)
 {
     struct wait_loop loop = {.cli = asking->cli,
@@ -206,14 +206,15 @@ static void note_loss(struct following *following, struct followed *item,
     duration_format(clock_wall_ms(clock_system()) - lost_ms, age);
     if (!item->is_loss_noted) {
         item->is_loss_noted = true;
-        cli_note(following->cli, "%s: waits for node %s (lost %s%s)", item->order->change.name,
+        cli_note(following->cli, "%s: waiting for node %s (lost %s%s)", item->order->change.name,
             item->node, lost_ms ? age : "", lost_ms ? " ago" : "");
     }
     if (silent_ms > ttl_s * 1000 + LOST_MS) {
         (void)error_set(&item->error, ERR_FLEET_NODE_LOST,
-            "vm '%s' is not known to be %s: node '%s' is not heard of", item->order->change.name,
+            "unknown whether vm '%s' is %s: node '%s' is offline", item->order->change.name,
             goal_word(&item->order->goal), item->node);
-        (void)error_help(&item->error, "it is done when the node is back; see: vmctl node list");
+        (void)error_help(
+            &item->error, "it takes effect when the node is back; see: vmctl node list");
         fail_item(following->cli, item);
     }
 }
@@ -252,14 +253,14 @@ static void check_move(
         return;
     }
     if (!incoming && item->is_on_its_way) {
-        (void)error_set(&item->error, ERR_VM_CONFLICT,
-            "vm '%s' does not move to node '%s' any more", name, item->node);
+        (void)error_set(&item->error, ERR_VM_CONFLICT, "vm '%s' is no longer moving to node '%s'",
+            name, item->node);
         fail_item(following->cli, item);
         return;
     }
     item->is_on_its_way |= incoming != NULL;
     cleanup_free char *text =
-        error ? mem_printf("node %s: %s; it is tried again", item->node, error)
+        error ? mem_printf("node %s: %s; trying again", item->node, error)
         : json_object_get(incoming, "percent")
             ? mem_printf("%lld %%", (long long)json_int(incoming, "percent", 0))
             : NULL;
@@ -285,7 +286,7 @@ static int check_item(struct following *following, struct followed *item, struct
     bool is_heard = fleet_view_hears(&view, item->node, &lost_ms);
     if (has_other(&view, item)) {
         (void)error_set(&item->error, ERR_FLEET_NAME_TAKEN,
-            "node '%s' has a vm '%s' of its own, which is not the fleet's", item->node, name);
+            "node '%s' has its own vm '%s', which is not the fleet's", item->node, name);
         fail_item(following->cli, item);
         return 0;
     }

@@ -84,7 +84,7 @@ static void print_nodes(const struct cli *cli, const struct fleet_view *view, co
         bool is_heard = fleet_view_hears(view, name, &lost_ms);
         duration_format(clock_wall_ms(clock_system()) - lost_ms, age);
         bool is_of_link = !fleet_view_is_fresh(view); /* then nothing is known of any */
-        cleanup_free char *lost = is_of_link ? mem_strdup("not known now")
+        cleanup_free char *lost = is_of_link ? mem_strdup("unknown")
                                   : lost_ms  ? mem_printf("lost %s ago", age)
                                              : mem_strdup("lost");
         (void)snprintf(vcpus, sizeof(vcpus), "%lld", (long long)json_int(node, "vcpus", 0));

@@ -200,9 +200,9 @@ char *fleet_view_summary(const struct fleet_view *view)
     } else if (text_eq(state, "frozen")) {
         buf_printf(&out, "frozen: %s", json_text(link, "message"));
     } else if (view->contact_ms) {
-        buf_printf(&out, "etcd was heard of %s ago; other nodes as of then", age);
+        buf_printf(&out, "etcd last answered %s ago; other nodes as of then", age);
     } else {
-        buf_add_str(&out, "etcd was never heard of");
+        buf_add_str(&out, "etcd has never answered");
     }
     return buf_steal(&out);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The VMs of a fleet: where one is, or shall be (fleet_place.c), and changes of those that the
- * fleet has (fleet_request.c): a request to this host's messenger (specs/fleet/fleet_ask.h), which
- * writes them to etcd, and their following by what the VMs' nodes publish. Nothing is asked of the
- * nodes: what is meant for one that is off is done when it is back.
+ * The VMs of a fleet: finding and choosing their nodes (fleet_place.c), and changing VMs that the
+ * fleet has (fleet_request.c), by a request to this host's messenger (specs/fleet/fleet_ask.h),
+ * which writes it to etcd. Commands follow a VM by what its node publishes, and ask no node: one
+ * that is offline makes the change when it is back.
  */
 #pragma once
 
@@ -23,9 +23,10 @@ struct fleet_view;
 struct vm_spec;
 
 /*
- * Of a VM that the VMFile does not name: its node, as *ret_node, free() it; NULL: this host, or
- * nobody knows it. *ret_is_fleets: it is the fleet's (it has a row `name/`), not its node's alone.
- * -ERR_USAGE: several nodes have a VM of that name. Of a host without a fleet one system call.
+ * Finds the node of a VM that the VMFile does not name. *ret_node, free() it, is NULL if that is
+ * this host, or unknown. *ret_is_fleets: the VM belongs to the fleet (it has a row `name/`), not
+ * only to its node. -ERR_USAGE: several nodes have a VM of that name. Without a fleet it takes one
+ * system call.
  */
 int fleet_find_vm(
     struct cli *cli, const char *name, char **ret_node, bool *ret_is_fleets, struct error *err);
@@ -40,47 +41,49 @@ int fleet_find_vm(
 int fleet_choose_nodes(const struct fleet_view *view, const char *place, const struct vm_spec *spec,
     json_t *promised, struct strings *ret, struct error *err);
 
-/* fleet_pack.c: adds the bytes of the files that the VM names to `files`, {SHA256: base64}, for
- * their way to its node, and puts the fleet's paths into the spec (specs/fleet/fleet_files.h).
- * -ERR_IO: one cannot be read. -ERR_VMFILE_INVALID: it is too large, or has a private key.
- * -ERR_USAGE: the spec has a key or a secret. */
+/* fleet_pack.c: adds the bytes of the files that the VM names to `files`, {SHA256: base64}, to be
+ * sent to its node, and replaces their paths in the spec by the fleet's
+ * (specs/fleet/fleet_files.h). -ERR_IO: a file cannot be read. -ERR_VMFILE_INVALID: it is too
+ * large, or contains a private key. -ERR_USAGE: the spec uses a key or a secret. */
 int fleet_pack(struct vm_spec *spec, json_t *files, struct error *err);
 
 struct fleet_order {
     struct change change; /* borrows */
-    bool republishes;     /* instead: what etcd has lost is put there again, as it is here */
-    json_t *files;        /* fleet_pack(); the same of all orders, or NULL */
+    bool republishes;     /* instead of a change: restores the record that etcd has lost */
+    json_t *files;        /* of fleet_pack(), shared by all orders; or NULL */
     struct strings nodes; /* borrowed, for a VM that is not there yet: the first that takes it;
                            * empty: it has to be there */
     struct goal goal;
-    const char *done;              /* "destroyed": printed in the end; NULL: nothing */
-    const struct fleet_move *move; /* in place of the change, which has the name; it is the only
-                                    * order then. NULL: none */
-    int64_t move_ms;               /* so long the request for it may take, besides */
+    const char *done;              /* printed at the end: "destroyed"; NULL: nothing */
+    const struct fleet_move *move; /* instead of the change, which has the name; then there is only
+                                    * this order. NULL: none */
+    int64_t move_ms;               /* additional time that the request for it may take */
 };
 
-/* What the fleet has on this host becomes the host's own, and runs on: all of it, or, given `node`,
- * as this host is called, what no row of the fleet is of. Each is said. */
+/* Makes the fleet's VMs of this host its own, and prints each; they keep running. NULL: all of
+ * them; `node`, this host's name in the fleet: only VMs without a row of the fleet. */
 int fleet_release_vms(struct cli *cli, const char *node, struct error *err);
 
-/* VMs of the fleet that are on this host; none: those that etcd does not have. */
+/* Restores the records of VMs of the fleet on this host; without names, of those that etcd lacks.
+ */
 int fleet_republish(struct cli *cli, const char *const *names, size_t count, struct error *err);
 
-/* Returns an exit status, the worst, with all errors printed; negative: nothing was done. */
+/* Makes the request, and follows it. Returns the worst exit status, with all errors printed;
+ * negative: nothing was done. */
 int fleet_request_run(struct cli *cli, const struct fleet_order *orders, size_t count,
     bool is_detached, int64_t timeout_ms, struct error *err);
 
-/* fleet_move.c: the VM has another node from now on, or is given up, by a request that this host's
- * messenger carries out; then follows it there. As fleet_request_run(). */
+/* fleet_move.c: moves the VM to another node, or gives it up, by a request that this host's
+ * messenger carries out, and follows it there. As fleet_request_run(). */
 int fleet_move_run(struct cli *cli, const struct fleet_move *move, bool is_detached,
     int64_t timeout_ms, struct error *err);
 
-/* Waits for the goals of VMs of the fleet by what their nodes publish; asks nobody. As above. */
+/* Waits for the goals of VMs of the fleet by what their nodes publish. As above. */
 int fleet_wait_run(struct cli *cli, const struct fleet_order *orders, size_t count,
     int64_t timeout_ms, struct error *err);
 
-/* fleet_drain.c: moves what the fleet has on the node to where it fits, one after another; what
- * cannot go is said, and stays. The status is the worst. */
+/* fleet_drain.c: moves the fleet's VMs of the node to nodes with room, one after another. It prints
+ * those that cannot move; they stay. Returns the worst status. */
 struct fleet_drain {
     bool stops;            /* also those that run */
     bool leaves_snapshots; /* also those that have snapshots */

@@ -47,7 +47,7 @@ static int check_sendable(
     cleanup_free char *lock = paths_vm(&cli->paths, record->name, VM_ALIVE_LOCK);
     if (!desired || !desired->fleet.move_to || !text_eq(desired->fleet.moved, token)) {
         return error_set(
-            err, ERR_VM_CONFLICT, "vm '%s' does not move by that request", record->name);
+            err, ERR_VM_CONFLICT, "vm '%s' is not moving by that request", record->name);
     }
     return record_is_at_rest(record) && !lockfile_is_held(lock)
                ? 0
@@ -93,9 +93,9 @@ static int check_is_new(const struct cli *cli, const char *name, struct error *e
     if (!fs_exists(disk)) {
         return FLEET_SEND_NOTHING;
     }
-    (void)error_set(err, ERR_VM_INVALID_STATE,
-        "vm '%s' has a disk of which nothing is recorded: '%s'", name, disk);
-    return error_help(err, "have it started here once: vmctl move --cancel %s", name);
+    (void)error_set(
+        err, ERR_VM_INVALID_STATE, "vm '%s' has a disk without a record: '%s'", name, disk);
+    return error_help(err, "let it start here once: vmctl move --cancel %s", name);
 }
 
 int fleet_send(
@@ -278,8 +278,7 @@ static int read_request(struct fetching *fetching, bool *ret_has_disk, struct er
     fetching->from = json_copy_text(incoming, "from");
     fetching->token = json_copy_text(incoming, "token");
     if (!fetching->from || !fetching->token || !json_flag(incoming, "offered", false)) {
-        return error_set(
-            err, ERR_VM_INVALID_STATE, "vm '%s' is not on its way here", fetching->name);
+        return error_set(err, ERR_VM_INVALID_STATE, "vm '%s' is not moving here", fetching->name);
     }
     cleanup_free char *vm_row = fleet_row(FLEET_KIND_VM, fetching->from, fetching->name);
     const json_t *spec = json_object_get(fleet_view_row(&view, vm_row), "spec");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* When a certificate begins and ends to be valid, which nothing that we link reports. Its signature
- * and everything else are libcurl's to check. */
+/* Reads the validity dates of a certificate, which no linked library reports. libcurl checks its
+ * signature and everything else. */
 #pragma once
 
 #include <stdint.h>
@@ -16,8 +16,9 @@ struct certificate_dates {
 /* Of the first certificate in the file, which is PEM. -ERR_FLEET_TLS: it cannot be read. */
 int certificate_read(const char *path, struct certificate_dates *ret, struct error *err);
 
-/* -ERR_FLEET_TLS as well for one that has expired, or is not valid yet, with the date. */
+/* Also fails for a certificate that has expired or is not valid yet: -ERR_FLEET_TLS, with the date.
+ */
 int certificate_check(const char *path, struct error *err);
 
-/* Of a certificate's bytes, in DER. */
+/* The same for a certificate's bytes, in DER. */
 int certificate_parse(const struct bytes *der, struct certificate_dates *ret, struct error *err);

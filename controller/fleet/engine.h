@@ -1,29 +1,28 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What a fleet asks of the store that its nodes share: a map from keys to bytes with one revision,
- * transactions that compare, watches and leases. controller/fleet/etcd/ is it over etcd;
- * tests/support/engine_fake.h is it in memory, with faults that a test chooses.
+ * The store that the nodes of a fleet share: a map from keys to bytes with one revision,
+ * transactions that compare, watches and leases. controller/fleet/etcd/ implements it with etcd,
+ * tests/support/engine_fake.h in memory, with faults that a test chooses.
  *
- * Everything is an operation on the loop (controller/loop/op.h): nothing blocks, each ends once,
- * and a cancelled one reports nothing. A request ends after `timeout_ms` at the latest; a watch
- * ends when it breaks. Arguments are copied at the call. Results go where the call says, and are
- * complete when `done` reports success; after an error they are untouched, a transaction's outcome
- * excepted.
+ * Every call starts an operation on the loop (controller/loop/op.h): it never blocks, ends once,
+ * and reports nothing once it is cancelled. A request ends after `timeout_ms` at the latest, a
+ * watch when it breaks. Arguments are copied at the call. Results are complete when `done` reports
+ * success; after an error they are unchanged, except for a transaction's outcome.
  *
- * Keys are text without a NUL; a key that has one is none of ours and left out of rows and events.
- * Values are bytes. Revisions count the writes of the whole store from 1. They never go back,
- * unless the store was restored from a backup or wiped: who must know compares `store` and
- * `revision` of any result with what it has seen.
+ * Keys are text without a NUL; rows and events omit keys that contain one. Values are bytes.
+ * Revisions count the writes of the whole store from 1. They decrease only if the store was
+ * restored from a backup or wiped: to detect that, a caller compares `store` and `revision` of a
+ * result with those it saw before.
  *
  * Errors, each with the endpoint in its message:
- *   ERR_FLEET_UNREACHABLE  no endpoint answered in time, or none that has a leader; a watch fell
- * silent ERR_FLEET_TLS          a certificate is expired, unknown, or cannot be read
+ *   ERR_FLEET_UNREACHABLE  no endpoint with a leader answered in time; a watch stopped reporting
+ *   ERR_FLEET_TLS          a certificate is expired, unknown, or cannot be read
  *   ERR_FLEET_DENIED       the certificate's user may not do this
  *   ERR_FLEET_VERSION      it is not etcd 3.4 or newer, or what it sent is not its protocol
  *   ERR_FLEET_COMPACTED    the revision asked for is no longer kept: read again, without one
  *   ERR_FLEET_LIMIT        the request has too many writes or bytes, or the answer has too many
  *   ERR_FLEET_FULL         the store has reached its quota and takes no writes
- *   ERR_FLEET_LEASE        the lease is not there, or no longer
+ *   ERR_FLEET_LEASE        the lease does not exist, or has ended
  */
 #pragma once
 
@@ -54,8 +53,7 @@ struct engine_range {
     uint32_t limit;     /* rows at most; 0: all */
     int64_t revision;   /* as of then; 0: now */
     bool has_keys_only; /* rows without values */
-    bool
-        may_be_stale; /* the member's own state, without asking the others: also without a leader */
+    bool may_be_stale;  /* as the member has it, without asking the others: also without a leader */
 };
 
 struct engine_row {
@@ -107,9 +105,10 @@ struct engine_write {
 };
 
 /*
- * If all compares hold, all writes happen, as one revision; else none. The reads are made in either
- * case, behind the writes and in the same revision. A key may be written once only: neither put
- * twice, nor put and deleted. Without writes it is a read that asks a majority.
+ * If all compares hold, all writes take effect, as one revision; otherwise none does. The reads are
+ * made in either case, after the writes and in the same revision. A transaction writes a key at
+ * most once: it does not put it twice, nor put and delete it. Without writes it is a read that a
+ * majority confirms.
  */
 struct engine_txn {
     const struct engine_compare *compares;
@@ -127,8 +126,9 @@ enum engine_outcome {
     ENGINE_SUCCEEDED, /* no error */
 };
 
-/* Whether a store takes as much: ERR_FLEET_LIMIT with what there is too much of. Every
- * implementation asks it first; who packs many writes into one transaction may ask, too. */
+/* Checks the size against what a store accepts: ERR_FLEET_LIMIT, with the limit that is exceeded.
+ * Every implementation calls it first; a caller that packs many writes into one transaction may
+ * call it, too. */
 int engine_txn_check(const struct engine_txn *txn, struct error *err);
 
 /* Zero-initialised by its owner, who clears it. */
@@ -147,8 +147,7 @@ enum engine_event_kind { ENGINE_WAS_PUT, ENGINE_WAS_DELETED };
 
 struct engine_event {
     enum engine_event_kind kind;
-    struct engine_row
-        row; /* of a deleted key: no value, and mod_revision is that of the deletion */
+    struct engine_row row; /* of a deleted key: no value; mod_revision is the deletion's */
 };
 
 struct engine_watch {
@@ -158,13 +157,13 @@ struct engine_watch {
 };
 
 /*
- * Events in the order of their revisions for each prefix, not among prefixes; all of one revision
- * under one prefix in one call. They are borrowed for the call.
+ * For each prefix, events come in the order of their revisions, and all events of one revision in
+ * one call; between prefixes there is no order. They are borrowed for the call.
  *
- * Without events it is progress, about every six seconds, and the sign that the connection lives:
- * all events up to `revision`, for all prefixes, were reported before. A store that has not reached
- * the watch's revision (restored, wiped, or a member that lags) ends the watch instead: the next
- * read shows which.
+ * A call without events reports progress, about every six seconds: the connection works, and all
+ * events up to `revision`, for all prefixes, were reported before. A store that has not reached the
+ * watch's revision (it was restored or wiped, or its member lags) ends the watch instead; the next
+ * read shows the reason.
  */
 typedef void engine_events_fn(
     void *context, const struct engine_event *events, size_t n, int64_t revision);
@@ -179,7 +178,7 @@ struct engine_lease {
 /* ---- which store this is ---- */
 
 struct engine_status {
-    uint64_t store;  /* etcd's cluster id: stays over a restore, changes when it is made again */
+    uint64_t store;  /* etcd's cluster id: a restore keeps it, a new cluster has another one */
     uint64_t member; /* that answered */
     uint64_t leader; /* a member; 0: it knows of none */
     uint64_t term;   /* raft's: rises with each election */
@@ -227,7 +226,8 @@ struct engine_ops {
     void (*close)(struct engine *engine);
 };
 
-/* The first member of an implementation. Made by that; nothing is sent before the first request. */
+/* The first member of an implementation, which makes it and sends nothing before the first
+ * request. */
 struct engine {
     const struct engine_ops *ops;
     int64_t timeout_ms; /* of each request from now on; ENGINE_TIMEOUT_MS at first */

@@ -126,7 +126,7 @@ static int check_object(const struct vm_desired *object, const char *name, struc
         return error_set(err, ERR_STORE, "its spec has the name of another VM");
     }
     return object->origin && !is_fetched(object->origin) && !object->is_deleting
-               ? error_set(err, ERR_STORE, "its disk is said to be where none of a fleet is")
+               ? error_set(err, ERR_STORE, "its record names a disk outside the fleet's imports")
                : 0;
 }
 
@@ -231,7 +231,7 @@ static int write_record(
     }
     if (here && here->fleet.is_ahead && here->power != next->power) {
         store_batch_add_event(batch, subject->name, true, REASON_OVERRIDE_DROPPED,
-            "changed here while etcd was out of reach, and elsewhere since: that counts",
+            "changed here while etcd was unreachable, and elsewhere since: the other change wins",
             clock_wall_ms(loop_clock(member->loop)));
     }
     store_batch_put_desired(batch, next, here ? here->revision : 0);
@@ -439,14 +439,14 @@ static void write_to_etcd(
 static int report_orphaned(struct executor *executor, const char *name, struct error *err)
 {
     const struct member *member = executor->member;
-    cleanup_free char *text = mem_printf("%s: missing in etcd", name);
+    cleanup_free char *text = mem_printf("%s: missing from etcd", name);
     if (strings_have(&executor->reported, text)) {
         return 0;
     }
     strings_add(&executor->reported, text);
     struct store_batch *batch = store_batch_new();
     store_batch_add_event(batch, name, true, REASON_FLEET_RECORD_MISSING,
-        "etcd has lost it, and it runs on; to put it there again: vmctl fleet republish",
+        "etcd lost its record; it keeps running; to restore it: vmctl fleet republish",
         clock_wall_ms(loop_clock(member->loop)));
     int rc = store_commit(member->store, batch, err);
     store_batch_free(batch);
@@ -459,7 +459,7 @@ static void report_once(struct executor *executor, const char *name, const char 
     cleanup_free char *text = mem_printf("%s: %s", name, what);
     if (!strings_have(&executor->reported, text)) {
         strings_add(&executor->reported, text);
-        log_warn("fleet", "nothing is done about vm '%s': %s", name, what);
+        log_warn("fleet", "leaving vm '%s' as it is: %s", name, what);
     }
 }
 

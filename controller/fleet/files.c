@@ -87,8 +87,7 @@ int file_writes_plan(const struct member *member, const char *name, const struct
         add_write(member, name, new.items[i], ret);
         struct buf *bytes = &ret->bytes[ret->n - 1];
         if (!text || !base64_decode(bytes, text, strlen(text)) || bytes->is_full) {
-            return error_set(
-                err, ERR_USAGE, "vm '%s': a file of it was not sent with the request", name);
+            return error_set(err, ERR_USAGE, "vm '%s': the request lacks one of its files", name);
         }
         ret->items[ret->n - 1].kind = ENGINE_PUT;
         ret->items[ret->n - 1].value = (struct bytes){buf_str(bytes), bytes->len};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The files that go along with VMs of the fleet (specs/fleet/fleet_files.h): put into etcd with the
- * VM's record, and fetched from there by its node before that has the record. */
+/* Files that VMs of the fleet need (specs/fleet/fleet_files.h): they are put into etcd with the
+ * VM's record, and its node fetches them before it stores the record. */
 #pragma once
 
 #include <stddef.h>
@@ -25,13 +25,13 @@ struct file_writes {
 };
 void file_writes_clear(struct file_writes *writes);
 
-/* What a transaction writes besides when VM `name` becomes `next`: the files that `before` (NULL:
- * there was none) does not name, out of `sent`, {SHA256: base64}; those that it named alone go.
- * -ERR_USAGE: one was not sent. */
+/* What a transaction writes in addition when VM `name` becomes `next`: it puts the files that
+ * `before` (NULL: the VM is new) does not name, from `sent`, {SHA256: base64}, and deletes those
+ * that only `before` names. -ERR_USAGE: `sent` lacks one. */
 int file_writes_plan(const struct member *member, const char *name, const struct vm_spec *before,
     const struct vm_spec *next, const json_t *sent, struct file_writes *ret, struct error *err);
 
-/* All files of the spec, as they are here: for an etcd that has lost them. */
+/* All files of the spec, read from this host: for an etcd that has lost them. */
 int file_writes_again(const struct member *member, const char *name, const struct vm_spec *spec,
     struct file_writes *ret, struct error *err);
 
@@ -44,8 +44,7 @@ struct files;
 struct files *files_new(struct member *member);
 void files_free(struct files *files); /* NULL is fine */
 
-/* Whether the files of the spec are here. 0: they are. 1: they are being fetched, after which the
- * messenger looks again. -ERR_FLEET_NO_NODE: etcd does not have one, at this revision of the VM's
- * record. */
+/* 0: this host has the files of the spec. 1: they are being fetched; then the messenger looks
+ * again. -ERR_FLEET_NO_NODE: at this revision of the VM's record etcd lacks one. */
 int files_have(struct files *files, const char *name, const struct vm_spec *spec, int64_t revision,
     struct error *err);

@@ -103,7 +103,7 @@ int hold_check(
         return 0;
     }
     (void)error_set(err, ERR_FLEET_NO_NODE,
-        "node '%s' has %lld MiB of memory left, and vm '%s' takes %lld", node,
+        "node '%s' has %lld MiB of memory left, and vm '%s' needs %lld", node,
         (long long)(left > 0 ? left : 0), spec->name, (long long)spec->memory_mib);
-    return error_help(err, "what is promised to VMs that are stopped counts, too: vmctl list -A");
+    return error_help(err, "memory reserved for stopped VMs counts, too: vmctl list -A");
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What a node has promised to the VMs of the fleet, from their placement to their end, whether they
- * run or not, and to those that are on their way to it: the row hold/N. Who places a VM, changes
- * its size or removes it puts the row in the same transaction and compares the one that it knows,
- * so that of two who do so at once one looks again. What is promised is counted from the rows vm/N/
- * and in/N/ each time: a row that is wrong is right again once it is written next.
+ * The row hold/N: what node N has reserved for VMs of the fleet, from their placement to their end,
+ * running or not, and for those that are moving to it. A transaction that places a VM, changes its
+ * size or removes it also writes the row and compares it with the known one: of two at the same
+ * time, one fails and looks again. The amounts are summed from the rows vm/N/ and in/N/ each time,
+ * so that the next write corrects a wrong row.
  */
 #pragma once
 
@@ -14,11 +14,11 @@ struct error;
 struct member;
 struct vm_spec;
 
-/* hold/N as it is with VM `name` there as in `spec`; NULL: without it. free() it. */
+/* The text of hold/N with VM `name` as in `spec`; NULL: without the VM. free() it. */
 char *hold_text(
     const struct member *member, const char *node, const char *name, const struct vm_spec *spec);
 
-/* Whether the node has the memory for the VM, besides what it has promised and what its own VMs
- * take that are to run: -ERR_FLEET_NO_NODE. */
+/* Checks that the node has memory for the VM beyond what it has reserved and what its own running
+ * VMs need. -ERR_FLEET_NO_NODE. */
 int hold_check(
     const struct member *member, const char *node, const struct vm_spec *spec, struct error *err);

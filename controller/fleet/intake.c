@@ -280,7 +280,7 @@ static void end_move(struct intake *intake, const struct arrival *arrival)
     for (size_t i = 0; i < ARRAY_LEN(unchanged); i++) {
         strings_append(&intake->unchanged, unchanged[i]);
     }
-    log_info("fleet", "%s: here, from node '%s'", name, from);
+    log_info("fleet", "%s: arrived from node '%s'", name, from);
     write_rows(intake);
     vm_desired_free(next);
 }
@@ -380,12 +380,12 @@ static int check_taken(
     bool has = false;
     int rc = store_has(member->store, arrival->name, &has, err);
     if (rc == 0 && has) {
-        return error_set(err, ERR_FLEET_NAME_TAKEN, "a VM of this host has the name");
+        return error_set(err, ERR_FLEET_NAME_TAKEN, "this host has its own VM of that name");
     }
     cleanup_free char *directory = paths_vm(member->paths, arrival->name, VM_DIR);
     if (fs_exists(directory)) { /* its files would be in the way, once it is here */
         return error_set(err, ERR_FLEET_NAME_TAKEN,
-            "there is a directory '%s' of a VM that is not known: move it away", directory);
+            "the directory '%s' belongs to no known VM: move it away", directory);
     }
     return rc == 0 ? refused_check(member, arrival->vm, err) : rc;
 }

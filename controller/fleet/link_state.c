@@ -133,10 +133,9 @@ void link_state_heard(struct link_state *link, int64_t revision)
 static int refuse_restored(const struct link_state *link, struct error *err)
 {
     (void)error_set(err, ERR_FLEET_FROZEN,
-        "etcd is older than what was seen of it: revision %lld, not %lld; it was restored",
+        "etcd was restored from an older state: revision %lld, after %lld",
         (long long)link->restored, (long long)link->revision);
-    return error_help(
-        err, "if that is meant, accept it on each node: vmctl fleet resume --accept etcd");
+    return error_help(err, "to accept it, on each node: vmctl fleet resume --accept etcd");
 }
 
 int link_state_check(struct link_state *link, const struct engine_rows *rows, struct error *err)
@@ -152,11 +151,11 @@ int link_state_check(struct link_state *link, const struct engine_rows *rows, st
     }
     if (json_int(json, "v", INT32_MAX) > FLEET_FORMAT) {
         return error_set(err, ERR_FLEET_FROZEN,
-            "the records of fleet '%s' are of a newer vmctl: upgrade this one", config->fleet);
+            "fleet '%s' has records of a newer vmctl: upgrade this one", config->fleet);
     }
     if (!text_eq(json_text(json, "uid"), config->uid)) {
         return error_set(err, ERR_FLEET_FROZEN,
-            "etcd has another fleet of the name '%s' than the one that was joined", config->fleet);
+            "etcd has another fleet named '%s' than the one this host joined", config->fleet);
     }
     if (!link->restored && rows->revision < link->revision) {
         link->restored = rows->revision;

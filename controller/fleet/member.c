@@ -54,11 +54,11 @@ int member_check_node(const struct member *member, const char *node, struct erro
             err, ERR_FLEET_NO_NODE, "fleet '%s' has no node '%s'", member->config->fleet, node);
     }
     if (!mirror_get(member->mirror, alive_row)) {
-        return error_set(err, ERR_FLEET_NODE_LOST, "node '%s' is not heard of", node);
+        return error_set(err, ERR_FLEET_NODE_LOST, "node '%s' is offline", node);
     }
     if (json_flag(json, "cordoned", false)) {
         (void)error_set(err, ERR_FLEET_NO_NODE, "node '%s' takes no new VMs", node);
-        return error_help(err, "to have it take them again: vmctl fleet uncordon %s", node);
+        return error_help(err, "to let it take new VMs again: vmctl fleet uncordon %s", node);
     }
     return 0;
 }

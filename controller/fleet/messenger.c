@@ -147,7 +147,7 @@ static void on_events(void *context, const struct engine_event *events, size_t n
         return;
     }
     if (mirror_update(messenger->member.mirror, events, n, now_ms, &err) < 0) {
-        log_warn("fleet", "cannot keep what other nodes have: %s", err.message);
+        log_warn("fleet", "cannot store the records of other nodes: %s", err.message);
         begin_again(messenger);
     } else if (messenger->member.is_up && !registration_holds(messenger->registration)) {
         begin_again(messenger); /* a leader that was stuck ended the lease */
@@ -196,7 +196,7 @@ static void on_read(void *context, const struct engine_rows *rows, const struct 
     }
     int64_t now_ms = clock_wall_ms(loop_clock(member->loop));
     if (mirror_replace(member->mirror, rows, now_ms, &fault) < 0) {
-        log_warn("fleet", "cannot keep what other nodes have: %s", fault.message);
+        log_warn("fleet", "cannot store the records of other nodes: %s", fault.message);
         begin_again(messenger);
         return;
     }

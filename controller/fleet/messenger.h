@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The messenger of a node: between the rows that the fleet's nodes share and the store of this
- * host. `vmctld --fleet` runs it, a process of its own; it commits to the store as any command
+ * The messenger of a node keeps the rows that the fleet's nodes share and the store of this host in
+ * step. `vmctld --fleet` runs it as a process of its own; it commits to the store as any command
  * does.
  *
- *   connect -> read all rows at one revision -> are they those of our fleet, and not older than
- *   what was seen? -> mirror -> register alive/N on a lease -> watch -> decide, publish, requests
+ *   connect -> read all rows at one revision -> check that they are this fleet's, and not older
+ * than those seen before -> mirror -> register alive/N on a lease -> watch -> decide, publish,
+ * answer
  *
- * Level-triggered: after any end of the watch or of the lease everything begins again, after 0.2 to
- * 5 seconds and up to 3 at random, as 200 nodes may have lost the same member. A look carries out
- * what etcd says about this node's VMs, publishes how they are and answers the requests of this
- * host's commands (parts.h). What it finds of the link is in the row `link`.
+ * It is level-triggered: whenever the watch or the lease ends, it starts over after 0.2 to 5
+ * seconds and a random delay of up to 3, because 200 nodes may have lost the same member. A look
+ * carries out what etcd says about this node's VMs, publishes their state and answers the requests
+ * of this host's commands (parts.h). The row `link` has the state of the connection.
  */
 #pragma once
 
@@ -34,8 +35,8 @@ struct messenger_options {
 };
 
 struct messenger *messenger_new(const struct messenger_options *options);
-/* The lease is left to end by itself, unless the caller revokes it. NULL is fine. */
+/* The lease expires unless the caller revokes it. NULL is fine. */
 void messenger_free(struct messenger *messenger);
 
-/* Something was committed here: a bell has rung. */
+/* A process of this host has committed something: a bell has rung. */
 void messenger_ring(struct messenger *messenger);

@@ -34,7 +34,7 @@ enum {
     TROUBLE_MS = 5000, /* so long a request waits for a link that was lost */
 };
 
-/* A node that is not heard of, while somebody waits for that to last. */
+/* A node that is offline, while a request waits for that to last. */
 struct absence {
     char *node;
     int64_t reg_revision; /* of reg/N, 0: there is none */
@@ -135,7 +135,7 @@ static struct absence *absence_of(struct moves *moves, const char *node)
         absence = &moves->absences[moves->n_absences++];
         *absence = (struct absence){.node = mem_strdup(node), .reg_revision = -1};
     }
-    if (absence->reg_revision != revision) { /* it was heard of in between */
+    if (absence->reg_revision != revision) { /* it was online in between */
         absence->reg_revision = revision;
         absence->since_ms = loop_now_ms(moves->member->loop);
     }
@@ -152,7 +152,7 @@ static int64_t ttl_ms_of(const struct member *member, const char *node)
     return (ttl_s > FLEET_TTL_MAX_S ? FLEET_TTL_MAX_S : ttl_s) * 1000;
 }
 
-/* Once it is heard of, the next absence is another one. */
+/* Once it is online, its next absence is counted from its own start. */
 static void forget_absence(struct moves *moves, const char *node)
 {
     for (size_t i = 0; i < moves->n_absences; i++) {
@@ -176,8 +176,8 @@ static int refuse_heard(struct moves *moves, struct error *err)
     const char *name = plan->move.name;
     forget_absence(moves, plan->from);
     (void)error_set(
-        err, ERR_VM_INVALID_STATE, "node '%s' is heard of, and has vm '%s'", plan->from, name);
-    return plan->move.is_off ? error_help(err, "if it was just switched off: again in %lld s",
+        err, ERR_VM_INVALID_STATE, "node '%s' is online, and has vm '%s'", plan->from, name);
+    return plan->move.is_off ? error_help(err, "if it was just switched off, try again in %lld s",
                                    (long long)(ttl_ms_of(moves->member, plan->from) / 1000))
            : plan->move.verb == FLEET_MOVE_DESTROY
                ? error_help(err, "destroy it there: vmctl destroy %s", name)
@@ -187,13 +187,12 @@ static int refuse_heard(struct moves *moves, struct error *err)
 static int refuse_bond(const struct move_plan *plan, const char *bond, struct error *err)
 {
     const char *name = plan->move.name;
-    (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' has %s, which is on node '%s' alone", name,
-        bond, plan->from);
+    (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' has %s, which exists only on node '%s'",
+        name, bond, plan->from);
     return plan->move.verb == FLEET_MOVE_RECREATE
-               ? error_help(err,
-                     "give it up, and make it again elsewhere: vmctl destroy --node-is-off %s",
-                     name)
-               : error_help(err, "take that out of it first, or make it again there");
+               ? error_help(
+                     err, "to make it again elsewhere, first: vmctl destroy --node-is-off %s", name)
+               : error_help(err, "remove that from its block first, or create the VM again there");
 }
 
 static int check_target(const struct moves *moves, struct error *err)
@@ -209,7 +208,7 @@ static int check_target(const struct moves *moves, struct error *err)
     }
     if (plan->vm->spec->backend == BACKEND_PROPOLIS) {
         return error_set(err, ERR_VM_INVALID_STATE,
-            "vm '%s' is a zone of its host: backend \"propolis\" is not moved", name);
+            "vm '%s' is a zone of its host: backend \"propolis\" cannot move", name);
     }
     if (bond) {
         return refuse_bond(plan, bond, err);
@@ -219,7 +218,7 @@ static int check_target(const struct moves *moves, struct error *err)
     rc = rc == 0 ? hold_check(member, to, plan->vm->spec, err) : rc;
     if (rc == 0 && mirror_get(member->mirror, status)) {
         rc = error_set(err, ERR_FLEET_NAME_TAKEN,
-            "node '%s' has a vm '%s' of its own, which is not the fleet's", to, name);
+            "node '%s' has its own vm '%s', which is not the fleet's", to, name);
     }
     return rc;
 }
@@ -263,8 +262,8 @@ static void on_committed(void *context, const struct error *err)
         move_plan_clear(plan); /* the watch is about to show what was faster */
         loop_timer_start(moves->again, RACE_MS);
     } else if (outcome == ENGINE_FAILED) {
-        (void)error_set(
-            &lost, ERR_VM_CONFLICT, "vm '%s' is changed all the time by others", plan->move.name);
+        (void)error_set(&lost, ERR_VM_CONFLICT, "vm '%s' keeps being changed by other commands",
+            plan->move.name);
         refuse_move(moves, &lost);
         loop_timer_start(moves->again, 0);
     } else if (outcome == ENGINE_NOT_DONE && err) {
@@ -397,24 +396,25 @@ static int check_begin(const struct moves *moves, struct error *err)
     const struct vm_desired *vm = plan->vm;
     if (!is_heard(moves->member, plan->from)) {
         (void)error_set(err, ERR_FLEET_NODE_LOST,
-            "node '%s' is not heard of, and has the disk of vm '%s'", plan->from, name);
-        return error_help(err, "again with a new disk: vmctl move %s --to %s --recreate", name, to);
+            "node '%s', which has the disk of vm '%s', is offline", plan->from, name);
+        return error_help(
+            err, "to make it again with a new disk: vmctl move %s --to %s --recreate", name, to);
     }
     if (vm->fleet.move_to) {
-        (void)error_set(
-            err, ERR_VM_CONFLICT, "vm '%s' moves to node '%s'", name, vm->fleet.move_to);
+        (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' is already moving to node '%s'", name,
+            vm->fleet.move_to);
         return error_help(err, "cancel that first: vmctl move --cancel %s", name);
     }
     if (vm->power == POWER_SUSPENDED) {
-        (void)error_set(err, ERR_VM_INVALID_STATE,
-            "vm '%s' is suspended, and a guest's memory is not moved", name);
+        (void)error_set(
+            err, ERR_VM_INVALID_STATE, "vm '%s' is suspended: its memory cannot be moved", name);
         return error_help(err, "resume or stop it first: vmctl stop %s", name);
     }
     if (vm->power == POWER_RUNNING && !plan->move.stops) {
-        (void)error_set(
-            err, ERR_VM_INVALID_STATE, "vm '%s' runs, and is moved while it is off", name);
+        (void)error_set(err, ERR_VM_INVALID_STATE,
+            "vm '%s' is running: it can be moved only while it is off", name);
         return error_help(
-            err, "to have it stopped, and started there: vmctl move %s --to %s --stop", name, to);
+            err, "to stop it, and start it there: vmctl move %s --to %s --stop", name, to);
     }
     return check_snapshots(moves, err);
 }
@@ -423,7 +423,7 @@ static int check_cancel(const struct move_plan *plan, struct error *err)
 {
     return plan->vm->fleet.move_to
                ? 0
-               : error_set(err, ERR_VM_INVALID_STATE, "vm '%s' does not move", plan->move.name);
+               : error_set(err, ERR_VM_INVALID_STATE, "vm '%s' is not moving", plan->move.name);
 }
 
 /* Its node would set the disk aside, and the VM have another one, or none. */
@@ -507,7 +507,7 @@ static void try_ask(struct moves *moves, const char *row, json_t *ask, int64_t *
     *ret_wait_ms = 0;
     int rc = fleet_ask_read_move(ask, &plan->move)
                  ? 0
-                 : error_set(&err, ERR_USAGE, "a request of another version of vmctl");
+                 : error_set(&err, ERR_USAGE, "the request is from another version of vmctl");
     if (rc == 0 && !member->is_up) {
         err = member->trouble;
         rc = -(int)err.code;

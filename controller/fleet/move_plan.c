@@ -110,7 +110,7 @@ static void plan_recreation(const struct member *member, struct move_plan *plan)
     plan->present = fleet_row(FLEET_KIND_ALIVE, to, NULL);
 }
 
-/* The VM is taken from its node, which is not heard of. */
+/* Takes the VM from its node, which is offline. */
 void move_plan_loss(const struct member *member, struct move_plan *plan)
 {
     const char *name = plan->move.name, *from = plan->from;

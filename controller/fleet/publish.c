@@ -82,7 +82,7 @@ static void put_orphaned(json_t *json, const struct vm_status *status)
 {
     struct vm_status *orphaned = vm_status_copy(status);
     vm_status_set(orphaned, CONDITION_ORPHANED, CONDITION_TRUE, REASON_FLEET_RECORD_MISSING,
-        "etcd has lost it; to put it there again: vmctl fleet republish",
+        "etcd lost its record; to restore it: vmctl fleet republish",
         status->conditions[CONDITION_READY].last_transition_ms);
     json_put(json, "status", vm_status_public(orphaned));
     vm_status_free(orphaned);

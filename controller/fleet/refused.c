@@ -22,10 +22,10 @@ static int refuse_path(
     const struct vm_spec *spec, const char *node, const char *path, struct error *err)
 {
     (void)error_set(err, ERR_FLEET_NO_NODE,
-        "vm '%s' names '%s' of its host, and node '%s' takes no paths from the fleet", spec->name,
+        "vm '%s' uses the path '%s', and node '%s' accepts no paths from the fleet", spec->name,
         path, node);
     return error_help(err,
-        "name its image by URL, or have the node take them: vmctl fleet join --accept "
+        "name its image by URL, or let the node accept paths: vmctl fleet join --accept "
         "url,cache,path");
 }
 
@@ -44,7 +44,7 @@ static int check_cache(const struct member *member, const struct vm_spec *spec, 
     }
     return rc < 0 || record ? rc
                             : error_set(err, ERR_FLEET_NO_NODE,
-                                  "node '%s' has no image '%s' for vm '%s', and fetches none",
+                                  "node '%s' has no image '%s' for vm '%s', and downloads none",
                                   member->config->node, spec->image.location, spec->name);
 }
 
@@ -59,15 +59,14 @@ int refused_check(const struct member *member, const struct vm_desired *object, 
     }
     if (file) {
         return error_set(err, ERR_FLEET_NO_NODE,
-            "vm '%s' names '%s', which no VM of a fleet can: it is sent without files", spec->name,
-            file);
+            "vm '%s' uses the file '%s', which a VM of the fleet cannot", spec->name, file);
     }
     if (path && !(sources & FLEET_SOURCE_PATH)) {
         return refuse_path(spec, member->config->node, path, err);
     }
     if (is_fetched && !(sources & (FLEET_SOURCE_URL | FLEET_SOURCE_CACHE))) {
         return error_set(err, ERR_FLEET_NO_NODE,
-            "node '%s' takes no images by URL or name from the fleet, as of vm '%s'",
+            "node '%s' accepts no images by URL or name from the fleet, such as that of vm '%s'",
             member->config->node, spec->name);
     }
     return is_fetched && !(sources & FLEET_SOURCE_URL) ? check_cache(member, spec, err) : 0;

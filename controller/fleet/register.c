@@ -123,7 +123,7 @@ static void registration_fail(struct registration *registration, const struct er
     registration->changed(registration->context, err);
 }
 
-/* If the watch is not heard of before (registration_beat()). */
+/* Unless the watch reports something earlier (registration_beat()). */
 static void await_renewal(struct registration *registration)
 {
     registration->is_held = true;
@@ -216,8 +216,8 @@ static void on_granted(void *context, const struct error *err)
     }
 }
 
-/* Another host has this node's name, also one that is not heard of: it may be cut off, and its VMs
- * run. Who knows that it does not, says so: `vmctl fleet join --force`. */
+/* Whether another host has this node's name, even if it is offline: it may be cut off with its VMs
+ * running. A user who knows better says so: `vmctl fleet join --force`. */
 static bool is_taken(const struct registration *registration)
 {
     const struct member *member = registration->member;
@@ -282,7 +282,8 @@ void registration_start(struct registration *registration)
         struct error err = {.code = ERR_NONE};
         (void)error_set(&err, ERR_FLEET_FROZEN, "another host is node '%s' of fleet '%s'",
             config->node, config->fleet);
-        (void)error_help(&err, "it is for one host: vmctl fleet leave, and join --as another name");
+        (void)error_help(
+            &err, "a name is for one host: vmctl fleet leave, then join --as another name");
         registration_fail(registration, &err);
         return;
     }

@@ -177,7 +177,7 @@ static int check_owner(struct republisher *republisher, struct error *err)
     return is_older && node
                ? end_older(republisher, node, err)
                : error_set(err, ERR_FLEET_NAME_TAKEN,
-                     "vm '%s' is on node '%s' by now, as etcd says", name, node ? node : "?");
+                     "vm '%s' is on node '%s' now, according to etcd", name, node ? node : "?");
 }
 
 static void commit_vm(struct republisher *republisher);
@@ -200,15 +200,15 @@ static int begin_vm(struct republisher *republisher, struct error *err)
     bool is_given_up = here->fleet.is_fenced || tombstone.row;
     tombstone_clear(&tombstone);
     if (is_given_up) {
-        return error_set(
-            err, ERR_VM_INVALID_STATE, "vm '%s' was given up here, as etcd says", name);
+        return error_set(err, ERR_VM_INVALID_STATE,
+            "vm '%s' was given up on this node, according to etcd", name);
     }
     cleanup_free char *vm_row = fleet_row(FLEET_KIND_VM, member->config->node, name);
     cleanup_json json_t *object = mirror_json(member->mirror, vm_row);
     const json_t *fleet = json_object_get(object, "fleet");
     if (object && !text_eq(json_text(object, "uid"), here->uid)) {
         return error_set(err, ERR_FLEET_NAME_TAKEN,
-            "etcd has another vm '%s' for this node: it is not put over that", name);
+            "etcd has another vm '%s' for this node, which is not overwritten", name);
     }
     if (text_eq(json_text(object, "uid"), here->uid) &&
         json_int(fleet, "epoch", 0) >= (int64_t)here->fleet.epoch) {

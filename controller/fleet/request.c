@@ -180,11 +180,11 @@ static int find_owner(const struct member *member, struct work *work, const char
         work->node = mem_strdup(node);
         (void)error_set(err, ERR_FLEET_NAME_TAKEN, "vm '%s' is on node '%s', not on '%s'", name,
             node ? node : "?", asked);
-        return error_help(err, "to have it moved there: vmctl move %s --to %s", name, asked);
+        return error_help(err, "to move it there: vmctl move %s --to %s", name, asked);
     }
     work->node = mem_strdup(owner ? node : asked);
     if (!work->node) {
-        return error_set(err, ERR_FLEET_NO_NODE, "no node is named for vm '%s'", name);
+        return error_set(err, ERR_FLEET_NO_NODE, "no node is given for vm '%s'", name);
     }
     if (owner) {
         return 0;
@@ -193,7 +193,7 @@ static int find_owner(const struct member *member, struct work *work, const char
     int rc = member_check_node(member, work->node, err);
     if (rc == 0 && mirror_get(member->mirror, status)) {
         rc = error_set(err, ERR_FLEET_NAME_TAKEN,
-            "node '%s' has a vm '%s' of its own, which is not the fleet's", work->node, name);
+            "node '%s' has its own vm '%s', which is not the fleet's", work->node, name);
     }
     return rc;
 }
@@ -322,7 +322,7 @@ static void on_committed(void *context, const struct error *err)
         loop_timer_start(requests->again, pause_of(requests));
     } else if (outcome == ENGINE_FAILED) {
         struct error lost = {.code = ERR_NONE};
-        (void)error_set(&lost, ERR_VM_CONFLICT, "vm '%s' is changed all the time by others",
+        (void)error_set(&lost, ERR_VM_CONFLICT, "vm '%s' keeps being changed by other commands",
             requests->work.copy.name);
         answer_refused(requests, &lost);
         carry_on(requests);

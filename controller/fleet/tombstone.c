@@ -136,7 +136,7 @@ int tombstone_fence(const struct member *member, const struct vm_record *record,
     struct store_batch *batch = store_batch_new();
     struct vm_desired *next = vm_desired_copy(here ? here : tombstone->vm);
     cleanup_free char *message = tombstone->to ? mem_printf("node %s has it now", tombstone->to)
-                                               : mem_strdup("it was destroyed from elsewhere");
+                                               : mem_strdup("it was destroyed from another node");
     next->generation++;
     next->is_deleting = true;
     next->fleet.is_fenced = true;
@@ -148,7 +148,7 @@ int tombstone_fence(const struct member *member, const struct vm_record *record,
         batch, name, true, REASON_MOVED_AWAY, message, clock_wall_ms(loop_clock(member->loop)));
     int rc = store_commit(member->store, batch, err);
     if (rc == 0) {
-        log_warn("fleet", "%s: ended, and its files set aside: %s", name, message);
+        log_warn("fleet", "%s: ended, files moved to quarantine/: %s", name, message);
         (void)bell_ring(member->paths, BELL_DESIRED, &ignored); /* costs a delay */
     }
     vm_desired_free(next);

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The mark gone/N/UID: the VM that node N had in some epoch is not N's any more, by the word of
- * somebody who could not ask N.
+ * The mark gone/N/UID: the VM that node N had in some epoch no longer belongs to N. Another node
+ * decided that without being able to ask N.
  *
  *   {"epoch", "to": "c", "at": wall, "token", "vm": {…}}
  *
- * "to" is missing if it was destroyed; "vm" is what it was to be, by which its node can end it also
- * when it has lost its records; "token" is the request's (fleet_ask.h).
+ * "to" is missing if the VM was destroyed; "vm" is its desired record, so that N can end the VM
+ * even after it has lost its own records; "token" is the request's (fleet_ask.h).
  *
- * What N does, each step being found done when it is done again: its record of the VM says that it
- * is fenced and deleted; vmctld ends the machine with no grace, moves the directory to quarantine/
- * and forgets the record; without a record, a directory and a machine the mark goes.
+ * N then does the following; a repeated step finds itself done. It marks its record of the VM as
+ * fenced and deleted; vmctld ends the machine without grace, moves the directory to quarantine/ and
+ * forgets the record; once record, directory and machine are gone, N removes the mark.
  */
 #pragma once
 
@@ -32,19 +32,18 @@ struct tombstone {
 };
 void tombstone_clear(struct tombstone *tombstone);
 
-/* That of the VM of this node's record of that name; without a record, one of any VM of the name.
- */
+/* The mark of the VM in this node's record; without a record, that of any VM of that name. */
 void tombstone_find(const struct member *member, const char *name,
     const struct vm_desired *desired_here, struct tombstone *ret);
 
-/* "gone/a/3ba9…", and its value; free() both. `to` NULL: it is destroyed. */
+/* "gone/a/3ba9…", and its value; free() both. `to` NULL: the VM is destroyed. */
 char *tombstone_row(const char *node, const char *uid);
 char *tombstone_text(
     const struct member *member, const struct vm_desired *vm, const char *to, const char *token);
 
-/* Whether such a request has put one of that VM's name. */
+/* Whether the request with that token has put a mark for a VM of that name. */
 bool tombstone_is_of(const struct member *member, const char *name, const char *token);
 
-/* Has vmctld end the VM: a record here says so. */
+/* Writes a record by which vmctld ends the VM. */
 int tombstone_fence(const struct member *member, const struct vm_record *record,
     const struct tombstone *tombstone, struct error *err);

@@ -10,15 +10,13 @@
  *   {"at": wall, "answers": [{"name", "node", "uid", "generation", "result",
  *                             "error": {"code", "message", "help"}}]}
  *
- * A request may be for a VM's node instead of for changes, {"at": wall, "move": {"name", "verb",
- * "to", "stops", "leavesSnapshots", "isOff"}}, and is answered by one item.
+ * A request may instead move a VM, {"at": wall, "move": {"name", "verb", "to", "stops",
+ * "leavesSnapshots", "isOff"}}, with an answer of one item, or restore records that etcd has lost,
+ * {"at": wall, "republish": ["web"]}, answered as changes are.
  *
- * Or it is for what etcd has lost, {"at": wall, "republish": ["web"]}, and answered as changes.
- *
- * "node" of a change is where a VM that is not there yet shall be, or the first of "others" that
- * takes it, if that node does not: somebody may have taken its last memory since the command
- * looked. The change is that of store/desired/change_json.h. The command removes the row when it
- * has read it.
+ * "node" is the node for a new VM; if it cannot take the VM, because another command has taken its
+ * last memory meanwhile, the first of "others" that can is used. The change is that of
+ * store/desired/change_json.h. The command removes the row once it has read the answer.
  */
 #pragma once
 
@@ -40,8 +38,8 @@ void fleet_ask_add_other(json_t *ask, const char *node);
 enum fleet_move_verb {
     FLEET_MOVE_BEGIN,    /* with its disk, which the other node fetches */
     FLEET_MOVE_CANCEL,   /* … and stays where it is */
-    FLEET_MOVE_RECREATE, /* made again on another node, with a new disk; its own is not heard of */
-    FLEET_MOVE_DESTROY,  /* given up; its node is not heard of */
+    FLEET_MOVE_RECREATE, /* made again on another node, with a new disk; its own is offline */
+    FLEET_MOVE_DESTROY,  /* given up; its node is offline */
     FLEET_MOVE_VERB_COUNT_
 };
 

@@ -64,7 +64,7 @@ static const char *find_fault(const struct fleet_config *config)
            : config->accept && !fleet_sources_read(config->accept)
                ? "its \"accept\" is not of the words url, cache and path"
            : config->n_endpoints == 0        ? "it has no \"endpoints\""
-           : has_any && !has_all             ? "it has not all of \"ca\", \"cert\" and \"key\""
+           : has_any && !has_all             ? "it needs all of \"ca\", \"cert\" and \"key\""
            : config->ttl_s < FLEET_TTL_MIN_S ? "its \"ttl\" is too short"
            : config->ttl_s > FLEET_TTL_MAX_S ? "its \"ttl\" is too long"
                                              : NULL;

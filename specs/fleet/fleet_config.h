@@ -15,7 +15,7 @@ struct error;
 struct paths;
 
 #define FLEET_CONFIG_FILE "fleet/config.json" /* below the data directory */
-/* When the messenger last heard of the fleet: the file's time of modification. */
+/* When etcd last answered the messenger: the file's time of modification. */
 #define FLEET_CONTACT_FILE "fleet/contact"
 
 enum { FLEET_TTL_S = 15, FLEET_TTL_MIN_S = 5, FLEET_TTL_MAX_S = 300 };

@@ -129,8 +129,8 @@ static int check_move(const struct attempt *attempt, struct error *err)
     if (!desired->fleet.move_to || change->deletes || is_halt) {
         return 0;
     }
-    (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' moves to node '%s'", change->name,
-        desired->fleet.move_to);
+    (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' is already moving to node '%s'",
+        change->name, desired->fleet.move_to);
     return error_help(err, "wait until it is there, or: vmctl move --cancel %s", change->name);
 }
 

@@ -64,7 +64,7 @@ teardown() { fleet_teardown; }
     await bash -c "[ ! -d /proc/$messenger ]"
     touch -d '+1 hour' "$XDG_DATA_HOME/vmctl/fleet/contact" # by a clock that was set back since
     fails 5 vmctl fleet status
-    says "not known now"
+    says "unknown"
 }
 
 @test "a fleet places VMs, and any node changes them" {
@@ -123,7 +123,7 @@ teardown() { fleet_teardown; }
     cp "$work/key" step.sh
     of_fleet filed any $'    cloud-init\n    provision "shell" { script "step.sh" }\n'
     fails 2 vmctl up
-    says "has a private key"
+    says "contains a private key"
 
     vmctl -q destroy -y web
     await bash -c '! vmctl list -A | grep -q web'
@@ -144,7 +144,7 @@ teardown() { fleet_teardown; }
     says "another host is node 'b' of fleet 'home': ssh://" "$work/b/data/vmctl" "--as NAME"
     [ ! -e "$work/third/vmctl/fleet/config.json" ]
     fails 6 "${third[@]}" fleet join --as b --etcd "$etcd_url" --force
-    says "is heard of"
+    says "is online"
     [ "$(rows)" = "$before" ]
 
     # one with the same machine-id and data directory: as a copy of it would find it online
@@ -209,7 +209,7 @@ teardown() { fleet_teardown; }
     vmctl list | grep -q 'web .* Ready'
     run vmctl fleet join --as a --etcd "$etcd_url"
     [ "$status" -eq 0 ]
-    says "web: this host's own from now on"
+    says "web: belongs to this host from now on"
     vmctl list | grep -q 'web .* Ready'
     vmctl -q destroy -y web
     [ -z "$(vmctl list -o name)" ]
@@ -261,12 +261,12 @@ teardown() { fleet_teardown; }
     of_fleet db any:node=b
     vmctl -q up
     fails 2 vmctl move web
-    says "where to?" "vmctl move VM --to NODE"
+    says "no node is given to move it to" "vmctl move VM --to NODE"
     fails 1 vmctl move web --to c --recreate
-    says "node 'b' is heard of"
+    says "node 'b' is online"
     vmctl -q create --name own --backend noop --image "$work/image"
     fails 1 vmctl move own --to c --recreate
-    says "vm 'own' is this host's alone" "vmctl export own - | ssh HOST vmctl import -"
+    says "vm 'own' belongs to this host" "vmctl export own - | ssh HOST vmctl import -"
     fails 3 vmctl move nobody --to c --recreate
 
     kill -9 "$(at b vmctl controller status -o json | jq .pid)"
@@ -299,11 +299,11 @@ teardown() { fleet_teardown; }
     of_fleet web any:node=b
     vmctl -q up
     fails 1 vmctl move web --to c
-    says "vm 'web' runs, and is moved while it is off" "vmctl move web --to c --stop"
+    says "vm 'web' is running: it can be moved only while it is off" "vmctl move web --to c --stop"
     fails 1 vmctl move web --to z --stop
     says "has no node 'z'"
     fails 1 vmctl move --cancel web
-    says "does not move"
+    says "is not moving"
     fails 2 vmctl move --cancel web --to c
 
     # c is halted: nothing comes of it
@@ -315,11 +315,11 @@ teardown() { fleet_teardown; }
     says "web: moving (node c)"
     await shows 'b +web +noop .* Moving to c 0 %'
     fails 1 vmctl start web
-    says "vm 'web' moves to node 'c'" "vmctl move --cancel web"
+    says "vm 'web' is already moving to node 'c'" "vmctl move --cancel web"
     fails 1 at b vmctl start web
-    says "vm 'web' moves to node 'c'"
+    says "vm 'web' is already moving to node 'c'"
     fails 6 vmctl move web --to a
-    says "vm 'web' moves to node 'c'"
+    says "vm 'web' is already moving to node 'c'"
     run vmctl move --cancel web
     [ "$status" -eq 0 ]
     says "web: cancelled (node b)"
@@ -355,7 +355,7 @@ teardown() { fleet_teardown; }
     vmctl -q stop two
     await shows 'b +own '
     fails 1 vmctl fleet drain b
-    says "vm 'one' runs" "two: moved" "node b keeps 1 VM of its own"
+    says "vm 'one' is running" "two: moved" "node b keeps 1 VM of its own"
     run vmctl fleet drain b --stop
     [ "$status" -eq 0 ]
     says "one: moved"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Memory for one unpacked message, freed as a whole, with a maximum: a message of few bytes can
- * stand for many times as many. Each piece has a NUL behind it. */
+/* Memory for one unpacked message, freed as a whole. It has a maximum, because a short message can
+ * unpack to many times its size. A NUL follows each piece. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,6 +12,6 @@ struct arena *arena_new(size_t n_message); /* the message's size */
 void arena_free(struct arena *arena);      /* NULL is fine */
 bool arena_is_full(const struct arena *arena);
 
-/* As protobuf-c's allocator has them. NULL: the arena is full. */
+/* The functions of protobuf-c's allocator. NULL: the arena is full. */
 void *arena_alloc_for(void *arena, size_t n);
 void arena_free_nothing(void *arena, void *p);

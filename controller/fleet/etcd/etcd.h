@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * engine.h over etcd 3.4 or newer, by gRPC and TLS with client certificates.
+ * engine.h implemented with etcd 3.4 or newer, by gRPC and TLS with client certificates.
  *
- * A request goes to the endpoint that answered last. One that it cannot be sent to, or that has no
- * leader, is sent to the next, as long as there is time; one that may have been carried out is only
- * sent again if it changes nothing. A watch asks for a sign of life every two seconds; after two
- * without an answer it ends, and everything continues at the next endpoint.
+ * A request goes to the endpoint that answered last. If that cannot be reached or has no leader,
+ * the request goes to the next one, as long as there is time; a request that may have been carried
+ * out is repeated only if it changes nothing. A watch asks for progress every two seconds; after
+ * two requests without an answer it ends, and all requests go to the next endpoint.
  */
 #pragma once
 

@@ -155,7 +155,7 @@ static int connection_error(const struct grpc_call *call, const char *text, stru
         return error_set(err, ERR_FLEET_TLS, "%s: %s", channel->url, text);
     }
     return error_set(err, ERR_FLEET_UNREACHABLE, "%s: %s%s", channel->url,
-        is_refused ? "it closed the connection at once, as if the certificate did not do: " : "",
+        is_refused ? "it closed the connection at once, as if it rejected the certificate: " : "",
         text);
 }
 
@@ -206,7 +206,7 @@ static void end_ended(struct grpc_call *call)
         end.words = buf_str(&words);
         end_call(call, &end);
     } else if (call->code == CURLE_OK && !is_of_grpc(call)) {
-        (void)error_set(&err, ERR_FLEET_VERSION, "what answers there is not etcd");
+        (void)error_set(&err, ERR_FLEET_VERSION, "the server there is not etcd");
         end_strange(call, &err);
     } else {
         end_by_curl(call, &end);

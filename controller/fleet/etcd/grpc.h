@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Calls of gRPC over libcurl's HTTP/2: messages out, messages in, a status at the end. A call with
- * one message out and one in is a unary one; every other is a stream.
+ * gRPC calls over libcurl's HTTP/2: a call sends messages, receives messages and ends with a
+ * status. A call with one message in each direction is unary; every other is a stream.
  *
- * A channel is one endpoint and its connections. Who has found an endpoint dead drops the channel
- * and makes another: the old one's connections are used by nobody again, and close with its last
- * call. libcurl may send a request again by itself, but never one whose message it has taken.
+ * A channel is one endpoint with its connections. A caller that finds an endpoint dead drops the
+ * channel and makes another one: no new call uses the old connections, which close with the last
+ * call on them. libcurl may repeat a request by itself, but never one whose message it has read.
  */
 #pragma once
 
@@ -34,9 +34,9 @@ int grpc_channel_new(struct loop *loop, const char *url, const struct grpc_tls *
 void grpc_channel_drop(struct grpc_channel *channel); /* NULL is fine */
 
 enum grpc_ending {
-    GRPC_STATUS,   /* `status` and its words; 0: done */
-    GRPC_NOT_SENT, /* no connection, or none that took the message */
-    GRPC_BROKEN,   /* sent; whether it was carried out is not known */
+    GRPC_STATUS,   /* `status` and its text; 0: done */
+    GRPC_NOT_SENT, /* there was no connection, or the message was not sent */
+    GRPC_BROKEN,   /* sent; it may have been carried out */
     GRPC_LATE,     /* the same: no answer in time */
     GRPC_STRANGE,  /* what came is not gRPC, or too large; whether it was carried out … */
 };

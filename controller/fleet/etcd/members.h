@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The endpoints of one etcd, their channels, and which one is used: what requests and watches
- * share.
- */
+/* The endpoints of one etcd, with their channels and the one in use, for requests and watches. */
 #pragma once
 
 #include <stdbool.h>
@@ -29,14 +27,14 @@ struct members {
     char *key;
 };
 
-/* The channel of `index`, made if need be; NULL: `err` is set. Borrowed. */
+/* The channel of `index`, made if necessary. Borrowed. NULL: `err` is set. */
 struct grpc_channel *members_channel(struct members *members, size_t index, struct error *err);
 
-/* It does not answer: its connections are given up, and if it was the one in use, the next is. */
+/* The endpoint does not answer: drops its connections and, if it was in use, switches to the next.
+ */
 void members_fail(struct members *members, size_t index);
 
-/* The first tries of a request begin at the current endpoint and go round: false when all had it.
- */
+/* The next endpoint for a request, beginning with the current one. False: all were tried. */
 bool members_next(const struct members *members, size_t *index, size_t *n_tried);
 
 /* How long a connection may take. Another member is tried soon; the only one may be busy with the

@@ -273,9 +273,9 @@ static void *message_unpack(const ProtobufCMessageDescriptor *type, const struct
     void *unpacked =
         protobuf_c_message_unpack(type, &allocator, message->n, (const uint8_t *)message->data);
     if (!unpacked && arena_is_full(arena)) {
-        (void)error_set(err, ERR_FLEET_LIMIT, "%s unpacks to too much", type->short_name);
+        (void)error_set(err, ERR_FLEET_LIMIT, "%s is too large when unpacked", type->short_name);
     } else if (!unpacked) {
-        (void)error_set(err, ERR_FLEET_VERSION, "%s is not understood", type->short_name);
+        (void)error_set(err, ERR_FLEET_VERSION, "cannot parse %s", type->short_name);
     }
     return unpacked;
 }
@@ -549,7 +549,7 @@ int message_status_error(
         }
     }
     if (!words[0]) {
-        return error_set(err, code, "status %d of gRPC", status);
+        return error_set(err, code, "gRPC status %d", status);
     }
     return set_words(err, code, words);
 }

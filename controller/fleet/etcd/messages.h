@@ -3,9 +3,8 @@
  * engine.h's requests and answers as messages of etcd's API, in protobuf: pure functions. A
  * message_write_…() appends a message in its frame; a message_read_…() takes one without.
  *
- * What is read may be anything: -ERR_FLEET_VERSION when it is not the message it ought to be,
- * -ERR_FLEET_LIMIT when it unpacks to far more than it has bytes. Results are written on success
- * only.
+ * The readers accept any bytes. -ERR_FLEET_VERSION: they are not the expected message;
+ * -ERR_FLEET_LIMIT: it unpacks to far more than its size. Results are written on success only.
  */
 #pragma once
 

@@ -179,8 +179,8 @@ static void on_tick(void *context)
     watch->has_heard = false;
     watch->awaits = true;
     if (watch->n_unanswered >= UNANSWERED_MAX) {
-        (void)error_set(&err, ERR_FLEET_UNREACHABLE, "%s: no sign of life for %d s",
-            endpoint_of(watch), UNANSWERED_MAX * ANSWER_MS / 1000);
+        (void)error_set(&err, ERR_FLEET_UNREACHABLE, "%s: no answer for %d s", endpoint_of(watch),
+            UNANSWERED_MAX * ANSWER_MS / 1000);
         watch_fail(watch, &err);
         return;
     }

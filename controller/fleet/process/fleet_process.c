@@ -126,7 +126,7 @@ static int process_start(struct process *process, const char *data_dir, struct e
     rc = lockfile_take(lock, &process->lock_fd, err);
     if (rc == -ERR_VM_CONFLICT) { /* of a vmctld that was killed: it is about to end, too */
         error_clear(err);
-        rc = error_set(err, ERR_VM_CONFLICT, "another messenger runs");
+        rc = error_set(err, ERR_VM_CONFLICT, "another messenger is running");
     }
     rc = rc == 0 ? store_open(&process->paths, &process->store, err) : rc;
     rc = rc == 0 ? loop_new(&process->loop, err) : rc;

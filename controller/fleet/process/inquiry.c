@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* fleet_process_ask(): one question to etcd, without a store. */
+/* fleet_process_ask(): asks etcd once, without a store. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -153,7 +153,7 @@ static int find_fleet(struct inquiry *inquiry, bool makes)
     }
     if (inquiry->config->uid && !text_eq(json_text(fleet, "uid"), inquiry->config->uid)) {
         return error_set(&inquiry->err, ERR_FLEET_FROZEN,
-            "etcd has another fleet of the name '%s' than the one that was joined",
+            "etcd has another fleet named '%s' than the one this host joined",
             inquiry->config->fleet);
     }
     json_put_text(inquiry->answer, "uid", json_text(fleet, "uid"));
@@ -202,7 +202,8 @@ static int check_unused(struct inquiry *inquiry, const char *prefix, bool is_oth
                        "wait for them; or: vmctl move --cancel VM")
                  : rc;
     return rc == 0 && !is_other
-               ? check_none(inquiry, prefix, "gone", "has not ended yet what other nodes have now",
+               ? check_none(inquiry, prefix, "gone",
+                     "still has VMs to end that other nodes have now",
                      "wait for that: vmctl controller start, then the command again")
                : rc;
 }
@@ -244,7 +245,7 @@ static int check_copy(struct inquiry *inquiry, const char *prefix)
         FLEET_TTL_S);
 }
 
-/* Of the user's word that the other host is gone for good: only while it is not heard of. */
+/* The user says that the other host is gone for good: done only while that is offline. */
 static int take_node(
     struct inquiry *inquiry, const char *prefix, const char *node_key, int64_t revision)
 {
@@ -261,8 +262,8 @@ static int take_node(
         {.condition = ENGINE_IF_ABSENT, .key = alive_key}};
     int rc = put_if(inquiry, compares, ARRAY_LEN(compares), node_key, node);
     if (rc > 0) {
-        (void)error_set(&inquiry->err, ERR_VM_CONFLICT,
-            "another host is node '%s', and is heard of", inquiry->config->node);
+        (void)error_set(&inquiry->err, ERR_VM_CONFLICT, "another host is node '%s', and is online",
+            inquiry->config->node);
         return error_help(&inquiry->err, "give this one another name: --as NAME");
     }
     return rc;
@@ -289,8 +290,8 @@ static int claim_node(struct inquiry *inquiry, bool is_forced)
                : rc;
 }
 
-/* Of this host, if the name is its own; another one only while it is not heard of: it would
- * register again. */
+/* Removes this host's node if the name is its own, or another node while that is offline: one that
+ * is online would register again. */
 static int remove_node(struct inquiry *inquiry, bool is_other)
 {
     enum { ROWS = 5 };
@@ -332,10 +333,10 @@ static int remove_node(struct inquiry *inquiry, bool is_other)
     }
     if (!inquiry->err.code && inquiry->result.outcome != ENGINE_SUCCEEDED) {
         (void)error_set(&inquiry->err, ERR_VM_INVALID_STATE,
-            is_other ? "node '%s' is heard of" : "node '%s' was just changed", node);
+            is_other ? "node '%s' is online" : "node '%s' was just changed", node);
         return error_help(&inquiry->err, "%s",
-            is_other ? "have it leave by itself, there: vmctl fleet leave"
-                     : "give the command again");
+            is_other ? "let it leave by itself; on that node: vmctl fleet leave"
+                     : "run the command again");
     }
     return -(int)inquiry->err.code;
 }
@@ -363,7 +364,7 @@ static int cordon_node(struct inquiry *inquiry, bool is_cordoned)
     rc = put_if(inquiry, &compare, 1, key, json);
     if (rc > 0) {
         (void)error_set(&inquiry->err, ERR_VM_CONFLICT, "node '%s' was just changed", node);
-        return error_help(&inquiry->err, "give the command again");
+        return error_help(&inquiry->err, "run the command again");
     }
     return rc;
 }

@@ -19,7 +19,7 @@ teardown() { fleet_teardown; }
     kill -9 "$etcd_pid"
     await bash -c '! vmctl fleet status'
     fails 5 vmctl fleet status
-    says "etcd was heard of"
+    says "etcd last answered"
     vmctl -q create --name own --backend noop --image "$work/image" --start
     [ "$(vmctl list -o json | jq -r '.[0].display')" = Ready ]
     run vmctl list -A
@@ -37,7 +37,7 @@ teardown() { fleet_teardown; }
     await knows a
     at b vmctl -q controller start # which is of the other fleet, and frozen
     fails 1 vmctl fleet forget a
-    says "node 'a' is heard of"
+    says "node 'a' is online"
     at b vmctl -q fleet join --as b --etcd "$etcd_url" --ssh me@b.invalid
     await shows 'b +db +noop .* Ready'
     kill -9 "$(at b vmctl controller status -o json | jq .pid)"
@@ -65,7 +65,7 @@ teardown() { fleet_teardown; }
     of_fleet other any:node=b
     of_fleet large any $'    memory 16777216\n'
     fails 1 vmctl up other
-    says "no node can take vm 'other'" "a: not node=b" "b: not heard of"
+    says "no node can take vm 'other'" "a: not node=b" "b: offline"
     fails 1 vmctl up large
     says "MiB of memory left"
     at b vmctl -q controller start
@@ -132,7 +132,7 @@ placed() {
     await knows b
     of_fleet web any:node=b
     fails 1 vmctl up
-    says "b: takes no paths of its own, as '$work/image'"
+    says "b: does not accept paths such as '$work/image'"
     of_fleet db any:node=a
     vmctl -q up db
     # by somebody who writes to etcd
@@ -142,7 +142,7 @@ placed() {
     await shows 'b +web +noop .* NotAccepted'
     [ -z "$(at b vmctl list -o name)" ]
     fails 1 vmctl start web
-    says "node 'b'" "takes no paths from the fleet"
+    says "node 'b'" "accepts no paths from the fleet"
     vmctl -q destroy -y web
     [ -z "$(etcd_rows st/b/)" ]
 }
@@ -164,14 +164,14 @@ placed() {
 
     head -c 262145 /dev/zero | tr '\0' '#' >set-up.sh
     fails 2 vmctl apply
-    says "'$work/set-up.sh' is too large" "at most 256 KiB, 1 MiB a VM"
+    says "'$work/set-up.sh' is too large" "at most 256 KiB a file, 1 MiB a VM"
     cp "$work/key" set-up.sh
     fails 2 vmctl apply
-    says "'$work/set-up.sh' has a private key"
+    says "'$work/set-up.sh' contains a private key"
     printf 'vm "db" { node "any"; image "%s"; backend "noop"; cloud-init; provision "shell" { inline "true"; secret "TOKEN" from-command="echo x" } }\n' \
         "$work/image" >VMFile.kdl
     fails 2 vmctl apply
-    says "'TOKEN'" "keys and secrets do not go into etcd"
+    says "'TOKEN'" "keys and secrets are not sent through etcd"
     vmctl -q destroy -y web
     [ -z "$(etcd_files web)" ]
 }
@@ -199,7 +199,7 @@ placed() {
     [ "$(etcd_get hold/a | jq .vms)" = 2 ]
     await shows 'b +web +noop .* Ready'
     vmctl -q stop web
-    [ "$(vmctl fleet republish 2>&1)" = "etcd has every vm of the fleet that is on this host" ]
+    [ "$(vmctl fleet republish 2>&1)" = "etcd has all VMs of the fleet on this host" ]
 
     kill -9 "$etcd_pid"
     rm -rf "$work/etcd"
@@ -239,7 +239,7 @@ placed() {
     vmctl -q up -d
     at b vmctl controller stop
     fails 1 vmctl wait web --ready --timeout 2m
-    says "node 'b' is not heard of"
+    says "node 'b' is offline"
 }
 
 @test "reload gives a VM of the fleet a new disk on its node" {

@@ -58,7 +58,7 @@ guest() {
     ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" del /vmctl/1/home/alive/b >/dev/null
     await bash -c "vmctl fleet status | grep -q '^b .*lost'"
     fails 1 vmctl move web --to c
-    says "node 'b' is not heard of, and has the disk of vm 'web'" "vmctl move web --to c --recreate"
+    says "node 'b', which has the disk of vm 'web', is offline" "vmctl move web --to c --recreate"
     local old
     old=$(at b vmctl list -o json | jq -r '.[0].status.instance.pid')
     vmctl -q move web --to c --recreate --node-is-off

@@ -114,7 +114,7 @@ static void why_none_fits_is_said_node_by_node(void **state)
     assert_int_equal(err.code, ERR_FLEET_NO_NODE);
     assert_non_null(strstr(err.message, "a: 4000 MiB of memory left"));
     assert_non_null(strstr(err.message, "b: 3000 MiB of memory left"));
-    assert_non_null(strstr(err.message, "c: not heard of"));
+    assert_non_null(strstr(err.message, "c: offline"));
     assert_non_null(strstr(err.message, "d: takes no new VMs"));
     assert_none(f, "any:gpu=yes", &err);
     assert_non_null(strstr(err.message, "a: not gpu=yes"));
@@ -131,7 +131,7 @@ static void a_path_is_for_a_node_that_takes_one(void **state)
     json_put(b, "accept", json_loads("[\"url\",\"cache\"]", 0, NULL));
     assert_chosen(f, "any", "a");
     assert_none(f, "any:node=b", &err);
-    assert_non_null(strstr(err.message, "b: takes no paths of its own, as '/img'"));
+    assert_non_null(strstr(err.message, "b: does not accept paths such as '/img'"));
 }
 
 static void without_a_link_nobody_is_heard_of(void **state)

@@ -195,7 +195,7 @@ static void it_stays_where_it_is_while_the_other_node_has_its_name(void **state)
     world_advance(world, 5);
     assert_non_null(move_etcd_has(world, "vm/b/web"));
     cleanup_json json_t *row = incoming(world);
-    assert_non_null(strstr(json_text(row, "error"), "has the name"));
+    assert_non_null(strstr(json_text(row, "error"), "of that name"));
     world_must(change_apply(c->store, &deletion, 1, &outcome, &err), &err);
     change_outcome_clear(&outcome);
     vm_spec_free(spec);
