@@ -137,7 +137,7 @@ static int hold(struct store *store, MDB_txn *txn, void *context)
     (void)txn;
     (void)!write(holder->held[1], "h", 1);
     (void)!read(holder->release[0], &byte, 1);
-    return 0;
+    return LMDB_UNCHANGED;
 }
 
 static void *run_holder(void *context)
