@@ -139,6 +139,12 @@ struct vm_summary_list {
     size_t count;
 };
 int store_list_summaries(struct store *store, struct vm_summary_list *ret, struct error *err);
+/* Of the VMs whose desired records were written or removed since *since, a result of this function:
+ * what they are now, the oldest change first; one that has neither record is gone. *ret_is_known is
+ * false, and *ret empty, where that is not known: look at all then. *since becomes what is to be
+ * asked for next, also then. 0 is never known. */
+int store_list_changed(struct store *store, uint64_t *since, struct vm_summary_list *ret,
+    bool *ret_is_known, struct error *err);
 void vm_summary_list_clear(struct vm_summary_list *list);
 
 /* Returns whether the directory of a VM without a record may belong to an earlier store: true for

@@ -361,6 +361,46 @@ int store_list_summaries(struct store *store, struct vm_summary_list *ret, struc
     return 0;
 }
 
+static int add_summary_of(
+    struct store *store, MDB_txn *txn, const char *name, struct vm_summary_list *list)
+{
+    struct walk_item item = {.name = {name, strlen(name)}};
+    int rc = lmdb_get(store, txn, STORE_DESIRED, name, &item.desired);
+    item.has_desired = rc == 0;
+    rc =
+        rc == 0 || rc == MDB_NOTFOUND ? lmdb_get(store, txn, STORE_STATUS, name, &item.status) : rc;
+    item.has_status = rc == 0;
+    add_summary(store, &item, list);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int store_list_changed(struct store *store, uint64_t *since, struct vm_summary_list *ret,
+    bool *ret_is_known, struct error *err)
+{
+    struct lmdb_read read;
+    struct vm_summary_list list = {0};
+    cleanup_with(strings_clear) struct strings names = {.count = 0};
+    uint64_t now;
+    int rc = lmdb_read_begin(store, &read, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = lmdb_index_changed(store, &read, *since, &names, &now);
+    *ret_is_known = rc == 0;
+    rc = rc == MDB_NOTFOUND ? 0 : rc;
+    for (size_t i = 0; *ret_is_known && rc == 0 && i < names.count; i++) {
+        rc = add_summary_of(store, read.txn, names.items[i], &list);
+    }
+    lmdb_read_end(store, &read);
+    if (rc != 0) {
+        vm_summary_list_clear(&list);
+        return lmdb_error(store, rc, "cannot list the VMs", err);
+    }
+    *since = now;
+    *ret = list;
+    return 0;
+}
+
 void vm_summary_list_clear(struct vm_summary_list *list)
 {
     for (size_t i = 0; i < list->count; i++) {

@@ -20,7 +20,8 @@ struct loop;
 struct paths;
 struct store;
 
-/* Called for every VM of either table, and once more for a VM that is gone (`is_changed`). */
+/* Called for every VM of either table, and once more for a VM that is gone (`is_changed`); after a
+ * ring that was for some of them, only for those. */
 typedef void desired_seen_fn(void *context, const char *name, bool is_changed);
 typedef void desired_scanned_fn(void *context);
 

@@ -84,6 +84,19 @@ static int check_layout(MDB_env *env, MDB_txn *txn)
     return lmdb_pages_are_sound(map, n, mdb_txn_id(txn)) ? 0 : MDB_CORRUPTED;
 }
 
+/* A store that an older vmctl made has none: see lmdb_index.h. */
+static int read_index(MDB_txn *txn)
+{
+    static const char *const names[] = {LMDB_INDEX_NAME, LMDB_CHANGES_NAME};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(names); i++) {
+        MDB_dbi table;
+        rc = mdb_dbi_open(txn, names[i], 0, &table);
+        rc = rc == 0 ? read_table(txn, table, false) : rc == MDB_NOTFOUND ? 0 : rc;
+    }
+    return rc;
+}
+
 static int read_everything(const char *path)
 {
     MDB_env *env = NULL;
@@ -106,10 +119,7 @@ static int read_everything(const char *path)
             rc = lmdb_has_tables(txn, true) && i != STORE_FLEET ? MDB_CORRUPTED : 0;
         }
     }
-    if (rc == 0 && (rc = mdb_dbi_open(txn, LMDB_INDEX_NAME, 0, &table)) == 0) {
-        return read_table(txn, table, false);
-    }
-    return rc == MDB_NOTFOUND ? 0 : rc; /* see lmdb_index.h */
+    return rc == 0 ? read_index(txn) : rc;
 }
 
 /* In the child. It may die of SIGBUS or of LMDB's own assertions: quietly. */

@@ -32,13 +32,16 @@ struct error;
 
 /* See lmdb_index.h. */
 #define LMDB_INDEX_NAME "by-source"
-enum { LMDB_TABLES_MAX = STORE_TABLE_COUNT_ + 1 };
+#define LMDB_CHANGES_NAME "changes"
+enum { LMDB_TABLES_MAX = STORE_TABLE_COUNT_ + 2 };
 
 struct store {
     MDB_env *env; /* NULL after a failed reopening: the next transaction tries again */
     MDB_dbi tables[STORE_TABLE_COUNT_]; /* LMDB_NO_TABLE: it is not there, and is read as empty */
-    MDB_dbi by_source;                  /* lmdb_index.h */
-    bool is_indexing;                   /* the write transaction that is open keeps the index */
+    MDB_dbi by_source, changes;         /* lmdb_index.h */
+    bool is_indexing;                   /* the write transaction that is open keeps the index, */
+    uint64_t changes_since;             /* and this of it, */
+    size_t n_changes;                   /* of as many records */
     struct paths paths;
     char *path; /* DATA/store */
     size_t map_bytes;

@@ -3,20 +3,26 @@
 
 #include <string.h>
 
-#include "specs/base/compat.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
 #include "specs/base/vm_name.h"
 #include "store/lmdb/checksum.h"
 
 #define MARK_KEY "indexed"
 
-enum { LAYOUT = 1, HASH_BYTES = 8, KEY_BYTES = HASH_BYTES + VM_FULL_NAME_MAX };
-
-struct mark {
-    uint64_t layout, txn;
+enum {
+    LAYOUT = 2,
+    NUMBER_BYTES = 8, /* a hash, or the number of a transaction */
+    KEY_BYTES = NUMBER_BYTES + VM_FULL_NAME_MAX,
+    CHANGES_MAX = 1024 /* a controller that missed more reads all records */
 };
 
-struct source_entry {
-    unsigned char key[KEY_BYTES];
+struct mark {
+    uint64_t layout, txn, since;
+};
+
+struct index_key {
+    unsigned char bytes[KEY_BYTES];
     size_t n;
 };
 
@@ -27,7 +33,7 @@ static MDB_val mark_key(void)
     return lmdb_value(MARK_KEY, strlen(MARK_KEY));
 }
 
-static bool is_as_of(const struct store *store, MDB_txn *txn, uint64_t number)
+static bool is_as_of(const struct store *store, MDB_txn *txn, uint64_t number, uint64_t *ret_since)
 {
     MDB_dbi main_table;
     MDB_val key = mark_key(), value;
@@ -37,18 +43,61 @@ static bool is_as_of(const struct store *store, MDB_txn *txn, uint64_t number)
         return false;
     }
     memcpy(&mark, value.mv_data, sizeof(mark));
+    *ret_since = mark.since;
     return mark.layout == LAYOUT && mark.txn == number;
+}
+
+static void put_number(unsigned char *bytes, uint64_t number)
+{
+    for (int i = NUMBER_BYTES; i-- > 0; number >>= 8) {
+        bytes[i] = (unsigned char)(number & 0xff);
+    }
+}
+
+static uint64_t take_number(MDB_val key)
+{
+    const unsigned char *bytes = key.mv_data;
+    uint64_t number = 0;
+    for (size_t i = 0; i < NUMBER_BYTES && i < key.mv_size; i++) {
+        number = number << 8 | bytes[i];
+    }
+    return number;
+}
+
+/* Of a transaction that is gone in part, nothing is said any more. */
+static int drop_oldest_changes(struct store *store, MDB_txn *txn)
+{
+    MDB_stat stat;
+    MDB_cursor *cursor = NULL;
+    MDB_val key, value;
+    int rc = mdb_stat(txn, store->changes, &stat);
+    if (rc != 0 || stat.ms_entries <= CHANGES_MAX) {
+        return rc;
+    }
+    rc = mdb_cursor_open(txn, store->changes, &cursor);
+    for (size_t n = stat.ms_entries; rc == 0 && n > CHANGES_MAX; n--) {
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+        if (rc == 0) {
+            store->changes_since = take_number(key);
+            rc = mdb_cursor_del(cursor, 0);
+        }
+    }
+    if (cursor) {
+        mdb_cursor_close(cursor);
+    }
+    return rc;
 }
 
 int lmdb_index_end(struct store *store, MDB_txn *txn)
 {
     MDB_dbi main_table;
-    const struct mark mark = {LAYOUT, mdb_txn_id(txn)};
-    MDB_val key = mark_key(), value = lmdb_value(&mark, sizeof(mark));
     if (!store->is_indexing) {
         return 0;
     }
-    int rc = mdb_dbi_open(txn, NULL, 0, &main_table);
+    int rc = drop_oldest_changes(store, txn);
+    const struct mark mark = {LAYOUT, mdb_txn_id(txn), store->changes_since};
+    MDB_val key = mark_key(), value = lmdb_value(&mark, sizeof(mark));
+    rc = rc == 0 ? mdb_dbi_open(txn, NULL, 0, &main_table) : rc;
     return rc == 0 ? mdb_put(txn, main_table, &key, &value, 0) : rc;
 }
 
@@ -59,28 +108,44 @@ static uint64_t hash_of(struct bytes source)
     return checksum_of(STORE_DESIRED, source, (struct bytes){"", 0});
 }
 
-static bool entry_of(struct bytes name, struct bytes stored, struct source_entry *ret)
+static bool entry_of(struct bytes name, struct bytes stored, struct index_key *ret)
 {
     struct bytes source;
     if (name.n > VM_FULL_NAME_MAX || !record_source(stored, &source)) {
         return false;
     }
     uint64_t hash = hash_of(source);
-    memcpy(ret->key, &hash, HASH_BYTES);
-    memcpy(ret->key + HASH_BYTES, name.data, name.n);
-    ret->n = HASH_BYTES + name.n;
+    memcpy(ret->bytes, &hash, NUMBER_BYTES);
+    memcpy(ret->bytes + NUMBER_BYTES, name.data, name.n);
+    ret->n = NUMBER_BYTES + name.n;
     return true;
 }
 
-static int put_entry(struct store *store, MDB_txn *txn, const struct source_entry *entry)
+static int put_entry(struct store *store, MDB_txn *txn, const struct index_key *entry)
 {
-    MDB_val key = lmdb_value(entry->key, entry->n), value = lmdb_value("", 0);
+    MDB_val key = lmdb_value(entry->bytes, entry->n), value = lmdb_value("", 0);
     return mdb_put(txn, store->by_source, &key, &value, 0);
+}
+
+static int put_change(struct store *store, MDB_txn *txn, MDB_val name)
+{
+    struct index_key change;
+    if (name.mv_size > VM_FULL_NAME_MAX) {
+        return MDB_CORRUPTED;
+    }
+    if (store->n_changes++ >= CHANGES_MAX) { /* nobody will ask for this transaction's */
+        store->changes_since = mdb_txn_id(txn);
+        return 0;
+    }
+    put_number(change.bytes, mdb_txn_id(txn));
+    memcpy(change.bytes + NUMBER_BYTES, name.mv_data, name.mv_size);
+    MDB_val key = lmdb_value(change.bytes, NUMBER_BYTES + name.mv_size), value = lmdb_value("", 0);
+    return mdb_put(txn, store->changes, &key, &value, 0);
 }
 
 int lmdb_index_change(struct store *store, MDB_txn *txn, MDB_val name, const struct bytes *value)
 {
-    struct source_entry before, after;
+    struct index_key before, after;
     MDB_val stored;
     if (!store->is_indexing) {
         return 0;
@@ -88,20 +153,21 @@ int lmdb_index_change(struct store *store, MDB_txn *txn, MDB_val name, const str
     int rc = mdb_get(txn, store->tables[STORE_DESIRED], &name, &stored);
     bool had = rc == 0 && entry_of(lmdb_bytes(name), lmdb_bytes(stored), &before);
     bool has = value && entry_of(lmdb_bytes(name), *value, &after);
-    bool is_same = had && has && memcmp(before.key, after.key, before.n) == 0;
+    bool is_same = had && has && memcmp(before.bytes, after.bytes, before.n) == 0;
     rc = rc == MDB_NOTFOUND ? 0 : rc;
     if (rc == 0 && had && !is_same) {
-        MDB_val key = lmdb_value(before.key, before.n);
+        MDB_val key = lmdb_value(before.bytes, before.n);
         rc = mdb_del(txn, store->by_source, &key, NULL);
         rc = rc == MDB_NOTFOUND ? 0 : rc;
     }
-    return rc == 0 && has && !is_same ? put_entry(store, txn, &after) : rc;
+    rc = rc == 0 && has && !is_same ? put_entry(store, txn, &after) : rc;
+    return rc == 0 ? put_change(store, txn, name) : rc;
 }
 
 /* ---- all of it ---- */
 
 typedef int visit_entry(
-    struct store *store, MDB_txn *txn, const struct source_entry *entry, void *context);
+    struct store *store, MDB_txn *txn, const struct index_key *entry, void *context);
 
 static int each_record(struct store *store, MDB_txn *txn, visit_entry *visit, void *context)
 {
@@ -109,7 +175,7 @@ static int each_record(struct store *store, MDB_txn *txn, visit_entry *visit, vo
     MDB_val key, value;
     int rc = mdb_cursor_open(txn, store->tables[STORE_DESIRED], &cursor);
     while (rc == 0 && (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-        struct source_entry entry;
+        struct index_key entry;
         if (entry_of(lmdb_bytes(key), lmdb_bytes(value), &entry)) {
             rc = visit(store, txn, &entry, context);
         }
@@ -121,7 +187,7 @@ static int each_record(struct store *store, MDB_txn *txn, visit_entry *visit, vo
 }
 
 static int index_record(
-    struct store *store, MDB_txn *txn, const struct source_entry *entry, void *context)
+    struct store *store, MDB_txn *txn, const struct index_key *entry, void *context)
 {
     (void)context;
     return put_entry(store, txn, entry);
@@ -130,13 +196,16 @@ static int index_record(
 static int make_contents(struct store *store, MDB_txn *txn)
 {
     int rc = mdb_drop(txn, store->by_source, 0);
+    rc = rc == 0 ? mdb_drop(txn, store->changes, 0) : rc;
     store->is_indexing = true;
+    store->changes_since = mdb_txn_id(txn);
     return rc == 0 ? each_record(store, txn, index_record, NULL) : rc;
 }
 
 int lmdb_index_open(struct store *store, MDB_txn *txn)
 {
     int rc = mdb_dbi_open(txn, LMDB_INDEX_NAME, 0, &store->by_source);
+    rc = rc == 0 ? mdb_dbi_open(txn, LMDB_CHANGES_NAME, 0, &store->changes) : rc;
     if (rc != 0) {
         store->by_source = LMDB_NO_TABLE;
     }
@@ -146,6 +215,7 @@ int lmdb_index_open(struct store *store, MDB_txn *txn)
 int lmdb_index_make(struct store *store, MDB_txn *txn)
 {
     int rc = mdb_dbi_open(txn, LMDB_INDEX_NAME, MDB_CREATE, &store->by_source);
+    rc = rc == 0 ? mdb_dbi_open(txn, LMDB_CHANGES_NAME, MDB_CREATE, &store->changes) : rc;
     rc = rc == 0 ? make_contents(store, txn) : rc;
     return rc == 0 ? lmdb_index_end(store, txn) : rc;
 }
@@ -153,8 +223,9 @@ int lmdb_index_make(struct store *store, MDB_txn *txn)
 int lmdb_index_begin(struct store *store, MDB_txn *txn, bool *ret_is_made)
 {
     *ret_is_made = false;
+    store->n_changes = 0;
     store->is_indexing = store->by_source != LMDB_NO_TABLE;
-    if (!store->is_indexing || is_as_of(store, txn, mdb_txn_id(txn) - 1)) {
+    if (!store->is_indexing || is_as_of(store, txn, mdb_txn_id(txn) - 1, &store->changes_since)) {
         return 0;
     }
     *ret_is_made = true;
@@ -163,20 +234,26 @@ int lmdb_index_begin(struct store *store, MDB_txn *txn, bool *ret_is_made)
 
 /* ---- reading ---- */
 
+static uint64_t txn_of(const struct lmdb_read *read)
+{
+    return mdb_txn_id(read->txn) - (read->is_write ? 1 : 0);
+}
+
 static bool is_usable(const struct store *store, const struct lmdb_read *read)
 {
-    return is_as_of(store, read->txn, mdb_txn_id(read->txn) - (read->is_write ? 1 : 0));
+    uint64_t ignored;
+    return is_as_of(store, read->txn, txn_of(read), &ignored);
 }
 
 /* The entries of one hash; *ret_is_whole is false if a record is not there. */
 static int visit_hash(struct store *store, MDB_cursor *cursor, uint64_t hash,
     lmdb_index_visit *visit, void *context, bool *ret_is_whole)
 {
-    MDB_val key = lmdb_value(&hash, HASH_BYTES), value;
+    MDB_val key = lmdb_value(&hash, NUMBER_BYTES), value;
     int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     *ret_is_whole = true;
-    while (rc == 0 && key.mv_size > HASH_BYTES && memcmp(key.mv_data, &hash, HASH_BYTES) == 0) {
-        MDB_val name = {key.mv_size - HASH_BYTES, (char *)key.mv_data + HASH_BYTES}, stored;
+    while (rc == 0 && key.mv_size > NUMBER_BYTES && memcmp(key.mv_data, &hash, NUMBER_BYTES) == 0) {
+        MDB_val name = {key.mv_size - NUMBER_BYTES, (char *)key.mv_data + NUMBER_BYTES}, stored;
         rc = mdb_get(mdb_cursor_txn(cursor), store->tables[STORE_DESIRED], &name, &stored);
         *ret_is_whole = rc == 0;
         rc = rc == 0 ? visit(store, lmdb_bytes(name), lmdb_bytes(stored), context) : rc;
@@ -201,16 +278,52 @@ int lmdb_index_each(struct store *store, const struct lmdb_read *read, struct by
     return rc == 0 && !is_whole ? MDB_NOTFOUND : rc;
 }
 
+static int add_changed(MDB_cursor *cursor, uint64_t since, struct strings *names)
+{
+    unsigned char first[NUMBER_BYTES] = {0};
+    put_number(first, since + 1);
+    MDB_val key = lmdb_value(first, sizeof(first)), value;
+    int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    for (; rc == 0; rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+        struct bytes name = lmdb_bytes(key);
+        name.data += name.n > NUMBER_BYTES ? NUMBER_BYTES : 0;
+        name.n -= name.n > NUMBER_BYTES ? NUMBER_BYTES : 0;
+        if (!lmdb_is_vm_name(name)) {
+            return MDB_CORRUPTED;
+        }
+        cleanup_free char *text = mem_strndup(name.data, name.n);
+        strings_add(names, text);
+    }
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int lmdb_index_changed(struct store *store, const struct lmdb_read *read, uint64_t since,
+    struct strings *names, uint64_t *ret_now)
+{
+    MDB_cursor *cursor = NULL;
+    uint64_t kept_since;
+    *ret_now = txn_of(read);
+    if (!is_as_of(store, read->txn, *ret_now, &kept_since) || since < kept_since) {
+        return MDB_NOTFOUND;
+    }
+    int rc = mdb_cursor_open(read->txn, store->changes, &cursor);
+    if (rc == 0) {
+        rc = add_changed(cursor, since, names);
+        mdb_cursor_close(cursor);
+    }
+    return rc;
+}
+
 struct comparison {
     size_t n_records;
     bool agrees;
 };
 
 static int compare_entry(
-    struct store *store, MDB_txn *txn, const struct source_entry *entry, void *context)
+    struct store *store, MDB_txn *txn, const struct index_key *entry, void *context)
 {
     struct comparison *comparison = context;
-    MDB_val key = lmdb_value(entry->key, entry->n), value;
+    MDB_val key = lmdb_value(entry->bytes, entry->n), value;
     int rc = mdb_get(txn, store->by_source, &key, &value);
     comparison->n_records++;
     comparison->agrees &= rc == 0;

@@ -7,21 +7,21 @@
  *   main        key "indexed"   what it is as of: the layout and the number of a transaction, u64
  * each
  *
- * It is written in the transaction that writes the records. A reader uses it only if it is as of
- * the very transaction that is read, and else reads all records; a writer makes it again if it is
- * not as of the transaction before. So an index that is missing, or that a vmctl without one has
- * written beside, is never used. The number is in LMDB's main table, a page that every commit
- * writes.
+ * They are written in the transaction that writes the records. A reader uses them only if they are
+ * as of the very transaction that is read, and else reads all records; a writer makes them again if
+ * they are not as of the transaction before. So an index that is missing, or that a vmctl without
+ * one has written beside, is never used. The numbers are in LMDB's main table, on a page that every
+ * commit writes.
  */
 #pragma once
 
 #include "specs/base/strings.h"
 #include "store/lmdb/lmdb_env.h"
 
-/* Opens the table, if it is there: store->by_source, or LMDB_NO_TABLE. */
+/* Opens the tables, if they are there: else store->by_source is LMDB_NO_TABLE. */
 int lmdb_index_open(struct store *store, MDB_txn *txn);
 
-/* Makes table and contents, in a write transaction. */
+/* Makes tables and contents, in a write transaction. */
 int lmdb_index_make(struct store *store, MDB_txn *txn);
 
 /* Makes the contents again in a write transaction that begins, if they are not as of the one
@@ -40,6 +40,12 @@ typedef int lmdb_index_visit(
     struct store *store, struct bytes name, struct bytes stored, void *context);
 int lmdb_index_each(struct store *store, const struct lmdb_read *read, struct bytes source,
     lmdb_index_visit *visit, void *context);
+
+/* Adds each name that a transaction after `since` has written or removed, once. MDB_NOTFOUND: the
+ * index cannot be used, or does not go back so far. *ret_now, always set: the transaction that is
+ * read. */
+int lmdb_index_changed(struct store *store, const struct lmdb_read *read, uint64_t since,
+    struct strings *names, uint64_t *ret_now);
 
 /* Whether the index, if it is one that is used, says what the records say. */
 int lmdb_index_agrees(struct store *store, const struct lmdb_read *read, bool *ret);

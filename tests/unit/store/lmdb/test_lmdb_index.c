@@ -138,10 +138,13 @@ static void raw_end(struct fixture *f, struct raw *raw)
 
 static void drop_index(struct raw *raw)
 {
+    static const char *const names[] = {LMDB_INDEX_NAME, LMDB_CHANGES_NAME};
     MDB_dbi table, main_table;
     MDB_val key = lmdb_value("indexed", 7);
-    assert_int_equal(mdb_dbi_open(raw->txn, LMDB_INDEX_NAME, 0, &table), 0);
-    assert_int_equal(mdb_drop(raw->txn, table, 1), 0);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        assert_int_equal(mdb_dbi_open(raw->txn, names[i], 0, &table), 0);
+        assert_int_equal(mdb_drop(raw->txn, table, 1), 0);
+    }
     assert_int_equal(mdb_dbi_open(raw->txn, NULL, 0, &main_table), 0);
     assert_int_equal(mdb_del(raw->txn, main_table, &key, NULL), 0);
 }
@@ -167,7 +170,7 @@ static void spoil_index(struct raw *raw, bool removes)
     MDB_dbi table, main_table;
     MDB_cursor *cursor;
     MDB_val key, value;
-    uint64_t mark[2] = {1, mdb_txn_id(raw->txn)};
+    uint64_t mark[3] = {2, mdb_txn_id(raw->txn), mdb_txn_id(raw->txn)};
     assert_int_equal(mdb_dbi_open(raw->txn, LMDB_INDEX_NAME, 0, &table), 0);
     assert_int_equal(mdb_cursor_open(raw->txn, table, &cursor), 0);
     assert_int_equal(mdb_cursor_get(cursor, &key, &value, MDB_FIRST), 0);
@@ -361,6 +364,75 @@ static void damage_to_it_is_found_and_repaired(void **state)
     }
 }
 
+/* "b-web a": of a VM that is gone with a '-' before it; "?" when it is not known. */
+static void assert_changed(struct store *store, uint64_t *since, const char *expected)
+{
+    struct vm_summary_list list;
+    struct error err = {0};
+    cleanup_buf struct buf text = BUF_INIT(0);
+    bool is_known;
+    must(store_list_changed(store, since, &list, &is_known, &err), &err);
+    for (size_t i = 0; i < list.count; i++) {
+        const struct vm_summary *vm = &list.items[i];
+        buf_printf(&text, "%s%s%s", i > 0 ? " " : "", vm->has_desired ? "" : "-", vm->name);
+    }
+    assert_string_equal(is_known ? buf_str(&text) : "?", expected);
+    vm_summary_list_clear(&list);
+}
+
+static void what_was_written_last_is_known(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t since = 0;
+    assert_int_equal(put_vm(f->store, "web", SHOP), 0);
+    assert_changed(f->store, &since, "?");
+    assert_changed(f->store, &since, "");
+    assert_int_equal(put_vm(f->store, "web", NULL), 0);
+    assert_int_equal(put_vm(f->store, "db", NULL), 0);
+    assert_int_equal(put_vm(f->store, "web", NULL), 0);
+    uint64_t before = since;
+    assert_changed(f->store, &since, "web db");
+    assert_int_equal(put_status(f->store, "orphan", "u", 1), 0);
+    assert_changed(f->store, &since, "");
+    assert_int_equal(forget_vm(f->store, "db"), 0);
+    assert_changed(f->store, &since, "-db");
+    assert_changed(f->store, &before, "web -db"); /* another reader */
+    store_close(f->store);
+    f->store = open_store(f);
+    assert_changed(f->store, &since, "");
+    struct raw raw = raw_begin(f);
+    put_without(&raw, "api", SHOP);
+    raw_end(f, &raw);
+    assert_changed(f->store, &since, "?");
+    assert_int_equal(put_vm(f->store, "web", NULL), 0);
+    assert_changed(f->store, &before, "?");
+    assert_changed(f->store, &since, "?"); /* it was made again meanwhile */
+    assert_changed(f->store, &since, "");
+}
+
+static void more_changes_than_are_kept_are_not_known(void **state)
+{
+    enum { MORE_THAN_ARE_KEPT = 1100 };
+    struct fixture *f = *state;
+    uint64_t since = 0;
+    assert_changed(f->store, &since, "?");
+    struct store_batch *batch = store_batch_new();
+    for (int i = 0; i < MORE_THAN_ARE_KEPT; i++) {
+        cleanup_free char *name = mem_printf("vm-%d", i);
+        struct vm_desired *desired = a_desired(name, 1);
+        store_batch_put_desired(batch, desired, 0);
+        vm_desired_free(desired);
+    }
+    assert_int_equal(commit(f->store, batch), 0);
+    uint64_t before = since;
+    assert_changed(f->store, &since, "?");
+    assert_changed(f->store, &since, "");
+    assert_int_equal(put_vm(f->store, "vm-7", SHOP), 0);
+    assert_changed(f->store, &since, "vm-7");
+    assert_changed(f->store, &before, "?");
+    assert_whole(f->store);
+}
+
 static void a_source_is_found_wherever_it_is_in_a_record(void **state)
 {
     static const char path[] = "/a \\\"b\\\" \\\\";
@@ -398,6 +470,8 @@ int main(void)
         on_open_store(a_writer_that_is_killed_changes_nothing),
         on_open_store(what_changes_nothing_commits_nothing),
         on_open_store(damage_to_it_is_found_and_repaired),
+        on_open_store(what_was_written_last_is_known),
+        on_open_store(more_changes_than_are_kept_are_not_known),
         cmocka_unit_test(a_source_is_found_wherever_it_is_in_a_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
