@@ -314,6 +314,7 @@ teardown() { fleet_teardown; }
     [ "$status" -eq 0 ]
     says "web: moving (node c)"
     await shows 'b +web +noop .* Moving to c 0 %'
+    [[ "$(at b vmctl list -A 2>/dev/null)" =~ b\ +web\ +noop.*Moving\ to\ c ]] # also where it is its own
     fails 1 vmctl start web
     says "vm 'web' is already moving to node 'c'" "vmctl move --cancel web"
     fails 1 at b vmctl start web
