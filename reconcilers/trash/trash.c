@@ -191,11 +191,14 @@ int removal_check_orphans(struct reconciler_host *host, struct error *err)
     }
     (void)error_set(err, ERR_VM_CONFLICT,
         "disks without a record, which may depend on any image or template: %s", buf_str(&text));
+    static const char aside[] = "quarantine/";
+    bool is_aside = text_starts_with(names.items[0], aside);
     cleanup_free char *directory = paths_path(host->paths, names.items[0]);
     return error_help(err,
         "take them back: `vmctl up` with their VMFile (vmctld(8), DATA DIRECTORY); or remove one: "
-        "rm -r '%s'",
-        directory);
+        "%s '%s'",
+        is_aside ? "vmctl quarantine rm" : "rm -r",
+        is_aside ? names.items[0] + strlen(aside) : directory);
 }
 
 char *removal_snapshot_user(const char *vm_name, const struct vm_snapshot *snapshot)

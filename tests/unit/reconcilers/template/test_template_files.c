@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "reconcilers/trash/trash.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
@@ -284,7 +285,8 @@ static void all_users_are_named_and_how_to_remove_them(void **state)
  * taken that record out as damaged. */
 static void nothing_goes_while_a_disk_has_lost_its_record(void **state)
 {
-    static const char *const places[][2] = {{"vms", "db"}, {"quarantine", "db-1"}};
+    static const char *const places[][3] = {{"vms", "db", "or remove one: rm -r '"},
+        {"quarantine", "db-1", "or remove one: vmctl quarantine rm 'db-1'"}};
     struct media_host *m = *state;
     struct error err = {0};
     char digest[DIGEST_SIZE];
@@ -305,6 +307,9 @@ static void nothing_goes_while_a_disk_has_lost_its_record(void **state)
         assert_int_equal(remove_all(m, NULL, true, 0), -ERR_VM_CONFLICT);
         assert_int_equal(remove_all(m, NULL, false, 0), -ERR_VM_CONFLICT);
         assert_int_equal(remove_all(m, digests, false, 0), -ERR_VM_CONFLICT);
+        struct error why = {0};
+        assert_int_equal(removal_check_orphans(&m->host, &why), -ERR_VM_CONFLICT);
+        assert_non_null(strstr(error_help_text(&why), place[2]));
         assert_int_equal(fs_remove_beneath(m->paths.data_dir, place[0], place[1], &err), 0);
     }
     template_sweep(&m->host, true);
