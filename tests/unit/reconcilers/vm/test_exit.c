@@ -264,8 +264,9 @@ static void one_that_the_kernel_killed_says_for_whose_memory(void **state)
             "the kernel killed it: the host ran out of memory; free memory on the host, or lower "
             "`memory` in its VMFile, then: vmctl up --name web"},
     };
-    f->status->applied_spec = vm_spec_copy(f->desired->spec);
-    f->status->applied_spec->memory_limit_mib = 320;
+    struct vm_spec *limited = vm_spec_copy(f->desired->spec);
+    limited->memory_limit_mib = 320;
+    vm_status_take_applied_spec(f->status, limited);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         for (enum intent intent = INTENT_NONE; intent <= INTENT_START; intent++) {
             struct pass *pass = an_exit(f, intent, 1000);
