@@ -104,16 +104,19 @@ static bool take_in_all(struct desired_watch *watch, const struct vm_summary_lis
 static int scan(struct desired_watch *watch, bool was_notified, struct error *err)
 {
     cleanup_with(vm_summary_list_clear) struct vm_summary_list list = {0}, changed = {0};
+    uint64_t since = watch->since;
     bool is_known;
-    int rc = store_list_changed(watch->store, &watch->since, &changed, &is_known, err);
+    int rc = store_list_changed(watch->store, &since, &changed, &is_known, err);
     if (rc == 0 && was_notified && is_known && take_in_all(watch, &changed)) {
+        watch->since = since;
         watch->scanned(watch->context);
         return 0;
     }
     rc = rc < 0 ? rc : store_list_summaries(watch->store, &list, err);
     if (rc < 0) {
-        return rc;
+        return rc; /* and is asked again for what changed */
     }
+    watch->since = since;
     watch->scan++;
     bool is_any_changed = false;
     for (size_t i = 0; i < list.count; i++) {

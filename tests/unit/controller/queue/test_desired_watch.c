@@ -162,6 +162,22 @@ static void what_the_index_does_not_know_is_found_among_all(void **state)
     end(&ear);
 }
 
+static void what_a_failed_scan_has_not_seen_is_found_by_the_next(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {.code = ERR_NONE};
+    struct ear ear = begin(f);
+    start(&ear);
+    write_again(f->store, "b");
+    MDB_dbi status = f->store->tables[STORE_STATUS];
+    f->store->tables[STORE_STATUS] = LMDB_NO_TABLE;
+    assert_true(desired_watch_scan(ear.watch, &err) < 0);
+    f->store->tables[STORE_STATUS] = status;
+    write_again(f->store, "c");
+    expect(&ear, "b c", 2);
+    end(&ear);
+}
+
 #define on_open_store(test)                                                                        \
     cmocka_unit_test_setup_teardown(test, fixture_set_up_open, fixture_tear_down)
 
@@ -171,6 +187,7 @@ int main(void)
         on_open_store(a_ring_is_for_the_vms_that_were_written),
         on_open_store(a_ring_that_nothing_explains_is_for_all),
         on_open_store(what_the_index_does_not_know_is_found_among_all),
+        on_open_store(what_a_failed_scan_has_not_seen_is_found_by_the_next),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
