@@ -460,7 +460,7 @@ int store_list_source(
 {
     struct lmdb_read read;
     cleanup_with(strings_clear) struct strings found = {.count = 0};
-    cleanup_json json_t *json = json_string(source);
+    cleanup_json json_t *json = json_of_text(source);
     cleanup_free char *quoted = json_dumps(json, JSON_ENCODE_ANY);
     struct source_search search = {{quoted + 1, strlen(quoted) - 2}, &found};
     int rc = lmdb_read_begin(store, &read, err);

@@ -288,8 +288,8 @@ static int add_changed(MDB_cursor *cursor, uint64_t since, struct strings *names
         struct bytes name = lmdb_bytes(key);
         name.data += name.n > NUMBER_BYTES ? NUMBER_BYTES : 0;
         name.n -= name.n > NUMBER_BYTES ? NUMBER_BYTES : 0;
-        if (!lmdb_is_vm_name(name)) {
-            return MDB_CORRUPTED;
+        if (!lmdb_is_vm_name(name)) { /* it is damaged: the records say what changed */
+            return MDB_NOTFOUND;
         }
         cleanup_free char *text = mem_strndup(name.data, name.n);
         strings_add(names, text);

@@ -42,8 +42,8 @@ int lmdb_index_each(struct store *store, const struct lmdb_read *read, struct by
     lmdb_index_visit *visit, void *context);
 
 /* Adds each name that a transaction after `since` has written or removed, once. MDB_NOTFOUND: the
- * index cannot be used, or does not go back so far. *ret_now, always set: the transaction that is
- * read. */
+ * index cannot be used, is damaged, or does not go back so far. *ret_now, always set: the
+ * transaction that is read. */
 int lmdb_index_changed(struct store *store, const struct lmdb_read *read, uint64_t since,
     struct strings *names, uint64_t *ret_now);
 

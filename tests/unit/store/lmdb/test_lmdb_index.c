@@ -433,6 +433,50 @@ static void more_changes_than_are_kept_are_not_known(void **state)
     assert_whole(f->store);
 }
 
+/* A name that no VM can have, as the last change. */
+static void spoil_changes(struct raw *raw)
+{
+    MDB_dbi table, main_table;
+    MDB_val key = lmdb_value("indexed", 7), value;
+    unsigned char change[] = {0, 0, 0, 0, 0, 0, 0, 0, '.', '.', '/', 'x'};
+    uint64_t mark[3];
+    assert_int_equal(mdb_dbi_open(raw->txn, NULL, 0, &main_table), 0);
+    assert_int_equal(mdb_get(raw->txn, main_table, &key, &value), 0);
+    memcpy(mark, value.mv_data, sizeof(mark));
+    mark[1] = mdb_txn_id(raw->txn);
+    change[7] = (unsigned char)mark[1];
+    value = lmdb_value(mark, sizeof(mark));
+    assert_int_equal(mdb_put(raw->txn, main_table, &key, &value, 0), 0);
+    key = lmdb_value(change, sizeof(change));
+    value = lmdb_value("", 0);
+    assert_int_equal(mdb_dbi_open(raw->txn, LMDB_CHANGES_NAME, 0, &table), 0);
+    assert_int_equal(mdb_put(raw->txn, table, &key, &value, 0), 0);
+}
+
+static void damaged_changes_are_not_known(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t since = 0;
+    assert_int_equal(put_vm(f->store, "web", SHOP), 0);
+    assert_changed(f->store, &since, "?");
+    struct raw raw = raw_begin(f);
+    spoil_changes(&raw);
+    raw_end(f, &raw);
+    assert_whole(f->store);
+    assert_changed(f->store, &since, "?");
+    assert_int_equal(put_vm(f->store, "web", SHOP), 0);
+    assert_changed(f->store, &since, "web");
+}
+
+/* Nobody's: such a path is not in JSON. */
+static void a_path_that_is_not_utf_8_has_no_vms(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(put_vm(f->store, "web", "/\xff/VMFile.kdl"), 0);
+    assert_int_equal(count_of(f->store, "/\xff/VMFile.kdl"), 0);
+    assert_true(agrees(f->store));
+}
+
 static void a_source_is_found_wherever_it_is_in_a_record(void **state)
 {
     static const char path[] = "/a \\\"b\\\" \\\\";
@@ -472,6 +516,8 @@ int main(void)
         on_open_store(damage_to_it_is_found_and_repaired),
         on_open_store(what_was_written_last_is_known),
         on_open_store(more_changes_than_are_kept_are_not_known),
+        on_open_store(damaged_changes_are_not_known),
+        on_open_store(a_path_that_is_not_utf_8_has_no_vms),
         cmocka_unit_test(a_source_is_found_wherever_it_is_in_a_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
