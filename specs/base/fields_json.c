@@ -146,7 +146,7 @@ static void write_value(
         json_write_integer(writer, field_number(field, owner));
         break;
     case FIELD_KIND_ENUM:
-        json_write_text(writer, enum_names_at(field->words, (size_t)field_number(field, owner)));
+        json_write_word(writer, enum_names_at(field->words, (size_t)field_number(field, owner)));
         break;
     case FIELD_KIND_TEXT:
     case FIELD_KIND_CHARS:

@@ -100,6 +100,16 @@ static void add_escaped(struct buf *out, char c)
     }
 }
 
+void json_write_word(struct json_writer *writer, const char *word)
+{
+    size_t n = strlen(word);
+    char *at = buf_extend(writer->out, n + 2);
+    if (at) {
+        at[0] = at[n + 1] = '"';
+        memcpy(at + 1, word, n);
+    }
+}
+
 void json_write_text(struct json_writer *writer, const char *text)
 {
     cleanup_free char *shown = writer->shown && text ? writer->shown(text) : NULL;

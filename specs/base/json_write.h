@@ -33,6 +33,8 @@ void json_write_key(struct json_writer *writer, const char *key); /* of ASCII, w
 
 /* A text that is not UTF-8 is written as "(not UTF-8)", NULL as null. */
 void json_write_text(struct json_writer *writer, const char *text);
+/* A text of ASCII without escapes, which is shown as it is: a word of a list. */
+void json_write_word(struct json_writer *writer, const char *word);
 void json_write_integer(struct json_writer *writer, int64_t value);
 void json_write_flag(struct json_writer *writer, bool value);
 /* The member NAMETime, as json_put_time() puts it. */
