@@ -202,7 +202,7 @@ static int check_unused(const struct cli *cli, const struct entry *entry, struct
 {
     cleanup_free char *relative = mem_printf(QUARANTINE "/%s/alive.lock", entry->name);
     cleanup_free char *lock = paths_path(&cli->paths, relative);
-    if (!entry->vm || !lockfile_is_held(lock)) {
+    if (!lockfile_is_held(lock)) { /* nor has a file one */
         return 0;
     }
     (void)error_set(err, ERR_VM_CONFLICT, "the QEMU of '%s' still runs", entry->name);

@@ -104,10 +104,12 @@ names() { vmctl quarantine list -o name | tr '\n' ' '; }
 @test "quarantine: a directory whose QEMU runs is left, the others are removed" {
     aside web-1
     aside web-2
-    python3 - "$q/web-1/alive.lock" 3>&- <<'END' &
+    aside '~0123abcd-1' # of a template that is being made
+    python3 - "$q/web-1/alive.lock" "$q/~0123abcd-1/alive.lock" 3>&- <<'END' &
 import fcntl, pathlib, signal, sys
-lock = open(sys.argv[1], "w")
-fcntl.lockf(lock, fcntl.LOCK_EX)
+locks = [open(path, "w") for path in sys.argv[1:]]
+for lock in locks:
+    fcntl.lockf(lock, fcntl.LOCK_EX)
 pathlib.Path(sys.argv[1] + ".held").touch()
 signal.pause()
 END
@@ -116,5 +118,5 @@ END
     await is_held
     fails 6 vmctl quarantine prune --older-than 0s
     says "the QEMU of 'web-1' still runs" "web-2: removed"
-    [ "$(names)" = "web-1 " ]
+    [ "$(names)" = "web-1 ~0123abcd-1 " ]
 }
