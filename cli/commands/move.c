@@ -22,7 +22,7 @@ static const struct arg_option options[] = {
     {"stop", 0, ARG_FLAG, offsetof(struct move_values, stops), NULL,
         "also if it runs: shut it down, and start it on the new node"},
     {"without-snapshots", 0, ARG_FLAG, offsetof(struct move_values, leaves_snapshots), NULL,
-        "also if it has snapshots: they stay on the old node, in quarantine/ for 7 days"},
+        "also if it has snapshots: they stay on the old node, in quarantine/"},
     {"cancel", 0, ARG_FLAG, offsetof(struct move_values, cancels), NULL,
         "end the move: the VM stays on its node"},
     {"recreate", 0, ARG_FLAG, offsetof(struct move_values, recreates), NULL,

@@ -384,8 +384,8 @@ static int check_snapshots(const struct moves *moves, struct error *err)
     (void)error_set(err, ERR_VM_INVALID_STATE,
         "vm '%s' has snapshots, which a move leaves behind: %s", name, buf_str(&names));
     return error_help(err,
-        "they stay there for 7 days: vmctl move %s --to %s%s --without-snapshots", name, to,
-        plan->move.stops ? " --stop" : "");
+        "to leave them there, in quarantine/: vmctl move %s --to %s%s --without-snapshots", name,
+        to, plan->move.stops ? " --stop" : "");
 }
 
 /* Of a VM with its disk. */
