@@ -21,6 +21,7 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
+#include "specs/base/digest.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/json.h"
@@ -213,14 +214,11 @@ static int check_unused(const struct cli *cli, const struct entry *entry, struct
 static int remove_entry(const struct cli *cli, const struct entry *entry, struct error *err)
 {
     const char *root = cli->paths.data_dir;
-    cleanup_free char *aside =
-        mem_printf("quarantined-%lld-%s", (long long)getpid(), entry->vm ? "vm" : "record");
-    cleanup_free char *relative = mem_printf(TRASH "/%s", aside);
-    cleanup_free char *path = paths_path(&cli->paths, relative);
+    char aside[TEXT_ID_SIZE]; /* what could not be erased before is in nobody's way */
+    digest_random_id(aside);
     cleanup_free char *trash = paths_path(&cli->paths, TRASH);
     int rc = check_unused(cli, entry, err);
     rc = rc < 0 ? rc : fs_make_dirs(trash, 0700, err);
-    rc = rc < 0 ? rc : fs_remove_tree(path, err); /* left by a process of the same pid */
     cleanup_close int from = rc < 0 ? -1 : fs_open_beneath(root, QUARANTINE, err);
     cleanup_close int to = from < 0 ? -1 : fs_open_beneath(root, TRASH, err);
     if (to < 0) {
@@ -229,7 +227,7 @@ static int remove_entry(const struct cli *cli, const struct entry *entry, struct
     if (renameat(from, entry->name, to, aside) < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot remove '%s'", entry->name);
     }
-    rc = fs_remove_tree(path, err);
+    rc = fs_remove_beneath(root, TRASH, aside, err);
     if (rc == 0 && !cli->is_quiet) {
         printf("%s: removed\n", entry->name);
     }
@@ -348,10 +346,24 @@ static const struct verb items[] = {
 static const struct verbs verbs = {
     "quarantine", items, ARRAY_LEN(items), "list, rm, prune", "no words", NULL, 0};
 
+/* An option that rm does not take may not be overlooked: what it removes is lost. */
+static int check_given(
+    const struct verb *verb, const struct quarantine_values *values, struct error *err)
+{
+    bool is_of_prune = values->is_dry_run || values->older_than_ms != defaults.older_than_ms;
+    return is_of_prune && verb->run != prune_quarantine
+               ? error_set(err, ERR_USAGE,
+                     "quarantine %s: --older-than and --dry-run are options of quarantine prune",
+                     verb->word)
+               : 0;
+}
+
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
-    return verb_run(&verbs, cli, values, words, err);
+    const struct verb *verb = verb_find(&verbs, words, err);
+    int rc = verb ? check_given(verb, values, err) : -ERR_USAGE;
+    return rc < 0 ? rc : verb->run(cli, values, words, err);
 }
 
 const struct command command_quarantine = {

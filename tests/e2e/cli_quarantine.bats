@@ -86,6 +86,28 @@ names() { vmctl quarantine list -o name | tr '\n' ' '; }
     [ -e "$work/precious/kept" ]
 }
 
+@test "quarantine: an option of prune is refused by rm, which would erase" {
+    aside web-1
+    fails 2 vmctl quarantine rm web-1 --dry-run
+    says "options of quarantine prune"
+    fails 2 vmctl quarantine rm web-1 --older-than 720h
+    fails 2 vmctl quarantine list --dry-run
+    [ "$(names)" = "web-1 " ]
+}
+
+@test "quarantine: files of another user in one directory do not keep the others" {
+    [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null || skip "needs root and setpriv"
+    aside web-1
+    aside web-2
+    chown -R 65534 "$data"
+    chown -R 0 "$q/web-1/snapshots"
+    chmod 755 "$work" "$q/web-1/snapshots"
+    fails 1 setpriv --reuid=65534 --regid=65534 --clear-groups \
+        "$(command -v vmctl)" quarantine prune --older-than 0s
+    says "web-2: removed"
+    [ ! -e "$q/web-2" ]
+}
+
 @test "quarantine: a terminal is asked, a pipe is not" {
     aside web-1
     run env script -qefc "vmctl quarantine rm web-1" /dev/null <<<n
