@@ -264,7 +264,11 @@ static int check_copy(struct registration *registration, struct error *err)
     }
     (void)error_set(err, ERR_FLEET_FROZEN,
         "another host is node '%s', too: one is a copy, with the other's machine-id", config->node);
-    return error_help(err, "on the copy: vmctl fleet leave --force, then a new /etc/machine-id");
+    cleanup_free char *key = member_key(member, registration->alive_row);
+    return error_help(err,
+        "on the copy: vmctl fleet leave --force, then a new /etc/machine-id; if no host is a copy: "
+        "etcdctl del %s",
+        key);
 }
 
 bool registration_holds(const struct registration *registration)

@@ -403,6 +403,7 @@ static void a_copy_of_a_host_does_not_take_its_place(void **state)
     cleanup_json json_t *link = world_row(b, "link");
     assert_non_null(strstr(json_text(link, "message"), "one is a copy"));
     assert_non_null(strstr(json_text(link, "help"), "vmctl fleet leave --force"));
+    assert_non_null(strstr(json_text(link, "help"), "etcdctl del " FLEET_ROOT "home/alive/b"));
     put_alive_of_other_boot(world, "after-a-restart-of-the-first");
     world_advance(world, 60);
     assert_true(world_link_is(b, "frozen"));
