@@ -435,7 +435,8 @@ static int decide_somewhere(
         work_forget_node(work);
         rc = decide_there(requests, other, owner, err);
     }
-    if (rc == -ERR_FLEET_NO_NODE && reasons.len > 0) {
+    bool is_nowhere = rc == -ERR_FLEET_NO_NODE || rc == -ERR_FLEET_NODE_LOST;
+    if (is_nowhere && reasons.len > 0) {
         buf_add_str(&reasons, err->message);
         error_clear(err);
         rc = error_set(err, ERR_FLEET_NO_NODE, "no node can take vm '%s': %s", work->copy.name,

@@ -101,6 +101,18 @@ static void who_finds_no_room_takes_the_next_node(void **state)
     assert_int_equal(fleet_answer_error(answer, &err), -ERR_FLEET_NO_NODE);
     assert_non_null(strstr(err.message, "node 'b' has 4000 MiB"));
     assert_non_null(strstr(err.message, "node 'a' has 4000 MiB"));
+    /* the last of them is offline: what the others lack is said all the same */
+    world_kill(b);
+    world_advance(world, 120);
+    cleanup_free char *fourth = place_at(a, "ci", 6000, "a", "b");
+    world_advance(world, 20);
+    cleanup_json json_t *both = world_answer(a, fourth);
+    struct error why = {.code = ERR_NONE};
+    assert_int_equal(fleet_answer_error(both, &why), -ERR_FLEET_NO_NODE);
+    assert_non_null(strstr(why.message, "node 'a' has 4000 MiB"));
+    assert_non_null(strstr(why.message, "node 'b' is offline"));
+    world_start(b);
+    world_advance(world, 20);
     /* the same once more: it is where it is, and fits there */
     cleanup_free char *again = place_at(a, "db", 6000, "b", "a");
     world_advance(world, 20);
