@@ -2,6 +2,7 @@
 /* Write transactions, which keep the index, and what they write. */
 #include <errno.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "store/lmdb/checksum.h"
 #include "store/lmdb/guard.h"
@@ -24,6 +25,17 @@ static int change_records(
     return rc == 0 ? lmdb_index_end(store, txn) : rc;
 }
 
+/* LMDB calls it an I/O error that not all of its pages could be written. */
+static int cause_of(const struct store *store, int rc)
+{
+    enum { LEAST_BYTES = 64 * 1024 };
+    struct statvfs fs;
+    int fd;
+    bool is_full = rc == EIO && mdb_env_get_fd(store->env, &fd) == 0 && fstatvfs(fd, &fs) == 0 &&
+                   (uint64_t)fs.f_bavail * fs.f_frsize < LEAST_BYTES;
+    return is_full ? ENOSPC : rc;
+}
+
 /* *makes_index: whether it may, if it is not current; then whether it has tried to. */
 static int write_once(struct store *store, lmdb_write_body *body, void *context, bool *makes_index)
 {
@@ -36,7 +48,7 @@ static int write_once(struct store *store, lmdb_write_body *body, void *context,
     if (rc == 0) {
         rc = change_records(store, txn, body, context, makes_index);
         if (rc == 0) {
-            rc = mdb_txn_commit(txn);
+            rc = cause_of(store, mdb_txn_commit(txn));
         } else {
             mdb_txn_abort(txn);
         }

@@ -842,20 +842,41 @@ static bool mount_small(const struct fixture *f, const char *options, unsigned l
     return mount("none", f->dir, "tmpfs", flags, options) == 0;
 }
 
-static int put_big_status(struct store *store, int i, struct error *err)
+static int put_big_statuses(struct store *store, int first, int n, struct error *err)
 {
     char name[32], message[3000];
     memset(message, 'm', sizeof(message) - 1);
     message[sizeof(message) - 1] = '\0';
-    (void)snprintf(name, sizeof(name), "vm-%d", i);
     struct vm_status *status = vm_status_new("u");
     struct store_batch *batch = store_batch_new();
     vm_status_set(status, CONDITION_READY, CONDITION_FALSE, REASON_STOPPED, message, 1);
-    store_batch_put_status(batch, name, status);
+    for (int i = first; i < first + n; i++) {
+        (void)snprintf(name, sizeof(name), "vm-%d", i);
+        store_batch_put_status(batch, name, status);
+    }
     int rc = store_commit(store, batch, err);
     vm_status_free(status);
     store_batch_free(batch);
     return rc;
+}
+
+static int put_big_status(struct store *store, int i, struct error *err)
+{
+    return put_big_statuses(store, i, 1, err);
+}
+
+/* LMDB writes many pages at once, and calls it an I/O error that some of them were written. */
+static void expect_full(const struct fixture *f, struct store *store, int first)
+{
+    enum { MANY = 40, SIZES = 8 };
+    for (int i = 1; i <= SIZES; i++) {
+        struct error err = {0};
+        char options[32];
+        (void)snprintf(options, sizeof(options), "size=%dk", 512 + 4 * i);
+        child_must(mount_small(f, options, MS_REMOUNT));
+        child_must(put_big_statuses(store, first, MANY, &err) < 0);
+        child_must(err.code == ERR_NO_SPACE);
+    }
 }
 
 static void fill_the_disk(const struct fixture *f, int number)
@@ -876,6 +897,7 @@ static void fill_the_disk(const struct fixture *f, int number)
     child_must(i > 0 && i < ENOUGH);
     child_must(err.code == ERR_NO_SPACE);
     error_clear(&err);
+    expect_full(f, store, i);
     child_must(store_list(store, &list, &err) == 0 && list.count == (size_t)i);
     vm_list_clear(&list);
     child_must(mount_small(f, "size=4m", MS_REMOUNT));
