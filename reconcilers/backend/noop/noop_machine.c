@@ -354,7 +354,7 @@ static void copied(void *context)
     cleanup_free char *dir = paths_in_vm(machine->host->paths, machine->name, "snapshots");
     bool thaws = !noop_script_flag(machine->host, machine->name, "keepsFrozen");
     if (fs_make_dirs(dir, 0700, &ignored) == 0) {
-        (void)fs_write_file(machine->copy, "noop", 4, 0600, &ignored);
+        noop_write_file(machine->copy, "noop");
     }
     machine->copy_made->is_frozen = machine->copy_freezes;
     machine->copy_made->is_thawed = machine->copy_freezes && thaws;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Media without content: files that exist or not, and digests that identify their content. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -181,7 +182,7 @@ static void snapshot_done(void *context)
     if (work->removes && work->snapshot) {
         (void)unlink(work->snapshot);
     } else if (work->snapshot && fs_make_dirs(dir, 0700, &ignored) == 0) {
-        (void)fs_write_file(work->snapshot, "noop", 4, 0600, &ignored);
+        noop_write_file(work->snapshot, "noop");
     }
 }
 
@@ -230,7 +231,12 @@ static int noop_keep(const struct vm_env *env, const char *file, struct error *e
         return 0;
     }
     int rc = fs_make_dirs(dir, 0700, err);
-    return rc < 0 ? rc : fs_write_file(kept, "noop", 4, 0600, err);
+    if (rc == 0) {
+        noop_write_file(kept, "noop");
+    }
+    return rc < 0 || fs_exists(kept)
+               ? rc
+               : error_set_errno(err, ERR_IO, errno, "cannot create '%s'", kept);
 }
 
 static struct op *noop_seal(
