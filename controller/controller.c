@@ -3,6 +3,9 @@
 
 #include <stdlib.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "controller/controller_internal.h"
 #include "controller/loop/loop.h"
@@ -24,13 +27,17 @@ enum { RESYNC_MS = 10 * 60 * 1000 /* ± half of it, by the dice */, META_RETRY_M
 
 /* ---- work ---- */
 
-/* After the work on a fleet its whole store is in memory: nothing needs it any more. */
+/* After the work on a fleet its whole store is in memory, and most of the heap is free but not
+ * given back: nothing needs them any more. */
 static void rest(struct controller *controller)
 {
     enum { MANY = 128 };
     if (controller->n_read >= MANY && controller_is_quiet(controller) &&
         store_unload(controller->host.store)) {
         controller->n_read = 0;
+#ifdef __GLIBC__ /* musl gives back what is free by itself */
+        (void)malloc_trim(0);
+#endif
     }
 }
 
