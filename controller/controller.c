@@ -27,13 +27,19 @@ enum { RESYNC_MS = 10 * 60 * 1000 /* ± half of it, by the dice */, META_RETRY_M
 
 /* ---- work ---- */
 
+static bool is_under_way(const struct controller *controller)
+{
+    const struct reconciler *vms = controller->reconcilers[KEY_VM];
+    return vms && vms->is_under_way && vms->is_under_way(vms);
+}
+
 /* After the work on a fleet its whole store is in memory, and most of the heap is free but not
- * given back: nothing needs them any more. */
+ * given back: nothing needs them any more. Not before its end: each page comes back as a fault. */
 static void rest(struct controller *controller)
 {
     enum { MANY = 128 };
     if (controller->n_read >= MANY && controller_is_quiet(controller) &&
-        store_unload(controller->host.store)) {
+        !is_under_way(controller) && store_unload(controller->host.store)) {
         controller->n_read = 0;
 #ifdef __GLIBC__ /* musl gives back what is free by itself */
         (void)malloc_trim(0);

@@ -281,6 +281,11 @@ static void find_orphans(struct reconciler *base)
     fs_each_entry(path, wake_orphan, &(struct orphan_search){host, old});
 }
 
+static bool is_under_way(const struct reconciler *base)
+{
+    return ((const struct vm_reconciler *)(const void *)base)->known.count > 0;
+}
+
 static void end_machines(struct reconciler *base)
 {
     vm_registry_kill(from_base(base)->registry);
@@ -307,6 +312,7 @@ struct reconciler *vm_reconciler_new(struct reconciler_host *host)
         .kind = KEY_VM,
         .reconcile = reconcile,
         .find_orphans = find_orphans,
+        .is_under_way = is_under_way,
         .end_machines = end_machines,
         .free = free_reconciler,
     };
