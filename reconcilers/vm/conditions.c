@@ -363,10 +363,10 @@ static char *step_progress(const struct pass *pass)
     return buf_steal(&message);
 }
 
-PREDICATE(are_steps_appended, pass->steps_state == STEPS_APPENDED)
+PREDICATE(are_steps_appended, pass_steps_state(pass) == STEPS_APPENDED)
 PREDICATE(is_step_failed, pass->patch->status->provision.is_failed)
 PREDICATE(is_step_failing, is_step_failed(pass) && is_failure_of(pass, CONDITION_PROVISIONED))
-PREDICATE(are_steps_left_out, pass->steps_state == STEPS_LEFT_OUT)
+PREDICATE(are_steps_left_out, pass_steps_state(pass) == STEPS_LEFT_OUT)
 MESSAGE(left_out_message,
     mem_printf("steps from step %u on were left out, as requested (--no-provision)",
         pass->patch->status->provision.total + 1))
@@ -455,7 +455,8 @@ MESSAGE(not_grown_message, mem_printf("the guest does not use all of the added r
 PREDICATE(
     needs_recreate, pass->media.is_outdated || diff_of(pass)->strongest == DISPOSITION_RECREATE)
 PREDICATE(needs_restart, diff_of(pass)->strongest == DISPOSITION_RESTART)
-PREDICATE(are_steps_outdated, pass->steps_state == STEPS_CHANGED && pass->env.spec->n_steps > 0)
+PREDICATE(
+    are_steps_outdated, pass->env.spec->n_steps > 0 && pass_steps_state(pass) == STEPS_CHANGED)
 MESSAGE(outdated_message, mem_strdup("the provision steps changed since they ran"))
 
 static const struct rule synced_rules[] = {
@@ -581,8 +582,6 @@ void pass_describe(struct pass *pass)
     if (!pass->view->desired) {
         return;
     }
-    pass->steps_state = vm_steps_state(&pass->patch->status->provision, pass->view->desired->spec,
-        pass->view->desired->skipped_steps);
     describe_source(pass);
     apply_rules(pass, CONDITION_IMAGE_READY, image_rules);
     apply_rules(pass, CONDITION_PREPARED, prepared_rules);

@@ -49,8 +49,7 @@ struct pass {
     char *wake_mismatch;  /* of memory_assess(): why the memory that its disk is to be woken with
                            * does not fit; owned; NULL: it does, or none is due */
     struct decision decision;
-    enum steps_state steps_state; /* set by pass_describe() */
-    int64_t now_ms;               /* monotonic */
+    int64_t now_ms; /* monotonic */
     int64_t wall_ms;
 };
 
@@ -83,6 +82,8 @@ bool pass_observe_generation(struct pass *pass);
 
 /* steps.c: observes the provision steps of a new desired record. */
 void pass_observe_steps(struct pass *pass);
+/* vm_steps_state() of the desired record and the patch's status. */
+enum steps_state pass_steps_state(const struct pass *pass);
 /* ACTION_APPEND_STEPS: records that the steps appended after those that ran have to run:
  * vm_steps.h, STEPS_APPENDED. */
 int64_t pass_append_steps(struct pass *pass);

@@ -198,6 +198,9 @@ static struct verdict pass_over_view(
     made->is_under_way =
         pass.vm->op || requeue_ms == VERDICT_NOW || patch->status->instance.intent != INTENT_NONE;
     pass_keep_ssh_file(&pass, made->is_under_way);
+    if (!made->is_under_way) {
+        free(TAKE_PTR(pass.vm->steps));
+    }
     vm_status_free(recorded);
     clear_pass(&pass);
     requeue_ms = sooner(requeue_ms, pass.vm->put_off.retry_at_ms - pass.now_ms);

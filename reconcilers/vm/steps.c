@@ -12,6 +12,7 @@
 #include "reconcilers/vm/probes.h"
 #include "reconcilers/vm/secrets.h"
 #include "specs/base/digest.h"
+#include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/vm/step_notes.h"
 #include "specs/vm/vm_spec.h"
@@ -145,13 +146,36 @@ static bool begins_again(const struct pass *pass, enum steps_state state)
     return is_requested(pass) && !continues;
 }
 
-/* Behind a list that was cut, those that changed may follow as appended ones. */
-static bool are_any_due(const struct pass *pass)
+static bool are_steps_of(const struct vm_steps *known, const struct vm_desired *desired,
+    const struct vm_provision *provision)
+{
+    return known->revision == desired->revision && text_eq(known->uid, desired->uid) &&
+           known->total == provision->total && known->is_failed == provision->is_failed &&
+           text_eq(known->digest, provision->digest);
+}
+
+enum steps_state pass_steps_state(const struct pass *pass)
 {
     const struct vm_desired *desired = pass->view->desired;
     const struct vm_provision *provision = provision_of(pass);
-    return vm_steps_are_under_way(provision) ||
-           vm_steps_state(provision, desired->spec, desired->skipped_steps) == STEPS_APPENDED;
+    struct vm_steps *known = pass->vm->steps;
+    if (known && are_steps_of(known, desired, provision)) {
+        return known->state;
+    }
+    free(known);
+    known = pass->vm->steps = mem_new(struct vm_steps);
+    known->revision = desired->revision;
+    known->total = provision->total;
+    known->is_failed = provision->is_failed;
+    memcpy(known->digest, provision->digest, DIGEST_SIZE);
+    memcpy(known->uid, desired->uid, TEXT_ID_SIZE);
+    return known->state = vm_steps_state(provision, desired->spec, desired->skipped_steps);
+}
+
+/* Behind a list that was cut, those that changed may follow as appended ones. */
+static bool are_any_due(const struct pass *pass)
+{
+    return vm_steps_are_under_way(provision_of(pass)) || pass_steps_state(pass) == STEPS_APPENDED;
 }
 
 void pass_observe_steps(struct pass *pass)

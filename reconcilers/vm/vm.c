@@ -111,6 +111,7 @@ static void vm_free(void *p)
     step_secrets_free(vm->secrets);
     free(vm->booted_vnc);
     free(vm->ssh_source);
+    free(vm->steps);
     free(vm->booted_machine);
     free(vm->name);
     free(vm);

@@ -15,6 +15,7 @@
 #include "specs/base/error.h"
 #include "specs/base/text.h"
 #include "specs/vm/spec_diff.h"
+#include "specs/vm/vm_steps.h"
 
 struct step_secrets;
 struct vm;
@@ -71,6 +72,16 @@ struct vm_comparison {
     bool is_pending; /* some of it can be applied to the running machine */
 };
 
+/* vm_steps_state(), whose digests each pass needs, and all that it follows from. */
+struct vm_steps {
+    char uid[TEXT_ID_SIZE];
+    uint64_t revision; /* of the desired record */
+    char digest[DIGEST_SIZE];
+    uint32_t total;
+    bool is_failed;
+    enum steps_state state;
+};
+
 struct vm {
     char *name;
     struct reconciler_host *host; /* borrowed: outlives every VM */
@@ -84,6 +95,7 @@ struct vm {
     uint64_t op_generation;
     int64_t op_began_ms;        /* monotonic */
     struct vm_outcome *outcome; /* owned; NULL: neither */
+    struct vm_steps *steps;     /* owned; NULL: not known, as when the VM is not under way */
     struct vm_failure failure;
     struct vm_failure put_off; /* of ACTION_REPLACE: other actions do not wait for its next try */
     bool is_guest_settled;     /* ACTION_FREEZE: its first half is done */

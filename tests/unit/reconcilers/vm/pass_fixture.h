@@ -183,6 +183,7 @@ static inline int pass_fixture_tear_down(void **state)
     vm_failure_clear(&f->vm.failure);
     vm_failure_clear(&f->vm.put_off);
     vm_forget_checks(&f->vm);
+    free(f->vm.steps);
     free(f->vm.name);
     paths_clear(&f->paths);
     free(f);

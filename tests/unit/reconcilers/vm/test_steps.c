@@ -17,6 +17,7 @@ static void want(struct pass_fixture *f, const char *letters)
             (struct spec_step){.kind = STEP_INLINE, .command = mem_printf("%c", *letters)};
     }
     f->desired->generation++;
+    f->desired->revision++;
 }
 
 static void ask(struct pass_fixture *f, const char *token)
@@ -83,6 +84,35 @@ static void a_request_runs_the_list_and_is_handled_with_its_last_step(void **sta
     assert_false(vm_steps_are_under_way(finish(f)));
     assert_string_equal(f->status->handled_provision_token, "first");
     assert_string_equal(f->status->provision.ran_digest, f->status->provision.digest);
+}
+
+static enum steps_state look(struct pass_fixture *f)
+{
+    enum steps_state state = pass_steps_state(begin(f));
+    assert_int_equal(pass_steps_state(begin(f)), state); /* known by now */
+    return state;
+}
+
+static void what_is_known_of_the_steps_ends_with_what_it_follows_from(void **state)
+{
+    struct pass_fixture *f = *state;
+    run_two(f);
+    assert_int_equal(look(f), STEPS_SAME);
+    want(f, "abcd");
+    assert_int_equal(look(f), STEPS_APPENDED);
+    f->status->provision.is_failed = true;
+    assert_int_equal(look(f), STEPS_CHANGED);
+    f->status->provision.is_failed = false;
+    f->status->provision.total = 1;
+    vm_steps_digest(f->desired->spec, 1, f->status->provision.digest);
+    assert_int_equal(look(f), STEPS_APPENDED);
+    f->status->provision.digest[0] = '\0';
+    assert_int_equal(look(f), STEPS_NEVER_RUN);
+    vm_steps_digest(f->desired->spec, 1, f->status->provision.digest);
+    want(f, "x"); /* of another VM with that name: the same revision */
+    f->desired->revision--;
+    f->desired->uid[0] ^= 1;
+    assert_int_equal(look(f), STEPS_CHANGED);
 }
 
 static void an_appended_list_goes_on_where_the_other_ended(void **state)
@@ -215,6 +245,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_request_runs_the_list_and_is_handled_with_its_last_step),
+        TEST(what_is_known_of_the_steps_ends_with_what_it_follows_from),
         TEST(an_appended_list_goes_on_where_the_other_ended),
         TEST(what_is_appended_to_a_list_that_runs_leaves_it_alone),
         TEST(a_list_of_which_nothing_has_run_is_replaced_by_the_longer_one),
