@@ -113,6 +113,7 @@ static int read_options(int argc, char **argv, struct daemon_options *options)
         {"help", no_argument, NULL, 'h'},
         {0},
     };
+    bool lifts = false;
     opterr = 0; /* in our own shape */
     for (int option; (option = getopt_long(argc, argv, ":h", known, NULL)) != -1;) {
         switch (option) {
@@ -125,7 +126,8 @@ static int read_options(int argc, char **argv, struct daemon_options *options)
         case 'p':
             return print_probe();
         case 'l':
-            return lift_limits(options->data_dir);
+            lifts = true; /* --data-dir may follow */
+            break;
         case 'F':
             options->is_messenger = true;
             break;
@@ -145,7 +147,9 @@ static int read_options(int argc, char **argv, struct daemon_options *options)
             return main_refuse("unknown option", argv[optind - 1]);
         }
     }
-    return optind < argc ? main_refuse("unexpected argument", argv[optind]) : -1;
+    return optind < argc ? main_refuse("unexpected argument", argv[optind])
+           : lifts       ? lift_limits(options->data_dir)
+                         : -1;
 }
 
 static void plug_in(struct controller *controller)

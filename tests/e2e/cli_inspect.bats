@@ -495,6 +495,8 @@ answer() {
     [ "${lines[0]}" = "error[vmctl::usage]: vmctld: a value is missing after '--data-dir'" ]
     run vmctld word
     [ "${lines[0]}" = "error[vmctl::usage]: vmctld: unexpected argument 'word'" ]
+    run vmctld --lift-limits --data-dir "$work/other" word # also in this order
+    [ "${lines[0]}" = "error[vmctl::usage]: vmctld: unexpected argument 'word'" ]
     run vmctld --data-dir "$work/image"
     [ "$status" -eq 5 ]
     [[ "${lines[0]}" =~ ^error\[vmctl::[a-z_:]+\]:\ .*$work/image ]]
