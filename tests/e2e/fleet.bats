@@ -153,7 +153,7 @@ teardown() { fleet_teardown; }
     fails 6 at b vmctl fleet join --as b --etcd "$etcd_url"
     says "node 'b' is online, on a host with this one's machine-id" "machine-id and --as NAME"
     fails 6 at b vmctl fleet leave
-    says "if it is a copy: vmctl fleet leave --force"
+    says "vmctl fleet leave --force"
     [ "$(etcd_get alive/b | jq -r .session)" = x ]
     ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" del /vmctl/1/home/alive/b >/dev/null
     at b vmctl -q controller start

@@ -228,7 +228,7 @@ static int check_host(struct inquiry *inquiry, const char *key, int64_t *ret_rev
 
 /* A copy of this host has the same id: that one, or this host before it was restarted, is online as
  * the node. */
-static int check_copy(struct inquiry *inquiry, const char *prefix, const char *help)
+static int check_copy(struct inquiry *inquiry, const char *prefix)
 {
     const char *node = inquiry->config->node;
     cleanup_free char *key = mem_printf("%salive/%s", prefix, node);
@@ -240,8 +240,10 @@ static int check_copy(struct inquiry *inquiry, const char *prefix, const char *h
     }
     (void)error_set(&inquiry->err, ERR_VM_CONFLICT,
         "node '%s' is online, on a host with this one's machine-id and data directory", node);
-    return error_help(&inquiry->err, "if this host was just restarted, again in %u s; %s",
-        (unsigned)inquiry->config->ttl_s, help);
+    return error_help(&inquiry->err,
+        "if this host was just restarted, again in %u s; if it is a copy, give it its own "
+        "/etc/machine-id and --as NAME",
+        (unsigned)inquiry->config->ttl_s);
 }
 
 /* The user says that the other host is gone for good: done only while that is offline. */
@@ -280,8 +282,7 @@ static int claim_node(struct inquiry *inquiry, bool is_forced)
         return take_node(inquiry, prefix, key, revision);
     }
     if (rc == 0) {
-        return check_copy(
-            inquiry, prefix, "if it is a copy, give it its own /etc/machine-id and --as NAME");
+        return check_copy(inquiry, prefix);
     }
     return rc == -ERR_VM_CONFLICT
                ? error_help(&inquiry->err,
@@ -325,9 +326,7 @@ static int remove_node(struct inquiry *inquiry, bool is_other)
         .n_compares = 1,
         .writes = writes,
         .n_writes = ROWS};
-    rc = rc == 0 && !is_other
-             ? check_copy(inquiry, prefix, "if it is a copy: vmctl fleet leave --force")
-             : rc;
+    rc = rc == 0 && !is_other ? check_copy(inquiry, prefix) : rc;
     rc = rc == 0 ? check_unused(inquiry, prefix, is_other) : rc;
     if (rc == 0) {
         (void)engine->ops->txn(engine, &txn, &inquiry->result, on_answer, inquiry);
