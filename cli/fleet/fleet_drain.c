@@ -57,8 +57,9 @@ static int drain_one(struct cli *cli, const char *node, const char *name,
 {
     struct error err = {.code = ERR_NONE};
     cleanup_with(fleet_view_clear) struct fleet_view view = {.config = NULL};
+    cleanup_json json_t *with_this = json_deep_copy(promised);
     int rc = fleet_view_read(cli, &view, &err);
-    cleanup_free char *to = rc == 0 ? choose_target(&view, node, name, promised, &err) : NULL;
+    cleanup_free char *to = rc == 0 ? choose_target(&view, node, name, with_this, &err) : NULL;
     if (to) {
         const struct fleet_move move = {.name = name,
             .verb = FLEET_MOVE_BEGIN,
@@ -66,6 +67,9 @@ static int drain_one(struct cli *cli, const char *node, const char *name,
             .stops = drain->stops,
             .leaves_snapshots = drain->leaves_snapshots};
         rc = fleet_move_run(cli, &move, drain->is_detached, drain->timeout_ms, &err);
+    }
+    if (rc != 0 || drain->is_detached) { /* else the next view counts it there */
+        (void)json_object_update(promised, with_this);
     }
     if (err.code != ERR_NONE) {
         cli_print_error(cli, &err);

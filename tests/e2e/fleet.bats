@@ -368,3 +368,17 @@ teardown() { fleet_teardown; }
     says "has no node 'z'"
     vmctl -q destroy -y one two
 }
+
+@test "a fleet: a node is drained to one that has room for just its VMs" {
+    joined b c
+    cd "$work"
+    vmctl -q fleet cordon a
+    local mib
+    mib=$(vmctl fleet status -o json | jq '.nodes[] | select(.name == "c").memMib')
+    for name in one two; do of_fleet "$name" any:node=b "memory $((mib * 2 / 5));"; done
+    vmctl -q up
+    vmctl -q stop one two
+    fails 0 vmctl fleet drain b
+    says "one: moved" "two: moved"
+    vmctl -q destroy -y one two
+}
