@@ -29,7 +29,8 @@ struct registration {
     char *alive_row, *reg_row, *node_row;
     char *alive, *reg, *node; /* their values */
     char *other_boot;         /* of which alive/N was found instead of ours; NULL: of none */
-    int64_t other_since_ms;   /* since when, by the loop's clock */
+    int64_t other_since_ms;   /* since when, by the loop's clock … */
+    int64_t other_seen_ms;    /* … and when last */
 };
 
 static void registration_clear(struct registration *registration)
@@ -226,22 +227,25 @@ static bool is_taken(const struct registration *registration)
     return node && !text_eq(json_text(node, "uid"), uid);
 }
 
-/* How long alive/N of another boot is there already; -1: it is not. */
+/* How long alive/N of another boot is there already; -1: it is not. While etcd does not answer its
+ * leases do not end either, and all of them begin again with its new leader. */
 static int64_t other_age_ms(struct registration *registration)
 {
+    enum { GAP_MS = 20000 }; /* more than the messenger waits for its next try */
     const struct member *member = registration->member;
     cleanup_json json_t *alive = mirror_json(member->mirror, registration->alive_row);
-    int64_t now_ms = loop_now_ms(member->loop);
+    int64_t now_ms = loop_now_ms(member->loop), gap_ms = now_ms - registration->other_seen_ms;
     const char *boot = json_text(alive, "bootId");
     if (!member_is_of_other_boot(alive, clock_boot_id(loop_clock(member->loop)))) {
         free(TAKE_PTR(registration->other_boot));
         return -1;
     }
-    if (!text_eq(registration->other_boot, boot)) {
+    if (!text_eq(registration->other_boot, boot) || gap_ms > GAP_MS) {
         free(registration->other_boot);
         registration->other_boot = mem_strdup(boot);
         registration->other_since_ms = now_ms;
     }
+    registration->other_seen_ms = now_ms;
     return now_ms - registration->other_since_ms;
 }
 

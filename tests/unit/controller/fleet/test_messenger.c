@@ -429,6 +429,27 @@ static void after_its_own_restart_a_host_waits_for_its_lease(void **state)
     assert_true(world_link_is(b, "up"));
 }
 
+/* Nor does a lease end, which a new leader gives a second time. */
+static void while_etcd_does_not_answer_no_registration_grows_older(void **state)
+{
+    struct world *world = *state;
+    struct world_node *b = &world->nodes[1];
+    world_advance(world, 10);
+    world_kill(b);
+    put_alive_of_other_boot(world, "before");
+    world_start(b);
+    world_advance(world, 10);
+    engine_fake_cut(b->engine, true);
+    world_advance(world, 120);
+    engine_fake_cut(b->engine, false);
+    for (int i = 0; i < 20; i++) {
+        world_advance(world, 1);
+        assert_true(world_link_is(b, "down"));
+    }
+    world_advance(world, 40);
+    assert_true(world_link_is(b, "frozen"));
+}
+
 /* Killed at each call of the engine, with its answers lost or late: it is done once. */
 static void a_request_is_done_once_whatever_is_killed(void **state)
 {
@@ -576,6 +597,7 @@ int main(void)
         IN_WORLD(another_host_of_the_name_is_kept_out),
         IN_WORLD(a_copy_of_a_host_does_not_take_its_place),
         IN_WORLD(after_its_own_restart_a_host_waits_for_its_lease),
+        IN_WORLD(while_etcd_does_not_answer_no_registration_grows_older),
         cmocka_unit_test(a_request_is_done_once_whatever_is_killed),
         IN_WORLD(a_request_whose_answer_is_lost_is_found_done),
         IN_WORLD(a_lease_that_ends_by_mistake_is_taken_again),
