@@ -78,7 +78,8 @@ static int drop_oldest_changes(struct store *store, MDB_txn *txn)
     for (size_t n = stat.ms_entries; rc == 0 && n > CHANGES_MAX; n--) {
         rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
         if (rc == 0) {
-            store->changes_since = take_number(key);
+            uint64_t number = take_number(key); /* of what this transaction left out, it is later */
+            store->changes_since = number > store->changes_since ? number : store->changes_since;
             rc = mdb_cursor_del(cursor, 0);
         }
     }
