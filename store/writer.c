@@ -68,6 +68,20 @@ static void list_append(struct job_list *list, struct job_list *tail)
     }
 }
 
+/* Moves the first `max` jobs, or all, to `ret`, which is empty. */
+static void list_take(struct job_list *list, size_t max, struct job_list *ret)
+{
+    while (list->first && ret->n < max) {
+        struct job *job = list->first;
+        list->first = job->next;
+        list->n--;
+        list_add(ret, job);
+    }
+    if (!list->first) {
+        list_init(list);
+    }
+}
+
 static void list_free(struct job_list *list)
 {
     struct job *next;
@@ -114,15 +128,17 @@ static void publish_finished(struct store_writer *writer, struct job_list *jobs)
     (void)!write(writer->fd, &one, sizeof(one)); /* EAGAIN would need 2^64 undelivered ones */
 }
 
-/* False when the writer stops and all is written. */
+/* False when the writer stops and all is written. A group is no larger because LMDB keeps as many
+ * pages as the largest transaction wrote, and others wait for its end. */
 static bool wait_for_jobs(struct store_writer *writer, struct job_list *ret)
 {
+    enum { GROUP_MAX = 256 };
     (void)pthread_mutex_lock(&writer->mutex);
     while ((!writer->queue.first || writer->is_held) && !writer->is_stopping) {
         (void)pthread_cond_wait(&writer->wake, &writer->mutex);
     }
     list_init(ret);
-    list_append(ret, &writer->queue);
+    list_take(&writer->queue, GROUP_MAX, ret);
     (void)pthread_mutex_unlock(&writer->mutex);
     return ret->first;
 }

@@ -91,23 +91,35 @@ static size_t last_transaction(const struct store *store)
     return info.me_last_txnid;
 }
 
-static void what_is_submitted_while_it_is_held_is_one_transaction(void **state)
+static size_t transactions_of_held(struct fixture *f, size_t n_jobs)
 {
-    enum { TURN = 16 };
-    struct fixture *f = *state;
     struct store_writer *writer = start_writer(f, STORE_WRITER_THREAD);
     struct outcome outcome = {.count = 0};
-    struct ticket tickets[TURN];
+    struct ticket tickets[MANY];
     size_t before = last_transaction(f->store);
     store_writer_hold(writer, true);
-    for (size_t i = 0; i < TURN; i++) {
+    for (size_t i = 0; i < n_jobs; i++) {
         tickets[i] = (struct ticket){&outcome, i};
         store_writer_submit(writer, status_batch("web", "u", i), on_done, &tickets[i]);
     }
     store_writer_hold(writer, false);
-    dispatch_until(writer, &outcome, TURN);
-    assert_int_equal(last_transaction(f->store), before + 1);
+    dispatch_until(writer, &outcome, n_jobs);
     store_writer_stop(writer);
+    return last_transaction(f->store) - before;
+}
+
+static void what_is_submitted_while_it_is_held_is_one_transaction(void **state)
+{
+    assert_int_equal(transactions_of_held(*state, 16), 1);
+}
+
+static void a_transaction_has_so_many_jobs_at_most(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(transactions_of_held(f, 257), 2);
+    struct vm_record record = get_vm(f->store, "web");
+    assert_int_equal(record.status->observed_generation, 256);
+    vm_record_clear(&record);
 }
 
 static void a_writer_that_is_held_commits_before_it_stops(void **state)
@@ -361,6 +373,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         on_open_store(completions_come_in_the_order_of_submission),
         on_open_store(what_is_submitted_while_it_is_held_is_one_transaction),
+        on_open_store(a_transaction_has_so_many_jobs_at_most),
         on_open_store(a_writer_that_is_held_commits_before_it_stops),
         on_open_store(a_stale_batch_fails_alone_in_its_group),
         on_open_store(the_status_bell_rings_after_a_commit_and_not_after_a_stale_one),
