@@ -27,10 +27,12 @@ enum { RESYNC_MS = 10 * 60 * 1000 /* ± half of it, by the dice */, META_RETRY_M
 
 /* ---- work ---- */
 
-static bool is_under_way(const struct controller *controller)
+/* One that waits for a guest does not count as a fleet that starts. */
+static bool are_many_under_way(const struct controller *controller)
 {
+    enum { FEW = 16 };
     const struct reconciler *vms = controller->reconcilers[KEY_VM];
-    return vms && vms->is_under_way && vms->is_under_way(vms);
+    return vms && vms->count_under_way && vms->count_under_way(vms) > FEW;
 }
 
 /* After the work on a fleet its whole store is in memory, and most of the heap is free but not
@@ -39,7 +41,7 @@ static void rest(struct controller *controller)
 {
     enum { MANY = 128 };
     if (controller->n_read >= MANY && controller_is_quiet(controller) &&
-        !is_under_way(controller) && store_unload(controller->host.store)) {
+        !are_many_under_way(controller) && store_unload(controller->host.store)) {
         controller->n_read = 0;
 #ifdef __GLIBC__ /* musl gives back what is free by itself */
         (void)malloc_trim(0);

@@ -98,8 +98,8 @@ struct reconciler {
     void (*list)(struct reconciler *self);
     /* After the first complete list: wakes what no record knows. May be NULL. */
     void (*find_orphans)(struct reconciler *self);
-    /* Whether another pass over one of its keys comes soon. NULL: it cannot say. */
-    bool (*is_under_way)(const struct reconciler *self);
+    /* Over how many of its keys another pass comes soon. May be NULL. */
+    size_t (*count_under_way)(const struct reconciler *self);
     /* Ends the process of every VM at once: their disks are deleted. May be NULL. */
     void (*end_machines)(struct reconciler *self);
     /* Frees everything in memory; VMs keep running. */

@@ -284,9 +284,9 @@ static void find_orphans(struct reconciler *base)
     fs_each_entry(path, wake_orphan, &(struct orphan_search){host, old});
 }
 
-static bool is_under_way(const struct reconciler *base)
+static size_t count_under_way(const struct reconciler *base)
 {
-    return ((const struct vm_reconciler *)(const void *)base)->known.count > 0;
+    return ((const struct vm_reconciler *)(const void *)base)->known.count;
 }
 
 static void end_machines(struct reconciler *base)
@@ -315,7 +315,7 @@ struct reconciler *vm_reconciler_new(struct reconciler_host *host)
         .kind = KEY_VM,
         .reconcile = reconcile,
         .find_orphans = find_orphans,
-        .is_under_way = is_under_way,
+        .count_under_way = count_under_way,
         .end_machines = end_machines,
         .free = free_reconciler,
     };

@@ -4,6 +4,7 @@
 
 #include <sys/resource.h>
 
+#include "controller/controller_internal.h"
 #include "tests/support/loop_fake.h"
 #include "tests/unit/controller/controller_fixture.h"
 
@@ -169,6 +170,36 @@ static void without_inotify_it_looks_once_a_second(void **state)
     assert_passes(f, 1, "a");
 }
 
+/* ---- at rest ---- */
+
+static size_t n_under_way;
+
+static size_t count_under_way(const struct reconciler *self)
+{
+    (void)self;
+    return n_under_way;
+}
+
+static void what_many_reads_left_in_memory_goes_when_few_vms_are_under_way(void **state)
+{
+    enum { MANY = 130 };
+    struct fixture *f = *state;
+    for (int i = 0; i < MANY; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "vm-%d", i);
+        create_vm(f, name);
+    }
+    f->reconciler.count_under_way = count_under_way;
+    n_under_way = 17;
+    start_and_settle(f);
+    assert_true(f->controller->n_read >= MANY);
+    n_under_way = 16;
+    change_vm(f, "vm-0", new_generation);
+    ring(f);
+    settle(f);
+    assert_int_equal(f->controller->n_read, 0);
+}
+
 /* ---- the end ---- */
 
 static struct verdict write_and_stop(
@@ -250,6 +281,7 @@ int main(void)
         WITH_WORLD(when_nothing_happens_nothing_is_scheduled_but_the_resync),
         WITH_WORLD(a_resync_finds_a_change_whose_ring_was_lost),
         WITH_WORLD(without_inotify_it_looks_once_a_second),
+        WITH_WORLD(what_many_reads_left_in_memory_goes_when_few_vms_are_under_way),
         WITH_WORLD(the_rng_are_the_same_for_the_same_seed),
         WITH_WORLD(a_controller_that_cannot_report_its_boot_does_not_start),
         cmocka_unit_test_setup_teardown(
