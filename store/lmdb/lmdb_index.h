@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * The index from a VMFile to the names of its VMs, so that a command that means one VMFile, or one
- * VM, does not read them all. Private to store/.
+ * VM, does not read them all; and the names of what changed last, so that the controller does not
+ * either. Private to store/.
  *
  *   by-source   key HASH NAME   (of the source, 8 bytes; the value says nothing)
- *   main        key "indexed"   what it is as of: the layout and the number of a transaction, u64
- * each
+ *   changes     key TXN NAME    what transactions wrote or removed, the last 1,024 records; their
+ *                               numbers of 8 bytes, most significant first
+ *   main        key "indexed"   what it is as of: the layout, the number of a transaction, and that
+ *                               of the last one of which changes were left out; u64 each
  *
  * They are written in the transaction that writes the records. A reader uses them only if they are
  * as of the very transaction that is read, and else reads all records; a writer makes them again if
