@@ -83,7 +83,7 @@ static bool forget(struct desired_watch *watch, const char *name)
     return seen != NULL;
 }
 
-/* What the store says itself: whether that is any. */
+/* Reports the VMs that the store itself names as changed; false: none of them was. */
 static bool take_in_all(struct desired_watch *watch, const struct vm_summary_list *list)
 {
     bool is_any_changed = false;
