@@ -8,8 +8,7 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
-#include "specs/vm/vm_desired.h"
-#include "specs/vm/vm_status.h"
+#include "specs/vm/record_json.h"
 #include "specs/vmfile/nodes_file.h"
 
 /* The members of a record are sorted: this one comes first. */
@@ -20,9 +19,7 @@
 static void take_desired(const json_t *json, struct fleet_summary *ret)
 {
     struct error ignored = {.code = ERR_NONE};
-    cleanup_free char *text = json_dumps(json, JSON_COMPACT);
-    struct vm_desired *desired =
-        text ? vm_desired_read((struct bytes){text, strlen(text)}, &ignored) : NULL;
+    struct vm_desired *desired = vm_desired_from_json(json, &ignored);
     ret->has_desired = desired != NULL;
     ret->is_desired_damaged = !desired;
     if (desired) {
@@ -37,9 +34,7 @@ static void take_desired(const json_t *json, struct fleet_summary *ret)
 static void take_status(const json_t *json, struct fleet_summary *ret)
 {
     struct error ignored = {.code = ERR_NONE};
-    cleanup_free char *text = json_dumps(json, JSON_COMPACT);
-    struct vm_status *status =
-        text ? vm_status_read((struct bytes){text, strlen(text)}, &ignored) : NULL;
+    struct vm_status *status = vm_status_from_json(json, &ignored);
     ret->has_status = status != NULL;
     ret->is_status_damaged = !status;
     if (status) {

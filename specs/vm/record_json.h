@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Records from JSON that a test has as a tree. */
+/* Reads records from JSON that is a tree already; anything but an object is an error. The caller
+ * owns them. */
 #pragma once
 
 #include <string.h>

@@ -15,7 +15,7 @@
 #include "specs/base/vm_name.h"
 #include "specs/vmfile/nodes_file.h"
 #include "specs/vmfile/vmfile.h"
-#include "tests/support/json_records.h"
+#include "specs/vm/record_json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -16,7 +16,7 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "store/store.h"
-#include "tests/support/json_records.h"
+#include "specs/vm/record_json.h"
 
 static json_t *golden(const char *name)
 {

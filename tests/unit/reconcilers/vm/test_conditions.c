@@ -3,7 +3,7 @@
 #include "specs/vm/source_record.h"
 #include "specs/vm/vm_steps.h"
 #include "tests/unit/reconcilers/vm/pass_fixture.h"
-#include "tests/support/json_records.h"
+#include "specs/vm/record_json.h"
 
 static const struct condition *condition_of(struct pass *pass, enum condition_type type)
 {

@@ -25,7 +25,7 @@
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_spec.h"
 #include "specs/vm/vm_status.h"
-#include "tests/support/json_records.h"
+#include "specs/vm/record_json.h"
 
 /* ---- the files ---- */
 

@@ -12,7 +12,7 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/vm/vm_spec.h"
-#include "tests/support/json_records.h"
+#include "specs/vm/record_json.h"
 
 static json_t *parse(const char *text)
 {
