@@ -22,9 +22,9 @@ struct paths;
 struct store;
 
 enum session_state {
-    SESSION_NONE,      /* the recorded process, if any, is gone */
+    SESSION_NONE,      /* the recorded process, if any, is gone or exits */
     SESSION_SERVES,    /* halted or not */
-    SESSION_ENDING,    /* it lives, but was asked to end, or is being killed */
+    SESSION_ENDING,    /* it lives, but was asked to end */
     SESSION_ELSEWHERE, /* in another PID namespace: its process cannot be examined */
 };
 

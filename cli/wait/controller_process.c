@@ -78,7 +78,7 @@ int controller_elsewhere(struct cli *cli, struct error *err)
 
 int64_t controller_requeue_after_ms(const struct controller_process *process)
 {
-    enum { UNKNOWN_MS = 20, STOPPED_MS = 100 };
+    enum { UNKNOWN_MS = 5, STOPPED_MS = 100 };
     return process->state != CONTROLLER_SERVES ? UNKNOWN_MS
            : process->is_stopped               ? STOPPED_MS
                                                : WAKEUP_MAX_MS;

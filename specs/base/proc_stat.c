@@ -12,7 +12,7 @@
 
 enum {
     FIRST_FIELD_AFTER_NAME = 3,
-    /* include/linux/sched.h: the kernel is ending it, or has taken a deadly signal for it. */
+    /* include/linux/sched.h: it runs no code of its own any more; a deadly signal was taken. */
     PF_EXITING = 0x4,
     PF_SIGNALED = 0x400,
     PROC_STATUS_MAX = 4096,
@@ -80,12 +80,12 @@ bool proc_stat_look(pid_t pid, struct proc_look *ret)
     const char *state = proc_stat_read(pid, line) ? proc_stat_field(line, PROC_STAT_STATE) : NULL;
     const char *flags = state ? proc_stat_field(line, PROC_STAT_FLAGS) : NULL;
     const char *ticks = state ? proc_stat_field(line, PROC_STAT_START_TICKS) : NULL;
-    if (!flags || !ticks || *state == 'Z' || *state == 'X') {
+    uint64_t bits = flags ? strtoull(flags, NULL, 10) : 0;
+    if (!flags || !ticks || (bits & PF_EXITING) || *state == 'Z' || *state == 'X') {
         return false;
     }
-    bool is_exiting = strtoull(flags, NULL, 10) & (PF_EXITING | PF_SIGNALED);
     *ret = (struct proc_look){.start_ticks = strtoull(ticks, NULL, 10),
-        .is_ending = is_asked || is_exiting,
+        .is_ending = is_asked || (bits & PF_SIGNALED),
         .is_stopped = *state == 'T',
         .is_traced = *state == 't'};
     return true;

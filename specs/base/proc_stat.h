@@ -26,10 +26,11 @@ bool proc_stat_start_ticks(pid_t pid, uint64_t *ret_ticks);
 /* What a process is doing, as far as it matters to those who count on it. */
 struct proc_look {
     uint64_t start_ticks;
-    bool is_ending;  /* the kernel is ending it, or SIGKILL, SIGTERM or SIGINT waits for it */
+    bool is_ending;  /* SIGKILL, SIGTERM or SIGINT waits for it, or has been taken */
     bool is_stopped; /* by SIGSTOP */
     bool is_traced;  /* stopped by a debugger */
 };
 
-/* False when there is no such process, or only its zombie. */
+/* False when there is no such process, or only what the kernel has yet to clear away: its zombie,
+ * or a process that exits, which for its files can take 30 ms. */
 bool proc_stat_look(pid_t pid, struct proc_look *ret);

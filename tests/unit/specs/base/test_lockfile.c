@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -111,6 +112,25 @@ static void the_file_is_private_and_its_descriptor_closes_on_exec(void **state)
     close(fd);
 }
 
+static void its_descriptor_is_above_the_usual_ones_where_the_limit_allows(void **state)
+{
+    const struct scratch *scratch = *state;
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    struct rlimit low = {.rlim_cur = 500, .rlim_max = limit.rlim_max};
+    int high = take(scratch);
+    assert_true(high >= 1000);
+    assert_int_equal(fcntl(high, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    close(high);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    int fd = take(scratch);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_true(fd < 500);
+    assert_true(lockfile_is_held(scratch->path));
+    close(fd);
+    assert_false(lockfile_is_held(scratch->path));
+}
+
 /* A child that holds the inherited lock until it is killed. */
 static pid_t fork_holder(void)
 {
@@ -199,6 +219,7 @@ int main(void)
         WITH_SCRATCH(a_held_lock_is_a_conflict_for_the_second),
         WITH_SCRATCH(asking_does_not_take_and_does_not_let_go),
         WITH_SCRATCH(the_file_is_private_and_its_descriptor_closes_on_exec),
+        WITH_SCRATCH(its_descriptor_is_above_the_usual_ones_where_the_limit_allows),
         WITH_SCRATCH(a_lock_inherited_by_a_child_lives_and_dies_with_it),
         WITH_SCRATCH(a_symbolic_link_is_not_followed),
         WITH_SCRATCH(a_missing_directory_is_an_error_that_names_the_file),
