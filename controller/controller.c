@@ -20,8 +20,8 @@
 #include "store/store.h"
 #include "store/writer.h"
 
-/* A pass takes about 0.1 ms (two records parsed), so this many keep a turn of the loop short. Not
- * by the clock: the same history must come from the same seed. */
+/* A pass takes 0.1 ms, or more than 1 ms if it starts a process, which then waits for the commit at
+ * the end of the turn. */
 enum { KEYS_A_TURN = 16 };
 enum { RESYNC_MS = 10 * 60 * 1000 /* ± half of it, by the dice */, META_RETRY_MS = 1000 };
 
@@ -54,7 +54,7 @@ static void on_work(void *context)
     struct controller *controller = context;
     int64_t now_ms = loop_now_ms(controller->host.loop);
     store_writer_hold(controller->writer, true); /* one commit, not one a VM */
-    for (int i = 0; i < KEYS_A_TURN; i++) {
+    for (int i = 0; i < KEYS_A_TURN && !loop_turn_is_long(controller->host.loop); i++) {
         struct key key = workqueue_take(controller->queue, now_ms);
         if (!key.name) {
             break;

@@ -68,6 +68,12 @@ int64_t loop_now_ms(const struct loop *loop)
     return clock_monotonic_ms(&loop->clock);
 }
 
+bool loop_turn_is_long(const struct loop *loop)
+{
+    enum { LONG_MS = 2 };
+    return loop->is_running && clock_monotonic_ms(clock_system()) - loop->now_ms >= LONG_MS;
+}
+
 /* ---- the loop ---- */
 
 static void on_turn(struct ev_loop *ev, struct ev_check *check, int events)

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "specs/base/clock.h"
@@ -34,6 +35,10 @@ void loop_stop(struct loop *loop);
 /* CLOCK_MONOTONIC in milliseconds as of this turn of the loop, wall clock and boot id. */
 const struct clock *loop_clock(const struct loop *loop);
 int64_t loop_now_ms(const struct loop *loop);
+
+/* Whether this turn has lasted for 2 ms, so that what can wait is left to the next one. Never by a
+ * virtual clock: from the same seed comes the same history. */
+bool loop_turn_is_long(const struct loop *loop);
 
 /* Watches `fd` (borrowed) for `interest`; 0 watches nothing until loop_io_set(). */
 struct loop_io *loop_io_new(

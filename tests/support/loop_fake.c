@@ -90,6 +90,12 @@ int64_t loop_now_ms(const struct loop *loop)
     return loop->now_ms;
 }
 
+bool loop_turn_is_long(const struct loop *loop)
+{
+    (void)loop;
+    return false;
+}
+
 int64_t loop_fake_now(const struct loop *loop)
 {
     return loop->now_ms;

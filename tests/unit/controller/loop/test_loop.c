@@ -185,6 +185,7 @@ static void stay_a_while(void *context)
     while (clock_monotonic_ms(clock_system()) <= turn_ms + 2) { /* the machine's clock continues */
     }
     assert_int_equal(loop_now_ms(f->loop), turn_ms);
+    assert_true(loop_turn_is_long(f->loop));
     loop_stop(f->loop);
 }
 
@@ -196,6 +197,7 @@ static void the_clock_stands_during_a_turn_and_goes_outside(void **state)
     loop_run(f->loop);
     int64_t now_ms = clock_monotonic_ms(clock_system());
     assert_in_range(loop_now_ms(f->loop), now_ms, now_ms + TEST_DEADLINE_MS);
+    assert_false(loop_turn_is_long(f->loop));
     assert_int_equal(strlen(clock_boot_id(loop_clock(f->loop))), CLOCK_BOOT_ID_SIZE - 1);
 }
 
