@@ -55,10 +55,32 @@ skip() { printf '%s\t%s\t\t\t0\t%s\t\t\t\tskipped\n' "$@"; }
 # has PROGRAM... : whether what a peer needs is installed.
 has() { type -P "$@" >/dev/null; }
 
-# A QEMU as small as the benches' VMs, from its start until its guest runs, and out again.
-bare_qemu() {
-    echo '{"execute":"qmp_capabilities"}{"execute":"cont"}{"execute":"quit"}' |
-        qemu-system-x86_64 -machine q35 -accel tcg -m 64 -nodefaults -display none -S -qmp stdio >/dev/null
+# bare_of VM : the array `bare` becomes the command line of the running VM without the sockets and
+# files that vmctl has opened for it, and with "$work/overlay" for its disk. It gives up root.
+bare_of() {
+    local argv i overlay=$XDG_DATA_HOME/vmctl/vms/$1/overlay.qcow2
+    mapfile -d '' -t argv <"/proc/$("$bin/vmctl" get "$1" -o json | jq .status.instance.pid)/cmdline"
+    bare=()
+    for ((i = 0; i < ${#argv[@]}; i++)); do
+        case ${argv[i]} in
+        -chardev | -mon | -serial | -vnc | -pidfile) i=$((i + 1)) ;;
+        *) bare+=("${argv[i]/"$overlay"/"$work/overlay"}") ;;
+        esac
+        case ${argv[i]} in *,chardev=*) unset 'bare[-1]' 'bare[-1]' ;; esac
+    done
+    bare+=(-qmp stdio)
+    chmod 711 "$work"
+}
+bare_overlay() { # [NUMBER]
+    rm -f "$work/overlay${1:-}"
+    qemu-img create -q -f qcow2 -b "$work/disk.qcow2" -F qcow2 "$work/overlay${1:-}"
+    chmod 666 "$work/overlay${1:-}"
+}
+# bare_running STARTS ENDS : appends the milliseconds until its guest runs and until it is dead.
+bare_running() {
+    "$bin/measure" running "${bare[@]}" -vnc "unix:$work/vnc" >"$work/bare" 2>"$work/bare.log"
+    cut -d' ' -f1 "$work/bare" >>"$1"
+    cut -d' ' -f2 "$work/bare" >>"$2"
 }
 
 small_vm() { # NAME

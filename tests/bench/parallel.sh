@@ -6,29 +6,16 @@
 source "$(dirname "$0")/common.bash"
 for i in $(seq 10); do small_vm "vm$i"; done >"$work/VMFile.kdl"
 "$bin/vmctl" -q up --file "$work/VMFile.kdl" >/dev/null
-pid=$("$bin/vmctl" get vm1 -o json | jq .status.instance.pid)
-overlay=$XDG_DATA_HOME/vmctl/vms/vm1/overlay.qcow2
-mapfile -d '' -t argv <"/proc/$pid/cmdline"
-bare=()
-for ((i = 0; i < ${#argv[@]}; i++)); do # sockets and files that vmctl has opened
-    case ${argv[i]} in
-    -chardev | -mon | -serial | -vnc | -pidfile) i=$((i + 1)) ;;
-    *) bare+=("${argv[i]}") ;;
-    esac
-done
+bare_of vm1
 mkfifo "$work/running" "$work/end"
 exec 5<>"$work/running" 6<>"$work/end"
-for i in $(seq 10); do
-    qemu-img create -q -f qcow2 -b "$work/disk.qcow2" -F qcow2 "$work/overlay$i"
-    chmod 666 "$work/overlay$i" # vmctl's command line gives up root
-done
-chmod 711 "$work"
+for i in $(seq 10); do bare_overlay "$i"; done
 bare_one() {
     {
         echo '{"execute":"qmp_capabilities"}{"execute":"cont"}'
         read -r _ <&6
         echo '{"execute":"quit"}'
-    } | "${bare[@]//$overlay/$work/overlay$1}" -qmp stdio -vnc "unix:$work/vnc$1" |
+    } | "${bare[@]/"$work/overlay"/"$work/overlay$1"}" -vnc "unix:$work/vnc$1" |
         { grep -m 1 RESUME >&5 && cat >/dev/null; }
 }
 bare_ten() {
