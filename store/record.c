@@ -206,6 +206,12 @@ bool record_decode_lease(struct bytes key, struct bytes value, struct lease *ret
     return true;
 }
 
+bool record_lease_holder(struct bytes stored, struct bytes *ret_vm_name)
+{
+    struct bytes uid;
+    return take_until(&stored, '\t', &uid) && take_until(&stored, '\t', ret_vm_name);
+}
+
 /* ---- events ---- */
 
 static void add_bytes(struct buf *out, struct bytes bytes)

@@ -57,6 +57,9 @@ int record_decode_status(struct bytes value, struct vm_status **ret, struct erro
 void record_encode_lease(struct buf *out, const struct lease *lease);
 bool record_decode_lease(struct bytes key, struct bytes value, struct lease *ret);
 
+/* Whose it says to be: `stored` may be damaged, and may have its checksum. */
+bool record_lease_holder(struct bytes stored, struct bytes *ret_vm_name);
+
 /* An event whose texts are still in the record. */
 struct event_view {
     uint32_t count;

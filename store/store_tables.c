@@ -28,7 +28,8 @@
 #include "store/lmdb/lmdb_index.h"
 #include "store/repair.h"
 
-#define INDEX_DAMAGED "all VMFiles (index)" /* as "web (desired)" is a record */
+#define SOURCES_DAMAGED "all VMFiles (index)" /* as "web (desired)" is a record */
+#define LEASES_DAMAGED "all leases (index)"
 
 typedef void table_visit(struct bytes key, struct bytes value, void *context);
 
@@ -163,14 +164,40 @@ static void add_lease_of(struct bytes key, struct bytes value, void *context)
     }
 }
 
+/* MDB_NOTFOUND: the index does not say which they are. */
+static int visit_leases_of(
+    struct store *store, const struct lmdb_read *read, struct lease_search *search)
+{
+    cleanup_with(strings_clear) struct strings keys = {.count = 0};
+    int rc =
+        search->vm_name ? lmdb_index_leases(store, read, search->vm_name, &keys) : MDB_NOTFOUND;
+    for (size_t i = 0; rc == 0 && i < keys.count; i++) {
+        const struct bytes key = {keys.items[i], strlen(keys.items[i])};
+        struct bytes value;
+        rc = lmdb_get(store, read->txn, STORE_LEASES, keys.items[i], &value);
+        if (rc == 0) {
+            add_lease_of(key, value, search);
+        }
+    }
+    return rc;
+}
+
 int store_list_leases(
     struct store *store, const char *vm_name, struct lease_list *ret, struct error *err)
 {
+    struct lmdb_read read;
     struct lease_search search = {.vm_name = vm_name};
-    int rc = read_table(store, STORE_LEASES, add_lease_of, &search, err);
-    if (rc < 0) {
+    if (lmdb_read_begin(store, &read, err) < 0) {
+        return -(int)err->code;
+    }
+    int rc = visit_leases_of(store, &read, &search);
+    if (rc == MDB_NOTFOUND) {
+        rc = visit_table(store, read.txn, STORE_LEASES, add_lease_of, &search);
+    }
+    lmdb_read_end(store, &read);
+    if (rc != 0) {
         lease_list_clear(&search.list);
-        return rc;
+        return lmdb_error(store, rc, "cannot read the leases", err);
     }
     *ret = search.list;
     return 0;
@@ -308,15 +335,18 @@ static void add_damaged(struct bytes key, struct bytes value, void *context)
 static int check_index(struct store *store, struct strings *names, struct error *err)
 {
     struct lmdb_read read;
-    bool agrees = true;
+    bool sources_agree = true, leases_agree = true;
     int rc = lmdb_read_begin(store, &read, err);
     if (rc < 0) {
         return rc;
     }
-    rc = lmdb_index_agrees(store, &read, &agrees);
+    rc = lmdb_index_agrees(store, &read, &sources_agree, &leases_agree);
     lmdb_read_end(store, &read);
-    if (!agrees) {
-        strings_add(names, INDEX_DAMAGED);
+    if (!sources_agree) {
+        strings_add(names, SOURCES_DAMAGED);
+    }
+    if (!leases_agree) {
+        strings_add(names, LEASES_DAMAGED);
     }
     return rc == 0 ? 0 : lmdb_error(store, rc, "cannot read the index", err);
 }
@@ -406,7 +436,8 @@ static int repair_record(struct store *store, MDB_cursor *cursor, enum store_tab
             (struct bytes){buf_str(&value), value.len});
         buf_add_str(&text, ": recreated from its status");
     } else if (rc == 0) {
-        rc = mdb_cursor_del(cursor, 0);
+        rc = table == STORE_LEASES ? lmdb_index_change_lease(store, txn, key, NULL) : 0;
+        rc = rc == 0 ? mdb_cursor_del(cursor, 0) : rc;
         buf_add_str(&text, ": removed");
     }
     vm_desired_free(desired);
@@ -417,13 +448,18 @@ static int repair_record(struct store *store, MDB_cursor *cursor, enum store_tab
 static int repair_index(struct store *store, MDB_txn *txn, struct repair *repair)
 {
     const struct lmdb_read read = {.txn = txn, .is_write = true};
-    bool agrees = true;
-    int rc = lmdb_index_agrees(store, &read, &agrees);
-    if (rc == 0 && !agrees) {
-        strings_add(&repair->done, INDEX_DAMAGED ": made again");
-        rc = lmdb_index_make(store, txn);
+    bool sources_agree = true, leases_agree = true;
+    int rc = lmdb_index_agrees(store, &read, &sources_agree, &leases_agree);
+    if (rc != 0 || (sources_agree && leases_agree)) {
+        return rc;
     }
-    return rc;
+    if (!sources_agree) {
+        strings_add(&repair->done, SOURCES_DAMAGED ": made again");
+    }
+    if (!leases_agree) {
+        strings_add(&repair->done, LEASES_DAMAGED ": made again");
+    }
+    return lmdb_index_make(store, txn);
 }
 
 static int repair_all(struct store *store, MDB_txn *txn, void *context)

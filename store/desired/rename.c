@@ -380,7 +380,7 @@ static int check_new_name(struct store *store, MDB_txn *txn, struct rename_work 
         free(lease.key);
         free(lease.vm_name);
         free(lease.purpose);
-        return mdb_del(txn, store->tables[STORE_LEASES], &k, NULL);
+        return lmdb_remove(store, txn, STORE_LEASES, k);
     }
     return error_set(&work->err, ERR_VM_CONFLICT,
         "another vm was named '%s', and its rename is not finished; see: vmctl list",

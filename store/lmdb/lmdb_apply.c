@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "specs/base/cleanup.h"
+#include "specs/base/strings.h"
 #include "specs/vm/lease_key.h"
 #include "store/lmdb/checksum.h"
 #include "store/lmdb/lmdb_events.h"
+#include "store/lmdb/lmdb_index.h"
 
 struct apply {
     struct store *store;
@@ -102,7 +104,8 @@ static int check_owner(struct apply *apply, const struct batch_op *op)
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-static int drop_leases(struct apply *apply, const char *uid)
+/* Without the index. */
+static int drop_leases_of_all(struct apply *apply, const char *uid)
 {
     MDB_cursor *cursor = NULL;
     MDB_val key, value;
@@ -113,7 +116,8 @@ static int drop_leases(struct apply *apply, const char *uid)
     rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
     while (rc == 0) {
         if (is_lease_of(lmdb_bytes(value), uid)) {
-            rc = mdb_cursor_del(cursor, 0);
+            rc = lmdb_index_change_lease(apply->store, apply->txn, key, NULL);
+            rc = rc == 0 ? mdb_cursor_del(cursor, 0) : rc;
         }
         if (rc == 0) { /* after a deletion the cursor is at the next one already */
             rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
@@ -121,6 +125,24 @@ static int drop_leases(struct apply *apply, const char *uid)
     }
     mdb_cursor_close(cursor);
     return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* A lease names its holder, also after a rename, which changes both. */
+static int drop_leases(struct apply *apply, const char *vm_name, const char *uid)
+{
+    cleanup_with(strings_clear) struct strings keys = {.count = 0};
+    int rc = lmdb_index_leases_now(apply->store, apply->txn, vm_name, &keys);
+    if (rc == MDB_NOTFOUND) {
+        return drop_leases_of_all(apply, uid);
+    }
+    for (size_t i = 0; rc == 0 && i < keys.count; i++) {
+        MDB_val key = lmdb_value(keys.items[i], strlen(keys.items[i])), value;
+        rc = mdb_get(apply->txn, apply->store->tables[STORE_LEASES], &key, &value);
+        if (rc == 0 && is_lease_of(lmdb_bytes(value), uid)) {
+            rc = drop(apply, STORE_LEASES, keys.items[i]);
+        }
+    }
+    return rc;
 }
 
 static int expect_vm(struct apply *apply, const struct batch_op *op)
@@ -168,7 +190,7 @@ static int forget_vm(struct apply *apply, const struct batch_op *op)
     if (rc == 0) {
         rc = drop(apply, STORE_STATUS, op->key);
     }
-    return rc == 0 && !lives_on ? drop_leases(apply, op->uid) : rc;
+    return rc == 0 && !lives_on ? drop_leases(apply, op->key, op->uid) : rc;
 }
 
 static int take_lease(struct apply *apply, const struct batch_op *op)

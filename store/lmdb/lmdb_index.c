@@ -11,9 +11,10 @@
 #define MARK_KEY "indexed"
 
 enum {
-    LAYOUT = 2,
+    LAYOUT = 3,
     NUMBER_BYTES = 8, /* a hash, or the number of a transaction */
     KEY_BYTES = NUMBER_BYTES + VM_FULL_NAME_MAX,
+    HELD_PREFIX_SIZE = VM_FULL_NAME_MAX + 2,
     CHANGES_MAX = 1024 /* a controller that missed more reads all records */
 };
 
@@ -165,10 +166,71 @@ int lmdb_index_change(struct store *store, MDB_txn *txn, MDB_val name, const str
     return rc == 0 ? put_change(store, txn, name) : rc;
 }
 
+/* ---- entries of leases ---- */
+
+struct held_key {
+    char text[RECORD_KEY_SIZE];
+};
+
+/* What is before the key of the lease. */
+static bool held_prefix(struct bytes vm_name, char *out)
+{
+    if (!lmdb_is_vm_name(vm_name)) {
+        return false;
+    }
+    memcpy(out, vm_name.data, vm_name.n);
+    memcpy(out + vm_name.n, "\t", 2);
+    return true;
+}
+
+/* False for a record that says to be no VM's. */
+static bool held_of(struct bytes key, struct bytes stored, struct held_key *ret)
+{
+    char text[HELD_PREFIX_SIZE + RECORD_KEY_SIZE];
+    struct bytes vm_name;
+    if (!record_lease_holder(stored, &vm_name) || key.n >= RECORD_KEY_SIZE ||
+        memchr(key.data, '\0', key.n) || !held_prefix(vm_name, text)) {
+        return false;
+    }
+    memcpy(text + vm_name.n + 1, key.data, key.n);
+    text[vm_name.n + 1 + key.n] = '\0';
+    record_key(text, ret->text);
+    return true;
+}
+
+static int put_held(struct store *store, MDB_txn *txn, const struct held_key *held, MDB_val lease)
+{
+    MDB_val key = lmdb_value(held->text, strlen(held->text));
+    return mdb_put(txn, store->held, &key, &lease, 0);
+}
+
+int lmdb_index_change_lease(
+    struct store *store, MDB_txn *txn, MDB_val key, const struct bytes *value)
+{
+    struct held_key before, after;
+    MDB_val stored;
+    if (!store->is_indexing) {
+        return 0;
+    }
+    int rc = mdb_get(txn, store->tables[STORE_LEASES], &key, &stored);
+    bool had = rc == 0 && held_of(lmdb_bytes(key), lmdb_bytes(stored), &before);
+    bool has = value && held_of(lmdb_bytes(key), *value, &after);
+    bool is_same = had && has && strcmp(before.text, after.text) == 0;
+    rc = rc == MDB_NOTFOUND ? 0 : rc;
+    if (rc == 0 && had && !is_same) {
+        MDB_val old = lmdb_value(before.text, strlen(before.text));
+        rc = mdb_del(txn, store->held, &old, NULL);
+        rc = rc == MDB_NOTFOUND ? 0 : rc;
+    }
+    return rc == 0 && has && !is_same ? put_held(store, txn, &after, key) : rc;
+}
+
 /* ---- all of it ---- */
 
 typedef int visit_entry(
     struct store *store, MDB_txn *txn, const struct index_key *entry, void *context);
+typedef int visit_held(
+    struct store *store, MDB_txn *txn, const struct held_key *held, MDB_val lease, void *context);
 
 static int each_record(struct store *store, MDB_txn *txn, visit_entry *visit, void *context)
 {
@@ -187,6 +249,23 @@ static int each_record(struct store *store, MDB_txn *txn, visit_entry *visit, vo
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
+static int each_lease(struct store *store, MDB_txn *txn, visit_held *visit, void *context)
+{
+    MDB_cursor *cursor = NULL;
+    MDB_val key, value;
+    int rc = mdb_cursor_open(txn, store->tables[STORE_LEASES], &cursor);
+    while (rc == 0 && (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+        struct held_key held;
+        if (held_of(lmdb_bytes(key), lmdb_bytes(value), &held)) {
+            rc = visit(store, txn, &held, key, context);
+        }
+    }
+    if (cursor) {
+        mdb_cursor_close(cursor);
+    }
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 static int index_record(
     struct store *store, MDB_txn *txn, const struct index_key *entry, void *context)
 {
@@ -194,19 +273,29 @@ static int index_record(
     return put_entry(store, txn, entry);
 }
 
+static int index_lease(
+    struct store *store, MDB_txn *txn, const struct held_key *held, MDB_val lease, void *context)
+{
+    (void)context;
+    return put_held(store, txn, held, lease);
+}
+
 static int make_contents(struct store *store, MDB_txn *txn)
 {
     int rc = mdb_drop(txn, store->by_source, 0);
     rc = rc == 0 ? mdb_drop(txn, store->changes, 0) : rc;
+    rc = rc == 0 ? mdb_drop(txn, store->held, 0) : rc;
     store->is_indexing = true;
     store->changes_since = mdb_txn_id(txn);
-    return rc == 0 ? each_record(store, txn, index_record, NULL) : rc;
+    rc = rc == 0 ? each_record(store, txn, index_record, NULL) : rc;
+    return rc == 0 ? each_lease(store, txn, index_lease, NULL) : rc;
 }
 
 int lmdb_index_open(struct store *store, MDB_txn *txn)
 {
     int rc = mdb_dbi_open(txn, LMDB_INDEX_NAME, 0, &store->by_source);
     rc = rc == 0 ? mdb_dbi_open(txn, LMDB_CHANGES_NAME, 0, &store->changes) : rc;
+    rc = rc == 0 ? mdb_dbi_open(txn, LMDB_HELD_NAME, 0, &store->held) : rc;
     if (rc != 0) {
         store->by_source = LMDB_NO_TABLE;
     }
@@ -217,6 +306,7 @@ int lmdb_index_make(struct store *store, MDB_txn *txn)
 {
     int rc = mdb_dbi_open(txn, LMDB_INDEX_NAME, MDB_CREATE, &store->by_source);
     rc = rc == 0 ? mdb_dbi_open(txn, LMDB_CHANGES_NAME, MDB_CREATE, &store->changes) : rc;
+    rc = rc == 0 ? mdb_dbi_open(txn, LMDB_HELD_NAME, MDB_CREATE, &store->held) : rc;
     rc = rc == 0 ? make_contents(store, txn) : rc;
     return rc == 0 ? lmdb_index_end(store, txn) : rc;
 }
@@ -315,6 +405,57 @@ int lmdb_index_changed(struct store *store, const struct lmdb_read *read, uint64
     return rc;
 }
 
+/* MDB_NOTFOUND: one is not there. */
+static int append_held(struct store *store, MDB_cursor *cursor, struct bytes vm_name,
+    const char *prefix, struct strings *keys)
+{
+    size_t n = vm_name.n + 1;
+    MDB_val entry = lmdb_value(prefix, n), key, value;
+    int rc = mdb_cursor_get(cursor, &entry, &key, MDB_SET_RANGE);
+    for (; rc == 0; rc = mdb_cursor_get(cursor, &entry, &key, MDB_NEXT)) {
+        if (entry.mv_size < n || memcmp(entry.mv_data, prefix, n) != 0) {
+            return 0;
+        }
+        bool is_text = key.mv_size > 0 && !memchr(key.mv_data, '\0', key.mv_size);
+        rc = is_text ? mdb_get(mdb_cursor_txn(cursor), store->tables[STORE_LEASES], &key, &value)
+                     : MDB_NOTFOUND;
+        if (rc != 0) {
+            return rc == MDB_BAD_VALSIZE ? MDB_NOTFOUND : rc;
+        }
+        cleanup_free char *text = mem_strndup(key.mv_data, key.mv_size);
+        strings_append(keys, text);
+    }
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int find_leases(struct store *store, MDB_txn *txn, const char *vm_name, struct strings *keys)
+{
+    MDB_cursor *cursor = NULL;
+    char prefix[HELD_PREFIX_SIZE];
+    const struct bytes name = {vm_name, strlen(vm_name)};
+    if (!held_prefix(name, prefix)) {
+        return MDB_NOTFOUND;
+    }
+    int rc = mdb_cursor_open(txn, store->held, &cursor);
+    if (rc == 0) {
+        rc = append_held(store, cursor, name, prefix, keys);
+        mdb_cursor_close(cursor);
+    }
+    return rc;
+}
+
+int lmdb_index_leases_now(
+    struct store *store, MDB_txn *txn, const char *vm_name, struct strings *keys)
+{
+    return store->is_indexing ? find_leases(store, txn, vm_name, keys) : MDB_NOTFOUND;
+}
+
+int lmdb_index_leases(
+    struct store *store, const struct lmdb_read *read, const char *vm_name, struct strings *keys)
+{
+    return is_usable(store, read) ? find_leases(store, read->txn, vm_name, keys) : MDB_NOTFOUND;
+}
+
 struct comparison {
     size_t n_records;
     bool agrees;
@@ -331,16 +472,34 @@ static int compare_entry(
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-int lmdb_index_agrees(struct store *store, const struct lmdb_read *read, bool *ret)
+static int compare_held(
+    struct store *store, MDB_txn *txn, const struct held_key *held, MDB_val lease, void *context)
 {
-    MDB_stat stat;
-    struct comparison comparison = {.agrees = true};
-    *ret = true;
+    struct comparison *comparison = context;
+    MDB_val key = lmdb_value(held->text, strlen(held->text)), value;
+    int rc = mdb_get(txn, store->held, &key, &value);
+    comparison->n_records++;
+    comparison->agrees &= rc == 0 && value.mv_size == lease.mv_size &&
+                          memcmp(value.mv_data, lease.mv_data, lease.mv_size) == 0;
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int lmdb_index_agrees(
+    struct store *store, const struct lmdb_read *read, bool *ret_sources, bool *ret_leases)
+{
+    MDB_stat sources, leases;
+    struct comparison by_source = {.agrees = true}, held = {.agrees = true};
+    *ret_sources = *ret_leases = true;
     if (!is_usable(store, read)) {
         return 0;
     }
-    int rc = each_record(store, read->txn, compare_entry, &comparison);
-    rc = rc == 0 ? mdb_stat(read->txn, store->by_source, &stat) : rc;
-    *ret = rc == 0 && comparison.agrees && stat.ms_entries == comparison.n_records;
+    int rc = each_record(store, read->txn, compare_entry, &by_source);
+    rc = rc == 0 ? mdb_stat(read->txn, store->by_source, &sources) : rc;
+    rc = rc == 0 ? each_lease(store, read->txn, compare_held, &held) : rc;
+    rc = rc == 0 ? mdb_stat(read->txn, store->held, &leases) : rc;
+    if (rc == 0) {
+        *ret_sources = by_source.agrees && sources.ms_entries == by_source.n_records;
+        *ret_leases = held.agrees && leases.ms_entries == held.n_records;
+    }
     return rc;
 }

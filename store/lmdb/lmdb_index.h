@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * The index from a VMFile to the names of its VMs, so that a command that means one VMFile, or one
- * VM, does not read them all; and the names of what changed last, so that the controller does not
- * either. Private to store/.
+ * VM, does not read them all; the names of what changed last, so that the controller does not
+ * either; and that from a VM to the leases it holds. Private to store/.
  *
- *   by-source   key HASH NAME   (of the source, 8 bytes; the value says nothing)
- *   changes     key TXN NAME    what transactions wrote or removed, the last 1,024 records; their
- *                               numbers of 8 bytes, most significant first
- *   main        key "indexed"   what it is as of: the layout, the number of a transaction, and that
- *                               of the last one of which changes were left out; u64 each
+ *   by-source      key HASH NAME    (of the source, 8 bytes; the value says nothing)
+ *   changes        key TXN NAME     what transactions wrote or removed, the last 1,024 records;
+ *                                   their numbers of 8 bytes, most significant first
+ *   leases-by-vm   key NAME \t KEY  (record_key()); value KEY, of the lease. By name, as VMs that
+ *                                   start together mostly share a page
+ *   main           key "indexed"    what it is as of: the layout, the number of a transaction, and
+ *                                   that of the last one of which changes were left out; u64 each
  *
  * They are written in the transaction that writes the records. A reader uses them only if they are
  * as of the very transaction that is read, and else reads all records; a writer makes them again if
@@ -36,6 +38,18 @@ int lmdb_index_end(struct store *store, MDB_txn *txn);
 /* A desired record will be written (`value`) or removed (NULL). */
 int lmdb_index_change(struct store *store, MDB_txn *txn, MDB_val name, const struct bytes *value);
 
+/* A lease will be written (`value`) or removed (NULL). */
+int lmdb_index_change_lease(
+    struct store *store, MDB_txn *txn, MDB_val key, const struct bytes *value);
+
+/* Appends the keys of the leases that say to be held by the VM of this name. MDB_NOTFOUND: the
+ * index cannot be used, or is damaged, and `keys` says nothing. */
+int lmdb_index_leases(
+    struct store *store, const struct lmdb_read *read, const char *vm_name, struct strings *keys);
+/* The same in a write transaction, with what it has written. */
+int lmdb_index_leases_now(
+    struct store *store, MDB_txn *txn, const char *vm_name, struct strings *keys);
+
 /* Calls back with each desired record that may be of the source, as it is in record_source(), in
  * the order of their names, until one returns an LMDB code. MDB_NOTFOUND: the index cannot be used.
  */
@@ -50,5 +64,7 @@ int lmdb_index_each(struct store *store, const struct lmdb_read *read, struct by
 int lmdb_index_changed(struct store *store, const struct lmdb_read *read, uint64_t since,
     struct strings *names, uint64_t *ret_now);
 
-/* Whether the index, if it is one that is used, says what the records say. */
-int lmdb_index_agrees(struct store *store, const struct lmdb_read *read, bool *ret);
+/* Whether the index, if it is one that is used, says what the records say: of VMFiles, and of
+ * leases. */
+int lmdb_index_agrees(
+    struct store *store, const struct lmdb_read *read, bool *ret_sources, bool *ret_leases);

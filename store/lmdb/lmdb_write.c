@@ -78,11 +78,19 @@ int lmdb_write(struct store *store, lmdb_write_body *body, void *context)
     return rc;
 }
 
+static int change_index(struct store *store, MDB_txn *txn, enum store_table table, MDB_val key,
+    const struct bytes *value)
+{
+    return table == STORE_DESIRED  ? lmdb_index_change(store, txn, key, value)
+           : table == STORE_LEASES ? lmdb_index_change_lease(store, txn, key, value)
+                                   : 0;
+}
+
 int lmdb_put(
     struct store *store, MDB_txn *txn, enum store_table table, MDB_val key, struct bytes value)
 {
     MDB_val room = {.mv_size = value.n + CHECKSUM_BYTES};
-    int rc = table == STORE_DESIRED ? lmdb_index_change(store, txn, key, &value) : 0;
+    int rc = change_index(store, txn, table, key, &value);
     rc = rc == 0 ? mdb_put(txn, store->tables[table], &key, &room, MDB_RESERVE) : rc;
     if (rc == 0) {
         memcpy(room.mv_data, value.data, value.n);
@@ -93,6 +101,6 @@ int lmdb_put(
 
 int lmdb_remove(struct store *store, MDB_txn *txn, enum store_table table, MDB_val key)
 {
-    int rc = table == STORE_DESIRED ? lmdb_index_change(store, txn, key, NULL) : 0;
+    int rc = change_index(store, txn, table, key, NULL);
     return rc == 0 ? mdb_del(txn, store->tables[table], &key, NULL) : rc;
 }

@@ -9,7 +9,7 @@
 #include "store/desired/rename.h"
 #include "store/record.h"
 #include "store/repair.h"
-#include "tests/unit/store/store_fixture.h"
+#include "tests/unit/store/raw_store.h"
 
 #define SHOP "/home/me/shop/VMFile.kdl"
 #define QUOTED "/home/me/a \"quoted\" \\ folder/VMFile.kdl"
@@ -64,11 +64,12 @@ static bool agrees(struct store *store)
 {
     struct lmdb_read read;
     struct error err = {0};
-    bool is = false;
+    bool of_sources = false, of_leases = false;
     must(lmdb_read_begin(store, &read, &err), &err);
-    assert_int_equal(lmdb_index_agrees(store, &read, &is), 0);
+    assert_int_equal(lmdb_index_agrees(store, &read, &of_sources, &of_leases), 0);
     lmdb_read_end(store, &read);
-    return is;
+    assert_true(of_leases);
+    return of_sources;
 }
 
 /* As the whole records have it. */
@@ -109,36 +110,9 @@ static size_t count_of(struct store *store, const char *source)
 
 /* ---- LMDB past the store's own functions ---- */
 
-struct raw {
-    MDB_env *env;
-    MDB_txn *txn;
-};
-
-static struct raw raw_begin(struct fixture *f)
-{
-    struct raw raw;
-    cleanup_free char *path = paths_path(&f->paths, "store");
-    store_close(f->store); /* LMDB forbids two environments of one file in a process */
-    f->store = NULL;
-    assert_int_equal(mdb_env_create(&raw.env), 0);
-    assert_int_equal(mdb_env_set_maxdbs(raw.env, 16), 0);
-    assert_int_equal(mdb_env_open(raw.env, path, 0, 0600), 0);
-    assert_int_equal(mdb_txn_begin(raw.env, NULL, 0, &raw.txn), 0);
-    return raw;
-}
-
-static void raw_end(struct fixture *f, struct raw *raw)
-{
-    struct error err = {0};
-    assert_int_equal(mdb_txn_commit(raw->txn), 0);
-    mdb_env_close(raw->env);
-    must(store_check(&f->paths, &err), &err);
-    f->store = open_store(f);
-}
-
 static void drop_index(struct raw *raw)
 {
-    static const char *const names[] = {LMDB_INDEX_NAME, LMDB_CHANGES_NAME};
+    static const char *const names[] = {LMDB_INDEX_NAME, LMDB_CHANGES_NAME, LMDB_HELD_NAME};
     MDB_dbi table, main_table;
     MDB_val key = lmdb_value("indexed", 7);
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -170,7 +144,7 @@ static void spoil_index(struct raw *raw, bool removes)
     MDB_dbi table, main_table;
     MDB_cursor *cursor;
     MDB_val key, value;
-    uint64_t mark[3] = {2, mdb_txn_id(raw->txn), mdb_txn_id(raw->txn)};
+    uint64_t mark[3] = {3, mdb_txn_id(raw->txn), mdb_txn_id(raw->txn)};
     assert_int_equal(mdb_dbi_open(raw->txn, LMDB_INDEX_NAME, 0, &table), 0);
     assert_int_equal(mdb_cursor_open(raw->txn, table, &cursor), 0);
     assert_int_equal(mdb_cursor_get(cursor, &key, &value, MDB_FIRST), 0);
