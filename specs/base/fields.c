@@ -15,21 +15,6 @@ const struct fields fields_of_text = {FIELDS_OF(text_rows, char *)};
 
 /* ---- members and items by their address ---- */
 
-static uint64_t load(const void *from, size_t size)
-{
-    switch (size) {
-    case sizeof(uint8_t):
-        return *(const uint8_t *)from;
-    case sizeof(uint16_t):
-        return *(const uint16_t *)from;
-    case sizeof(uint32_t):
-        return *(const uint32_t *)from;
-    default:
-        assert(size == sizeof(uint64_t));
-        return *(const uint64_t *)from;
-    }
-}
-
 static void save(void *to, size_t size, uint64_t value)
 {
     switch (size) {
@@ -54,7 +39,7 @@ int64_t field_number(const struct field *field, const void *owner)
     if (field->kind == FIELD_KIND_INT && field->size == sizeof(int32_t)) {
         return *(const int32_t *)from;
     }
-    return (int64_t)load(from, field->size);
+    return (int64_t)field_load(from, field->size);
 }
 
 bool field_set_number(const struct field *field, void *owner, int64_t value)
@@ -110,7 +95,7 @@ struct field_items field_items(const struct field *field, const void *owner)
         break;
     case FIELD_KIND_LIST:
     case FIELD_KIND_TEXTS:
-        items.count = (size_t)load(counter, field->count_size);
+        items.count = (size_t)field_load(counter, field->count_size);
         break;
     default:
         break;
@@ -369,8 +354,7 @@ static bool are_sets_equal(const struct field *field, const void *a_owner, const
     return text_eq(a, b);
 }
 
-/* Hundreds of members are compared for each record that is written; most are numbers. */
-bool field_equal(const struct field *field, const void *a_owner, const void *b_owner)
+bool field_equal_beyond(const struct field *field, const void *a_owner, const void *b_owner)
 {
     const void *a = field_at(field, a_owner), *b = field_at(field, b_owner);
     switch (field->kind) {
@@ -379,37 +363,38 @@ bool field_equal(const struct field *field, const void *a_owner, const void *b_o
         return text_eq(field_text(field, a_owner), field_text(field, b_owner));
     case FIELD_KIND_CHARS:
         return *(const char *)a == *(const char *)b && text_eq(a, b);
-    case FIELD_KIND_BOOL:
-    case FIELD_KIND_UINT:
-    case FIELD_KIND_INT:
-    case FIELD_KIND_ENUM:
-        return load(a, field->size) == load(b, field->size);
+    case FIELD_KIND_STRUCT:
+        return fields_equal(field->fields, a, b);
     default:
         return are_items_equal(field, a_owner, b_owner) ||
                (field->is_set && are_sets_equal(field, a_owner, b_owner));
     }
 }
 
-static bool is_owned_alike(const struct field *field, const void *a_owner, const void *b_owner)
+static bool is_owned_alike(const struct owned *owned, const void *a_owner, const void *b_owner,
+    const void *a, const void *b)
 {
-    const void *a = *(void *const *)field_at(field, a_owner);
-    const void *b = *(void *const *)field_at(field, b_owner);
-    if (a == b || !a || !b || is_text(field)) {
-        return a == b || (a && b && strcmp(a, b) == 0);
-    }
-    return are_items_equal(field, a_owner, b_owner);
+    return a && b &&
+           (is_text(owned->field) ? strcmp(a, b) == 0
+                                  : are_items_equal(owned->field, a_owner, b_owner));
 }
 
 /* What is the same byte for byte, but for the pointers to what is owned, and owns what is equal, is
- * equal, as a copy is that was not changed. Else bytes between the members may be what differs. */
+ * equal, as a copy is that was not changed. Else bytes between the members may be what differs.
+ * Most pointers are NULL in both, and compared with the bytes around them. */
 static bool is_alike(const struct fields *fields, const char *a, const char *b)
 {
     const struct owned_list *list = owned_of(fields);
     size_t from = 0;
     for (size_t i = 0; i < list->count; i++) {
         const struct owned *owned = &list->items[i];
-        if ((owned->at > from && memcmp(a + from, b + from, owned->at - from) != 0) ||
-            !is_owned_alike(owned->field, a + owned->owner, b + owned->owner)) {
+        const void *a_first = *(void *const *)(const void *)(a + owned->at);
+        const void *b_first = *(void *const *)(const void *)(b + owned->at);
+        if (a_first == b_first) {
+            continue;
+        }
+        if (memcmp(a + from, b + from, owned->at - from) != 0 ||
+            !is_owned_alike(owned, a + owned->owner, b + owned->owner, a_first, b_first)) {
             return false;
         }
         from = owned->at + sizeof(void *);
@@ -419,10 +404,11 @@ static bool is_alike(const struct fields *fields, const char *a, const char *b)
 
 bool fields_equal(const struct fields *fields, const void *a, const void *b)
 {
-    if (a == b || (a && b && is_alike(fields, a, b))) {
+    bool are_there = a && b;
+    if (a == b || (are_there && (memcmp(a, b, fields->size) == 0 || is_alike(fields, a, b)))) {
         return true;
     }
-    for (size_t i = 0; a && b && i < fields->count; i++) {
+    for (size_t i = 0; are_there && i < fields->count; i++) {
         if (!field_equal(&fields->rows[i], a, b)) {
             return false;
         }

@@ -30,7 +30,7 @@
 struct error;
 
 enum field_kind {
-    FIELD_KIND_BOOL,
+    FIELD_KIND_BOOL,  /* the first four are numbers */
     FIELD_KIND_UINT,  /* uint16_t, uint32_t, uint64_t (JSON holds up to INT64_MAX) */
     FIELD_KIND_INT,   /* int32_t, int64_t */
     FIELD_KIND_ENUM,  /* written as its word */
@@ -50,6 +50,7 @@ enum field_kind {
 
 struct field {
     const char *name; /* key in the JSON */
+    size_t name_n;    /* its length */
     size_t offset;
     size_t size;
     enum field_kind kind;
@@ -65,7 +66,8 @@ struct field {
     size_t count_size;
     const struct enum_names *words; /* ENUM, KEYED */
     const char *key;                /* KEYED */
-    const struct fields *fields;    /* STRUCT, OWNED, SHARED, LIST, KEYED */
+    size_t key_n;
+    const struct fields *fields; /* STRUCT, OWNED, SHARED, LIST, KEYED */
 };
 
 /* The places at which a struct points to what it owns; found when they are first needed. */
@@ -111,45 +113,51 @@ extern const struct fields fields_of_text; /* of an item of FIELD_TEXTS() */
             int64_t *: FIELD_KIND_INT,                                                             \
             char **: FIELD_KIND_TEXT,                                                              \
             char(*)[sizeof(((type *)0)->member)]: FIELD_KIND_CHARS),                               \
-        .name = __VA_ARGS__ \
+        FIELD_LENGTH_(__VA_ARGS__, ), .name = __VA_ARGS__ \
     }
 #define FIELD_ENUM(type, member, json_name, ...) /* its words */                                   \
     {                                                                                              \
-        FIELD_AT_(type, member), .kind = FIELD_KIND_ENUM, .name = (json_name),                     \
+        FIELD_AT_(type, member), .kind = FIELD_KIND_ENUM, FIELD_NAME_(json_name),                  \
                                  .words = __VA_ARGS__                                              \
     }
 #define FIELD_STRUCT(type, member, json_name, ...) /* its table */                                 \
     {                                                                                              \
-        FIELD_AT_(type, member), .kind = FIELD_KIND_STRUCT, .name = (json_name),                   \
+        FIELD_AT_(type, member), .kind = FIELD_KIND_STRUCT, FIELD_NAME_(json_name),                \
                                  .fields = __VA_ARGS__                                             \
     }
 #define FIELD_OWNED(type, member, json_name, table)                                                \
     {                                                                                              \
-        FIELD_AT_(type, member), .kind = FIELD_KIND_OWNED, .name = (json_name), .fields = (table)  \
+        FIELD_AT_(type, member), .kind = FIELD_KIND_OWNED, FIELD_NAME_(json_name),                 \
+                                 .fields = (table)                                                 \
     }
 #define FIELD_SHARED(type, member, json_name, table)                                               \
     {                                                                                              \
-        FIELD_AT_(type, member), .kind = FIELD_KIND_SHARED, .name = (json_name), .fields = (table) \
+        FIELD_AT_(type, member), .kind = FIELD_KIND_SHARED, FIELD_NAME_(json_name),                \
+                                 .fields = (table)                                                 \
     }
 #define FIELD_JSON(type, member, json_name)                                                        \
     {                                                                                              \
-        FIELD_AT_(type, member), .kind = FIELD_KIND_JSON, .name = (json_name)                      \
+        FIELD_AT_(type, member), .kind = FIELD_KIND_JSON, FIELD_NAME_(json_name)                   \
     }
 #define FIELD_LIST(type, member, counter, json_name, ...) /* the items' table */                   \
     {                                                                                              \
         FIELD_AT_(type, member), FIELD_COUNT_(type, counter),                                      \
-            .kind = FIELD_KIND_LIST, .name = (json_name), .fields = __VA_ARGS__                    \
+            .kind = FIELD_KIND_LIST, FIELD_NAME_(json_name), .fields = __VA_ARGS__                 \
     }
 #define FIELD_TEXTS(type, member, counter, ...)                                                    \
     {                                                                                              \
         FIELD_AT_(type, member), FIELD_COUNT_(type, counter),                                      \
-            .kind = FIELD_KIND_TEXTS, .fields = &fields_of_text, .name = __VA_ARGS__               \
+            .kind = FIELD_KIND_TEXTS, .fields = &fields_of_text, FIELD_LENGTH_(__VA_ARGS__, ),     \
+            .name = __VA_ARGS__                                                                    \
     }
 #define FIELD_KEYED(type, member, json_name, table, key_name, enum_names)                          \
     {                                                                                              \
-        FIELD_AT_(type, member), .kind = FIELD_KIND_KEYED, .name = (json_name), .fields = (table), \
-                                 .key = (key_name), .words = (enum_names)                          \
+        FIELD_AT_(type, member), .kind = FIELD_KIND_KEYED, FIELD_NAME_(json_name),                 \
+                                 .fields = (table), .key = (key_name),                             \
+                                 .key_n = sizeof("" key_name) - 1, .words = (enum_names)           \
     }
+#define FIELD_NAME_(json_name) .name = (json_name), .name_n = sizeof("" json_name) - 1
+#define FIELD_LENGTH_(json_name, ...) .name_n = sizeof("" json_name) - 1
 #define FIELD_AT_(type, member)                                                                    \
     .offset = offsetof(type, member), .size = sizeof(((type *)0)->member)
 #define FIELD_COUNT_(type, counter)                                                                \
@@ -207,7 +215,7 @@ int fields_from_json(
 const struct field *fields_find(
     const struct fields *fields, const void *object, const char *path, const void **ret_owner);
 /* One member of the struct `owner`, as above. */
-bool field_equal(const struct field *field, const void *a_owner, const void *b_owner);
+static inline bool field_equal(const struct field *field, const void *a_owner, const void *b_owner);
 json_t *field_to_json(const struct field *field, const void *owner); /* NULL: nothing is written */
 /* Its canonical JSON, "" when nothing is written. free() it. */
 char *field_to_text(const struct field *field, const void *owner);
@@ -231,6 +239,9 @@ struct field_items field_items(const struct field *field, const void *owner);
 /* LIST, TEXTS: one more item, with its defaults. */
 void *field_add_item(const struct field *field, void *owner);
 
+/* field_equal() of a member that is no number. */
+bool field_equal_beyond(const struct field *field, const void *a_owner, const void *b_owner);
+
 /* Whether it is zero, "", without items, or a struct of only that. */
 bool field_is_empty(const struct field *field, const void *owner);
 
@@ -245,6 +256,35 @@ static inline void *field_at(const struct field *field, const void *owner)
 static inline char *field_text(const struct field *field, const void *owner)
 {
     return *(char *const *)field_at(field, owner);
+}
+
+/* A flag, number or enum without its sign. */
+static inline uint64_t field_load(const void *from, size_t size)
+{
+    switch (size) {
+    case sizeof(uint8_t):
+        return *(const uint8_t *)from;
+    case sizeof(uint16_t):
+        return *(const uint16_t *)from;
+    case sizeof(uint32_t):
+        return *(const uint32_t *)from;
+    default:
+        return *(const uint64_t *)from;
+    }
+}
+
+/* In line: hundreds of members are compared for each record that is written; most are numbers,
+ * or empty. */
+static inline bool field_equal(const struct field *field, const void *a_owner, const void *b_owner)
+{
+    const void *a = field_at(field, a_owner), *b = field_at(field, b_owner);
+    if (field->kind <= FIELD_KIND_ENUM) {
+        return field_load(a, field->size) == field_load(b, field->size);
+    }
+    bool is_empty = field->kind == FIELD_KIND_TEXT    ? *(char *const *)a == *(char *const *)b
+                    : field->kind == FIELD_KIND_CHARS ? !*(const char *)a && !*(const char *)b
+                                                      : false;
+    return is_empty || field_equal_beyond(field, a_owner, b_owner);
 }
 
 static inline void *field_item(const struct field *field, struct field_items items, size_t i)

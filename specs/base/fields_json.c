@@ -57,13 +57,16 @@ struct label {
 static void write_object(struct json_writer *writer, const struct fields *fields,
     const void *object, const void *defaults, const struct label *label);
 
-static bool is_written(const struct json_writer *writer, const struct field *field,
+/* As most members have, of which sparse JSON says nothing. */
+static bool is_default(const struct json_writer *writer, const struct field *field,
     const void *owner, const void *defaults)
 {
-    bool may_be_default = writer->is_sparse && !field->is_kept && !field->is_required;
-    if (may_be_default && field_equal(field, owner, defaults)) { /* as most are */
-        return false;
-    }
+    return writer->is_sparse && !field->is_kept && !field->is_required &&
+           field_equal(field, owner, defaults);
+}
+
+static bool may_be_written(const struct field *field, const void *owner)
+{
     bool may_be_left_out = field->omit_empty || field->kind == FIELD_KIND_TEXT ||
                            field->kind == FIELD_KIND_JSON || field->kind == FIELD_KIND_OWNED ||
                            field->kind == FIELD_KIND_SHARED;
@@ -74,6 +77,7 @@ static void write_item(struct json_writer *writer, const struct field *field, co
     const void *defaults, uint32_t value)
 {
     const struct label label = {.field = {.name = field->key,
+                                    .name_n = field->key_n,
                                     .offset = offsetof(struct label, value),
                                     .size = sizeof(label.value),
                                     .kind = FIELD_KIND_ENUM,
@@ -194,13 +198,14 @@ static void write_object(struct json_writer *writer, const struct fields *fields
         rows[n++] = of_label;
     }
     for (size_t i = 0; i < fields->count; i++) {
-        if (is_written(writer, &fields->rows[i], object, defaults)) {
-            insert(writer, rows, n++, &fields->rows[i]);
+        const struct field *field = &fields->rows[i];
+        if (!is_default(writer, field, object, defaults) && may_be_written(field, object)) {
+            insert(writer, rows, n++, field);
         }
     }
     json_write_open(writer, '{');
     for (size_t i = 0; i < n; i++) {
-        json_write_key(writer, rows[i]->name);
+        json_write_key_of(writer, rows[i]->name, rows[i]->name_n);
         write_value(writer, rows[i], rows[i] == of_label ? (const void *)label : object, defaults);
         if (rows[i]->is_time && writer->says_times) {
             json_write_time(writer, rows[i]->name, field_number(rows[i], object));
@@ -226,7 +231,7 @@ char *field_to_text(const struct field *field, const void *owner)
 {
     struct buf text = BUF_INIT(0);
     struct json_writer writer = {.out = &text, .is_sorted = true};
-    if (is_written(&writer, field, owner, NULL)) {
+    if (may_be_written(field, owner)) {
         write_value(&writer, field, owner, owner);
     }
     return buf_steal(&text);
@@ -353,9 +358,8 @@ static size_t find_row(const struct fields *fields, struct bytes key, size_t nex
 {
     for (size_t i = 0; i < fields->count; i++) {
         size_t row = next + i < fields->count ? next + i : next + i - fields->count;
-        const char *name = fields->rows[row].name;
-        bool is_similar = key.n == 0 || name[0] == key.data[0];
-        if (is_similar && strncmp(name, key.data, key.n) == 0 && !name[key.n]) {
+        const struct field *field = &fields->rows[row];
+        if (field->name_n == key.n && memcmp(field->name, key.data, key.n) == 0) {
             return row;
         }
     }
@@ -374,7 +378,7 @@ static uint64_t read_members(struct reader *reader, const struct fields *fields,
     for (bool more = json_scan_open(scan, '}'); more; more = json_scan_more(scan, '}')) {
         struct bytes key = json_scan_key(scan);
         size_t row = scan->problem ? fields->count : find_row(fields, key, next);
-        bool is_key = keyed && key.n == strlen(keyed->key) && !memcmp(key.data, keyed->key, key.n);
+        bool is_key = keyed && key.n == keyed->key_n && !memcmp(key.data, keyed->key, key.n);
         if (is_key && json_scan_peek(scan) == '"') {
             struct bytes word = json_scan_string(scan);
             *ret_key = enum_names_find_bytes(keyed->words, word.data, word.n);

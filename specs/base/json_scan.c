@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "specs/base/json_scan.h"
 
-#include <endian.h>
 #include <string.h>
 
-enum { DEPTH_MAX = 2048 }; /* jansson's JSON_PARSER_MAX_DEPTH */
+enum {
+    DEPTH_MAX = 2048, /* jansson's JSON_PARSER_MAX_DEPTH */
+    SAFE_DIGITS = 18, /* int64_t holds any number of so many */
+};
 
 void json_scan_init(struct json_scan *scan, struct bytes json)
 {
@@ -140,25 +142,6 @@ static void take_escape(struct json_scan *scan)
     }
 }
 
-/* How many of the next bytes are plain, eight at a time: a byte of `ends` has its highest bit if
- * the text's is a quote, a backslash, a control character or not ASCII. Above the first such byte
- * the bits mean nothing; and of the last bytes, fewer than eight, none is counted. */
-size_t json_count_plain(const char *p, const char *end)
-{
-    static const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
-    size_t n = 0;
-    for (uint64_t word, ends = 0; (size_t)(end - p) - n >= sizeof(word); n += sizeof(word)) {
-        memcpy(&word, p + n, sizeof(word));
-        word = le64toh(word);
-        uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
-        ends = ((word - ones * ' ') | (quote - ones) | (backslash - ones) | word) & highs;
-        if (ends) {
-            return n + (size_t)__builtin_ctzll(ends) / 8;
-        }
-    }
-    return n;
-}
-
 /* To the first byte that is not plain text: a quote, a backslash, or what no string may have. */
 static void pass_plain(struct json_scan *scan)
 {
@@ -178,6 +161,10 @@ static void pass_plain(struct json_scan *scan)
 struct bytes json_scan_string(struct json_scan *scan)
 {
     const char *begin = ++scan->at;
+    scan->at += json_count_plain(begin, scan->end);
+    if (scan->at < scan->end && *scan->at == '"') { /* mostly */
+        return (struct bytes){begin, (size_t)(scan->at++ - begin)};
+    }
     pass_plain(scan);
     if (scan->at < scan->end && *scan->at == '"') {
         return (struct bytes){begin, (size_t)(scan->at++ - begin)};
@@ -223,8 +210,12 @@ bool json_scan_integer(struct json_scan *scan, int64_t *ret)
         scan_fail(scan, "invalid token");
         return false;
     }
-    int64_t value = 0;
-    for (const char *p = digits; p < scan->at; p++) { /* below zero, where there is one more */
+    int64_t value = 0; /* below zero, where there is one more */
+    const char *p = digits;
+    for (int i = 0; i < SAFE_DIGITS && p < scan->at; i++) {
+        value = value * 10 - (*p++ - '0');
+    }
+    for (; p < scan->at; p++) {
         is_too_big = is_too_big || __builtin_mul_overflow(value, 10, &value) ||
                      __builtin_sub_overflow(value, *p - '0', &value);
     }

@@ -15,7 +15,7 @@
 /* ---- objects and arrays ---- */
 
 /* What comes before an item, and then room for `n` bytes of it; NULL: there is none left. */
-static char *add_item(struct json_writer *writer, size_t n)
+static inline char *add_item(struct json_writer *writer, size_t n)
 {
     size_t line = writer->is_indented ? 1 + 2 * (size_t)writer->depth : 0;
     size_t comma = writer->has_item;
@@ -58,9 +58,8 @@ void json_write_item(struct json_writer *writer)
     (void)add_item(writer, 0);
 }
 
-void json_write_key(struct json_writer *writer, const char *key)
+void json_write_key_of(struct json_writer *writer, const char *key, size_t n)
 {
-    size_t n = strlen(key);
     char *at = add_item(writer, n + (writer->is_indented ? 4 : 3));
     if (at) {
         at[0] = '"';
@@ -151,10 +150,16 @@ void json_write_integer(struct json_writer *writer, int64_t value)
 {
     char digits[24], *p = digits + sizeof(digits);
     uint64_t left = value < 0 ? -(uint64_t)value : (uint64_t)value;
-    do {
+    for (; left >= 100; left /= 100) { /* half as many long divisions: most numbers are times */
+        unsigned two = (unsigned)(left % 100);
+        *--p = (char)('0' + two % 10);
+        *--p = (char)('0' + two / 10);
+    }
+    if (left >= 10) {
         *--p = (char)('0' + left % 10);
         left /= 10;
-    } while (left > 0);
+    }
+    *--p = (char)('0' + left);
     if (value < 0) {
         *--p = '-';
     }

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "specs/base/json.h"
 
@@ -25,11 +26,15 @@ struct json_writer {
 };
 
 /* '{' or '[', and its end. An object's members are keys, each with a value behind it; an array's
- * items are announced by json_write_item(). */
+ * items are announced by json_write_item(). A key is of ASCII, without escapes. */
 void json_write_open(struct json_writer *writer, char open);
 void json_write_close(struct json_writer *writer, char close);
 void json_write_item(struct json_writer *writer);
-void json_write_key(struct json_writer *writer, const char *key); /* of ASCII, without escapes */
+void json_write_key_of(struct json_writer *writer, const char *key, size_t n);
+static inline void json_write_key(struct json_writer *writer, const char *key)
+{
+    json_write_key_of(writer, key, strlen(key));
+}
 
 /* A text that is not UTF-8 is written as "(not UTF-8)", NULL as null. */
 void json_write_text(struct json_writer *writer, const char *text);
