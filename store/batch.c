@@ -2,7 +2,6 @@
 #include "store/batch.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,7 +41,7 @@ static struct batch_op *add_op(struct store_batch *batch, enum batch_op_kind kin
     mem_grow(batch->ops, batch->n_ops);
     struct batch_op *op = &batch->ops[batch->n_ops++];
     *op = (struct batch_op){.kind = kind, .table = table, .key = mem_strdup(key)};
-    (void)snprintf(op->uid, sizeof(op->uid), "%s", uid);
+    memcpy(op->uid, uid, strnlen(uid, sizeof(op->uid) - 1));
     return op;
 }
 

@@ -23,7 +23,7 @@ struct job {
     struct store_batch *batch;
     store_writer_done *done;
     void *context;
-    struct error result;
+    struct error *failure; /* owned; NULL: none */
 };
 
 struct job_list {
@@ -88,6 +88,7 @@ static void list_free(struct job_list *list)
     for (struct job *job = list->first; job; job = next) {
         next = job->next;
         store_batch_free(job->batch);
+        free(job->failure);
         free(job);
     }
     list_init(list);
@@ -98,7 +99,7 @@ static void list_free(struct job_list *list)
 static void commit(struct store_writer *writer, struct job_list *jobs)
 {
     const struct store_batch **batches = mem_calloc(jobs->n, sizeof(const struct store_batch *));
-    struct error *results = mem_calloc(jobs->n, sizeof(*results));
+    struct error *results = mem_resize(NULL, jobs->n, sizeof(*results));
     size_t i = 0, committed = 0;
     for (struct job *job = jobs->first; job; job = job->next) {
         batches[i++] = job->batch;
@@ -106,8 +107,9 @@ static void commit(struct store_writer *writer, struct job_list *jobs)
     lmdb_commit_group(writer->store, batches, results, jobs->n);
     i = 0;
     for (struct job *job = jobs->first; job; job = job->next) {
-        job->result = results[i++];
-        committed += job->result.code == ERR_NONE;
+        const struct error *result = &results[i++];
+        job->failure = result->code ? mem_dup(result, sizeof(*result)) : NULL;
+        committed += !job->failure;
     }
     free(batches);
     free(results);
@@ -232,6 +234,7 @@ void store_writer_hold(struct store_writer *writer, bool is_held)
 
 void store_writer_dispatch(struct store_writer *writer)
 {
+    static const struct error none = {.code = ERR_NONE};
     uint64_t count;
     struct job_list jobs;
     (void)!read(writer->fd, &count, sizeof(count)); /* before the list is taken: none is missed */
@@ -241,7 +244,8 @@ void store_writer_dispatch(struct store_writer *writer)
     (void)pthread_mutex_unlock(&writer->mutex);
     for (struct job *job = jobs.first; job; job = job->next) {
         if (job->done) {
-            job->done(job->context, -(int)job->result.code, &job->result);
+            const struct error *err = job->failure ? job->failure : &none;
+            job->done(job->context, -(int)err->code, err);
         }
     }
     list_free(&jobs);
