@@ -42,12 +42,17 @@ static char *name_the_vm(const char *help, const char *vm_name)
     return buf_steal(&out);
 }
 
-void pass_report(struct pass *pass, struct vm_blocker *blocker, const struct error *error)
+static void forget_blocker(struct vm_blocker *blocker)
 {
     free(blocker->code);
     free(blocker->message);
     free(blocker->help);
     *blocker = (struct vm_blocker){0};
+}
+
+void pass_report(struct pass *pass, struct vm_blocker *blocker, const struct error *error)
+{
+    forget_blocker(blocker);
     if (error->code != ERR_NONE) {
         blocker->code = mem_strdup(error_code_name(error->code));
         blocker->message = mem_strdup(error->message);
@@ -97,9 +102,11 @@ char *pass_explain_silence(const struct pass *pass)
 static bool stall_on_failure(struct pass *pass)
 {
     const struct vm_failure *failure = &pass->vm->failure;
+    if (failure->action == ACTION_NONE) {
+        return false;
+    }
     struct failure_class class = vm_failure_class(failure);
-    bool is_repeated = failure->action != ACTION_NONE && class.stalled_after > 0 &&
-                       failure->count >= class.stalled_after;
+    bool is_repeated = class.stalled_after > 0 && failure->count >= class.stalled_after;
     bool is_overdue = failure->action == ACTION_REACH && pass_is_reach_overdue(pass);
     bool is_refused =
         failure->action == ACTION_REACH && pass_is_refused(pass) && failure->error->code != ERR_SSH;
@@ -129,13 +136,12 @@ static bool stall_on_replacement(struct pass *pass, bool is_stalled)
 {
     const struct vm_failure *failure = &pass->vm->put_off;
     struct vm_blocker *recorded = &pass->patch->status->recreate_failure;
-    struct failure_class class = vm_failure_class(failure);
-    struct error error = {.code = ERR_NONE};
-    if (failure->action == ACTION_NONE || failure->count < class.stalled_after) {
-        pass_report(pass, recorded, &error);
+    if (failure->action == ACTION_NONE ||
+        failure->count < vm_failure_class(failure).stalled_after) {
+        forget_blocker(recorded);
         return is_stalled;
     }
-    error = *failure->error;
+    struct error error = *failure->error;
     (void)error_wrap(&error, "its disk is kept, because a new one cannot be created");
     if (pass->media.is_outdated) {
         cleanup_free char *help = mem_strdup(error_help_text(&error));
@@ -146,7 +152,7 @@ static bool stall_on_replacement(struct pass *pass, bool is_stalled)
     }
     pass_report(pass, recorded, &error);
     if (!is_stalled) {
-        stall(pass, class.reason, &error);
+        stall(pass, vm_failure_class(failure).reason, &error);
     }
     return true;
 }
@@ -211,10 +217,10 @@ static bool stall_on_exit(struct pass *pass)
 
 static bool stall_on_unkillable(struct pass *pass)
 {
-    struct error error = {.code = ERR_NONE};
     if (!pass->situation.is_alive || pass->situation.stage != STOP_STAGE_UNKILLABLE) {
         return false;
     }
+    struct error error = {.code = ERR_NONE};
     error_set(&error, ERR_VM_FAILED, "its process (pid %d) does not end on SIGKILL",
         pass->view->status->instance.pid);
     error_help(&error, "it waits for a device or a file system of the host: see dmesg");
@@ -224,10 +230,10 @@ static bool stall_on_unkillable(struct pass *pass)
 
 static bool stall_on_room(struct pass *pass)
 {
-    struct error error = {.code = ERR_NONE};
     if (!pass_lacks_room(pass) || situation_must_be_down(&pass->situation)) {
         return false;
     }
+    struct error error = {.code = ERR_NONE};
     cleanup_free char *disk = paths_vm(pass->vm->host->paths, pass->vm->name, VM_OVERLAY);
     error_set(&error, ERR_NO_SPACE, "no space left for its disk '%s'", disk);
     error_help(&error, "free some (df %s); the guest is paused and resumes by itself", disk);
@@ -239,11 +245,11 @@ static bool stall_on_room(struct pass *pass)
  * gone, and is made again. */
 static bool stall_on_migration(struct pass *pass)
 {
-    struct error error = {.code = ERR_NONE};
     if (pass->situation.run_state != RUN_STATE_POSTMIGRATE || pass->situation.build != BUILD_NONE ||
         pass->situation.saved != SAVED_NONE || situation_must_be_down(&pass->situation)) {
         return false;
     }
+    struct error error = {.code = ERR_NONE};
     error_set(&error, ERR_VM_INVALID_STATE,
         "its memory was sent away over QEMU's socket, so the guest may run elsewhere");
     error_help(&error,
@@ -260,11 +266,11 @@ static bool stall_on_migration(struct pass *pass)
 static bool stall_on_lost_memory(struct pass *pass)
 {
     const struct situation *s = &pass->situation;
-    struct error error = {.code = ERR_NONE};
     if (!s->is_to_disk || s->is_deleting || s->is_alive || s->saved == SAVED_WHOLE ||
         s->has_instance) {
         return false;
     }
+    struct error error = {.code = ERR_NONE};
     error_set(&error, ERR_SAVED_MEMORY, "it ended before its memory was saved");
     error_help(&error, "boot it from its disk: vmctl start %s", pass->vm->name);
     stall(pass, REASON_SAVED_MEMORY_FAILED, &error);
@@ -273,7 +279,6 @@ static bool stall_on_lost_memory(struct pass *pass)
 
 static bool stall_on_image(struct pass *pass)
 {
-    struct error error = {.code = ERR_NONE};
     const struct condition *before = &pass->view->status->conditions[CONDITION_IMAGE_READY];
     bool is_new =
         before->state != CONDITION_FALSE || before->reason != REASON_BACKING_IMAGE_CHANGED;
@@ -286,6 +291,7 @@ static bool stall_on_image(struct pass *pass)
     if (pass->decision.action != ACTION_REFUSE_IMAGE) {
         return false;
     }
+    struct error error = {.code = ERR_NONE};
     const struct vm_prepared *prepared = &pass->view->status->prepared;
     cleanup_free char *base = template_base(pass->vm->host->paths, prepared);
     struct stat st;
@@ -322,11 +328,13 @@ static bool stall_on_cloud_init(struct pass *pass)
     const struct vm_cloud_init *cloud_init = &pass->patch->status->cloud_init;
     const struct situation *s = &pass->situation;
     const char *message = cloud_init->message, *name = pass->vm->name;
-    struct error error = {.code = ERR_NONE};
-    if (!s->expects_ssh || s->power != POWER_RUNNING || situation_must_be_down(s)) {
+    bool has_failed = pass_has_setup_failed(pass, pass->patch->status);
+    if (!s->expects_ssh || s->power != POWER_RUNNING || situation_must_be_down(s) ||
+        !(has_failed || pass_is_setup_overdue(pass))) {
         return false;
     }
-    if (pass_has_setup_failed(pass, pass->patch->status)) {
+    struct error error = {.code = ERR_NONE};
+    if (has_failed) {
         error_set(&error, ERR_CLOUD_INIT, "cloud-init failed in the guest: %s",
             message ? message : "no reason is given");
         error_help(&error,
@@ -336,9 +344,6 @@ static bool stall_on_cloud_init(struct pass *pass)
             name, name, name);
         stall(pass, REASON_CLOUD_INIT_FAILED, &error);
         return true;
-    }
-    if (!pass_is_setup_overdue(pass)) {
-        return false;
     }
     error_set(&error, ERR_CLOUD_INIT, "cloud-init has not ended in the guest for %d minutes%s%s",
         SETUP_LIMIT_MINUTES, message ? ": " : "", message ? message : "");
@@ -378,12 +383,12 @@ static bool stall_on_step(struct pass *pass)
 static bool stall_on_forward(struct pass *pass)
 {
     const char *why = forwards_failure(pass);
-    struct error error = {.code = ERR_NONE};
     bool is_failed =
         pass->patch->status->conditions[CONDITION_FORWARDED].reason == REASON_FORWARD_FAILED;
     if (!why || !is_failed || !vm_status_is_true(pass->view->status, CONDITION_PROVISIONED)) {
         return false;
     }
+    struct error error = {.code = ERR_NONE};
     error_set(&error, ERR_FORWARD, "%s", why);
     stall(pass, REASON_FORWARD_FAILED, &error);
     return true;
@@ -393,11 +398,11 @@ static bool stall_on_forward(struct pass *pass)
 static bool stall_on_probes(struct pass *pass)
 {
     const struct vm_status *status = pass->patch->status;
-    struct error error = {.code = ERR_NONE};
     if (status->conditions[CONDITION_READY].reason != REASON_PROBE_FAILED ||
         !probes_are_overdue(pass)) {
         return false;
     }
+    struct error error = {.code = ERR_NONE};
     error_set(&error, ERR_PROBE, "its `ready` probes have not passed for 10 minutes: %s",
         status->probing.failure ? status->probing.failure : "?");
     stall(pass, REASON_PROGRESS_DEADLINE_EXCEEDED, &error);
@@ -446,5 +451,5 @@ void pass_describe_stalled(struct pass *pass)
         return;
     }
     pass_set(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE, NULL);
-    pass_report(pass, &pass->patch->status->blocker, &(struct error){.code = ERR_NONE});
+    forget_blocker(&pass->patch->status->blocker);
 }
