@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,25 +17,47 @@
 #include "specs/base/paths.h"
 #include "specs/vm/ssh_options.h"
 
-enum { SOURCE_SIZE = 512 }; /* a host's name has 253 bytes at most */
+/* What the block is made of, but for what never changes. */
+struct ssh_source {
+    uint64_t generation;
+    char instance_id[TEXT_ID_SIZE];
+    uint16_t port; /* 0: there is no block */
+    char host[];
+};
 
-/* What the block is made of, but for what never changes. "": a VM without a port has none, as the
- * port may become another VM's, which ssh(1) would then reach by this one's name. False: what there
- * is stays, that of a machine that is off included. */
-static bool source_of(const struct pass *pass, char ret[SOURCE_SIZE])
+static bool is_source(const struct ssh_source *source, const struct pass *pass, bool has_block)
+{
+    const struct vm_status *status = pass->patch->status;
+    return source && (source->port != 0) == has_block &&
+           (!has_block || (source->port == status->ssh_port &&
+                              source->generation == pass->view->desired->generation &&
+                              text_eq(source->instance_id, status->instance.instance_id) &&
+                              text_eq(source->host, status->ssh_host)));
+}
+
+static struct ssh_source *source_new(const struct pass *pass, bool has_block)
+{
+    const struct vm_status *status = pass->patch->status;
+    const char *host = has_block ? status->ssh_host : "";
+    struct ssh_source *source = mem_calloc(1, sizeof(*source) + strlen(host) + 1);
+    if (has_block) {
+        source->generation = pass->view->desired->generation;
+        memcpy(source->instance_id, status->instance.instance_id, TEXT_ID_SIZE);
+        source->port = status->ssh_port;
+        memcpy(source->host, host, strlen(host));
+    }
+    return source;
+}
+
+/* A VM without a port has none, as the port may become another VM's, which ssh(1) would then reach
+ * by this one's name. False: what there is stays, that of a machine that is off included. */
+static bool may_change(const struct pass *pass, bool *ret_has_block)
 {
     const struct vm_desired *desired = pass->view->desired;
     const struct vm_status *status = pass->patch->status;
-    ret[0] = '\0';
-    if (!desired || desired->is_deleting || vm_spec_name_is_of_template(desired->spec->name)) {
-        return false;
-    }
-    if (!ssh_options_has_address(status)) {
-        return status->ssh_port == 0;
-    }
-    int n = snprintf(ret, SOURCE_SIZE, "%llu %s %s %u", (unsigned long long)desired->generation,
-        status->instance.instance_id, status->ssh_host, status->ssh_port);
-    return n < SOURCE_SIZE;
+    *ret_has_block = ssh_options_has_address(status);
+    return desired && !desired->is_deleting && !vm_spec_name_is_of_template(desired->spec->name) &&
+           (*ret_has_block || status->ssh_port == 0);
 }
 
 static void print_block(const struct pass *pass, struct buf *out)
@@ -80,20 +101,25 @@ void pass_keep_ssh_file(struct pass *pass, bool is_under_way)
 {
     struct vm *vm = pass->vm;
     struct error err = {.code = ERR_NONE};
-    char source[SOURCE_SIZE];
-    bool is_known = !source_of(pass, source) || text_eq(source, vm->ssh_source);
-    if (is_known && (!source[0] || is_under_way)) {
+    bool has_block;
+    if (!may_change(pass, &has_block)) {
+        return;
+    }
+    bool is_known = is_source(vm->ssh_source, pass, has_block);
+    if (is_known && (!has_block || is_under_way)) {
         return;
     }
     cleanup_free char *path = paths_vm(vm->host->paths, vm->name, VM_SSH_CONFIG);
     if (is_known && fs_exists(path)) {
         return;
     }
-    int rc = source[0] ? write_block(pass, path, &err) : fs_remove_file(path, &err);
+    int rc = has_block             ? write_block(pass, path, &err)
+             : pass->media.has_dir ? fs_remove_file(path, &err)
+                                   : 0;
     if (rc < 0) {
         log_warn("vm", "%s: %s", vm->name, err.message);
         return;
     }
     free(vm->ssh_source);
-    vm->ssh_source = mem_strdup(source);
+    vm->ssh_source = source_new(pass, has_block);
 }

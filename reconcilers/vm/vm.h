@@ -104,7 +104,7 @@ struct vm {
     char launched_instance_id[TEXT_ID_SIZE];   /* the instance this process launched, "": none */
     char booted_instance_id[TEXT_ID_SIZE];     /* the one whose boot it saw done … */
     char *booted_vnc;                          /* … its screen … */
-    char *ssh_source;                          /* of its Host block (ssh_file.c); NULL: not yet */
+    struct ssh_source *ssh_source;             /* of its Host block (ssh_file.c); NULL: not yet */
     char *booted_machine;                 /* … and its machine type; until they are committed */
     struct step_secrets *secrets;         /* of the step that is next; owned; NULL: it has none */
     char checked_disk_stamp[DIGEST_SIZE]; /* of the disk's file when it was last found good */

@@ -26,11 +26,14 @@ void ssh_options_add_path(struct ssh_options *options, const char *keyword, cons
 {
     struct buf out = BUF_INIT(0);
     buf_add_char(&out, '"');
-    for (; *path; path++) {
-        if (*path == '%' || *path == '"' || *path == '\\') {
+    while (*path) {
+        size_t plain = strcspn(path, "%\"\\");
+        buf_add(&out, path, plain);
+        path += plain;
+        if (*path) {
             buf_add_char(&out, *path == '%' ? '%' : '\\');
+            buf_add_char(&out, *path++);
         }
-        buf_add_char(&out, *path);
     }
     buf_add_char(&out, '"');
     ssh_options_add(options, keyword, buf_steal(&out));
@@ -116,8 +119,13 @@ const struct ssh_option *ssh_options_unfit(const struct ssh_options *options)
 void ssh_options_print(struct buf *out, const char *name, const struct ssh_options *options)
 {
     cleanup_free char *flat = vm_name_flat(name); /* scp takes NAME:FILE with a '/' for a path */
-    buf_printf(out, "Host %s%s%s\n", flat, text_eq(flat, name) ? "" : " ",
-        text_eq(flat, name) ? "" : name);
+    buf_add_str(out, "Host ");
+    buf_add_str(out, flat);
+    if (!text_eq(flat, name)) {
+        buf_add_char(out, ' ');
+        buf_add_str(out, name);
+    }
+    buf_add_char(out, '\n');
     for (size_t i = 0; i < options->count; i++) {
         const char *const parts[] = {
             "  ", options->items[i].keyword, " ", options->items[i].value, "\n"};
