@@ -133,32 +133,33 @@ static const struct display_rule rules[] = {
     {CONDITION_READY, ANY_STATE, REASON_STOPPED, REASON_STOPPED, ALWAYS},
 };
 
-static bool holds(const struct display_rule *rule, const struct vm_status *status)
+/* NULL: none holds. */
+static const struct display_rule *find_rule(const struct vm_status *status)
 {
-    const struct condition *condition = &status->conditions[rule->type];
     bool is_running = vm_status_is_true(status, CONDITION_RUNNING);
     bool is_before_start = status->instance.pid == 0 &&
                            status->conditions[CONDITION_RUNNING].reason == REASON_STARTING;
-    return condition->state != CONDITION_ABSENT &&
-           (rule->state == ANY_STATE || rule->state == condition->state) &&
-           (rule->reason == ANY_REASON || rule->reason == condition->reason) &&
-           (rule->scope != WHILE_RUNNING || is_running) &&
-           (rule->scope != BEFORE_START || is_before_start);
+    for (const struct display_rule *rule = rules; rule < rules + ARRAY_LEN(rules); rule++) {
+        const struct condition *condition = &status->conditions[rule->type];
+        if ((rule->reason == ANY_REASON || rule->reason == condition->reason) &&
+            condition->state != CONDITION_ABSENT &&
+            (rule->state == ANY_STATE || rule->state == condition->state) &&
+            (rule->scope != WHILE_RUNNING || is_running) &&
+            (rule->scope != BEFORE_START || is_before_start)) {
+            return rule;
+        }
+    }
+    return NULL;
 }
 
 enum reason vm_display(const struct vm_status *status)
 {
-    for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
-        if (holds(&rules[i], status)) {
-            /* Made ready by `create` and never started: the book's "prepared". */
-            bool is_fresh = vm_status_is_true(status, CONDITION_PREPARED) &&
-                            !status->instance.instance_id[0] &&
-                            status->restart.last_cause == EXIT_NONE;
-            bool is_stopped = rules[i].display == REASON_STOPPED;
-            return is_stopped && is_fresh ? REASON_PREPARED : rules[i].display;
-        }
-    }
-    return REASON_PENDING;
+    const struct display_rule *rule = find_rule(status);
+    /* Made ready by `create` and never started: the book's "prepared". */
+    bool is_fresh = vm_status_is_true(status, CONDITION_PREPARED) &&
+                    !status->instance.instance_id[0] && status->restart.last_cause == EXIT_NONE;
+    enum reason display = rule ? rule->display : REASON_PENDING;
+    return display == REASON_STOPPED && is_fresh ? REASON_PREPARED : display;
 }
 
 /* The words of `list` and of the book. A reason that is not here is a failure shown by its name. */
@@ -254,15 +255,11 @@ enum vm_tone vm_display_tone(
 
 const char *vm_display_cause(const struct vm_status *status)
 {
-    size_t rule = 0;
-    while (rule < ARRAY_LEN(rules) && !holds(&rules[rule], status)) {
-        rule++;
-    }
-    if (rule == ARRAY_LEN(rules)) {
+    const struct display_rule *rule = find_rule(status);
+    if (!rule) {
         return NULL;
     }
-    int row = find_word(rules[rule].display);
+    int row = find_word(rule->display);
     enum vm_tone tone = row >= 0 ? words[row].tone : TONE_BAD;
-    return tone == TONE_WARN || tone == TONE_BAD ? status->conditions[rules[rule].type].message
-                                                 : NULL;
+    return tone == TONE_WARN || tone == TONE_BAD ? status->conditions[rule->type].message : NULL;
 }
