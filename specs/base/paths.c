@@ -109,10 +109,11 @@ static char *in_vm(
         lengths[i] = strlen(parts[i]);
         n += lengths[i];
     }
-    char *path = mem_calloc(1, n + 1), *end = path;
+    char *path = mem_resize(NULL, n + 1, 1), *end = path;
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         end = mempcpy(end, parts[i], lengths[i]);
     }
+    *end = '\0';
     char *slash = memchr(path + lengths[0] + strlen(vms), '/', lengths[2]);
     if (slash) {
         *slash = '+';

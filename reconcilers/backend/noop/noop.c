@@ -105,9 +105,9 @@ void noop_state_write(
 {
     struct error ignored = {.code = ERR_NONE};
     struct state_file file = {.state = *state};
-    char padded[STATE_BYTES];
+    char padded[STATE_BYTES] = "";
     cleanup_buf struct buf text = BUF_INIT(STATE_BYTES - 1);
-    struct json_writer writer = {.out = &text};
+    struct json_writer writer = {.out = &text, .is_sparse = true};
     cleanup_free char *path = path_of_state(host, vm_name);
     if (!state->is_alive) {
         (void)fs_remove_file(path, &ignored);
@@ -115,7 +115,8 @@ void noop_state_write(
     }
     (void)snprintf(file.boot_id, sizeof(file.boot_id), "%s", clock_boot_id(host->clock));
     fields_write(&state_fields, &file, &writer);
-    (void)snprintf(padded, sizeof(padded), "%-*s", STATE_BYTES - 1, buf_str(&text));
+    memset(padded, ' ', sizeof(padded) - 1);
+    memcpy(padded, buf_str(&text), text.len);
     noop_write_file(path, padded);
 }
 

@@ -122,14 +122,20 @@ static struct op *noop_launch(struct machine *machine, const struct vm_env *env,
 /* The state of a machine that does not exist cannot change: a late timer or command does nothing.
  * An unchanged state is not written: adopting a fleet observes each VM, and every write waits for
  * the disk. */
+static void change_run_state(
+    struct machine *machine, struct noop_state *state, enum run_state run_state)
+{
+    if (state->is_alive && state->run_state != run_state) {
+        state->run_state = run_state;
+        noop_state_write(machine->host, machine->name, state);
+        machine->changed(machine->context);
+    }
+}
+
 static void set_run_state(struct machine *machine, enum run_state run_state)
 {
     struct noop_state state = noop_state_read(machine->host, machine->name);
-    if (state.is_alive && state.run_state != run_state) {
-        state.run_state = run_state;
-        noop_state_write(machine->host, machine->name, &state);
-        machine->changed(machine->context);
-    }
+    change_run_state(machine, &state, run_state);
 }
 
 static void machine_end(struct machine *machine)
@@ -229,9 +235,7 @@ static void booted(void *context)
         state.is_network_lost = false;
         noop_state_write(machine->host, machine->name, &state);
     }
-    if (state.run_state != RUN_STATE_RUNNING) {
-        set_run_state(machine, RUN_STATE_RUNNING);
-    }
+    change_run_state(machine, &state, RUN_STATE_RUNNING);
 }
 
 static struct op *noop_boot(struct machine *machine, const struct vm_env *env,
