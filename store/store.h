@@ -140,8 +140,10 @@ struct vm_summary_list {
     size_t count;
 };
 int store_list_summaries(struct store *store, struct vm_summary_list *ret, struct error *err);
+/* The same without the summaries, of which none is read: which records there are of which VMs. */
+int store_list_heads(struct store *store, struct vm_summary_list *ret, struct error *err);
 /* Of the VMs whose desired records were written or removed since *since, a result of this function:
- * what they are now, the oldest change first; one that has neither record is gone. *ret_is_known is
+ * as above, the oldest change first; one that has neither record is gone. *ret_is_known is
  * false, and *ret empty, where that is not known: look at all then. *since becomes what is to be
  * asked for next, also then. 0 is never known. */
 int store_list_changed(struct store *store, uint64_t *since, struct vm_summary_list *ret,

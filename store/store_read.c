@@ -322,37 +322,50 @@ static bool summarize_status(struct bytes value, struct status_summary *ret, str
     return true;
 }
 
-static void add_summary(struct store *store, const struct walk_item *item, void *context)
+/* Borrowed until the next one. */
+static struct vm_summary *append_head(struct vm_summary_list *list, const struct walk_item *item)
 {
-    struct vm_summary_list *list = context;
-    struct vm_summary summary = {
+    struct record_head head = {.revision = 0};
+    mem_grow(list->items, list->count);
+    struct vm_summary *summary = &list->items[list->count++];
+    *summary = (struct vm_summary){
         .name = mem_strndup(item->name.data, item->name.n),
         .has_desired = item->has_desired,
         .has_status = item->has_status,
     };
-    struct error cause = {0};
-    struct record_head head = {.revision = 0};
     if (item->has_desired && record_head(item->desired, true, &head)) {
-        memcpy(summary.uid, head.uid, TEXT_ID_SIZE);
-        summary.revision = head.revision;
+        memcpy(summary->uid, head.uid, TEXT_ID_SIZE);
+        summary->revision = head.revision;
     }
-    if (item->has_desired && !summarize_desired(item->desired, &summary.desired, &cause)) {
-        summary.is_damaged = true;
-        report_damage(store, STORE_DESIRED, summary.name, &cause);
-        error_clear(&cause);
-    }
-    if (item->has_status && !summarize_status(item->status, &summary.status, &cause)) {
-        summary.is_damaged = true;
-        report_damage(store, STORE_STATUS, summary.name, &cause);
-    }
-    mem_grow(list->items, list->count);
-    list->items[list->count++] = summary;
+    return summary;
 }
 
-int store_list_summaries(struct store *store, struct vm_summary_list *ret, struct error *err)
+static void add_head(struct store *store, const struct walk_item *item, void *context)
+{
+    (void)store;
+    (void)append_head(context, item);
+}
+
+static void add_summary(struct store *store, const struct walk_item *item, void *context)
+{
+    struct vm_summary *summary = append_head(context, item);
+    struct error cause = {0};
+    if (item->has_desired && !summarize_desired(item->desired, &summary->desired, &cause)) {
+        summary->is_damaged = true;
+        report_damage(store, STORE_DESIRED, summary->name, &cause);
+        error_clear(&cause);
+    }
+    if (item->has_status && !summarize_status(item->status, &summary->status, &cause)) {
+        summary->is_damaged = true;
+        report_damage(store, STORE_STATUS, summary->name, &cause);
+    }
+}
+
+static int list_vms(
+    struct store *store, walk_visit *add, struct vm_summary_list *ret, struct error *err)
 {
     struct vm_summary_list list = {0};
-    int rc = walk_vms(store, add_summary, &list, err);
+    int rc = walk_vms(store, add, &list, err);
     if (rc < 0) {
         vm_summary_list_clear(&list);
         return rc;
@@ -361,7 +374,17 @@ int store_list_summaries(struct store *store, struct vm_summary_list *ret, struc
     return 0;
 }
 
-static int add_summary_of(
+int store_list_summaries(struct store *store, struct vm_summary_list *ret, struct error *err)
+{
+    return list_vms(store, add_summary, ret, err);
+}
+
+int store_list_heads(struct store *store, struct vm_summary_list *ret, struct error *err)
+{
+    return list_vms(store, add_head, ret, err);
+}
+
+static int add_head_of(
     struct store *store, MDB_txn *txn, const char *name, struct vm_summary_list *list)
 {
     struct walk_item item = {.name = {name, strlen(name)}};
@@ -370,7 +393,7 @@ static int add_summary_of(
     rc =
         rc == 0 || rc == MDB_NOTFOUND ? lmdb_get(store, txn, STORE_STATUS, name, &item.status) : rc;
     item.has_status = rc == 0;
-    add_summary(store, &item, list);
+    (void)append_head(list, &item);
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
@@ -389,7 +412,7 @@ int store_list_changed(struct store *store, uint64_t *since, struct vm_summary_l
     *ret_is_known = rc == 0;
     rc = rc == MDB_NOTFOUND ? 0 : rc;
     for (size_t i = 0; *ret_is_known && rc == 0 && i < names.count; i++) {
-        rc = add_summary_of(store, read.txn, names.items[i], &list);
+        rc = add_head_of(store, read.txn, names.items[i], &list);
     }
     lmdb_read_end(store, &read);
     if (rc != 0) {

@@ -112,7 +112,7 @@ static int scan(struct desired_watch *watch, bool was_notified, struct error *er
         watch->scanned(watch->context);
         return 0;
     }
-    rc = rc < 0 ? rc : store_list_summaries(watch->store, &list, err);
+    rc = rc < 0 ? rc : store_list_heads(watch->store, &list, err);
     if (rc < 0) {
         return rc; /* and is asked again for what changed */
     }
