@@ -431,19 +431,21 @@ void vm_status_set(struct vm_status *status, enum condition_type type, enum cond
     enum reason reason, const char *message, int64_t now_ms)
 {
     struct condition *condition = &status->conditions[type];
-    char *copy = printable_copy(message); /* first: it may be the condition's own message */
-    free(TAKE_PTR(condition->message));
     if (state == CONDITION_ABSENT) {
-        free(copy);
+        free(condition->message);
         *condition = (struct condition){.state = CONDITION_ABSENT};
         return;
+    }
+    if (!condition->message || !text_eq(condition->message, message)) { /* else it is such a copy */
+        char *copy = printable_copy(message);
+        free(condition->message);
+        condition->message = copy;
     }
     if (condition->state != state) {
         condition->last_transition_ms = now_ms;
     }
     condition->state = state;
     condition->reason = reason;
-    condition->message = copy;
     condition->observed_generation = status->observed_generation;
 }
 
