@@ -2,6 +2,7 @@
 #include "specs/base/enum_names.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <string.h>
 #include <strings.h>
 
@@ -9,7 +10,8 @@ int enum_names_find_bytes(const struct enum_names *list, const char *word, size_
 {
     for (size_t i = 0; i < list->count; i++) {
         const char *name = list->words[i];
-        if ((n == 0 || name[0] == word[0]) && strncmp(name, word, n) == 0 && !name[n]) {
+        bool is_similar = n < 2 || (name[0] == word[0] && name[1] == word[1]);
+        if (is_similar && strncmp(name, word, n) == 0 && !name[n]) {
             return (int)i;
         }
     }

@@ -67,9 +67,11 @@ static bool is_default(const struct json_writer *writer, const struct field *fie
 
 static bool may_be_written(const struct field *field, const void *owner)
 {
-    bool may_be_left_out = field->omit_empty || field->kind == FIELD_KIND_TEXT ||
-                           field->kind == FIELD_KIND_JSON || field->kind == FIELD_KIND_OWNED ||
-                           field->kind == FIELD_KIND_SHARED;
+    if (field->kind == FIELD_KIND_TEXT) {
+        return field_text(field, owner);
+    }
+    bool may_be_left_out = field->omit_empty || field->kind == FIELD_KIND_JSON ||
+                           field->kind == FIELD_KIND_OWNED || field->kind == FIELD_KIND_SHARED;
     return !may_be_left_out || !field_is_empty(field, owner);
 }
 

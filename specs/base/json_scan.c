@@ -195,16 +195,16 @@ static bool pass_digits(struct json_scan *scan)
     return scan->at > begin;
 }
 
-static bool pass_one_of(struct json_scan *scan, const char *bytes)
+static bool pass_byte(struct json_scan *scan, char byte)
 {
-    bool is_there = scan->at < scan->end && *scan->at && strchr(bytes, *scan->at);
+    bool is_there = scan->at < scan->end && *scan->at == byte;
     scan->at += is_there;
     return is_there;
 }
 
 bool json_scan_integer(struct json_scan *scan, int64_t *ret)
 {
-    bool is_negative = pass_one_of(scan, "-"), is_too_big = false;
+    bool is_negative = pass_byte(scan, '-'), is_too_big = false;
     const char *digits = scan->at;
     if (!pass_digits(scan) || (*digits == '0' && scan->at - digits > 1)) {
         scan_fail(scan, "invalid token");
@@ -219,11 +219,11 @@ bool json_scan_integer(struct json_scan *scan, int64_t *ret)
         is_too_big = is_too_big || __builtin_mul_overflow(value, 10, &value) ||
                      __builtin_sub_overflow(value, *p - '0', &value);
     }
-    bool is_real = pass_one_of(scan, ".");
+    bool is_real = pass_byte(scan, '.');
     bool is_valid = !is_real || pass_digits(scan);
-    if (is_valid && pass_one_of(scan, "eE")) {
+    if (is_valid && (pass_byte(scan, 'e') || pass_byte(scan, 'E'))) {
         is_real = true;
-        (void)pass_one_of(scan, "+-");
+        (void)(pass_byte(scan, '+') || pass_byte(scan, '-'));
         is_valid = pass_digits(scan);
     }
     is_too_big = is_too_big || (!is_negative && value == INT64_MIN);
