@@ -195,6 +195,7 @@ static const struct owned_list *owned_of(const struct fields *fields)
 
 struct shared {
     atomic_size_t n_owners;
+    _Atomic(char *) text; /* its JSON; NULL: not written yet */
     _Alignas(max_align_t) char object[];
 };
 
@@ -210,6 +211,7 @@ const void *fields_share(const struct fields *fields, void *object_take)
     }
     struct shared *shared = mem_calloc(1, sizeof(*shared) + fields->size);
     atomic_init(&shared->n_owners, 1);
+    atomic_init(&shared->text, NULL);
     memcpy(shared->object, object_take, fields->size);
     free(object_take);
     return shared->object;
@@ -219,8 +221,23 @@ void fields_drop(const struct fields *fields, const void *shared)
 {
     if (shared && atomic_fetch_sub(&shared_of(shared)->n_owners, 1) == 1) {
         fields_clear(fields, shared_of(shared)->object);
+        free(atomic_load(&shared_of(shared)->text));
         free(shared_of(shared));
     }
+}
+
+const char *fields_shared_text(const void *shared)
+{
+    return atomic_load_explicit(&shared_of(shared)->text, memory_order_acquire);
+}
+
+const char *fields_keep_shared_text(const void *shared, char *text_take)
+{
+    char *others = NULL;
+    if (!atomic_compare_exchange_strong(&shared_of(shared)->text, &others, text_take)) {
+        free(text_take); /* another thread was as fast */
+    }
+    return others ? others : text_take;
 }
 
 /* ---- creation and release ---- */
@@ -422,7 +439,7 @@ const struct field *fields_find(
     size_t n = strcspn(path, ".");
     for (size_t i = 0; i < fields->count; i++) {
         const struct field *field = &fields->rows[i];
-        if (strncmp(field->name, path, n) != 0 || field->name[n]) {
+        if (field->name_n != n || memcmp(field->name, path, n) != 0) {
             continue;
         }
         if (path[n] == '.') {

@@ -245,6 +245,11 @@ bool field_equal_beyond(const struct field *field, const void *a_owner, const vo
 /* Whether it is zero, "", without items, or a struct of only that. */
 bool field_is_empty(const struct field *field, const void *owner);
 
+/* The JSON that a struct of fields_share() keeps, as nobody changes it: NULL before there is any.
+ * The second gives it one, and returns the one that it has then. Borrowed from it. */
+const char *fields_shared_text(const void *shared);
+const char *fields_keep_shared_text(const void *shared, char *text_take);
+
 /* Frees what the struct's members own. */
 void fields_clear(const struct fields *fields, void *object);
 

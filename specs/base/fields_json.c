@@ -139,6 +139,26 @@ static void write_items(struct json_writer *writer, const struct field *field, c
     json_write_close(writer, ']');
 }
 
+/* As records of the store have it, it is written once for all that point to it. */
+static void write_shared(
+    struct json_writer *writer, const struct fields *fields, const void *shared)
+{
+    bool is_stored = writer->is_sparse && !writer->is_sorted && !writer->is_indented &&
+                     !writer->says_times && !writer->shown;
+    if (!is_stored) {
+        fields_write(fields, shared, writer);
+        return;
+    }
+    const char *text = fields_shared_text(shared);
+    if (!text) {
+        struct buf out = BUF_INIT(0);
+        struct json_writer sparse = {.out = &out, .is_sparse = true};
+        fields_write(fields, shared, &sparse);
+        text = fields_keep_shared_text(shared, buf_steal(&out));
+    }
+    buf_add_str(writer->out, text);
+}
+
 static void write_value(
     struct json_writer *writer, const struct field *field, const void *owner, const void *defaults)
 {
@@ -167,8 +187,10 @@ static void write_value(
         write_object(writer, field->fields, value, field_at(field, defaults), NULL);
         break;
     case FIELD_KIND_OWNED:
-    case FIELD_KIND_SHARED:
         fields_write(field->fields, *(void *const *)value, writer);
+        break;
+    case FIELD_KIND_SHARED:
+        write_shared(writer, field->fields, *(void *const *)value);
         break;
     default:
         write_items(writer, field, owner);

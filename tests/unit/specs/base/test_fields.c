@@ -608,7 +608,16 @@ static void shared_structs_are_compared_and_written_by_what_they_hold(void **sta
     fields_write(&sharer_fields, a, &writer);
     fields_write(&sharer_fields, &none, &writer);
     assert_string_equal(buf_str(&text), "{\"part\":{\"note\":\"n\"}}{}");
-    fields_free(&sharer_fields, a);
+    struct sharer *copy = fields_copy(&sharer_fields, a);
+    fields_free(&sharer_fields, TAKE_PTR(a)); /* what it wrote is the copy's, too … */
+    buf_reset(&text);
+    fields_write(&sharer_fields, copy, &writer);
+    assert_string_equal(buf_str(&text), "{\"part\":{\"note\":\"n\"}}");
+    struct json_writer whole = {.out = &text, .is_sorted = true};
+    buf_reset(&text);
+    fields_write(&sharer_fields, copy, &whole); /* … but not where more is to be written */
+    assert_string_equal(buf_str(&text), "{\"part\":{\"note\":\"n\",\"port\":22}}");
+    fields_free(&sharer_fields, copy);
     fields_free(&sharer_fields, same);
     fields_free(&sharer_fields, other);
 }
