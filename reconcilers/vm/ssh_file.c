@@ -100,7 +100,6 @@ static int write_block(const struct pass *pass, const char *path, struct error *
 void pass_keep_ssh_file(struct pass *pass, bool is_under_way)
 {
     struct vm *vm = pass->vm;
-    struct error err = {.code = ERR_NONE};
     bool has_block;
     if (!may_change(pass, &has_block)) {
         return;
@@ -113,6 +112,7 @@ void pass_keep_ssh_file(struct pass *pass, bool is_under_way)
     if (is_known && fs_exists(path)) {
         return;
     }
+    struct error err = {.code = ERR_NONE};
     int rc = has_block             ? write_block(pass, path, &err)
              : pass->media.has_dir ? fs_remove_file(path, &err)
                                    : 0;

@@ -78,11 +78,14 @@ enum { STATE_BYTES = 512 }; /* more than a state needs */
 struct noop_state noop_state_read(const struct reconciler_host *host, const char *vm_name)
 {
     char text[STATE_BYTES];
-    struct state_file file = {.state.is_alive = false};
-    struct error ignored = {.code = ERR_NONE};
     cleanup_free char *path = path_of_state(host, vm_name);
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
+    if (fd < 0) {
+        return (struct noop_state){.is_alive = false};
+    }
+    struct state_file file = {.state.is_alive = false};
+    struct error ignored = {.code = ERR_NONE};
+    ssize_t n = read(fd, text, sizeof(text));
     const char *end = n > 0 ? memrchr(text, '}', (size_t)n) : NULL; /* without the padding */
     struct bytes json = {text, end ? (size_t)(end + 1 - text) : 0};
     bool is_of_boot = end && fields_read(&state_fields, json, &file, NULL, &ignored) == 0 &&
