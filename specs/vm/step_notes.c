@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "specs/vm/step_notes.h"
 
-#include <stdio.h>
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
-#include "specs/base/json.h"
+#include "specs/base/fields.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/vm/vm_desired.h"
@@ -15,25 +16,50 @@
 #include "specs/vm/vm_status.h"
 #include "specs/vm/vm_steps.h"
 
+enum { ROWS_MAX = 16 };
+
+/* The table without the members that `left_out` names, up to NULL; its rows are put into `rows`. */
+static struct fields table_without(
+    const struct fields *whole, const char *const left_out[], struct field rows[ROWS_MAX])
+{
+    size_t n = 0;
+    assert(whole->count <= ROWS_MAX);
+    for (size_t i = 0; i < whole->count; i++) {
+        size_t k = 0;
+        while (left_out[k] && !text_eq(left_out[k], whole->rows[i].name)) {
+            k++;
+        }
+        if (!left_out[k]) {
+            rows[n++] = whole->rows[i];
+        }
+    }
+    return (struct fields){.rows = rows, .count = n, .size = whole->size};
+}
+
 /* Excludes how often the step runs, and for "once" also the bytes of its file, because an edited
  * script is still the step that was to run once. */
 void step_content(const struct vm_spec *spec, uint32_t index, char *ret_hex)
 {
+    static const char *const of_step[] = {"run", "timeoutSeconds", "perVm", NULL};
+    static const char *const of_file[] = {"digest", NULL};
+    struct field rows[ROWS_MAX], file_rows[ROWS_MAX];
+    struct fields file;
     char hex[DIGEST_SIZE];
-    struct vm_spec alone = *spec; /* shares all with it */
-    alone.steps = &spec->steps[index];
-    alone.n_steps = 1;
-    cleanup_json json_t *steps = vm_steps_to_json(&alone);
-    json_t *step = json_array_get(steps, 0);
-    (void)json_object_del(step, "run");
-    (void)json_object_del(step, "timeoutSeconds");
-    (void)json_object_del(step, "perVm");
-    if (spec->steps[index].run == RUN_ONCE) {
-        (void)json_object_del(json_object_get(step, "file"), "digest");
+    const void *owner;
+    const struct field *steps = fields_find(&vm_spec_fields, spec, "provision", &owner);
+    struct fields step = table_without(steps->fields, of_step, rows);
+    for (size_t i = 0; i < step.count && spec->steps[index].run == RUN_ONCE; i++) {
+        if (text_eq(rows[i].name, "file")) {
+            file = table_without(rows[i].fields, of_file, file_rows);
+            rows[i].fields = &file;
+        }
     }
-    cleanup_free char *text = json_canonical(step);
-    digest_text(text, hex);
-    (void)snprintf(ret_hex, STEP_CONTENT_SIZE, "%.*s", STEP_CONTENT_SIZE - 1, hex);
+    cleanup_buf struct buf text = BUF_INIT(0);
+    struct json_writer writer = {.out = &text, .is_sorted = true};
+    fields_write(&step, &spec->steps[index], &writer);
+    digest_text(buf_str(&text), hex);
+    memcpy(ret_hex, hex, STEP_CONTENT_SIZE - 1);
+    ret_hex[STEP_CONTENT_SIZE - 1] = '\0';
 }
 
 /* A note of `done`: " once:CONTENT " by content, " 3:CONTENT " by the step's place. free() it. */

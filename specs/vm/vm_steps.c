@@ -9,13 +9,6 @@
 #include "specs/vm/vm_spec.h"
 #include "specs/vm/vm_status.h"
 
-json_t *vm_steps_to_json(const struct vm_spec *spec)
-{
-    const void *owner;
-    const struct field *steps = fields_find(&vm_spec_fields, spec, "provision", &owner);
-    return field_to_json(steps, owner);
-}
-
 void vm_steps_digest(const struct vm_spec *spec, size_t n, char *ret_hex)
 {
     const void *owner;

@@ -13,8 +13,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "specs/base/json.h"
-
 struct vm_provision;
 struct vm_spec;
 
@@ -40,9 +38,6 @@ uint32_t vm_steps_continue_at(const struct vm_provision *provision, const struct
 
 /* A list is being run, or will be as soon as the guest is there. */
 bool vm_steps_are_under_way(const struct vm_provision *provision);
-
-/* The spec's steps as vm_spec_to_json() has them; caller owns. */
-json_t *vm_steps_to_json(const struct vm_spec *spec);
 
 /* Digest of the spec's first `n` steps and the bytes of their files, in `ret_hex` (DIGEST_SIZE). */
 void vm_steps_digest(const struct vm_spec *spec, size_t n, char *ret_hex);

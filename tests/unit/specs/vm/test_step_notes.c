@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "specs/vm/vm_spec.h"
 #include "specs/vm/vm_status.h"
@@ -146,6 +147,41 @@ static void secrets_that_changed_make_a_step_on_change_run_again(void **state)
     vm_spec_free(spec);
 }
 
+/* Notes of earlier versions are compared with it. */
+static void the_content_of_a_step_is_what_it_always_was(void **state)
+{
+    static const struct {
+        enum step_run run;
+        const char *script, *digest, *content;
+    } cases[] = {
+        {RUN_ALWAYS, NULL, "", "8f0f09613d013623"},
+        {RUN_ONCE, NULL, "", "8f0f09613d013623"},
+        {RUN_ON_CHANGE, "/setup.sh", "ab", "e050842938a6db21"},
+        {RUN_ONCE, "/setup.sh", "ab", "9156da782ac9d3e0"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char content[STEP_CONTENT_SIZE];
+        struct vm_spec *spec = three_steps(cases[i].run);
+        struct spec_step *step = &spec->steps[0];
+        if (cases[i].script) {
+            free(TAKE_PTR(step->command));
+            step->kind = STEP_SCRIPT;
+        }
+        step->file.path = mem_strdup(cases[i].script);
+        (void)snprintf(step->file.digest, DIGEST_SIZE, "%s", cases[i].digest);
+        step->timeout_s = 7;
+        step->is_per_vm = true;
+        step->n_env = 2;
+        step->env = mem_calloc(2, sizeof(*step->env));
+        step->env[0] = (struct spec_variable){.name = mem_strdup("B"), .value = mem_strdup("\"")};
+        step->env[1] = (struct spec_variable){.name = mem_strdup("A"), .value = mem_strdup("ü\n")};
+        step_content(spec, 0, content);
+        assert_string_equal(content, cases[i].content);
+        vm_spec_free(spec);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -155,6 +191,7 @@ int main(void)
         cmocka_unit_test(a_step_on_change_runs_when_it_differs_from_its_last_success),
         cmocka_unit_test(a_step_to_run_once_that_is_run_again_drops_the_note_at_its_place),
         cmocka_unit_test(secrets_that_changed_make_a_step_on_change_run_again),
+        cmocka_unit_test(the_content_of_a_step_is_what_it_always_was),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
