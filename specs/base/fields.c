@@ -336,9 +336,7 @@ void *field_add_item(const struct field *field, void *owner)
 
 void *fields_new(const struct fields *fields)
 {
-    void *object = mem_calloc(1, fields->size);
-    set_defaults(fields, object);
-    return object;
+    return fields->defaults ? fields_copy(fields, fields->defaults) : mem_calloc(1, fields->size);
 }
 
 void fields_free(const struct fields *fields, void *object)
