@@ -8,7 +8,7 @@ guest=$("$(dirname "$0")/../guest/build" | tail -n 1)
 head -c 16M /dev/urandom >"$work/big"
 cat >"$work/VMFile.kdl" <<END
 vm "guest" {
-    image "$guest"; memory 192; accel "tcg"; ssh { user "root" }; cloud-init { hostname "guest" }
+    image "$guest"; memory 320; accel "tcg"; ssh { user "root" }; cloud-init { hostname "guest" }
     provision "file" { source "big"; destination "/tmp/step" }
 }
 END
