@@ -34,6 +34,8 @@ pairs() {
 
 median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 
+p90() { sort -n "$1" | awk '{ v[NR] = $1 } END { print v[int(NR * 0.9 + 0.99)] }'; }
+
 # row GOAL WHAT UNIT FILE LIMIT [FLOOR FLOOR-FILE] : a figure, the median of FILE, of goal number
 # GOAL of the table in README.md. LIMIT is what the figure, or with a floor its ratio to the floor's
 # median, may be at most ("-": says nothing).

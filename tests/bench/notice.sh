@@ -18,4 +18,6 @@ for client in "${clients[@]}"; do
     cut -d' ' -f1 "$file" >"$file.death"
     cut -d' ' -f2 "$file" >"$file.notice"
     row 4 "kill -9 of QEMU until \`$client\` knows" ms "$file.notice" 1.5 'QEMU is dead' "$file.death"
+    p90 "$file.notice" >"$file.p90"
+    row 4 'the same, the ninth of ten' ms "$file.p90" 3 'QEMU is dead' "$file.death"
 done

@@ -20,18 +20,34 @@ bare_one() {
 }
 bare_ten() {
     local i
-    for i in $(seq 10); do bare_one "$i" & done
+    pids=()
+    for i in $(seq 10); do
+        bare_one "$i" &
+        pids+=($!)
+    done
     for i in $(seq 10); do read -r _ <&5; done
 }
 end_bare() {
     local i
     for i in $(seq 10); do echo >&6; done
-    wait
+    wait "${pids[@]}"
 }
-for _ in $(seq "$((runs / 4 + 1))"); do
-    "$bin/vmctl" -q destroy --all >/dev/null
-    timed "$work/bare" bare_ten
-    end_bare
-    timed "$work/up" "$bin/vmctl" -q up --file "$work/VMFile.kdl"
-done
+rounds() { # BARE-FILE UP-FILE
+    local _
+    for _ in $(seq "$((runs / 4 + 1))"); do
+        "$bin/vmctl" -q destroy --all >/dev/null
+        timed "$1" bare_ten
+        end_bare
+        timed "$2" "$bin/vmctl" -q up --file "$work/VMFile.kdl"
+    done
+}
+rounds "$work/bare" "$work/up"
 row 6 '`up` of ten VMs until all run' ms "$work/up" 1.15 'ten bare QEMUs' "$work/bare"
+busy=()
+for _ in $(seq "$(nproc)"); do
+    (while :; do :; done) &
+    busy+=($!)
+done
+rounds "$work/bare-busy" "$work/up-busy"
+kill "${busy[@]}"
+row 6 'the same while each processor has other work' ms "$work/up-busy" 1.3 'ten bare QEMUs' "$work/bare-busy"
