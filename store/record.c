@@ -257,7 +257,7 @@ bool record_event_view(struct bytes value, struct event_view *ret)
     return true;
 }
 
-bool record_event_is_of(struct bytes stored, struct bytes vm_name)
+bool record_event_vm(struct bytes stored, struct bytes *ret)
 {
     enum { FIELDS_BEFORE = 5 };
     struct bytes ignored;
@@ -266,8 +266,14 @@ bool record_event_is_of(struct bytes stored, struct bytes vm_name)
             return false;
         }
     }
-    return stored.n > vm_name.n && stored.data[vm_name.n] == '\t' &&
-           memcmp(stored.data, vm_name.data, vm_name.n) == 0;
+    return take_until(&stored, '\t', ret);
+}
+
+bool record_event_is_of(struct bytes stored, struct bytes vm_name)
+{
+    struct bytes name;
+    return record_event_vm(stored, &name) && name.n == vm_name.n &&
+           memcmp(name.data, vm_name.data, name.n) == 0;
 }
 
 /* ---- plain JSON ---- */

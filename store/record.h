@@ -73,6 +73,8 @@ void record_add_event_texts(struct buf *out, const struct event_view *event);
 bool record_event_view(struct bytes value, struct event_view *ret);
 /* Whether it says that it is of this VM: `stored` may be damaged, and may have its checksum. */
 bool record_event_is_of(struct bytes stored, struct bytes vm_name);
+/* Whose it says to be, of such a one. */
+bool record_event_vm(struct bytes stored, struct bytes *ret);
 
 /* The key is kept beside the JSON because LMDB's keys are limited to 511 bytes (record_key()). */
 void record_encode_json(struct buf *out, const char *key, const json_t *json);

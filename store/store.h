@@ -67,7 +67,8 @@ void store_guard(void);
 int store_check(const struct paths *paths, struct error *err);
 
 /* Reads every record: adds "web (desired)" for each one that cannot be read, key and table, and
- * "all VMFiles (index)" or "all leases (index)" if the index says something else than the records.
+ * "all VMFiles (index)", "all leases (index)" or "all events (index)" if the index says something
+ * else than the records.
  */
 int store_find_damage(struct store *store, struct strings *names, struct error *err);
 

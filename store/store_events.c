@@ -8,18 +8,25 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "store/lmdb/checksum.h"
+#include "store/lmdb/lmdb_event_blocks.h"
+#include "store/lmdb/lmdb_index.h"
 
-enum { SEQUENCE_BYTES = 8 };
-
-/* Keys are big-endian, so that LMDB's order of bytes is the order of numbers. */
 uint64_t lmdb_event_sequence(MDB_val key)
 {
     const unsigned char *bytes = key.mv_data;
     uint64_t sequence = 0;
-    for (size_t i = 0; i < key.mv_size && i < SEQUENCE_BYTES; i++) {
+    for (size_t i = 0; i < key.mv_size && i < EVENT_KEY_BYTES; i++) {
         sequence = sequence << 8 | bytes[i];
     }
     return sequence;
+}
+
+MDB_val lmdb_event_key(uint64_t sequence, unsigned char bytes[EVENT_KEY_BYTES])
+{
+    for (int i = EVENT_KEY_BYTES; i-- > 0; sequence >>= 8) {
+        bytes[i] = (unsigned char)(sequence & 0xff);
+    }
+    return lmdb_value(bytes, EVENT_KEY_BYTES);
 }
 
 static struct bytes event_bytes(MDB_val key, MDB_val value)
@@ -109,20 +116,17 @@ static int drop_oldest(struct store *store, MDB_txn *txn, MDB_cursor *cursor)
 static int append(MDB_cursor *cursor, uint64_t sequence, const struct event_view *event)
 {
     cleanup_buf struct buf value = BUF_INIT(0);
-    unsigned char key_bytes[SEQUENCE_BYTES];
-    for (int i = SEQUENCE_BYTES; i-- > 0; sequence >>= 8) {
-        key_bytes[i] = (unsigned char)(sequence & 0xff);
-    }
+    unsigned char key_bytes[EVENT_KEY_BYTES], sum[CHECKSUM_BYTES];
+    MDB_val key = lmdb_event_key(sequence, key_bytes);
     record_encode_event(&value, event);
-    unsigned char sum[CHECKSUM_BYTES];
-    struct bytes key = {(const char *)key_bytes, sizeof(key_bytes)};
-    checksum_write(STORE_EVENTS, key, (struct bytes){value.data, value.len}, sum);
+    checksum_write(STORE_EVENTS, lmdb_bytes(key), (struct bytes){value.data, value.len}, sum);
     buf_add(&value, sum, sizeof(sum));
-    MDB_val k = lmdb_value(key_bytes, sizeof(key_bytes)), v = lmdb_value(value.data, value.len);
-    return mdb_cursor_put(cursor, &k, &v, MDB_APPEND);
+    MDB_val v = lmdb_value(value.data, value.len);
+    return mdb_cursor_put(cursor, &key, &v, MDB_APPEND);
 }
 
-static int fold_and_append(MDB_cursor *cursor, const struct event_view *event, int64_t since_ms)
+static int fold_and_append(
+    struct store *store, MDB_cursor *cursor, const struct event_view *event, int64_t since_ms)
 {
     struct event_view added = *event, alike;
     MDB_val key, value;
@@ -131,6 +135,9 @@ static int fold_and_append(MDB_cursor *cursor, const struct event_view *event, i
         return rc;
     }
     uint64_t sequence = rc == 0 ? lmdb_event_sequence(key) + 1 : 1;
+    if (rc == 0 && (rc = lmdb_event_blocks_end(store, mdb_cursor_txn(cursor), sequence - 1)) != 0) {
+        return rc;
+    }
     rc = find_alike(cursor, event, since_ms, &alike);
     if (rc == 0) {
         added.count = alike.count < UINT32_MAX ? alike.count + 1 : alike.count;
@@ -149,7 +156,7 @@ int lmdb_add_event(struct store *store, MDB_txn *txn, const struct event_view *e
     if (rc != 0) {
         return rc;
     }
-    rc = fold_and_append(cursor, event, created_ms(store, txn, event->vm_name));
+    rc = fold_and_append(store, cursor, event, created_ms(store, txn, event->vm_name));
     if (rc == 0) {
         rc = drop_oldest(store, txn, cursor);
     }
@@ -182,25 +189,90 @@ static void add_event(struct event_list *list, uint64_t sequence, const struct e
     };
 }
 
-/* From the newest backwards, as it is the newest that `limit` keeps. Of the others, which are many,
- * no more is read than whose they are. Returns an LMDB code. */
-static int collect(
-    MDB_cursor *cursor, const char *vm_name, uint64_t after, size_t limit, struct event_list *list)
+struct event_search {
+    struct store *store;
+    MDB_cursor *cursor;
+    struct bytes vm_name; /* data NULL: of any */
+    uint64_t after;
+    size_t limit;
+    bool has_index;
+    struct event_list list; /* the newest first */
+};
+
+static bool has_enough(const struct event_search *search)
 {
-    const struct bytes wanted = {vm_name, vm_name ? strlen(vm_name) : 0};
+    return search->limit > 0 && search->list.count >= search->limit;
+}
+
+/* Of another VM's no more is read than whose it is. */
+static void take_wanted(struct event_search *search, MDB_val key, MDB_val value)
+{
+    uint64_t sequence = lmdb_event_sequence(key);
+    struct event_view view;
+    if (sequence > search->after && !has_enough(search) &&
+        (!search->vm_name.data || record_event_is_of(lmdb_bytes(value), search->vm_name)) &&
+        record_event_view(event_bytes(key, value), &view)) {
+        add_event(&search->list, sequence, &view);
+    }
+}
+
+/* Leaves the cursor at the last event before `end`; 0: at the last one. */
+static int seek_before(MDB_cursor *cursor, uint64_t end, MDB_val *key, MDB_val *value)
+{
+    unsigned char bytes[EVENT_KEY_BYTES];
+    *key = lmdb_event_key(end, bytes);
+    int rc = end > 0 ? mdb_cursor_get(cursor, key, value, MDB_SET_RANGE) : MDB_NOTFOUND;
+    return rc == 0              ? mdb_cursor_get(cursor, key, value, MDB_PREV)
+           : rc == MDB_NOTFOUND ? mdb_cursor_get(cursor, key, value, MDB_LAST)
+                                : rc;
+}
+
+/* MDB_NOTFOUND: the index does not have the block. */
+static int take_indexed(struct event_search *search, uint64_t block)
+{
+    MDB_txn *txn = mdb_cursor_txn(search->cursor);
+    unsigned char places[EVENT_BLOCK], bytes[EVENT_KEY_BYTES];
+    size_t n;
+    int rc = lmdb_event_block_find(search->store, txn, block, search->vm_name, places, &n);
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        MDB_val key = lmdb_event_key(block * EVENT_BLOCK + places[i], bytes), value;
+        rc = mdb_get(txn, search->store->tables[STORE_EVENTS], &key, &value);
+        if (rc == 0) {
+            take_wanted(search, key, value);
+        }
+        rc = rc == MDB_NOTFOUND ? 0 : rc; /* it has gone since */
+    }
+    return rc;
+}
+
+/* From where the cursor is. */
+static int take_block(struct event_search *search, uint64_t block, MDB_val key, MDB_val value)
+{
+    int rc = 0;
+    while (rc == 0 && lmdb_event_sequence(key) / EVENT_BLOCK == block && !has_enough(search)) {
+        take_wanted(search, key, value);
+        rc = mdb_cursor_get(search->cursor, &key, &value, MDB_PREV);
+    }
+    return rc;
+}
+
+/* From the newest backwards, as it is the newest that `limit` keeps. Returns an LMDB code. */
+static int collect(struct event_search *search)
+{
     MDB_val key, value;
-    int rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
-    while (rc == 0 && (limit == 0 || list->count < limit)) {
-        uint64_t sequence = lmdb_event_sequence(key);
-        struct event_view view;
-        if (sequence <= after) {
-            return 0;
+    uint64_t end = 0;
+    bool is_newest = true;
+    int rc;
+    while ((rc = seek_before(search->cursor, end, &key, &value)) == 0 && !has_enough(search) &&
+           lmdb_event_sequence(key) > search->after) {
+        uint64_t block = lmdb_event_sequence(key) / EVENT_BLOCK;
+        rc = search->has_index && !is_newest ? take_indexed(search, block) : MDB_NOTFOUND;
+        rc = rc == MDB_NOTFOUND ? take_block(search, block, key, value) : rc;
+        if (rc != 0 || block == 0) {
+            break;
         }
-        if ((!vm_name || record_event_is_of(lmdb_bytes(value), wanted)) &&
-            record_event_view(event_bytes(key, value), &view)) {
-            add_event(list, sequence, &view);
-        }
-        rc = mdb_cursor_get(cursor, &key, &value, MDB_PREV);
+        end = block * EVENT_BLOCK;
+        is_newest = false;
     }
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
@@ -209,27 +281,33 @@ int store_list_events(struct store *store, const char *vm_name, uint64_t after, 
     struct event_list *ret, struct error *err)
 {
     struct lmdb_read read;
-    struct event_list list = {0};
-    MDB_cursor *cursor = NULL;
+    struct event_search search = {
+        .store = store,
+        .vm_name = {vm_name, vm_name ? strlen(vm_name) : 0},
+        .after = after,
+        .limit = limit,
+    };
     if (lmdb_read_begin(store, &read, err) < 0) {
         return -(int)err->code;
     }
-    int rc = mdb_cursor_open(read.txn, store->tables[STORE_EVENTS], &cursor);
+    search.has_index = vm_name && lmdb_index_is_usable(store, &read);
+    int rc = mdb_cursor_open(read.txn, store->tables[STORE_EVENTS], &search.cursor);
     if (rc == 0) {
-        rc = collect(cursor, vm_name, after, limit, &list);
-        mdb_cursor_close(cursor);
+        rc = collect(&search);
+        mdb_cursor_close(search.cursor);
     }
     lmdb_read_end(store, &read);
+    struct event_list *list = &search.list;
     if (rc != 0) {
-        event_list_clear(&list);
+        event_list_clear(list);
         return lmdb_error(store, rc, "cannot list the events", err);
     }
-    for (size_t i = 0, j = list.count; i + 1 < j; i++) { /* oldest first */
-        struct vm_event swapped = list.items[i];
-        list.items[i] = list.items[--j];
-        list.items[j] = swapped;
+    for (size_t i = 0, j = list->count; i + 1 < j; i++) { /* oldest first */
+        struct vm_event swapped = list->items[i];
+        list->items[i] = list->items[--j];
+        list->items[j] = swapped;
     }
-    *ret = list;
+    *ret = *list;
     return 0;
 }
 

@@ -28,9 +28,6 @@
 #include "store/lmdb/lmdb_index.h"
 #include "store/repair.h"
 
-#define SOURCES_DAMAGED "all VMFiles (index)" /* as "web (desired)" is a record */
-#define LEASES_DAMAGED "all leases (index)"
-
 typedef void table_visit(struct bytes key, struct bytes value, void *context);
 
 static int visit_table(
@@ -332,22 +329,40 @@ static void add_damaged(struct bytes key, struct bytes value, void *context)
     }
 }
 
+/* As "web (desired)" is a record. Returns whether there are any. */
+static bool name_damaged_parts(
+    const struct index_agreement *agreement, const char *outcome, struct strings *names)
+{
+    const struct {
+        const char *name;
+        bool agrees;
+    } parts[] = {
+        {"VMFiles", agreement->of_sources},
+        {"leases", agreement->of_leases},
+        {"events", agreement->of_events},
+    };
+    bool is_any_damaged = false;
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        cleanup_free char *text = mem_printf("all %s (index)%s", parts[i].name, outcome);
+        if (!parts[i].agrees) {
+            strings_add(names, text);
+            is_any_damaged = true;
+        }
+    }
+    return is_any_damaged;
+}
+
 static int check_index(struct store *store, struct strings *names, struct error *err)
 {
     struct lmdb_read read;
-    bool sources_agree = true, leases_agree = true;
+    struct index_agreement agreement;
     int rc = lmdb_read_begin(store, &read, err);
     if (rc < 0) {
         return rc;
     }
-    rc = lmdb_index_agrees(store, &read, &sources_agree, &leases_agree);
+    rc = lmdb_index_agrees(store, &read, &agreement);
     lmdb_read_end(store, &read);
-    if (!sources_agree) {
-        strings_add(names, SOURCES_DAMAGED);
-    }
-    if (!leases_agree) {
-        strings_add(names, LEASES_DAMAGED);
-    }
+    (void)name_damaged_parts(&agreement, "", names);
     return rc == 0 ? 0 : lmdb_error(store, rc, "cannot read the index", err);
 }
 
@@ -448,18 +463,10 @@ static int repair_record(struct store *store, MDB_cursor *cursor, enum store_tab
 static int repair_index(struct store *store, MDB_txn *txn, struct repair *repair)
 {
     const struct lmdb_read read = {.txn = txn, .is_write = true};
-    bool sources_agree = true, leases_agree = true;
-    int rc = lmdb_index_agrees(store, &read, &sources_agree, &leases_agree);
-    if (rc != 0 || (sources_agree && leases_agree)) {
-        return rc;
-    }
-    if (!sources_agree) {
-        strings_add(&repair->done, SOURCES_DAMAGED ": made again");
-    }
-    if (!leases_agree) {
-        strings_add(&repair->done, LEASES_DAMAGED ": made again");
-    }
-    return lmdb_index_make(store, txn);
+    struct index_agreement agreement;
+    int rc = lmdb_index_agrees(store, &read, &agreement);
+    bool is_damaged = rc == 0 && name_damaged_parts(&agreement, ": made again", &repair->done);
+    return is_damaged ? lmdb_index_make(store, txn) : rc;
 }
 
 static int repair_all(struct store *store, MDB_txn *txn, void *context)

@@ -87,7 +87,8 @@ static int check_layout(MDB_env *env, MDB_txn *txn)
 /* A store that an older vmctl made has none: see lmdb_index.h. */
 static int read_index(MDB_txn *txn)
 {
-    static const char *const names[] = {LMDB_INDEX_NAME, LMDB_CHANGES_NAME, LMDB_HELD_NAME};
+    static const char *const names[] = {
+        LMDB_INDEX_NAME, LMDB_CHANGES_NAME, LMDB_HELD_NAME, LMDB_BLOCKS_NAME};
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(names); i++) {
         MDB_dbi table;

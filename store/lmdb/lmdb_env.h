@@ -34,12 +34,14 @@ struct error;
 #define LMDB_INDEX_NAME "by-source"
 #define LMDB_CHANGES_NAME "changes"
 #define LMDB_HELD_NAME "leases-by-vm"
-enum { LMDB_TABLES_MAX = STORE_TABLE_COUNT_ + 3 };
+#define LMDB_BLOCKS_NAME "event-blocks"
+enum { LMDB_TABLES_MAX = STORE_TABLE_COUNT_ + 4 };
 
 struct store {
     MDB_env *env; /* NULL after a failed reopening: the next transaction tries again */
     MDB_dbi tables[STORE_TABLE_COUNT_]; /* LMDB_NO_TABLE: it is not there, and is read as empty */
-    MDB_dbi by_source, changes, held;   /* lmdb_index.h */
+    MDB_dbi by_source, changes, held;   /* lmdb_index.h, */
+    MDB_dbi event_blocks;               /* lmdb_event_blocks.h */
     bool is_indexing;                   /* the write transaction that is open keeps the index, */
     uint64_t changes_since;             /* and this of it, */
     size_t n_changes;                   /* of as many records */

@@ -7,11 +7,12 @@
 #include "specs/base/mem.h"
 #include "specs/base/vm_name.h"
 #include "store/lmdb/checksum.h"
+#include "store/lmdb/lmdb_event_blocks.h"
 
 #define MARK_KEY "indexed"
 
 enum {
-    LAYOUT = 3,
+    LAYOUT = 4,
     NUMBER_BYTES = 8, /* a hash, or the number of a transaction */
     KEY_BYTES = NUMBER_BYTES + VM_FULL_NAME_MAX,
     HELD_PREFIX_SIZE = VM_FULL_NAME_MAX + 2,
@@ -288,7 +289,8 @@ static int make_contents(struct store *store, MDB_txn *txn)
     store->is_indexing = true;
     store->changes_since = mdb_txn_id(txn);
     rc = rc == 0 ? each_record(store, txn, index_record, NULL) : rc;
-    return rc == 0 ? each_lease(store, txn, index_lease, NULL) : rc;
+    rc = rc == 0 ? each_lease(store, txn, index_lease, NULL) : rc;
+    return rc == 0 ? lmdb_event_blocks_make(store, txn) : rc;
 }
 
 int lmdb_index_open(struct store *store, MDB_txn *txn)
@@ -296,6 +298,7 @@ int lmdb_index_open(struct store *store, MDB_txn *txn)
     int rc = mdb_dbi_open(txn, LMDB_INDEX_NAME, 0, &store->by_source);
     rc = rc == 0 ? mdb_dbi_open(txn, LMDB_CHANGES_NAME, 0, &store->changes) : rc;
     rc = rc == 0 ? mdb_dbi_open(txn, LMDB_HELD_NAME, 0, &store->held) : rc;
+    rc = rc == 0 ? mdb_dbi_open(txn, LMDB_BLOCKS_NAME, 0, &store->event_blocks) : rc;
     if (rc != 0) {
         store->by_source = LMDB_NO_TABLE;
     }
@@ -307,6 +310,7 @@ int lmdb_index_make(struct store *store, MDB_txn *txn)
     int rc = mdb_dbi_open(txn, LMDB_INDEX_NAME, MDB_CREATE, &store->by_source);
     rc = rc == 0 ? mdb_dbi_open(txn, LMDB_CHANGES_NAME, MDB_CREATE, &store->changes) : rc;
     rc = rc == 0 ? mdb_dbi_open(txn, LMDB_HELD_NAME, MDB_CREATE, &store->held) : rc;
+    rc = rc == 0 ? mdb_dbi_open(txn, LMDB_BLOCKS_NAME, MDB_CREATE, &store->event_blocks) : rc;
     rc = rc == 0 ? make_contents(store, txn) : rc;
     return rc == 0 ? lmdb_index_end(store, txn) : rc;
 }
@@ -330,7 +334,7 @@ static uint64_t txn_of(const struct lmdb_read *read)
     return mdb_txn_id(read->txn) - (read->is_write ? 1 : 0);
 }
 
-static bool is_usable(const struct store *store, const struct lmdb_read *read)
+bool lmdb_index_is_usable(const struct store *store, const struct lmdb_read *read)
 {
     uint64_t ignored;
     return is_as_of(store, read->txn, txn_of(read), &ignored);
@@ -358,7 +362,7 @@ int lmdb_index_each(struct store *store, const struct lmdb_read *read, struct by
 {
     MDB_cursor *cursor = NULL;
     bool is_whole = true;
-    if (!is_usable(store, read)) {
+    if (!lmdb_index_is_usable(store, read)) {
         return MDB_NOTFOUND;
     }
     int rc = mdb_cursor_open(read->txn, store->by_source, &cursor);
@@ -453,7 +457,8 @@ int lmdb_index_leases_now(
 int lmdb_index_leases(
     struct store *store, const struct lmdb_read *read, const char *vm_name, struct strings *keys)
 {
-    return is_usable(store, read) ? find_leases(store, read->txn, vm_name, keys) : MDB_NOTFOUND;
+    return lmdb_index_is_usable(store, read) ? find_leases(store, read->txn, vm_name, keys)
+                                             : MDB_NOTFOUND;
 }
 
 struct comparison {
@@ -485,12 +490,12 @@ static int compare_held(
 }
 
 int lmdb_index_agrees(
-    struct store *store, const struct lmdb_read *read, bool *ret_sources, bool *ret_leases)
+    struct store *store, const struct lmdb_read *read, struct index_agreement *ret)
 {
     MDB_stat sources, leases;
     struct comparison by_source = {.agrees = true}, held = {.agrees = true};
-    *ret_sources = *ret_leases = true;
-    if (!is_usable(store, read)) {
+    *ret = (struct index_agreement){true, true, true};
+    if (!lmdb_index_is_usable(store, read)) {
         return 0;
     }
     int rc = each_record(store, read->txn, compare_entry, &by_source);
@@ -498,8 +503,8 @@ int lmdb_index_agrees(
     rc = rc == 0 ? each_lease(store, read->txn, compare_held, &held) : rc;
     rc = rc == 0 ? mdb_stat(read->txn, store->held, &leases) : rc;
     if (rc == 0) {
-        *ret_sources = by_source.agrees && sources.ms_entries == by_source.n_records;
-        *ret_leases = held.agrees && leases.ms_entries == held.n_records;
+        ret->of_sources = by_source.agrees && sources.ms_entries == by_source.n_records;
+        ret->of_leases = held.agrees && leases.ms_entries == held.n_records;
     }
-    return rc;
+    return rc == 0 ? lmdb_event_blocks_agree(store, read->txn, &ret->of_events) : rc;
 }

@@ -2,7 +2,8 @@
 /*
  * The index from a VMFile to the names of its VMs, so that a command that means one VMFile, or one
  * VM, does not read them all; the names of what changed last, so that the controller does not
- * either; and that from a VM to the leases it holds. Private to store/.
+ * either; and that from a VM to the leases it holds, and to its events (lmdb_event_blocks.h).
+ * Private to store/.
  *
  *   by-source      key HASH NAME    (of the source, 8 bytes; the value says nothing)
  *   changes        key TXN NAME     what transactions wrote or removed, the last 1,024 records;
@@ -64,7 +65,12 @@ int lmdb_index_each(struct store *store, const struct lmdb_read *read, struct by
 int lmdb_index_changed(struct store *store, const struct lmdb_read *read, uint64_t since,
     struct strings *names, uint64_t *ret_now);
 
-/* Whether the index, if it is one that is used, says what the records say: of VMFiles, and of
- * leases. */
+/* Whether it is as of the transaction that is read. */
+bool lmdb_index_is_usable(const struct store *store, const struct lmdb_read *read);
+
+/* Whether the index, if it is one that is used, says what the records say. */
+struct index_agreement {
+    bool of_sources, of_leases, of_events;
+};
 int lmdb_index_agrees(
-    struct store *store, const struct lmdb_read *read, bool *ret_sources, bool *ret_leases);
+    struct store *store, const struct lmdb_read *read, struct index_agreement *ret);

@@ -6,6 +6,7 @@
 
 #include "store/lmdb/checksum.h"
 #include "store/lmdb/guard.h"
+#include "store/lmdb/lmdb_event_blocks.h"
 #include "store/lmdb/lmdb_index.h"
 
 enum {
@@ -83,6 +84,7 @@ static int change_index(struct store *store, MDB_txn *txn, enum store_table tabl
 {
     return table == STORE_DESIRED  ? lmdb_index_change(store, txn, key, value)
            : table == STORE_LEASES ? lmdb_index_change_lease(store, txn, key, value)
+           : table == STORE_EVENTS ? lmdb_event_blocks_change(store, txn, key, value)
                                    : 0;
 }
 

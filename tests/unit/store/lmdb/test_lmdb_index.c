@@ -64,12 +64,12 @@ static bool agrees(struct store *store)
 {
     struct lmdb_read read;
     struct error err = {0};
-    bool of_sources = false, of_leases = false;
+    struct index_agreement agreement;
     must(lmdb_read_begin(store, &read, &err), &err);
-    assert_int_equal(lmdb_index_agrees(store, &read, &of_sources, &of_leases), 0);
+    assert_int_equal(lmdb_index_agrees(store, &read, &agreement), 0);
     lmdb_read_end(store, &read);
-    assert_true(of_leases);
-    return of_sources;
+    assert_true(agreement.of_leases && agreement.of_events);
+    return agreement.of_sources;
 }
 
 /* As the whole records have it. */
@@ -112,7 +112,8 @@ static size_t count_of(struct store *store, const char *source)
 
 static void drop_index(struct raw *raw)
 {
-    static const char *const names[] = {LMDB_INDEX_NAME, LMDB_CHANGES_NAME, LMDB_HELD_NAME};
+    static const char *const names[] = {
+        LMDB_INDEX_NAME, LMDB_CHANGES_NAME, LMDB_HELD_NAME, LMDB_BLOCKS_NAME};
     MDB_dbi table, main_table;
     MDB_val key = lmdb_value("indexed", 7);
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -144,7 +145,7 @@ static void spoil_index(struct raw *raw, bool removes)
     MDB_dbi table, main_table;
     MDB_cursor *cursor;
     MDB_val key, value;
-    uint64_t mark[3] = {3, mdb_txn_id(raw->txn), mdb_txn_id(raw->txn)};
+    uint64_t mark[3] = {4, mdb_txn_id(raw->txn), mdb_txn_id(raw->txn)};
     assert_int_equal(mdb_dbi_open(raw->txn, LMDB_INDEX_NAME, 0, &table), 0);
     assert_int_equal(mdb_cursor_open(raw->txn, table, &cursor), 0);
     assert_int_equal(mdb_cursor_get(cursor, &key, &value, MDB_FIRST), 0);

@@ -65,12 +65,12 @@ static bool agrees(struct store *store)
 {
     struct lmdb_read read;
     struct error err = {0};
-    bool of_sources = false, of_leases = false;
+    struct index_agreement agreement;
     must(lmdb_read_begin(store, &read, &err), &err);
-    assert_int_equal(lmdb_index_agrees(store, &read, &of_sources, &of_leases), 0);
+    assert_int_equal(lmdb_index_agrees(store, &read, &agreement), 0);
     lmdb_read_end(store, &read);
-    assert_true(of_sources);
-    return of_leases;
+    assert_true(agreement.of_sources && agreement.of_events);
+    return agreement.of_leases;
 }
 
 /* Puts it as a vmctl without the index does, or with `name` NULL removes it. */
@@ -91,7 +91,7 @@ static void put_raw(struct raw *raw, const char *key, const char *uid, const cha
 /* Says that the index is as of this transaction. */
 static void put_mark(struct raw *raw)
 {
-    uint64_t mark[3] = {3, mdb_txn_id(raw->txn), mdb_txn_id(raw->txn)};
+    uint64_t mark[3] = {4, mdb_txn_id(raw->txn), mdb_txn_id(raw->txn)};
     MDB_val key = lmdb_value("indexed", 7), value = lmdb_value(mark, sizeof(mark));
     MDB_dbi main_table;
     assert_int_equal(mdb_dbi_open(raw->txn, NULL, 0, &main_table), 0);
