@@ -44,6 +44,7 @@ struct loop {
     struct loop_io *ios; /* both lists are in order of creation */
     struct loop_timer *timers;
     bool is_stopped;
+    bool is_long;
 };
 
 /* What one run goes by. */
@@ -92,8 +93,12 @@ int64_t loop_now_ms(const struct loop *loop)
 
 bool loop_turn_is_long(const struct loop *loop)
 {
-    (void)loop;
-    return false;
+    return loop->is_long;
+}
+
+void loop_fake_make_long(struct loop *loop)
+{
+    loop->is_long = true;
 }
 
 int64_t loop_fake_now(const struct loop *loop)

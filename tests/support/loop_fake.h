@@ -41,5 +41,8 @@ void loop_fake_shift_wall(struct loop *loop, int64_t ms);
 /* The host is suspended for so long: only the wall clock moves. */
 void loop_fake_sleep(struct loop *loop, int64_t ms);
 
+/* From now on each turn is long from its beginning. */
+void loop_fake_make_long(struct loop *loop);
+
 /* When the next timer fires, or -1: none is running. */
 int64_t loop_fake_next_timer(const struct loop *loop);

@@ -44,6 +44,18 @@ static void at_the_start_what_a_first_look_leads_to_waits_for_the_others(void **
     assert_string_equal(f->passes[2].name, "a");
 }
 
+/* As on a busy host, or where much is heard from many guests. */
+static void where_each_turn_is_long_before_its_passes_there_is_one_in_each(void **state)
+{
+    struct fixture *f = *state;
+    create_vm(f, "a");
+    create_vm(f, "b");
+    loop_fake_make_long(f->loop);
+    start(f);
+    settle(f);
+    assert_passes(f, 2, NULL);
+}
+
 static void a_ring_leads_to_a_pass_over_the_vm_that_changed_alone(void **state)
 {
     struct fixture *f = *state;
@@ -272,6 +284,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_WORLD(at_the_start_every_vm_is_looked_at_once_after_the_search_for_orphans),
         WITH_WORLD(at_the_start_what_a_first_look_leads_to_waits_for_the_others),
+        WITH_WORLD(where_each_turn_is_long_before_its_passes_there_is_one_in_each),
         WITH_WORLD(a_ring_leads_to_a_pass_over_the_vm_that_changed_alone),
         WITH_WORLD(a_change_before_the_ring_is_heard_but_after_arming_is_not_lost),
         WITH_WORLD(a_deletion_mark_alone_leads_to_a_pass),
