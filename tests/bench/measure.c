@@ -1,12 +1,26 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * measure spawn RUNS A... -- B...   runs the two commands in turn; "A B", in milliseconds, a line
- * measure running COMMAND...        starts a QEMU with -qmp stdio and ends it by SIGTERM; "START
- * END", the milliseconds until its guest runs and until it is dead measure heal DATA-DIR VM kills
- * the VM's process; milliseconds until its successor runs measure death PID COMMAND...      kills
- * the process once COMMAND waits; "DEATH NOTICE", the milliseconds until it is dead and until
- * COMMAND exits or prints measure greeting PORT             waits until an sshd greets there;
- * seconds since the epoch
+ *   measure spawn RUNS A... -- B...
+ *
+ * runs the two commands in turn; "A B", in milliseconds, a line.
+ *
+ *   measure running COMMAND...
+ *
+ * starts a QEMU with -qmp stdio, and ends it by SIGTERM; "START END", the milliseconds until its
+ * guest runs and until it is dead.
+ *
+ *   measure heal DATA-DIR VM
+ *
+ * kills the VM's process; the milliseconds until its successor runs.
+ *
+ *   measure death PID COMMAND...
+ *
+ * kills the process once COMMAND waits; "DEATH NOTICE", the milliseconds until it is dead and until
+ * COMMAND exits or prints.
+ *
+ *   measure greeting PORT
+ *
+ * waits until an sshd greets there; seconds since the epoch.
  */
 #include <errno.h>
 #include <fcntl.h>

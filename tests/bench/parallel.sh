@@ -44,10 +44,12 @@ rounds() { # BARE-FILE UP-FILE
 rounds "$work/bare" "$work/up"
 row 6 '`up` of ten VMs until all run' ms "$work/up" 1.15 'ten bare QEMUs' "$work/bare"
 busy=()
+trap 'kill "${busy[@]}" || :; finish' EXIT # they would never end
 for _ in $(seq "$(nproc)"); do
     (while :; do :; done) &
     busy+=($!)
 done
 rounds "$work/bare-busy" "$work/up-busy"
 kill "${busy[@]}"
+trap finish EXIT
 row 6 'the same while each processor has other work' ms "$work/up-busy" 1.3 'ten bare QEMUs' "$work/bare-busy"
