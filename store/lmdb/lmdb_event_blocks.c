@@ -77,19 +77,6 @@ static int write_next(
                : rc;
 }
 
-static int write_blocks(struct store *store, MDB_txn *txn, uint64_t first, uint64_t end)
-{
-    MDB_cursor *cursor = NULL;
-    int rc = mdb_cursor_open(txn, store->tables[STORE_EVENTS], &cursor);
-    for (uint64_t next = first; rc == 0; next++) {
-        rc = write_next(store, cursor, next * EVENT_BLOCK, end, &next);
-    }
-    if (cursor) {
-        mdb_cursor_close(cursor);
-    }
-    return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
 /* Events that are counted up leave old blocks with few. */
 static int drop_oldest_blocks(struct store *store, MDB_txn *txn)
 {
@@ -108,14 +95,27 @@ static int drop_oldest_blocks(struct store *store, MDB_txn *txn)
     return rc;
 }
 
+static int write_blocks(struct store *store, MDB_txn *txn, uint64_t first, uint64_t end)
+{
+    MDB_cursor *cursor = NULL;
+    int rc = mdb_cursor_open(txn, store->tables[STORE_EVENTS], &cursor);
+    for (uint64_t next = first; rc == 0; next++) {
+        rc = write_next(store, cursor, next * EVENT_BLOCK, end, &next);
+        rc = rc == 0 ? drop_oldest_blocks(store, txn) : rc; /* so that their pages serve again */
+    }
+    if (cursor) {
+        mdb_cursor_close(cursor);
+    }
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 int lmdb_event_blocks_end(struct store *store, MDB_txn *txn, uint64_t last)
 {
     uint64_t block = last / EVENT_BLOCK;
     if (!store->is_indexing || (last + 1) % EVENT_BLOCK != 0) {
         return 0;
     }
-    int rc = write_blocks(store, txn, block, block + 1);
-    return rc == 0 ? drop_oldest_blocks(store, txn) : rc;
+    return write_blocks(store, txn, block, block + 1);
 }
 
 int lmdb_event_blocks_change(
@@ -153,7 +153,6 @@ int lmdb_event_blocks_make(struct store *store, MDB_txn *txn)
     int rc = mdb_drop(txn, store->event_blocks, 0);
     rc = rc == 0 ? find_newest(store, txn, &newest) : rc;
     rc = rc == 0 ? write_blocks(store, txn, 0, newest) : rc;
-    rc = rc == 0 ? drop_oldest_blocks(store, txn) : rc;
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
@@ -190,6 +189,10 @@ int lmdb_event_blocks_agree(struct store *store, MDB_txn *txn, bool *ret)
         if (block_of(key) != read) {
             read = block_of(key);
             found = get_block(store, txn, read, &block);
+            if (found != 0 && found != MDB_NOTFOUND) {
+                rc = found;
+                break;
+            }
         }
         *ret &= found != 0 || block.hashes[lmdb_event_sequence(key) % EVENT_BLOCK] ==
                                   hash_of_event(lmdb_bytes(value));

@@ -178,6 +178,37 @@ static void blocks_that_hardly_have_events_left_are_given_up(void **state)
     assert_int_equal(n_events_of(f->store, "old"), 3);
 }
 
+static size_t last_page(struct store *store)
+{
+    MDB_envinfo info;
+    assert_int_equal(mdb_env_info(store->env, &info), 0);
+    return info.me_last_pgno;
+}
+
+/* Each event is the only one left of its block, as after years: the disk may be nearly full. */
+static void to_make_it_no_block_is_written_that_is_given_up_at_once(void **state)
+{
+    enum { PAGES_MAX = 200 };
+    struct fixture *f = *state;
+    MDB_dbi table;
+    add_events(f->store, names, N_NAMES, 0, 1, "event");
+    struct raw raw = raw_begin(f);
+    assert_int_equal(mdb_dbi_open(raw.txn, "events", 0, &table), 0);
+    for (uint64_t i = 1; i < EVENTS_MAX; i++) {
+        unsigned char bytes[EVENT_KEY_BYTES];
+        MDB_val key = lmdb_event_key(i * EVENT_BLOCK, bytes);
+        MDB_val value = lmdb_value("1\t5\t5\tN\tReady\tdb\tsparse", 23);
+        assert_int_equal(mdb_put(raw.txn, table, &key, &value, 0), 0);
+    }
+    raw_end(f, &raw);
+    assert_false(is_used(f->store));
+    size_t before = last_page(f->store);
+    add_events(f->store, names, N_NAMES, 0, 1, "event");
+    assert_true(is_used(f->store) && agrees(f->store));
+    assert_int_equal(n_blocks(f->store), 2 * EVENTS_MAX / EVENT_BLOCK);
+    assert_in_range(last_page(f->store) - before, 0, PAGES_MAX);
+}
+
 static void a_rename_takes_them_along(void **state)
 {
     struct fixture *f = *state;
@@ -266,6 +297,7 @@ int main(void)
         on_open_store(the_events_of_a_vm_are_those_of_its_name),
         on_open_store(events_that_are_counted_up_or_dropped_are_not_found_twice),
         on_open_store(blocks_that_hardly_have_events_left_are_given_up),
+        on_open_store(to_make_it_no_block_is_written_that_is_given_up_at_once),
         on_open_store(a_rename_takes_them_along),
         on_open_store(an_older_store_gets_it_when_it_is_opened),
         on_open_store(one_that_another_vmctl_wrote_beside_is_not_used),
