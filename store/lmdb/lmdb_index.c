@@ -409,7 +409,17 @@ int lmdb_index_changed(struct store *store, const struct lmdb_read *read, uint64
     return rc;
 }
 
-/* MDB_NOTFOUND: one is not there. */
+/* Whether the entry is the one of this lease. */
+static bool leads_to(MDB_val entry, const char *prefix, const char *lease)
+{
+    cleanup_free char *text = mem_printf("%s%s", prefix, lease);
+    struct held_key held;
+    record_key(text, held.text);
+    return entry.mv_size == strlen(held.text) &&
+           memcmp(entry.mv_data, held.text, entry.mv_size) == 0;
+}
+
+/* MDB_NOTFOUND: one is not there, or is another entry's: it would be found twice. */
 static int append_held(struct store *store, MDB_cursor *cursor, struct bytes vm_name,
     const char *prefix, struct strings *keys)
 {
@@ -427,6 +437,9 @@ static int append_held(struct store *store, MDB_cursor *cursor, struct bytes vm_
             return rc == MDB_BAD_VALSIZE ? MDB_NOTFOUND : rc;
         }
         cleanup_free char *text = mem_strndup(key.mv_data, key.mv_size);
+        if (!leads_to(entry, prefix, text)) {
+            return MDB_NOTFOUND;
+        }
         strings_append(keys, text);
     }
     return rc == MDB_NOTFOUND ? 0 : rc;

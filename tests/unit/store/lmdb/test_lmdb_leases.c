@@ -293,6 +293,25 @@ static void damage_to_it_is_found_and_repaired(void **state)
     }
 }
 
+/* Else a VM with such an entry could never be forgotten, or a lease would be listed twice. */
+static void one_that_names_a_lease_twice_is_not_used(void **state)
+{
+    struct fixture *f = *state;
+    MDB_dbi table;
+    assert_int_equal(take(f->store, "tcp/1", "u1", "web"), 0);
+    assert_int_equal(take(f->store, "tcp/2", "u1", "web"), 0);
+    struct raw raw = raw_begin(f);
+    MDB_val key = lmdb_value("web\ttcp/2", 9), value = lmdb_value("tcp/1", 5);
+    assert_int_equal(mdb_dbi_open(raw.txn, LMDB_HELD_NAME, 0, &table), 0);
+    assert_int_equal(mdb_put(raw.txn, table, &key, &value, 0), 0);
+    put_mark(&raw);
+    raw_end(f, &raw);
+    assert_false(is_used_for(f->store, "web"));
+    assert_held(f->store, "web", "tcp/1 tcp/2");
+    forget(f->store, "web", "u1");
+    assert_held(f->store, NULL, "");
+}
+
 /* The lease is removed, and its entry with it, also in the transaction that makes the index. */
 static void a_lease_that_is_repaired_has_no_entry(void **state)
 {
@@ -331,6 +350,7 @@ int main(void)
         on_open_store(one_that_another_vmctl_wrote_beside_is_not_used),
         on_open_store(a_store_without_is_read_and_written),
         on_open_store(damage_to_it_is_found_and_repaired),
+        on_open_store(one_that_names_a_lease_twice_is_not_used),
         on_open_store(a_lease_that_is_repaired_has_no_entry),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
