@@ -148,8 +148,8 @@ static int check_store(struct doctor *doctor, struct vm_list *ret)
     }
     for (size_t i = 0; i < repair.done.count; i++) {
         doctor_add(doctor, "repair", DOCTOR_WARN,
-            "the old record is in quarantine/; to give a VM back to its VMFile: vmctl up --adopt; "
-            "to watch a VMFile again: vmctl watch",
+            "unreadable records are in quarantine/; to give a VM back to its VMFile: vmctl up "
+            "--adopt; to watch a VMFile again: vmctl watch",
             "%s", repair.done.items[i]);
     }
     if (rc < 0 || (rc = store_list(doctor->cli->store, ret, &err)) < 0 ||
