@@ -118,6 +118,8 @@ static void its_descriptor_is_above_the_usual_ones_where_the_limit_allows(void *
     struct rlimit limit;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
     struct rlimit low = {.rlim_cur = 500, .rlim_max = limit.rlim_max};
+    struct rlimit most = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &most), 0);
     int high = take(scratch);
     assert_true(high >= 1000);
     assert_int_equal(fcntl(high, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
