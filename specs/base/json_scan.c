@@ -149,7 +149,7 @@ static void pass_plain(struct json_scan *scan)
     size_t n = 1;
     p += json_count_plain(p, end);
     while (n > 0) {
-        while (p < end && *p >= ' ' && *p != '"' && *p != '\\') { /* ASCII: char is signed */
+        while (p < end && (signed char)*p >= ' ' && *p != '"' && *p != '\\') { /* ASCII alone */
             p++;
         }
         n = p < end && (unsigned char)*p >= 0x80 ? text_utf8_length(p, (size_t)(end - p)) : 0;

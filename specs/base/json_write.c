@@ -118,7 +118,8 @@ void json_write_text(struct json_writer *writer, const char *text)
     }
     text = shown ? shown : text;
     size_t n = strlen(text), plain = json_count_plain(text, text + n);
-    while (text[plain] >= ' ' && text[plain] != '"' && text[plain] != '\\') { /* char is signed */
+    /* ASCII alone, also where char is unsigned. */
+    while ((signed char)text[plain] >= ' ' && text[plain] != '"' && text[plain] != '\\') {
         plain++;
     }
     if (plain == n) { /* mostly */
