@@ -104,12 +104,11 @@ static void assert_events_of_all(struct store *store, const char *const *names, 
     }
 }
 
-/* The VM's name in an event that is there already; and that the index is as of this transaction. */
-static void spoil_event(struct raw *raw, uint64_t sequence, const char *name)
+/* What is in an event that is there already; and that the index is as of this transaction. */
+static void put_event(struct raw *raw, uint64_t sequence, const char *text)
 {
     uint64_t mark[3] = {4, mdb_txn_id(raw->txn), mdb_txn_id(raw->txn)};
     unsigned char bytes[EVENT_KEY_BYTES];
-    cleanup_free char *text = mem_printf("1\t5\t5\tN\tReady\t%s\tspoilt", name);
     MDB_val key = lmdb_event_key(sequence, bytes), value = lmdb_value(text, strlen(text));
     MDB_dbi table;
     assert_int_equal(mdb_dbi_open(raw->txn, "events", 0, &table), 0);
@@ -272,7 +271,7 @@ static void the_events_of_other_vms_are_not_looked_at(void **state)
     struct repair repair = {.done = {.count = 0}};
     add_events(f->store, others, 1, 0, 700, "event");
     struct raw raw = raw_begin(f);
-    spoil_event(&raw, 200, "web");
+    put_event(&raw, 200, "1\t5\t5\tN\tReady\tweb\tspoilt");
     raw_end(f, &raw);
     assert_true(is_used(f->store));
     assert_int_equal(n_events_of(f->store, "web"), 0);
@@ -286,6 +285,38 @@ static void the_events_of_other_vms_are_not_looked_at(void **state)
     repair_clear(&repair);
     assert_true(is_used(f->store) && agrees(f->store));
     assert_int_equal(n_events_of(f->store, "web"), 1);
+}
+
+/* Removed, the newest are followed by others of the same numbers. */
+static void numbers_that_are_given_again_lead_to_the_new_events(void **state)
+{
+    static const char *const others[] = {"db", "we", "web-2"};
+    static const uint64_t firsts[] = {500, 512, 511, 1};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(firsts); i++) {
+        struct error err = {0};
+        struct repair repair = {.done = {.count = 0}};
+        add_events(f->store, names, N_NAMES, 0, 700, "event");
+        struct event_list all = events_of(f->store, NULL, 0, 1);
+        uint64_t last = all.items[0].sequence;
+        event_list_clear(&all);
+        struct raw raw = raw_begin(f);
+        for (uint64_t sequence = firsts[i]; sequence <= last; sequence++) {
+            put_event(&raw, sequence, "unreadable");
+        }
+        raw_end(f, &raw);
+        must(store_repair(f->store, &repair, &err), &err);
+        repair_clear(&repair);
+        all = events_of(f->store, NULL, firsts[i] - 1, 0);
+        assert_int_equal(all.count, 0);
+        event_list_clear(&all);
+        add_events(f->store, others, ARRAY_LEN(others), 0, 300, "again");
+        assert_true(is_used(f->store) && agrees(f->store));
+        for (size_t j = 0; j < N_NAMES; j++) {
+            assert_events(f->store, names[j], 0, 0);
+            assert_events(f->store, names[j], 0, 10);
+        }
+    }
 }
 
 #define on_open_store(test)                                                                        \
@@ -302,6 +333,7 @@ int main(void)
         on_open_store(an_older_store_gets_it_when_it_is_opened),
         on_open_store(one_that_another_vmctl_wrote_beside_is_not_used),
         on_open_store(the_events_of_other_vms_are_not_looked_at),
+        on_open_store(numbers_that_are_given_again_lead_to_the_new_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
