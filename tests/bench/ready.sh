@@ -13,6 +13,7 @@ END
 "$bin/vmctl" ssh-config guest >"$work/config"
 port=$(awk '$1 == "Port" { print $2 }' "$work/config")
 controller=$(controller)
+trap 'kill -CONT "$controller" || true; finish' EXIT
 
 boot() {
     "$bin/vmctl" -q stop guest >/dev/null
@@ -27,7 +28,7 @@ for _ in $(seq "$((runs / 4 + 1))"); do
     boot
     kill -STOP "$controller"
     "$bin/measure" greeting "$port" >"$work/greeting"
-    ssh -F "$work/config" guest 'until [ -e /run/cloud-init/result.json ]; do sleep 0.02; done'
+    timeout 60 ssh -F "$work/config" guest 'until [ -e /var/lib/cloud/instance/boot-finished ]; do sleep 0.02; done'
     since_greeting "$EPOCHREALTIME" "$work/login"
     kill -CONT "$controller"
     boot
