@@ -79,9 +79,9 @@ int controller_elsewhere(struct cli *cli, struct error *err)
 int64_t controller_requeue_after_ms(const struct controller_process *process)
 {
     enum { UNKNOWN_MS = 5, STOPPED_MS = 100 };
-    return process->state != CONTROLLER_SERVES ? UNKNOWN_MS
-           : process->is_stopped               ? STOPPED_MS
-                                               : WAKEUP_MAX_MS;
+    return process->is_stopped                   ? STOPPED_MS
+           : process->state != CONTROLLER_SERVES ? UNKNOWN_MS
+                                                 : WAKEUP_MAX_MS;
 }
 
 static int refuse_halted(const struct controller_process *process, struct error *err)
