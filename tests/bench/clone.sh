@@ -66,16 +66,21 @@ feed() {
     until [ -e "$work/greeted" ]; do read -rt 0.05 <> <(:) || true; done
     echo '{"execute":"quit"}'
 }
+qemu=
+trap '[ -z "$qemu" ] || kill "$qemu"; finish' EXIT
 for _ in $(seq "$rounds"); do
     rm -f "$work/greeted"
     begin=$EPOCHREALTIME
     qemu-img create -q -f qcow2 -F qcow2 -b "$template/disk.qcow2" "$work/bare.qcow2"
+    : >"$work/bare.log"
     feed | "${command[@]}" -qmp stdio 9<"$template/machine-state" >"$work/bare.log" 2>&1 &
+    qemu=$! # not later: the process of <(:) would count as the last one
     until grep -q RESUME "$work/bare.log"; do read -rt 0.005 <> <(:) || true; done
     awk -v a="$begin" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f\n", (b - a) * 1000 }' >>"$work/bare-runs"
     greeted=$("$bin/measure" greeting "$port")
     : >"$work/greeted"
-    wait $!
+    wait "$qemu"
+    qemu=
     awk -v a="$begin" -v b="$greeted" 'BEGIN { printf "%.1f\n", (b - a) * 1000 }' >>"$work/bare"
 done
 row 17 'until its guest runs, from its VMFile' ms "$work/runs" 1.25 'a script, with an overlay' "$work/bare-runs"
