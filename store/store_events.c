@@ -11,24 +11,6 @@
 #include "store/lmdb/lmdb_event_blocks.h"
 #include "store/lmdb/lmdb_index.h"
 
-uint64_t lmdb_event_sequence(MDB_val key)
-{
-    const unsigned char *bytes = key.mv_data;
-    uint64_t sequence = 0;
-    for (size_t i = 0; i < key.mv_size && i < EVENT_KEY_BYTES; i++) {
-        sequence = sequence << 8 | bytes[i];
-    }
-    return sequence;
-}
-
-MDB_val lmdb_event_key(uint64_t sequence, unsigned char bytes[EVENT_KEY_BYTES])
-{
-    for (int i = EVENT_KEY_BYTES; i-- > 0; sequence >>= 8) {
-        bytes[i] = (unsigned char)(sequence & 0xff);
-    }
-    return lmdb_value(bytes, EVENT_KEY_BYTES);
-}
-
 static struct bytes event_bytes(MDB_val key, MDB_val value)
 {
     return checksum_take(STORE_EVENTS, lmdb_bytes(key), lmdb_bytes(value));
@@ -67,7 +49,7 @@ static int count_newer(MDB_cursor *cursor, struct bytes vm_name, uint64_t sequen
     MDB_val key, value;
     *ret_count = 0;
     int rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
-    while (rc == 0 && lmdb_event_sequence(key) > sequence && *ret_count < EVENT_FOLD_WINDOW) {
+    while (rc == 0 && lmdb_number_of(key) > sequence && *ret_count < EVENT_FOLD_WINDOW) {
         struct event_view seen;
         *ret_count +=
             record_event_view(event_bytes(key, value), &seen) && bytes_equal(seen.vm_name, vm_name);
@@ -91,7 +73,7 @@ static int find_alike(
         if (value.mv_size > n && memcmp(end - n, tail.data, tail.len) == 0 &&
             is_alike(key, value, event, since_ms, ret)) {
             int newer;
-            rc = count_newer(cursor, event->vm_name, lmdb_event_sequence(key), &newer);
+            rc = count_newer(cursor, event->vm_name, lmdb_number_of(key), &newer);
             return rc != 0 || newer < EVENT_FOLD_WINDOW ? rc : MDB_NOTFOUND;
         }
         rc = mdb_cursor_get(cursor, &key, &value, MDB_PREV);
@@ -116,8 +98,8 @@ static int drop_oldest(struct store *store, MDB_txn *txn, MDB_cursor *cursor)
 static int append(MDB_cursor *cursor, uint64_t sequence, const struct event_view *event)
 {
     cleanup_buf struct buf value = BUF_INIT(0);
-    unsigned char key_bytes[EVENT_KEY_BYTES], sum[CHECKSUM_BYTES];
-    MDB_val key = lmdb_event_key(sequence, key_bytes);
+    unsigned char key_bytes[LMDB_NUMBER_BYTES], sum[CHECKSUM_BYTES];
+    MDB_val key = lmdb_number_key(sequence, key_bytes);
     record_encode_event(&value, event);
     checksum_write(STORE_EVENTS, lmdb_bytes(key), (struct bytes){value.data, value.len}, sum);
     buf_add(&value, sum, sizeof(sum));
@@ -134,7 +116,7 @@ static int fold_and_append(
     if (rc != 0 && rc != MDB_NOTFOUND) {
         return rc;
     }
-    uint64_t sequence = rc == 0 ? lmdb_event_sequence(key) + 1 : 1;
+    uint64_t sequence = rc == 0 ? lmdb_number_of(key) + 1 : 1;
     if (rc == 0 && (rc = lmdb_event_blocks_end(store, mdb_cursor_txn(cursor), sequence - 1)) != 0) {
         return rc;
     }
@@ -207,7 +189,7 @@ static bool has_enough(const struct event_search *search)
 /* Of another VM's no more is read than whose it is. */
 static void take_wanted(struct event_search *search, MDB_val key, MDB_val value)
 {
-    uint64_t sequence = lmdb_event_sequence(key);
+    uint64_t sequence = lmdb_number_of(key);
     struct event_view view;
     if (sequence > search->after && !has_enough(search) &&
         (!search->vm_name.data || record_event_is_of(lmdb_bytes(value), search->vm_name)) &&
@@ -219,8 +201,8 @@ static void take_wanted(struct event_search *search, MDB_val key, MDB_val value)
 /* Leaves the cursor at the last event before `end`; 0: at the last one. */
 static int seek_before(MDB_cursor *cursor, uint64_t end, MDB_val *key, MDB_val *value)
 {
-    unsigned char bytes[EVENT_KEY_BYTES];
-    *key = lmdb_event_key(end, bytes);
+    unsigned char bytes[LMDB_NUMBER_BYTES];
+    *key = lmdb_number_key(end, bytes);
     int rc = end > 0 ? mdb_cursor_get(cursor, key, value, MDB_SET_RANGE) : MDB_NOTFOUND;
     return rc == 0              ? mdb_cursor_get(cursor, key, value, MDB_PREV)
            : rc == MDB_NOTFOUND ? mdb_cursor_get(cursor, key, value, MDB_LAST)
@@ -231,11 +213,11 @@ static int seek_before(MDB_cursor *cursor, uint64_t end, MDB_val *key, MDB_val *
 static int take_indexed(struct event_search *search, uint64_t block)
 {
     MDB_txn *txn = mdb_cursor_txn(search->cursor);
-    unsigned char places[EVENT_BLOCK], bytes[EVENT_KEY_BYTES];
+    unsigned char places[EVENT_BLOCK], bytes[LMDB_NUMBER_BYTES];
     size_t n;
     int rc = lmdb_event_block_find(search->store, txn, block, search->vm_name, places, &n);
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        MDB_val key = lmdb_event_key(block * EVENT_BLOCK + places[i], bytes), value;
+        MDB_val key = lmdb_number_key(block * EVENT_BLOCK + places[i], bytes), value;
         rc = mdb_get(txn, search->store->tables[STORE_EVENTS], &key, &value);
         if (rc == 0) {
             take_wanted(search, key, value);
@@ -249,7 +231,7 @@ static int take_indexed(struct event_search *search, uint64_t block)
 static int take_block(struct event_search *search, uint64_t block, MDB_val key, MDB_val value)
 {
     int rc = 0;
-    while (rc == 0 && lmdb_event_sequence(key) / EVENT_BLOCK == block && !has_enough(search)) {
+    while (rc == 0 && lmdb_number_of(key) / EVENT_BLOCK == block && !has_enough(search)) {
         take_wanted(search, key, value);
         rc = mdb_cursor_get(search->cursor, &key, &value, MDB_PREV);
     }
@@ -264,8 +246,8 @@ static int collect(struct event_search *search)
     bool is_newest = true;
     int rc;
     while ((rc = seek_before(search->cursor, end, &key, &value)) == 0 && !has_enough(search) &&
-           lmdb_event_sequence(key) > search->after) {
-        uint64_t block = lmdb_event_sequence(key) / EVENT_BLOCK;
+           lmdb_number_of(key) > search->after) {
+        uint64_t block = lmdb_number_of(key) / EVENT_BLOCK;
         rc = search->has_index && !is_newest ? take_indexed(search, block) : MDB_NOTFOUND;
         rc = rc == MDB_NOTFOUND ? take_block(search, block, key, value) : rc;
         if (rc != 0 || block == 0) {

@@ -311,7 +311,7 @@ static bool is_readable(enum store_table table, struct bytes key, struct bytes v
 static void name_record(enum store_table table, struct bytes key, struct buf *out)
 {
     if (table == STORE_EVENTS) {
-        uint64_t sequence = lmdb_event_sequence(lmdb_value(key.data, key.n));
+        uint64_t sequence = lmdb_number_of(lmdb_value(key.data, key.n));
         buf_printf(out, "%llu", (unsigned long long)sequence);
     } else {
         text_add_printable(out, key.data, key.n);

@@ -258,3 +258,21 @@ int lmdb_get(
     uint64_t ignored;
     return lmdb_get_summed(store, txn, table, key, ret, &ignored);
 }
+
+MDB_val lmdb_number_key(uint64_t number, unsigned char bytes[LMDB_NUMBER_BYTES])
+{
+    for (int i = LMDB_NUMBER_BYTES; i-- > 0; number >>= 8) {
+        bytes[i] = (unsigned char)(number & 0xff);
+    }
+    return lmdb_value(bytes, LMDB_NUMBER_BYTES);
+}
+
+uint64_t lmdb_number_of(MDB_val key)
+{
+    const unsigned char *bytes = key.mv_data;
+    uint64_t number = 0;
+    for (size_t i = 0; i < LMDB_NUMBER_BYTES && i < key.mv_size; i++) {
+        number = number << 8 | bytes[i];
+    }
+    return number;
+}

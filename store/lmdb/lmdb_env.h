@@ -119,6 +119,12 @@ static inline struct bytes lmdb_bytes(MDB_val value)
     return (struct bytes){value.mv_data, value.mv_size};
 }
 
+/* Numbers in keys are big-endian, so that LMDB's order of bytes is theirs. */
+enum { LMDB_NUMBER_BYTES = 8 };
+MDB_val lmdb_number_key(uint64_t number, unsigned char bytes[LMDB_NUMBER_BYTES]); /* in `bytes` */
+/* The number that the key begins with. */
+uint64_t lmdb_number_of(MDB_val key);
+
 /* mdb_put() of a record and its checksum. */
 int lmdb_put(
     struct store *store, MDB_txn *txn, enum store_table table, MDB_val key, struct bytes value);

@@ -28,14 +28,14 @@ static uint32_t hash_of_event(struct bytes stored)
 
 static uint64_t block_of(MDB_val key)
 {
-    return lmdb_event_sequence(key) / EVENT_BLOCK;
+    return lmdb_number_of(key) / EVENT_BLOCK;
 }
 
 /* MDB_NOTFOUND: there is none. */
 static int get_block(struct store *store, MDB_txn *txn, uint64_t number, struct block *ret)
 {
-    unsigned char bytes[EVENT_KEY_BYTES];
-    MDB_val key = lmdb_event_key(number, bytes), value;
+    unsigned char bytes[LMDB_NUMBER_BYTES];
+    MDB_val key = lmdb_number_key(number, bytes), value;
     int rc = mdb_get(txn, store->event_blocks, &key, &value);
     if (rc == 0 && value.mv_size != sizeof(*ret)) {
         return MDB_NOTFOUND;
@@ -48,8 +48,8 @@ static int get_block(struct store *store, MDB_txn *txn, uint64_t number, struct 
 
 static int put_block(struct store *store, MDB_txn *txn, uint64_t number, const struct block *block)
 {
-    unsigned char bytes[EVENT_KEY_BYTES];
-    MDB_val key = lmdb_event_key(number, bytes), value = lmdb_value(block, sizeof(*block));
+    unsigned char bytes[LMDB_NUMBER_BYTES];
+    MDB_val key = lmdb_number_key(number, bytes), value = lmdb_value(block, sizeof(*block));
     return mdb_put(txn, store->event_blocks, &key, &value, 0);
 }
 
@@ -61,15 +61,15 @@ static int write_next(
     struct store *store, MDB_cursor *cursor, uint64_t from, uint64_t end, uint64_t *ret_number)
 {
     struct block block = {{0}};
-    unsigned char bytes[EVENT_KEY_BYTES];
-    MDB_val key = lmdb_event_key(from, bytes), value;
+    unsigned char bytes[LMDB_NUMBER_BYTES];
+    MDB_val key = lmdb_number_key(from, bytes), value;
     int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     *ret_number = rc == 0 ? block_of(key) : end;
     if (*ret_number >= end) {
         return rc == 0 ? MDB_NOTFOUND : rc;
     }
     while (rc == 0 && block_of(key) == *ret_number) {
-        block.hashes[lmdb_event_sequence(key) % EVENT_BLOCK] = hash_of_event(lmdb_bytes(value));
+        block.hashes[lmdb_number_of(key) % EVENT_BLOCK] = hash_of_event(lmdb_bytes(value));
         rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
     }
     return rc == 0 || rc == MDB_NOTFOUND
@@ -129,7 +129,7 @@ int lmdb_event_blocks_change(
     if (rc != 0) {
         return rc == MDB_NOTFOUND ? 0 : rc;
     }
-    block.hashes[lmdb_event_sequence(key) % EVENT_BLOCK] = hash_of_event(*value);
+    block.hashes[lmdb_number_of(key) % EVENT_BLOCK] = hash_of_event(*value);
     return put_block(store, txn, block_of(key), &block);
 }
 
@@ -194,8 +194,8 @@ int lmdb_event_blocks_agree(struct store *store, MDB_txn *txn, bool *ret)
                 break;
             }
         }
-        *ret &= found != 0 || block.hashes[lmdb_event_sequence(key) % EVENT_BLOCK] ==
-                                  hash_of_event(lmdb_bytes(value));
+        *ret &= found != 0 ||
+                block.hashes[lmdb_number_of(key) % EVENT_BLOCK] == hash_of_event(lmdb_bytes(value));
     }
     if (cursor) {
         mdb_cursor_close(cursor);

@@ -10,11 +10,6 @@ enum {
     EVENT_FOLD_SCAN = 128,  /* and how many events of all VMs: bounds the time under the lock */
 };
 
-/* Keys are big-endian, so that LMDB's order of bytes is the order of numbers. */
-enum { EVENT_KEY_BYTES = 8 };
-uint64_t lmdb_event_sequence(MDB_val key);
-MDB_val lmdb_event_key(uint64_t sequence, unsigned char bytes[EVENT_KEY_BYTES]); /* in `bytes` */
-
 /*
  * Adds the event; when an equal one is among the VM's last, since it was created, counts that one
  * up and moves it to the end, so that a reader that follows by sequence sees it again. Drops what

@@ -13,8 +13,7 @@
 
 enum {
     LAYOUT = 4,
-    NUMBER_BYTES = 8, /* a hash, or the number of a transaction */
-    KEY_BYTES = NUMBER_BYTES + VM_FULL_NAME_MAX,
+    KEY_BYTES = LMDB_NUMBER_BYTES + VM_FULL_NAME_MAX,
     HELD_PREFIX_SIZE = VM_FULL_NAME_MAX + 2,
     CHANGES_MAX = 1024 /* a controller that missed more reads all records */
 };
@@ -49,23 +48,6 @@ static bool is_as_of(const struct store *store, MDB_txn *txn, uint64_t number, u
     return mark.layout == LAYOUT && mark.txn == number;
 }
 
-static void put_number(unsigned char *bytes, uint64_t number)
-{
-    for (int i = NUMBER_BYTES; i-- > 0; number >>= 8) {
-        bytes[i] = (unsigned char)(number & 0xff);
-    }
-}
-
-static uint64_t take_number(MDB_val key)
-{
-    const unsigned char *bytes = key.mv_data;
-    uint64_t number = 0;
-    for (size_t i = 0; i < NUMBER_BYTES && i < key.mv_size; i++) {
-        number = number << 8 | bytes[i];
-    }
-    return number;
-}
-
 /* Of a transaction that is gone in part, nothing is said any more. */
 static int drop_oldest_changes(struct store *store, MDB_txn *txn)
 {
@@ -80,7 +62,7 @@ static int drop_oldest_changes(struct store *store, MDB_txn *txn)
     for (size_t n = stat.ms_entries; rc == 0 && n > CHANGES_MAX; n--) {
         rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
         if (rc == 0) {
-            uint64_t number = take_number(key); /* of what this transaction left out, it is later */
+            uint64_t number = lmdb_number_of(key); /* later, if this transaction left some out */
             store->changes_since = number > store->changes_since ? number : store->changes_since;
             rc = mdb_cursor_del(cursor, 0);
         }
@@ -106,6 +88,17 @@ int lmdb_index_end(struct store *store, MDB_txn *txn)
 
 /* ---- entries ---- */
 
+/* NULL: there is none. Returns an LMDB code. */
+static int replace_entry(
+    MDB_txn *txn, MDB_dbi table, MDB_val *before, MDB_val *after, MDB_val value)
+{
+    bool is_same = before && after && before->mv_size == after->mv_size &&
+                   memcmp(before->mv_data, after->mv_data, after->mv_size) == 0;
+    int rc = before && !is_same ? mdb_del(txn, table, before, NULL) : 0;
+    rc = rc == MDB_NOTFOUND ? 0 : rc;
+    return rc == 0 && after && !is_same ? mdb_put(txn, table, after, &value, 0) : rc;
+}
+
 static uint64_t hash_of(struct bytes source)
 {
     return checksum_of(STORE_DESIRED, source, (struct bytes){"", 0});
@@ -118,16 +111,10 @@ static bool entry_of(struct bytes name, struct bytes stored, struct index_key *r
         return false;
     }
     uint64_t hash = hash_of(source);
-    memcpy(ret->bytes, &hash, NUMBER_BYTES);
-    memcpy(ret->bytes + NUMBER_BYTES, name.data, name.n);
-    ret->n = NUMBER_BYTES + name.n;
+    memcpy(ret->bytes, &hash, LMDB_NUMBER_BYTES);
+    memcpy(ret->bytes + LMDB_NUMBER_BYTES, name.data, name.n);
+    ret->n = LMDB_NUMBER_BYTES + name.n;
     return true;
-}
-
-static int put_entry(struct store *store, MDB_txn *txn, const struct index_key *entry)
-{
-    MDB_val key = lmdb_value(entry->bytes, entry->n), value = lmdb_value("", 0);
-    return mdb_put(txn, store->by_source, &key, &value, 0);
 }
 
 static int put_change(struct store *store, MDB_txn *txn, MDB_val name)
@@ -140,9 +127,10 @@ static int put_change(struct store *store, MDB_txn *txn, MDB_val name)
         store->changes_since = mdb_txn_id(txn);
         return 0;
     }
-    put_number(change.bytes, mdb_txn_id(txn));
-    memcpy(change.bytes + NUMBER_BYTES, name.mv_data, name.mv_size);
-    MDB_val key = lmdb_value(change.bytes, NUMBER_BYTES + name.mv_size), value = lmdb_value("", 0);
+    (void)lmdb_number_key(mdb_txn_id(txn), change.bytes);
+    memcpy(change.bytes + LMDB_NUMBER_BYTES, name.mv_data, name.mv_size);
+    MDB_val key = lmdb_value(change.bytes, LMDB_NUMBER_BYTES + name.mv_size);
+    MDB_val value = lmdb_value("", 0);
     return mdb_put(txn, store->changes, &key, &value, 0);
 }
 
@@ -156,14 +144,13 @@ int lmdb_index_change(struct store *store, MDB_txn *txn, MDB_val name, const str
     int rc = mdb_get(txn, store->tables[STORE_DESIRED], &name, &stored);
     bool had = rc == 0 && entry_of(lmdb_bytes(name), lmdb_bytes(stored), &before);
     bool has = value && entry_of(lmdb_bytes(name), *value, &after);
-    bool is_same = had && has && memcmp(before.bytes, after.bytes, before.n) == 0;
     rc = rc == MDB_NOTFOUND ? 0 : rc;
-    if (rc == 0 && had && !is_same) {
-        MDB_val key = lmdb_value(before.bytes, before.n);
-        rc = mdb_del(txn, store->by_source, &key, NULL);
-        rc = rc == MDB_NOTFOUND ? 0 : rc;
+    if (rc == 0) {
+        MDB_val old = lmdb_value(before.bytes, had ? before.n : 0);
+        MDB_val new = lmdb_value(after.bytes, has ? after.n : 0);
+        rc = replace_entry(
+            txn, store->by_source, had ? &old : NULL, has ? &new : NULL, lmdb_value("", 0));
     }
-    rc = rc == 0 && has && !is_same ? put_entry(store, txn, &after) : rc;
     return rc == 0 ? put_change(store, txn, name) : rc;
 }
 
@@ -199,12 +186,6 @@ static bool held_of(struct bytes key, struct bytes stored, struct held_key *ret)
     return true;
 }
 
-static int put_held(struct store *store, MDB_txn *txn, const struct held_key *held, MDB_val lease)
-{
-    MDB_val key = lmdb_value(held->text, strlen(held->text));
-    return mdb_put(txn, store->held, &key, &lease, 0);
-}
-
 int lmdb_index_change_lease(
     struct store *store, MDB_txn *txn, MDB_val key, const struct bytes *value)
 {
@@ -216,14 +197,13 @@ int lmdb_index_change_lease(
     int rc = mdb_get(txn, store->tables[STORE_LEASES], &key, &stored);
     bool had = rc == 0 && held_of(lmdb_bytes(key), lmdb_bytes(stored), &before);
     bool has = value && held_of(lmdb_bytes(key), *value, &after);
-    bool is_same = had && has && strcmp(before.text, after.text) == 0;
     rc = rc == MDB_NOTFOUND ? 0 : rc;
-    if (rc == 0 && had && !is_same) {
-        MDB_val old = lmdb_value(before.text, strlen(before.text));
-        rc = mdb_del(txn, store->held, &old, NULL);
-        rc = rc == MDB_NOTFOUND ? 0 : rc;
+    if (rc == 0) {
+        MDB_val old = lmdb_value(before.text, had ? strlen(before.text) : 0);
+        MDB_val new = lmdb_value(after.text, has ? strlen(after.text) : 0);
+        rc = replace_entry(txn, store->held, had ? &old : NULL, has ? &new : NULL, key);
     }
-    return rc == 0 && has && !is_same ? put_held(store, txn, &after, key) : rc;
+    return rc;
 }
 
 /* ---- all of it ---- */
@@ -271,14 +251,16 @@ static int index_record(
     struct store *store, MDB_txn *txn, const struct index_key *entry, void *context)
 {
     (void)context;
-    return put_entry(store, txn, entry);
+    MDB_val key = lmdb_value(entry->bytes, entry->n);
+    return replace_entry(txn, store->by_source, NULL, &key, lmdb_value("", 0));
 }
 
 static int index_lease(
     struct store *store, MDB_txn *txn, const struct held_key *held, MDB_val lease, void *context)
 {
     (void)context;
-    return put_held(store, txn, held, lease);
+    MDB_val key = lmdb_value(held->text, strlen(held->text));
+    return replace_entry(txn, store->held, NULL, &key, lease);
 }
 
 static int make_contents(struct store *store, MDB_txn *txn)
@@ -344,11 +326,13 @@ bool lmdb_index_is_usable(const struct store *store, const struct lmdb_read *rea
 static int visit_hash(struct store *store, MDB_cursor *cursor, uint64_t hash,
     lmdb_index_visit *visit, void *context, bool *ret_is_whole)
 {
-    MDB_val key = lmdb_value(&hash, NUMBER_BYTES), value;
+    MDB_val key = lmdb_value(&hash, LMDB_NUMBER_BYTES), value;
     int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     *ret_is_whole = true;
-    while (rc == 0 && key.mv_size > NUMBER_BYTES && memcmp(key.mv_data, &hash, NUMBER_BYTES) == 0) {
-        MDB_val name = {key.mv_size - NUMBER_BYTES, (char *)key.mv_data + NUMBER_BYTES}, stored;
+    while (rc == 0 && key.mv_size > LMDB_NUMBER_BYTES &&
+           memcmp(key.mv_data, &hash, LMDB_NUMBER_BYTES) == 0) {
+        MDB_val name = {key.mv_size - LMDB_NUMBER_BYTES, (char *)key.mv_data + LMDB_NUMBER_BYTES},
+                stored;
         rc = mdb_get(mdb_cursor_txn(cursor), store->tables[STORE_DESIRED], &name, &stored);
         *ret_is_whole = rc == 0;
         rc = rc == 0 ? visit(store, lmdb_bytes(name), lmdb_bytes(stored), context) : rc;
@@ -375,14 +359,13 @@ int lmdb_index_each(struct store *store, const struct lmdb_read *read, struct by
 
 static int add_changed(MDB_cursor *cursor, uint64_t since, struct strings *names)
 {
-    unsigned char first[NUMBER_BYTES] = {0};
-    put_number(first, since + 1);
-    MDB_val key = lmdb_value(first, sizeof(first)), value;
+    unsigned char first[LMDB_NUMBER_BYTES];
+    MDB_val key = lmdb_number_key(since + 1, first), value;
     int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     for (; rc == 0; rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
         struct bytes name = lmdb_bytes(key);
-        name.data += name.n > NUMBER_BYTES ? NUMBER_BYTES : 0;
-        name.n -= name.n > NUMBER_BYTES ? NUMBER_BYTES : 0;
+        name.data += name.n > LMDB_NUMBER_BYTES ? LMDB_NUMBER_BYTES : 0;
+        name.n -= name.n > LMDB_NUMBER_BYTES ? LMDB_NUMBER_BYTES : 0;
         if (!lmdb_is_vm_name(name)) { /* it is damaged: the records say what changed */
             return MDB_NOTFOUND;
         }

@@ -108,8 +108,8 @@ static void assert_events_of_all(struct store *store, const char *const *names, 
 static void put_event(struct raw *raw, uint64_t sequence, const char *text)
 {
     uint64_t mark[3] = {4, mdb_txn_id(raw->txn), mdb_txn_id(raw->txn)};
-    unsigned char bytes[EVENT_KEY_BYTES];
-    MDB_val key = lmdb_event_key(sequence, bytes), value = lmdb_value(text, strlen(text));
+    unsigned char bytes[LMDB_NUMBER_BYTES];
+    MDB_val key = lmdb_number_key(sequence, bytes), value = lmdb_value(text, strlen(text));
     MDB_dbi table;
     assert_int_equal(mdb_dbi_open(raw->txn, "events", 0, &table), 0);
     assert_int_equal(mdb_put(raw->txn, table, &key, &value, 0), 0);
@@ -194,8 +194,8 @@ static void to_make_it_no_block_is_written_that_is_given_up_at_once(void **state
     struct raw raw = raw_begin(f);
     assert_int_equal(mdb_dbi_open(raw.txn, "events", 0, &table), 0);
     for (uint64_t i = 1; i < EVENTS_MAX; i++) {
-        unsigned char bytes[EVENT_KEY_BYTES];
-        MDB_val key = lmdb_event_key(i * EVENT_BLOCK, bytes);
+        unsigned char bytes[LMDB_NUMBER_BYTES];
+        MDB_val key = lmdb_number_key(i * EVENT_BLOCK, bytes);
         MDB_val value = lmdb_value("1\t5\t5\tN\tReady\tdb\tsparse", 23);
         assert_int_equal(mdb_put(raw.txn, table, &key, &value, 0), 0);
     }
